@@ -1,0 +1,18 @@
+-- Who may use what.  PUBLIC may nothing; memory.grant_access gives a role the
+-- privileges of its level.
+
+CREATE FUNCTION memory.grant_access(role name, level text) RETURNS void
+	AS 'MODULE_PATHNAME', 'memory_grant_access' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION memory.grant_access(name, text) IS 'grants a role what a reader, writer or operator needs';
+
+CREATE FUNCTION memory.revoke_access(role name) RETURNS void
+	AS 'MODULE_PATHNAME', 'memory_revoke_access' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION memory.revoke_access(name) IS 'takes back what grant_access can give';
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA memory FROM PUBLIC;
+REVOKE ALL ON ALL PROCEDURES IN SCHEMA memory FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA memory_store FROM PUBLIC;
+REVOKE ALL ON SCHEMA memory FROM PUBLIC;
+REVOKE ALL ON SCHEMA memory_store FROM PUBLIC;
+REVOKE ALL ON TYPE memory.transcript FROM PUBLIC;
+REVOKE ALL ON TYPE memory.message FROM PUBLIC;

@@ -1,0 +1,257 @@
+/*
+ * append.c
+ *		memory.append and the other functions that write messages of one
+ *		conversation.
+ *
+ * Each call is one statement: it takes the account's lock and next revision,
+ * and holds the lock to commit.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+#include "store.h"
+
+/* Arguments of memory.append, memory.edit_message by position. */
+static void
+argument_text(FunctionCallInfo fcinfo, int n, const char **data, uint32 *length)
+{
+	*data = NULL;
+	*length = 0;
+	if (!PG_ARGISNULL(n))
+	{
+		text *bytes = PG_GETARG_TEXT_PP(n);
+
+		*data = VARDATA_ANY(bytes);
+		*length = VARSIZE_ANY_EXHDR(bytes);
+	}
+}
+
+static void
+argument_metadata(FunctionCallInfo fcinfo, int n, TranscriptMessage *message)
+{
+	Jsonb *metadata;
+
+	if (PG_ARGISNULL(n))
+		return;
+	metadata = PG_GETARG_JSONB_P(n);
+	store_check_metadata(metadata, "message");
+	message->metadata = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
+	message->metadata_len = strlen(message->metadata);
+}
+
+static int32
+argument_tokens(FunctionCallInfo fcinfo, int n)
+{
+	int32 tokens;
+
+	if (PG_ARGISNULL(n))
+		return -1;
+	tokens = PG_GETARG_INT32(n);
+	if (tokens < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("tokens must not be negative, it is %d", tokens),
+						errhint("Leave tokens out to have them estimated.")));
+	return tokens;
+}
+
+/* The first two arguments of every function here. */
+void
+store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid_t **id)
+{
+	*account_id = store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("conversation_id must not be null"),
+				 errhint("Name a conversation; memory.create_conversation makes a new one.")));
+	*id = PG_GETARG_UUID_P(1);
+}
+
+/* Begins a statement on one conversation.  Needs an SPI connection. */
+StoreConversation *
+store_begin(text *account_id, const pg_uuid_t *id, StoreOpenMode mode)
+{
+	int64 revision = store_bump_account(account_id);
+
+	return store_open_conversation(account_id, id, revision, mode);
+}
+
+PG_FUNCTION_INFO_V1(memory_append);
+
+/*
+ * memory_append(account_id text, conversation_id uuid, role text, content text,
+ *				 model text, tokens integer, metadata jsonb, message_id text,
+ *				 parent_seq bigint, created_at timestamptz) → bigint
+ *		Appends one message and returns its seq.  Unknown accounts and
+ *		conversations are created.  NULL account_id: the account the session is
+ *		confined to; NULL tokens are estimated; NULL parent_seq: the current
+ *		leaf, 0: a new root; NULL created_at: now.  Errors: 22004, 22023, 42501
+ *		foreign account, 54000 too large, 55000 deleted conversation.
+ */
+Datum
+memory_append(PG_FUNCTION_ARGS)
+{
+	TranscriptMessage message = {0};
+	StoreConversation *conversation;
+	text *account_id;
+	pg_uuid_t *id;
+	int64 seq;
+
+	store_conversation_arguments(fcinfo, &account_id, &id);
+	argument_text(fcinfo, 2, &message.role, &message.role_len);
+	argument_text(fcinfo, 3, &message.content, &message.content_len);
+	argument_text(fcinfo, 4, &message.model, &message.model_len);
+	message.tokens = argument_tokens(fcinfo, 5);
+	argument_metadata(fcinfo, 6, &message);
+	argument_text(fcinfo, 7, &message.message_id, &message.message_id_len);
+	message.parent_seq = PG_ARGISNULL(8) ? -1 : PG_GETARG_INT64(8);
+	message.has_created_at = !PG_ARGISNULL(9);
+	if (message.has_created_at)
+		message.created_at = PG_GETARG_TIMESTAMPTZ(9);
+	store_check_message(&message);
+
+	SPI_connect();
+	conversation = store_begin(account_id, id, STORE_CREATE);
+	seq = store_add_message(conversation, &message);
+	store_close_conversation(conversation, false);
+	SPI_finish();
+	PG_RETURN_INT64(seq);
+}
+
+PG_FUNCTION_INFO_V1(memory_append_batch);
+
+/*
+ * memory_append_batch(account_id text, conversation_id uuid, messages jsonb)
+ *		→ bigint[]
+ *		Appends a JSON array of messages as one statement and returns their
+ *		seqs.  Errors: those of memory_append; 22023 names the bad message by
+ *		its position.
+ */
+Datum
+memory_append_batch(PG_FUNCTION_ARGS)
+{
+	TranscriptMessage *messages;
+	StoreConversation *conversation;
+	text *account_id;
+	pg_uuid_t *id;
+	uint32 n;
+	Datum *seqs;
+
+	store_conversation_arguments(fcinfo, &account_id, &id);
+	if (PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("messages must not be null"),
+				 errhint(
+					 "Give a JSON array such as [{\"role\": \"user\", \"content\": \"hi\"}].")));
+	messages = transcript_messages_from_jsonb(PG_GETARG_JSONB_P(2), false, &n);
+	for (uint32 i = 0; i < n; i++)
+		store_check_message(&messages[i]);
+
+	seqs = palloc(mul_size(Max(n, 1), sizeof(Datum)));
+	if (n > 0)
+	{
+		SPI_connect();
+		conversation = store_begin(account_id, id, STORE_CREATE);
+		for (uint32 i = 0; i < n; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			seqs[i] = Int64GetDatum(store_add_message(conversation, &messages[i]));
+		}
+		store_close_conversation(conversation, n > (uint32) store_segment_messages);
+		SPI_finish();
+	}
+	PG_RETURN_ARRAYTYPE_P(construct_array(seqs, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+static void
+unknown_message(const pg_uuid_t *id, int64 seq)
+{
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA),
+					errmsg("message " INT64_FORMAT " of conversation %s does not exist", seq,
+						   store_uuid_string(id)),
+					errhint("See memory.messages for the messages of the conversation.")));
+}
+
+/* Applies one change as a statement of its own; returns the revision. */
+static int64
+change_one(text *account_id, const pg_uuid_t *id, StoreChange *change)
+{
+	StoreConversation *conversation;
+	int64 revision;
+
+	SPI_connect();
+	conversation = store_begin(account_id, id, STORE_EXISTING);
+	revision = conversation->revision;
+	if (store_apply_changes(conversation, change, 1) == 0)
+		unknown_message(id, change->seq);
+	store_close_conversation(conversation, false);
+	SPI_finish();
+	return revision;
+}
+
+static int64
+argument_seq(FunctionCallInfo fcinfo, int n)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("seq must not be null")));
+	return PG_GETARG_INT64(n);
+}
+
+PG_FUNCTION_INFO_V1(memory_edit_message);
+
+/*
+ * memory_edit_message(account_id text, conversation_id uuid, seq bigint,
+ *					   content text, role text, model text, tokens integer,
+ *					   metadata jsonb) → bigint
+ *		Changes the fields that are not NULL and returns the account's new
+ *		revision.  New content without tokens is estimated anew.  Errors: 02000
+ *		unknown conversation or message, and those of memory_append.
+ */
+Datum
+memory_edit_message(PG_FUNCTION_ARGS)
+{
+	StoreChange change = {0};
+	TranscriptMessage *message = &change.message;
+	text *account_id;
+	pg_uuid_t *id;
+
+	store_conversation_arguments(fcinfo, &account_id, &id);
+	change.seq = argument_seq(fcinfo, 2);
+	argument_text(fcinfo, 3, &message->content, &message->content_len);
+	argument_text(fcinfo, 4, &message->role, &message->role_len);
+	argument_text(fcinfo, 5, &message->model, &message->model_len);
+	message->tokens = argument_tokens(fcinfo, 6);
+	argument_metadata(fcinfo, 7, message);
+	change.set_content = message->content != NULL;
+	change.set_role = message->role != NULL;
+	change.set_model = message->model != NULL;
+	change.set_tokens = message->tokens >= 0;
+	change.set_metadata = message->metadata != NULL;
+	PG_RETURN_INT64(change_one(account_id, id, &change));
+}
+
+PG_FUNCTION_INFO_V1(memory_delete_message);
+
+/*
+ * memory_delete_message(account_id text, conversation_id uuid, seq bigint) → bigint
+ *		Deletes a message and returns the account's new revision; its answers
+ *		answer its parent from then on.  Error: 02000.
+ */
+Datum
+memory_delete_message(PG_FUNCTION_ARGS)
+{
+	StoreChange change = {0};
+	text *account_id;
+	pg_uuid_t *id;
+
+	store_conversation_arguments(fcinfo, &account_id, &id);
+	change.seq = argument_seq(fcinfo, 2);
+	change.remove = true;
+	PG_RETURN_INT64(change_one(account_id, id, &change));
+}

@@ -1,0 +1,395 @@
+/*
+ * buffer.c
+ *		Rows of one statement on a view, gathered and sorted.
+ *
+ * The row triggers of memory.messages and memory.conversations only buffer;
+ * the statement's end writes, in order of account, conversation and seq: so
+ * locks are taken in key order, interleaved conversations are packed well, and
+ * memory is bounded (tuplesort goes to temporary files past buffer_size).
+ *
+ * A buffer belongs to one statement.  The BEFORE STATEMENT trigger pushes it,
+ * the AFTER STATEMENT trigger pops it.  Statements nest: a function called in
+ * an INSERT may insert too, and its statement begins and ends inside.  The
+ * executor fires one pair of statement triggers for a relation and command at
+ * each query level, so the topmost buffer with the trigger's relation and
+ * command is the statement's own.  A subtransaction that aborts takes the
+ * buffers along that were pushed in it.
+ *
+ * Each buffer owns a memory context below TopTransactionContext.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_operator_d.h"
+#include "catalog/pg_type.h"
+#include "commands/copy.h"
+#include "commands/copyfrom_internal.h"
+#include "executor/executor.h"
+#include "lib/ilist.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/tuplesort.h"
+#include "utils/typcache.h"
+
+#include "buffer.h"
+#include "memory_ext.h"
+#include "store.h"
+
+struct StatementBuffer
+{
+	slist_node node;
+	Oid relation;
+	TriggerEvent command;
+	SubTransactionId subtransaction;
+	MemoryContext context;
+	Tuplesortstate *sort;
+	TupleTableSlot *input;
+	TupleTableSlot *slot;
+	bool sorted;
+	int64 rows;
+	HTAB *accounts;      /* locked by row triggers already */
+	HTAB *conversations; /* numbered by row triggers */
+};
+
+typedef struct BufferAccount
+{
+	char account[MEMORY_MAX_ACCOUNT_ID_BYTES + 1]; /* hash key */
+	int64 revision;
+} BufferAccount;
+
+static slist_head buffers = SLIST_STATIC_INIT(buffers);
+
+/* Rows that were buffered but never written must not be committed away. */
+static void
+buffer_at_transaction_end(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			if (!slist_is_empty(&buffers))
+				elog(ERROR, "rows of an unfinished statement are still buffered");
+			break;
+		case XACT_EVENT_ABORT:
+			slist_init(&buffers); /* the contexts go with the transaction's */
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+buffer_at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
+							 void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	while (!slist_is_empty(&buffers))
+	{
+		StatementBuffer *top = slist_head_element(StatementBuffer, node, &buffers);
+
+		if (top->subtransaction < id)
+			break;
+		slist_pop_head_node(&buffers);
+		/* its temporary files went with the subtransaction's resources */
+		MemoryContextDelete(top->context);
+	}
+}
+
+void
+buffer_init(void)
+{
+	RegisterXactCallback(buffer_at_transaction_end, NULL);
+	RegisterSubXactCallback(buffer_at_subtransaction_end, NULL);
+}
+
+void
+buffer_push(TriggerData *trigger)
+{
+	MemoryContext context = AllocSetContextCreate(TopTransactionContext, "memory_ext statement",
+												  ALLOCSET_DEFAULT_SIZES);
+	StatementBuffer *buffer = MemoryContextAllocZero(context, sizeof(StatementBuffer));
+
+	buffer->relation = RelationGetRelid(trigger->tg_relation);
+	buffer->command = trigger->tg_event & TRIGGER_EVENT_OPMASK;
+	buffer->subtransaction = GetCurrentSubTransactionId();
+	buffer->context = context;
+	slist_push_head(&buffers, &buffer->node);
+}
+
+/* The buffer of the statement that fires the trigger. */
+StatementBuffer *
+buffer_find(TriggerData *trigger)
+{
+	slist_iter iter;
+
+	slist_foreach (iter, &buffers)
+	{
+		StatementBuffer *buffer = slist_container(StatementBuffer, node, iter.cur);
+
+		if (buffer->relation == RelationGetRelid(trigger->tg_relation) &&
+			buffer->command == (trigger->tg_event & TRIGGER_EVENT_OPMASK))
+			return buffer;
+	}
+	ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+					errmsg("the statement triggers of view \"%s\" did not fire",
+						   RelationGetRelationName(trigger->tg_relation)),
+					errhint("Enable all triggers of the view, or none.")));
+	return NULL; /* keep compilers quiet */
+}
+
+/* Takes the statement's buffer off the stack; the caller frees it. */
+StatementBuffer *
+buffer_pop(TriggerData *trigger)
+{
+	StatementBuffer *buffer = buffer_find(trigger);
+	slist_mutable_iter iter;
+
+	slist_foreach_modify (iter, &buffers)
+	{
+		if (iter.cur == &buffer->node)
+			slist_delete_current(&iter);
+	}
+	return buffer;
+}
+
+void
+buffer_free(StatementBuffer *buffer)
+{
+	if (buffer->sort != NULL)
+		tuplesort_end(buffer->sort);
+	MemoryContextDelete(buffer->context);
+}
+
+/*
+ * COPY's line, when COPY itself calls the row trigger: then its error
+ * callback is the innermost one.
+ */
+static bool
+copy_line(int64 *line)
+{
+	if (error_context_stack == NULL || error_context_stack->callback != CopyFromErrorCallback)
+		return false;
+	*line = (int64) ((CopyFromState) error_context_stack->arg)->cur_lineno;
+	return true;
+}
+
+static Oid
+less_than(Oid type)
+{
+	return lookup_type_cache(type, TYPECACHE_LT_OPR)->lt_opr;
+}
+
+static void
+begin_sort(StatementBuffer *buffer, TupleDesc descriptor)
+{
+	AttrNumber columns[] = {BUFFER_ACCOUNT + 1, BUFFER_CONVERSATION + 1, BUFFER_SEQ + 1,
+							BUFFER_ORDINAL + 1};
+	Oid operators[] = {less_than(TEXTOID), less_than(UUIDOID), less_than(INT8OID),
+					   less_than(INT8OID)};
+	Oid collations[] = {C_COLLATION_OID, InvalidOid, InvalidOid, InvalidOid};
+	bool nulls_first[] = {false, false, false, false};
+
+	buffer->input = MakeSingleTupleTableSlot(descriptor, &TTSOpsVirtual);
+	buffer->slot = MakeSingleTupleTableSlot(descriptor, &TTSOpsMinimalTuple);
+	buffer->sort =
+		tuplesort_begin_heap(descriptor, lengthof(columns), columns, operators, collations,
+							 nulls_first, store_buffer_kb < 0 ? work_mem : Max(store_buffer_kb, 64),
+							 NULL, TUPLESORT_NONE);
+}
+
+/*
+ * Adds a row: the caller fills in account, conversation, seq, changed and the
+ * payload.  describe() gives the row's columns, at the first row.
+ */
+void
+buffer_put(StatementBuffer *buffer, TupleDesc (*describe)(void), Datum *values, bool *nulls)
+{
+	MemoryContext old = MemoryContextSwitchTo(buffer->context);
+	TupleTableSlot *slot;
+	int64 line;
+
+	if (buffer->sort == NULL)
+		begin_sort(buffer, describe());
+
+	buffer->rows++;
+	values[BUFFER_ORDINAL] = Int64GetDatum(buffer->rows);
+	nulls[BUFFER_ORDINAL] = false;
+	nulls[BUFFER_LINE] = !copy_line(&line);
+	if (!nulls[BUFFER_LINE])
+		values[BUFFER_LINE] = Int64GetDatum(line);
+
+	/* a virtual slot: the sort makes the only copy */
+	slot = buffer->input;
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, slot->tts_tupleDescriptor->natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, nulls, slot->tts_tupleDescriptor->natts * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+	tuplesort_puttupleslot(buffer->sort, slot);
+	ExecClearTuple(slot);
+	MemoryContextSwitchTo(old);
+}
+
+/* The next row in order of account, conversation, seq; false at the end. */
+bool
+buffer_next(StatementBuffer *buffer, TupleTableSlot **slot)
+{
+	if (buffer->sort == NULL)
+		return false;
+	if (!buffer->sorted)
+	{
+		tuplesort_performsort(buffer->sort);
+		buffer->sorted = true;
+	}
+	if (!tuplesort_gettupleslot(buffer->sort, true, false, buffer->slot, NULL))
+		return false;
+	slot_getallattrs(buffer->slot);
+	*slot = buffer->slot;
+	return true;
+}
+
+int64
+buffer_rows(StatementBuffer *buffer)
+{
+	return buffer->rows;
+}
+
+/* Whether the row at hand comes from COPY, so that nobody asks for RETURNING. */
+bool
+buffer_copying(void)
+{
+	int64 line;
+
+	return copy_line(&line);
+}
+
+/*
+ * The statement's revision of the account; locks the account when this is the
+ * statement's first use of it.  Needs an SPI connection.
+ */
+int64
+buffer_lock_account(StatementBuffer *buffer, text *account_id)
+{
+	char name[MEMORY_MAX_ACCOUNT_ID_BYTES + 1];
+	BufferAccount *account;
+	bool found;
+
+	if (buffer->accounts == NULL)
+	{
+		HASHCTL control = {0};
+
+		control.keysize = sizeof(name);
+		control.entrysize = sizeof(BufferAccount);
+		control.hcxt = buffer->context;
+		buffer->accounts = hash_create("memory_ext accounts", 16, &control,
+									   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	}
+	text_to_cstring_buffer(account_id, name, sizeof(name));
+	account = hash_search(buffer->accounts, name, HASH_FIND, &found);
+	if (!found)
+	{
+		int64 revision = store_bump_account(account_id);
+
+		account = hash_search(buffer->accounts, name, HASH_ENTER, &found);
+		account->revision = revision;
+	}
+	return account->revision;
+}
+
+/*
+ * The statement's numbering of a conversation.  Error: 42501 when the same
+ * conversation is given to two accounts.
+ */
+BufferNumbering *
+buffer_numbering(StatementBuffer *buffer, const pg_uuid_t *id, text *account_id, bool *found)
+{
+	BufferNumbering *numbering;
+
+	if (buffer->conversations == NULL)
+	{
+		HASHCTL control = {0};
+
+		control.keysize = sizeof(pg_uuid_t);
+		control.entrysize = offsetof(BufferNumbering, account) + MEMORY_MAX_ACCOUNT_ID_BYTES;
+		control.hcxt = buffer->context;
+		buffer->conversations = hash_create("memory_ext numbering", 64, &control,
+											HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	numbering = hash_search(buffer->conversations, id, HASH_ENTER, found);
+	if (!*found)
+	{
+		numbering->counted = false;
+		numbering->next_seq = 1;
+		numbering->leaf = 0;
+		numbering->account_length = VARSIZE_ANY_EXHDR(account_id);
+		memcpy(numbering->account, VARDATA_ANY(account_id), numbering->account_length);
+	}
+	else if (numbering->account_length != VARSIZE_ANY_EXHDR(account_id) ||
+			 memcmp(numbering->account, VARDATA_ANY(account_id), numbering->account_length) != 0)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("conversation %s does not belong to account \"%s\"",
+							   store_uuid_string(id), text_to_cstring(account_id)),
+						errdetail("The same statement gives it to another account.")));
+	return numbering;
+}
+
+/* Bit n of the result: column n differs between the old and the new row. */
+int32
+buffer_changed_columns(TupleDesc descriptor, const Datum *old, const bool *old_nulls,
+					   const Datum *values, const bool *nulls)
+{
+	int32 changed = 0;
+
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(descriptor, i);
+
+		if (old_nulls[i] != nulls[i] ||
+			(!old_nulls[i] && !datum_image_eq(old[i], values[i], column->attbyval, column->attlen)))
+			changed |= 1 << i;
+	}
+	return changed;
+}
+
+static void
+buffer_error_context(void *arg)
+{
+	BufferErrorContext *where = (BufferErrorContext *) arg;
+
+	if (where->line > 0)
+		errcontext("COPY %s, line " INT64_FORMAT, where->view, where->line);
+	else if (where->ordinal > 0)
+		errcontext("row " INT64_FORMAT " of the statement on memory.%s", where->ordinal,
+				   where->view);
+}
+
+/* From here on errors tell the place of the row that buffer_locate names. */
+void
+buffer_push_error_context(BufferErrorContext *where, const char *view)
+{
+	where->view = view;
+	where->ordinal = 0;
+	where->line = 0;
+	where->callback.callback = buffer_error_context;
+	where->callback.arg = where;
+	where->callback.previous = error_context_stack;
+	error_context_stack = &where->callback;
+}
+
+void
+buffer_locate(BufferErrorContext *where, TupleTableSlot *slot)
+{
+	where->ordinal = DatumGetInt64(slot->tts_values[BUFFER_ORDINAL]);
+	where->line = slot->tts_isnull[BUFFER_LINE] ? 0 : DatumGetInt64(slot->tts_values[BUFFER_LINE]);
+}
+
+void
+buffer_pop_error_context(BufferErrorContext *where)
+{
+	error_context_stack = where->callback.previous;
+}

@@ -1,0 +1,69 @@
+/*
+ * buffer.h
+ *		Rows of one statement on a view, gathered and sorted.
+ */
+#ifndef STORE_BUFFER_H
+#define STORE_BUFFER_H
+
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "executor/tuptable.h"
+#include "utils/uuid.h"
+
+/* The columns that every buffered row begins with, and sorts by. */
+typedef enum BufferColumn
+{
+	BUFFER_ACCOUNT,
+	BUFFER_CONVERSATION,
+	BUFFER_SEQ,     /* null: to be assigned */
+	BUFFER_ORDINAL, /* the row's place in the statement, from 1 */
+	BUFFER_LINE,    /* of COPY's input; null: not a COPY */
+	BUFFER_CHANGED, /* bit n: column n of the view was changed */
+	BUFFER_PAYLOAD  /* the first column of the row's own */
+} BufferColumn;
+
+#define BUFFER_MAX_COLUMNS 16
+
+typedef struct StatementBuffer StatementBuffer;
+
+/* A conversation that a statement has given numbers in. */
+typedef struct BufferNumbering
+{
+	pg_uuid_t id; /* hash key */
+	bool counted; /* next_seq and leaf come from the store */
+	int64 next_seq;
+	int64 leaf;
+	Size account_length;
+	char account[FLEXIBLE_ARRAY_MEMBER]; /* MEMORY_MAX_ACCOUNT_ID_BYTES */
+} BufferNumbering;
+
+/* Where an error at the statement's end belongs: COPY's line or the row's place. */
+typedef struct BufferErrorContext
+{
+	ErrorContextCallback callback;
+	const char *view;
+	int64 ordinal;
+	int64 line;
+} BufferErrorContext;
+
+extern void buffer_init(void);
+extern void buffer_push(TriggerData *trigger);
+extern StatementBuffer *buffer_pop(TriggerData *trigger);
+extern StatementBuffer *buffer_find(TriggerData *trigger);
+extern void buffer_free(StatementBuffer *buffer);
+extern void
+buffer_put(StatementBuffer *buffer, TupleDesc (*describe)(void), Datum *values, bool *nulls);
+extern bool buffer_next(StatementBuffer *buffer, TupleTableSlot **slot);
+extern int64 buffer_rows(StatementBuffer *buffer);
+extern bool buffer_copying(void);
+extern int64 buffer_lock_account(StatementBuffer *buffer, text *account_id);
+extern BufferNumbering *
+buffer_numbering(StatementBuffer *buffer, const pg_uuid_t *id, text *account_id, bool *found);
+extern int32 buffer_changed_columns(TupleDesc descriptor, const Datum *old, const bool *old_nulls,
+									const Datum *values, const bool *nulls);
+extern void buffer_push_error_context(BufferErrorContext *where, const char *view);
+extern void buffer_locate(BufferErrorContext *where, TupleTableSlot *slot);
+extern void buffer_pop_error_context(BufferErrorContext *where);
+
+#endif /* STORE_BUFFER_H */

@@ -1,0 +1,396 @@
+/*
+ * edit.c
+ *		Changes to messages that are written already: edits, deletes, and late
+ *		messages whose number was passed over.
+ *
+ * A sealed message's segment is written anew, so that the old text is gone
+ * with the next vacuum.  A deleted message leaves a tombstone; the messages
+ * that answered it answer its parent from then on, so that every parent_seq
+ * exists at any time.
+ *
+ * The caller holds the account's lock and an SPI connection.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "store.h"
+
+/* A removed message, and the one that its answers fall to. */
+typedef struct Removed
+{
+	int64 seq;
+	int64 parent_seq;
+} Removed;
+
+static void
+take_bytes(const char **to, uint32 *to_length, const char *from, uint32 from_length)
+{
+	*to = from;
+	*to_length = from_length;
+}
+
+/* Applies an edit to one message; counters follow. */
+static void
+edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreChange *change)
+{
+	const TranscriptMessage *new = &change->message;
+
+	conversation->token_count -= message->tokens;
+	conversation->content_bytes -= message->content_len;
+	if (change->set_role)
+		take_bytes(&message->role, &message->role_len, new->role, new->role_len);
+	if (change->set_content)
+	{
+		take_bytes(&message->content, &message->content_len, new->content, new->content_len);
+		message->tokens = store_estimate_tokens(new->content, new->content_len);
+	}
+	if (change->set_model)
+		take_bytes(&message->model, &message->model_len, new->model, new->model_len);
+	if (change->set_tokens)
+		message->tokens = new->tokens;
+	if (change->set_created_at)
+		message->created_at = new->created_at;
+	if (change->set_message_id)
+		take_bytes(&message->message_id, &message->message_id_len, new->message_id,
+				   new->message_id_len);
+	if (change->set_metadata)
+		take_bytes(&message->metadata, &message->metadata_len, new->metadata, new->metadata_len);
+	if (change->set_parent)
+		message->parent_seq = new->parent_seq;
+	message->revision = conversation->revision;
+	store_check_message(message);
+	conversation->token_count += message->tokens;
+	conversation->content_bytes += message->content_len;
+	change->done = true;
+}
+
+/* What a removal does besides taking the message out of its place. */
+static void
+bury_message(StoreConversation *conversation, const TranscriptMessage *message, StoreChange *change)
+{
+	Datum values[6];
+	char nulls[6] = "      ";
+
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	values[2] = Int64GetDatum(message->seq);
+	if (message->message_id == NULL)
+		nulls[3] = 'n';
+	else
+		values[3] =
+			PointerGetDatum(cstring_to_text_with_len(message->message_id, message->message_id_len));
+	values[4] = Int64GetDatum(conversation->revision);
+	values[5] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
+	conversation->message_count--;
+	conversation->token_count -= message->tokens;
+	conversation->content_bytes -= message->content_len;
+	change->message.parent_seq = message->parent_seq;
+	change->done = true;
+	store_execute(STORE_TOMBSTONE_INSERT, values, nulls, false);
+}
+
+/*
+ * Merges n changes, all within its range, into one segment.  Everything here
+ * lives in the caller's scratch context.
+ */
+static void
+rewrite_segment(StoreConversation *conversation, StoreSegment *segment, StoreChange *changes, int n)
+{
+	Transcript *transcript = transcript_open(segment->body);
+	TranscriptMessage *messages =
+		palloc(mul_size(add_size(transcript->count, n), sizeof(TranscriptMessage)));
+	uint32 kept = 0;
+	uint32 next = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		StoreChange *change = &changes[i];
+
+		while (next < transcript->count && transcript->messages[next].seq < change->seq)
+			messages[kept++] = transcript->messages[next++];
+
+		if (change->insert)
+		{
+			messages[kept++] = change->message;
+			change->done = true;
+		}
+		else if (next < transcript->count && transcript->messages[next].seq == change->seq)
+		{
+			TranscriptMessage *message = &transcript->messages[next++];
+
+			if (change->remove)
+				bury_message(conversation, message, change);
+			else
+			{
+				edit_message(conversation, message, change);
+				messages[kept++] = *message;
+			}
+		}
+	}
+	while (next < transcript->count)
+		messages[kept++] = transcript->messages[next++];
+
+	store_delete_segment(&conversation->id, conversation->account_id, segment->first_seq);
+	if (kept > 0)
+		store_insert_segment(conversation, messages, kept);
+}
+
+/* A late message between the segments: a segment of its own, or the tail. */
+static void
+insert_between(StoreConversation *conversation, StoreChange *change)
+{
+	StoreSegment after;
+
+	if (store_segment_after(&conversation->id, conversation->account_id, change->seq, false,
+							&after))
+		store_insert_segment(conversation, &change->message, 1);
+	else
+	{
+		store_insert_tail(conversation, &change->message);
+		conversation->tail_count++;
+		conversation->tail_bytes += change->message.content_len;
+	}
+	change->done = true;
+}
+
+static void
+change_tail_row(StoreConversation *conversation, StoreChange *change)
+{
+	TranscriptMessage message;
+	Datum values[3];
+
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	values[2] = Int64GetDatum(change->seq);
+	if (store_execute(STORE_TAIL_ONE, values, NULL, false) == 0)
+		return;
+	store_tail_row(0, &message);
+
+	conversation->tail_bytes -= message.content_len;
+	if (change->remove)
+	{
+		conversation->tail_count--;
+		bury_message(conversation, &message, change);
+		store_execute(STORE_TAIL_DELETE, values, NULL, false);
+	}
+	else
+	{
+		edit_message(conversation, &message, change);
+		conversation->tail_bytes += message.content_len;
+		store_update_tail(conversation, &message);
+	}
+}
+
+/* Applies the changes from the first on that lie in one place; returns how many. */
+static int
+apply_in_one_place(StoreConversation *conversation, StoreChange *changes, int n)
+{
+	StoreSegment segment;
+	int taken = 1;
+
+	if (store_segment_before(&conversation->id, conversation->account_id, changes[0].seq + 1, false,
+							 &segment) &&
+		segment.last_seq >= changes[0].seq)
+	{
+		while (taken < n && changes[taken].seq <= segment.last_seq)
+			taken++;
+		rewrite_segment(conversation, &segment, changes, taken);
+	}
+	else if (changes[0].insert)
+		insert_between(conversation, &changes[0]);
+	else
+		change_tail_row(conversation, &changes[0]);
+	return taken;
+}
+
+static int64
+apply_all(StoreConversation *conversation, StoreChange *changes, int n)
+{
+	MemoryContext scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext edit", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+	int64 done = 0;
+
+	for (int i = 0; i < n;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		i += apply_in_one_place(conversation, changes + i, n - i);
+		MemoryContextReset(scratch);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+
+	for (int i = 0; i < n; i++)
+		done += changes[i].done;
+	return done;
+}
+
+/* Where an answer to a removed message falls: the nearest ancestor kept. */
+static int64
+surviving_parent(const Removed *removed, int n, int64 seq)
+{
+	for (;;)
+	{
+		int low = 0;
+		int high = n;
+
+		while (low < high)
+		{
+			int middle = low + (high - low) / 2;
+
+			if (removed[middle].seq < seq)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		if (low == n || removed[low].seq != seq)
+			return seq;
+		seq = removed[low].parent_seq;
+	}
+}
+
+/* The orphans found so far, as changes to their parents. */
+typedef struct Orphans
+{
+	const Removed *removed;
+	int nremoved;
+	StoreChange *changes;
+	int count;
+	int space;
+} Orphans;
+
+static void
+note_orphan(Orphans *orphans, const TranscriptMessage *message)
+{
+	int64 parent = surviving_parent(orphans->removed, orphans->nremoved, message->parent_seq);
+	StoreChange *change;
+
+	if (parent == message->parent_seq)
+		return;
+	if (orphans->count == orphans->space)
+	{
+		orphans->space *= 2;
+		orphans->changes =
+			repalloc(orphans->changes, mul_size(orphans->space, sizeof(StoreChange)));
+	}
+	change = &orphans->changes[orphans->count++];
+	memset(change, 0, sizeof(*change));
+	change->seq = message->seq;
+	change->set_parent = true;
+	change->message.parent_seq = parent;
+}
+
+/*
+ * Looks through the messages after the first removed one for answers to
+ * removed ones.  Without branches only the message after each removed one can
+ * be an answer, so that the search ends behind the last removed one.
+ */
+static void
+find_orphans(StoreConversation *conversation, Orphans *orphans)
+{
+	int64 first = orphans->removed[0].seq;
+	int64 last = orphans->removed[orphans->nremoved - 1].seq;
+	StoreSegment segment;
+	bool more;
+	Datum values[3];
+	uint64 rows;
+
+	more =
+		store_segment_before(&conversation->id, conversation->account_id, first, false, &segment) ||
+		store_segment_after(&conversation->id, conversation->account_id, first, false, &segment);
+	while (more)
+	{
+		Transcript *transcript = transcript_open(segment.body);
+
+		CHECK_FOR_INTERRUPTS();
+		for (uint32 i = 0; i < transcript->count; i++)
+			note_orphan(orphans, &transcript->messages[i]);
+		if (!conversation->branched && transcript->messages[transcript->count - 1].seq > last)
+			return;
+		more = store_segment_after(&conversation->id, conversation->account_id,
+								   segment.last_seq + 1, false, &segment);
+		pfree(transcript->messages);
+		pfree(transcript->raw);
+	}
+
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	values[2] = Int64GetDatum(first);
+	rows = store_execute(STORE_TAIL_READ, values, NULL, false);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		TranscriptMessage message;
+
+		store_tail_row(i, &message);
+		note_orphan(orphans, &message);
+	}
+}
+
+/* Gives removed messages' answers a new parent and moves head and leaf. */
+static void
+mend_tree(StoreConversation *conversation, const StoreChange *changes, int n)
+{
+	MemoryContext scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext mend", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+	Removed *removed = palloc(mul_size(n, sizeof(Removed)));
+	Orphans orphans = {0};
+
+	orphans.removed = removed;
+	for (int i = 0; i < n; i++)
+		if (changes[i].remove && changes[i].done)
+		{
+			removed[orphans.nremoved].seq = changes[i].seq;
+			removed[orphans.nremoved++].parent_seq = changes[i].message.parent_seq;
+		}
+
+	if (orphans.nremoved > 0)
+	{
+		orphans.space = 16;
+		orphans.changes = palloc(orphans.space * sizeof(StoreChange));
+		find_orphans(conversation, &orphans);
+		apply_all(conversation, orphans.changes, orphans.count);
+		if (!conversation->pinned)
+			conversation->head_seq =
+				surviving_parent(removed, orphans.nremoved, conversation->head_seq);
+		if (conversation->head_seq == 0 && conversation->message_count > 0)
+			conversation->head_seq = store_last_message(conversation);
+		conversation->leaf = surviving_parent(removed, orphans.nremoved, conversation->leaf);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+}
+
+/*
+ * store_apply_changes
+ *		Applies changes, in order of seq, each seq once; a change whose message
+ *		is gone is left undone.  Returns how many were applied.  The caller
+ *		saves the conversation afterwards.
+ */
+int64
+store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n)
+{
+	int64 done = apply_all(conversation, changes, n);
+
+	mend_tree(conversation, changes, n);
+	return done;
+}
+
+/* Deletes all that the conversation holds; its row stays as a tombstone. */
+void
+store_delete_conversation(StoreConversation *conversation)
+{
+	Datum values[4];
+
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	values[2] = Int64GetDatum(conversation->revision);
+	values[3] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
+	store_execute(STORE_SEGMENTS_DELETE, values, NULL, false);
+	store_execute(STORE_TAIL_CLEAR, values, NULL, false);
+	store_execute(STORE_TOMBSTONES_DELETE, values, NULL, false);
+	store_execute(STORE_CONVERSATION_BURY, values, NULL, false);
+}

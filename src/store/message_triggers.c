@@ -1,0 +1,606 @@
+/*
+ * message_triggers.c
+ *		INSERT, COPY, UPDATE and DELETE on the view memory.messages.
+ *
+ * The INSTEAD OF row triggers check and buffer (buffer.c); the AFTER STATEMENT
+ * trigger writes the rows, account by account and conversation by
+ * conversation.  Only an INSERT's row that leaves seq out takes its account's
+ * lock at once, because RETURNING must show the number: a COPY never does.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "buffer.h"
+#include "memory_ext.h"
+#include "store.h"
+
+/* Columns of the view memory.messages. */
+enum
+{
+	VIEW_CONVERSATION_ID,
+	VIEW_ACCOUNT_ID,
+	VIEW_SEQ,
+	VIEW_PARENT_SEQ,
+	VIEW_ROLE,
+	VIEW_CONTENT,
+	VIEW_MODEL,
+	VIEW_TOKENS,
+	VIEW_CREATED_AT,
+	VIEW_MESSAGE_ID,
+	VIEW_METADATA,
+	VIEW_NCOLUMNS
+};
+
+/* Columns of a buffered message behind the common ones. */
+enum
+{
+	ROW_PARENT_SEQ = BUFFER_PAYLOAD,
+	ROW_ROLE,
+	ROW_CONTENT,
+	ROW_MODEL,
+	ROW_TOKENS,
+	ROW_CREATED_AT,
+	ROW_MESSAGE_ID,
+	ROW_METADATA,
+	ROW_NCOLUMNS
+};
+
+#define CHANGED(mask, column) (((mask) & (1 << (column))) != 0)
+
+/* An UPDATE or DELETE works through a conversation in pieces of this size. */
+#define CHANGES_AT_ONCE 4096
+#define CHANGED_BYTES_AT_ONCE (16 * 1024 * 1024)
+
+static TupleDesc
+describe_row(void)
+{
+	static const Oid types[ROW_NCOLUMNS] = {TEXTOID, UUIDOID,        INT8OID, INT8OID, INT8OID,
+											INT4OID, INT8OID,        TEXTOID, TEXTOID, TEXTOID,
+											INT4OID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
+	TupleDesc descriptor = CreateTemplateTupleDesc(ROW_NCOLUMNS);
+
+	for (int i = 0; i < ROW_NCOLUMNS; i++)
+		TupleDescInitEntry(descriptor, i + 1, "column", types[i], -1, 0);
+	return descriptor;
+}
+
+/* ---- rows in ---- */
+
+/* A text column's bytes; the datum itself becomes the detoasted one. */
+static void
+take_text(Datum *value, bool isnull, const char **data, uint32 *length)
+{
+	*data = NULL;
+	*length = 0;
+	if (!isnull)
+	{
+		text *bytes = DatumGetTextPP(*value);
+
+		*value = PointerGetDatum(bytes);
+		*data = VARDATA_ANY(bytes);
+		*length = VARSIZE_ANY_EXHDR(bytes);
+	}
+}
+
+/* Checks a row of the view, but for its place, and fills in what was left out. */
+static void
+check_row(Datum *values, bool *nulls, TranscriptMessage *message)
+{
+	memset(message, 0, sizeof(*message));
+	take_text(&values[VIEW_ROLE], nulls[VIEW_ROLE], &message->role, &message->role_len);
+	take_text(&values[VIEW_CONTENT], nulls[VIEW_CONTENT], &message->content, &message->content_len);
+	take_text(&values[VIEW_MODEL], nulls[VIEW_MODEL], &message->model, &message->model_len);
+	take_text(&values[VIEW_MESSAGE_ID], nulls[VIEW_MESSAGE_ID], &message->message_id,
+			  &message->message_id_len);
+	if (!nulls[VIEW_METADATA])
+	{
+		Jsonb *metadata = DatumGetJsonbP(values[VIEW_METADATA]);
+
+		store_check_metadata(metadata, "message");
+		message->metadata = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
+		message->metadata_len = strlen(message->metadata);
+	}
+	message->tokens = -1;
+	if (!nulls[VIEW_TOKENS])
+	{
+		message->tokens = DatumGetInt32(values[VIEW_TOKENS]);
+		if (message->tokens < 0)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("tokens must not be negative, it is %d", message->tokens),
+							errhint("Leave tokens out to have them estimated.")));
+	}
+	message->has_created_at = !nulls[VIEW_CREATED_AT];
+	message->created_at = message->has_created_at ? DatumGetTimestampTz(values[VIEW_CREATED_AT])
+												  : GetCurrentStatementStartTimestamp();
+	message->has_created_at = true;
+	store_check_message(message);
+
+	nulls[VIEW_TOKENS] = false;
+	values[VIEW_TOKENS] = Int32GetDatum(message->tokens);
+	nulls[VIEW_CREATED_AT] = false;
+	values[VIEW_CREATED_AT] = TimestampTzGetDatum(message->created_at);
+}
+
+/* Buffers a checked row; message holds its metadata as text. */
+static void
+put_row(StatementBuffer *buffer, const Datum *view, const bool *view_nulls,
+		const TranscriptMessage *message, int32 changed)
+{
+	/* the view's columns in the order of the buffer's */
+	static const int view_columns[ROW_NCOLUMNS - BUFFER_PAYLOAD] =
+		{VIEW_PARENT_SEQ, VIEW_ROLE,       VIEW_CONTENT,    VIEW_MODEL,
+		 VIEW_TOKENS,     VIEW_CREATED_AT, VIEW_MESSAGE_ID, VIEW_METADATA};
+	Datum values[ROW_NCOLUMNS];
+	bool nulls[ROW_NCOLUMNS] = {0};
+
+	values[BUFFER_ACCOUNT] = PointerGetDatum(DatumGetTextPP(view[VIEW_ACCOUNT_ID]));
+	values[BUFFER_CONVERSATION] = view[VIEW_CONVERSATION_ID];
+	values[BUFFER_SEQ] = view[VIEW_SEQ];
+	nulls[BUFFER_SEQ] = view_nulls[VIEW_SEQ];
+	values[BUFFER_CHANGED] = Int32GetDatum(changed);
+	for (int i = 0; i < lengthof(view_columns); i++)
+	{
+		values[BUFFER_PAYLOAD + i] = view[view_columns[i]];
+		nulls[BUFFER_PAYLOAD + i] = view_nulls[view_columns[i]];
+	}
+	if (message->metadata != NULL)
+		values[ROW_METADATA] =
+			PointerGetDatum(cstring_to_text_with_len(message->metadata, message->metadata_len));
+	buffer_put(buffer, describe_row, values, nulls);
+}
+
+/*
+ * The account of a row that names none: the session's, else the owner of the
+ * existing conversation.  Needs an SPI connection.
+ */
+static text *
+owner_of(const pg_uuid_t *id)
+{
+	Datum values[1];
+	bool isnull;
+	uint64 owners;
+
+	if (store_confined_account() != NULL)
+		return store_check_account(NULL);
+
+	values[0] = UUIDPGetDatum(id);
+	owners = store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false);
+	if (owners != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("account_id must not be null"),
+				 owners == 0
+					 ? errdetail("Conversation %s does not exist.", store_uuid_string(id))
+					 : errdetail("Several accounts have a conversation %s.", store_uuid_string(id)),
+				 errhint("Name the account; it can be left out only for an existing "
+						 "conversation.")));
+	return (text *) DatumGetPointer(store_column(0, 1, &isnull));
+}
+
+/* Reads next_seq and leaf under the account's lock. */
+static void
+count_conversation(StatementBuffer *buffer, BufferNumbering *numbering, text *account_id)
+{
+	int64 revision = buffer_lock_account(buffer, account_id);
+	StoreConversation *conversation =
+		store_open_conversation(account_id, &numbering->id, revision, STORE_CREATE);
+
+	if (conversation->next_seq > numbering->next_seq)
+	{
+		numbering->next_seq = conversation->next_seq;
+		numbering->leaf = conversation->leaf;
+	}
+	numbering->counted = true;
+}
+
+/* Gives an INSERT's row its number and parent.  Needs an SPI connection. */
+static void
+number_row(StatementBuffer *buffer, Datum *values, bool *nulls)
+{
+	text *account_id = DatumGetTextPP(values[VIEW_ACCOUNT_ID]);
+	bool found;
+	BufferNumbering *numbering =
+		buffer_numbering(buffer, DatumGetUUIDP(values[VIEW_CONVERSATION_ID]), account_id, &found);
+
+	if (nulls[VIEW_SEQ])
+	{
+		if (!numbering->counted)
+			count_conversation(buffer, numbering, account_id);
+		values[VIEW_SEQ] = Int64GetDatum(numbering->next_seq);
+		nulls[VIEW_SEQ] = false;
+	}
+	if (DatumGetInt64(values[VIEW_SEQ]) < numbering->next_seq)
+		return;
+	if (nulls[VIEW_PARENT_SEQ] && numbering->counted)
+	{
+		values[VIEW_PARENT_SEQ] = Int64GetDatum(numbering->leaf);
+		nulls[VIEW_PARENT_SEQ] = false;
+	}
+	numbering->leaf = DatumGetInt64(values[VIEW_SEQ]);
+	numbering->next_seq = numbering->leaf + 1;
+}
+
+PG_FUNCTION_INFO_V1(memory_messages_insert);
+
+/*
+ * memory_messages_insert() → trigger
+ *		INSTEAD OF INSERT on memory.messages.  Errors: those of
+ *		store_check_account and store_check_message; 22004 no conversation_id.
+ */
+Datum
+memory_messages_insert(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc descriptor = RelationGetDescr(trigger->tg_relation);
+	StatementBuffer *buffer = buffer_find(trigger);
+	Datum values[VIEW_NCOLUMNS];
+	bool nulls[VIEW_NCOLUMNS];
+	TranscriptMessage message;
+	bool copying = buffer_copying();
+	MemoryContext row_context = CurrentMemoryContext;
+	bool ask_store;
+
+	heap_deform_tuple(trigger->tg_trigtuple, descriptor, values, nulls);
+	if (nulls[VIEW_CONVERSATION_ID])
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("conversation_id must not be null"),
+				 errhint("Name a conversation; memory.create_conversation makes a new one.")));
+	if (!nulls[VIEW_ACCOUNT_ID])
+		store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+	check_row(values, nulls, &message);
+
+	ask_store = nulls[VIEW_ACCOUNT_ID] || !copying;
+	if (ask_store)
+	{
+		SPI_connect();
+		if (nulls[VIEW_ACCOUNT_ID])
+		{
+			text *owner = owner_of(DatumGetUUIDP(values[VIEW_CONVERSATION_ID]));
+			MemoryContext old = MemoryContextSwitchTo(row_context);
+
+			values[VIEW_ACCOUNT_ID] = datumCopy(PointerGetDatum(owner), false, -1);
+			nulls[VIEW_ACCOUNT_ID] = false;
+			MemoryContextSwitchTo(old);
+		}
+		if (!copying)
+			number_row(buffer, values, nulls);
+		SPI_finish();
+	}
+	put_row(buffer, values, nulls, &message, 0);
+
+	if (copying)
+		return PointerGetDatum(trigger->tg_trigtuple);
+	return PointerGetDatum(heap_form_tuple(descriptor, values, nulls));
+}
+
+static void
+refuse_key_change(TupleDesc descriptor, int32 changed)
+{
+	for (int i = VIEW_CONVERSATION_ID; i <= VIEW_SEQ; i++)
+		if (CHANGED(changed, i))
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("column \"%s\" of a message cannot be changed",
+								   NameStr(TupleDescAttr(descriptor, i)->attname)),
+							errhint("Delete the message and append it where it belongs.")));
+}
+
+PG_FUNCTION_INFO_V1(memory_messages_update);
+
+/*
+ * memory_messages_update() → trigger
+ *		INSTEAD OF UPDATE on memory.messages: the columns that differ are taken
+ *		over at the statement's end.  Errors: 0A000 a key is changed, those of
+ *		store_check_message.
+ */
+Datum
+memory_messages_update(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc descriptor = RelationGetDescr(trigger->tg_relation);
+	Datum old[VIEW_NCOLUMNS];
+	bool old_nulls[VIEW_NCOLUMNS];
+	Datum values[VIEW_NCOLUMNS];
+	bool nulls[VIEW_NCOLUMNS];
+	TranscriptMessage message;
+	int32 changed;
+
+	heap_deform_tuple(trigger->tg_trigtuple, descriptor, old, old_nulls);
+	heap_deform_tuple(trigger->tg_newtuple, descriptor, values, nulls);
+	changed = buffer_changed_columns(descriptor, old, old_nulls, values, nulls);
+	refuse_key_change(descriptor, changed);
+	if (CHANGED(changed, VIEW_CONTENT) && !CHANGED(changed, VIEW_TOKENS))
+		nulls[VIEW_TOKENS] = true; /* the old count belongs to the old content */
+	check_row(values, nulls, &message);
+	store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+	put_row(buffer_find(trigger), values, nulls, &message, changed);
+	return PointerGetDatum(heap_form_tuple(descriptor, values, nulls));
+}
+
+PG_FUNCTION_INFO_V1(memory_messages_delete);
+
+/*
+ * memory_messages_delete() → trigger
+ *		INSTEAD OF DELETE on memory.messages.
+ */
+Datum
+memory_messages_delete(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Datum values[VIEW_NCOLUMNS];
+	bool nulls[VIEW_NCOLUMNS];
+	TranscriptMessage nothing = {0};
+
+	heap_deform_tuple(trigger->tg_trigtuple, RelationGetDescr(trigger->tg_relation), values, nulls);
+	store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+	for (int i = VIEW_PARENT_SEQ; i < VIEW_NCOLUMNS; i++)
+		nulls[i] = true; /* the keys are enough */
+	put_row(buffer_find(trigger), values, nulls, &nothing, 0);
+	return PointerGetDatum(trigger->tg_trigtuple);
+}
+
+/* ---- rows out, at the statement's end ---- */
+
+/* Where the rows stand, and the contexts that hold an account's and a conversation's part. */
+typedef struct Flush
+{
+	StatementBuffer *buffer;
+	bool bulk;
+	StoreQueue *queue; /* of a bulk INSERT; else NULL */
+	MemoryContext account_context;
+	MemoryContext conversation_context;
+	MemoryContext row_context;
+	text *account_id; /* in account_context */
+	int64 revision;
+	StoreConversation *conversation; /* in conversation_context */
+	StoreChange *changes;            /* of UPDATE and DELETE; likewise */
+	int nchanges;
+	Size changed_bytes;
+} Flush;
+
+static const char *
+slot_bytes(TupleTableSlot *slot, int column, uint32 *length)
+{
+	const char *data;
+
+	take_text(&slot->tts_values[column], slot->tts_isnull[column], &data, length);
+	return data;
+}
+
+/* A buffered row as a message; its texts point into the slot. */
+static void
+row_message(TupleTableSlot *slot, TranscriptMessage *message)
+{
+	Datum *values = slot->tts_values;
+	bool *nulls = slot->tts_isnull;
+
+	memset(message, 0, sizeof(*message));
+	message->seq = nulls[BUFFER_SEQ] ? 0 : DatumGetInt64(values[BUFFER_SEQ]);
+	message->parent_seq = nulls[ROW_PARENT_SEQ] ? -1 : DatumGetInt64(values[ROW_PARENT_SEQ]);
+	message->role = slot_bytes(slot, ROW_ROLE, &message->role_len);
+	message->content = slot_bytes(slot, ROW_CONTENT, &message->content_len);
+	message->model = slot_bytes(slot, ROW_MODEL, &message->model_len);
+	message->message_id = slot_bytes(slot, ROW_MESSAGE_ID, &message->message_id_len);
+	message->metadata = slot_bytes(slot, ROW_METADATA, &message->metadata_len);
+	message->tokens = DatumGetInt32(values[ROW_TOKENS]);
+	message->created_at = DatumGetTimestampTz(values[ROW_CREATED_AT]);
+	message->has_created_at = true;
+}
+
+static void
+apply_changes(Flush *flush)
+{
+	if (flush->nchanges > 0)
+		store_apply_changes(flush->conversation, flush->changes, flush->nchanges);
+	flush->nchanges = 0;
+	flush->changed_bytes = 0;
+}
+
+static void
+close_conversation(Flush *flush)
+{
+	MemoryContext old = MemoryContextSwitchTo(flush->conversation_context);
+
+	if (flush->conversation != NULL)
+	{
+		apply_changes(flush);
+		store_close_conversation(flush->conversation, flush->bulk);
+	}
+	flush->conversation = NULL;
+	flush->changes = NULL;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(flush->conversation_context);
+}
+
+/* Goes on to the row's account and conversation, in key order. */
+static void
+follow_row(Flush *flush, TupleTableSlot *slot, StoreOpenMode mode)
+{
+	text *account_id = DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]);
+	pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
+	bool same_account = flush->account_id != NULL &&
+						VARSIZE_ANY_EXHDR(account_id) == VARSIZE_ANY_EXHDR(flush->account_id) &&
+						memcmp(VARDATA_ANY(account_id), VARDATA_ANY(flush->account_id),
+							   VARSIZE_ANY_EXHDR(account_id)) == 0;
+
+	if (same_account && flush->conversation != NULL &&
+		memcmp(id, &flush->conversation->id, UUID_LEN) == 0)
+		return;
+
+	close_conversation(flush);
+	if (!same_account)
+	{
+		MemoryContextReset(flush->account_context);
+		MemoryContextSwitchTo(flush->account_context);
+		flush->account_id =
+			(text *) DatumGetPointer(datumCopy(PointerGetDatum(account_id), false, -1));
+		flush->revision = buffer_lock_account(flush->buffer, flush->account_id);
+	}
+	MemoryContextSwitchTo(flush->conversation_context);
+	flush->conversation = store_open_conversation(flush->account_id, id, flush->revision, mode);
+	if (flush->conversation != NULL)
+		flush->conversation->queue = flush->queue;
+}
+
+static void
+flush_insert(Flush *flush, TupleTableSlot *slot)
+{
+	TranscriptMessage message;
+
+	follow_row(flush, slot, STORE_CREATE);
+	MemoryContextSwitchTo(flush->row_context);
+	row_message(slot, &message);
+	store_add_message(flush->conversation, &message);
+}
+
+static StoreChange *
+next_change(Flush *flush, TupleTableSlot *slot)
+{
+	StoreChange *change;
+
+	follow_row(flush, slot, STORE_PROBE);
+	if (flush->conversation == NULL)
+		return NULL; /* deleted since the statement saw it */
+
+	MemoryContextSwitchTo(flush->conversation_context);
+	if (flush->nchanges == CHANGES_AT_ONCE || flush->changed_bytes > CHANGED_BYTES_AT_ONCE)
+		apply_changes(flush);
+	if (flush->changes == NULL)
+		flush->changes = palloc(CHANGES_AT_ONCE * sizeof(StoreChange));
+	change = &flush->changes[flush->nchanges];
+	memset(change, 0, sizeof(*change));
+	change->seq = DatumGetInt64(slot->tts_values[BUFFER_SEQ]);
+	if (flush->nchanges > 0 && change[-1].seq == change->seq)
+		return NULL; /* a join gave the same row twice: the first counts, as in a table */
+	flush->nchanges++;
+	return change;
+}
+
+static void
+flush_delete(Flush *flush, TupleTableSlot *slot)
+{
+	StoreChange *change = next_change(flush, slot);
+
+	if (change != NULL)
+		change->remove = true;
+}
+
+static const char *
+keep_bytes(const char *data, uint32 length)
+{
+	return data == NULL ? NULL : pnstrdup(data, length);
+}
+
+static void
+flush_update(Flush *flush, TupleTableSlot *slot)
+{
+	StoreChange *change = next_change(flush, slot);
+	int32 changed = DatumGetInt32(slot->tts_values[BUFFER_CHANGED]);
+	TranscriptMessage *message;
+
+	if (change == NULL)
+		return;
+	message = &change->message;
+	row_message(slot, message);
+	message->role = keep_bytes(message->role, message->role_len);
+	message->content = keep_bytes(message->content, message->content_len);
+	message->model = keep_bytes(message->model, message->model_len);
+	message->message_id = keep_bytes(message->message_id, message->message_id_len);
+	message->metadata = keep_bytes(message->metadata, message->metadata_len);
+	flush->changed_bytes += message->content_len + message->metadata_len;
+
+	change->set_role = CHANGED(changed, VIEW_ROLE);
+	change->set_content = CHANGED(changed, VIEW_CONTENT);
+	change->set_model = CHANGED(changed, VIEW_MODEL);
+	change->set_tokens = CHANGED(changed, VIEW_TOKENS);
+	change->set_created_at = CHANGED(changed, VIEW_CREATED_AT);
+	change->set_message_id = CHANGED(changed, VIEW_MESSAGE_ID);
+	change->set_metadata = CHANGED(changed, VIEW_METADATA);
+	change->set_parent = CHANGED(changed, VIEW_PARENT_SEQ);
+	if (change->set_parent)
+	{
+		store_check_parent(flush->conversation, change->seq, &message->parent_seq);
+		flush->conversation->branched = true;
+	}
+}
+
+static void
+flush_rows(StatementBuffer *buffer, void (*write_row)(Flush *, TupleTableSlot *))
+{
+	Flush flush = {0};
+	TupleTableSlot *slot;
+	BufferErrorContext where;
+	MemoryContext old = CurrentMemoryContext;
+
+	flush.buffer = buffer;
+	flush.bulk = buffer_rows(buffer) > store_segment_messages;
+	flush.queue = flush.bulk && write_row == flush_insert ? store_queue_create() : NULL;
+	flush.account_context = AllocSetContextCreate(old, "memory_ext account", ALLOCSET_SMALL_SIZES);
+	flush.conversation_context =
+		AllocSetContextCreate(old, "memory_ext conversation", ALLOCSET_DEFAULT_SIZES);
+	flush.row_context = AllocSetContextCreate(old, "memory_ext row", ALLOCSET_DEFAULT_SIZES);
+
+	buffer_push_error_context(&where, "messages");
+	while (buffer_next(buffer, &slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		buffer_locate(&where, slot);
+		write_row(&flush, slot);
+		MemoryContextReset(flush.row_context);
+	}
+	close_conversation(&flush);
+	store_queue_write(flush.queue);
+
+	buffer_pop_error_context(&where);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(flush.row_context);
+	MemoryContextDelete(flush.conversation_context);
+	MemoryContextDelete(flush.account_context);
+}
+
+PG_FUNCTION_INFO_V1(memory_statement_begin);
+
+/*
+ * memory_statement_begin() → trigger
+ *		BEFORE STATEMENT on the store's views: a new buffer for the statement.
+ */
+Datum
+memory_statement_begin(PG_FUNCTION_ARGS)
+{
+	buffer_push((TriggerData *) fcinfo->context);
+	PG_RETURN_POINTER(NULL);
+}
+
+PG_FUNCTION_INFO_V1(memory_messages_end);
+
+/*
+ * memory_messages_end() → trigger
+ *		AFTER STATEMENT on memory.messages: writes the buffered rows.  Errors:
+ *		those of store_open_conversation and store_add_message, with the row's
+ *		place in the statement as context.
+ */
+Datum
+memory_messages_end(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	StatementBuffer *buffer = buffer_pop(trigger);
+
+	SPI_connect();
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		flush_rows(buffer, flush_insert);
+	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		flush_rows(buffer, flush_update);
+	else
+		flush_rows(buffer, flush_delete);
+	SPI_finish();
+	buffer_free(buffer);
+	PG_RETURN_POINTER(NULL);
+}

@@ -1,0 +1,316 @@
+/*
+ * rows.c
+ *		Messages to rows and back: tail rows, segments, and the runs of messages
+ *		that wait in memory.
+ *
+ * A run owns a memory context; everything else lives in the caller's context.
+ * Callers hold an SPI connection and the account's lock where they write.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "store.h"
+
+void
+store_run_init(StoreRun *run)
+{
+	memset(run, 0, sizeof(*run));
+	run->context =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext run", ALLOCSET_DEFAULT_SIZES);
+}
+
+/* Forgets the run's messages and frees their texts. */
+void
+store_run_reset(StoreRun *run)
+{
+	MemoryContextReset(run->context);
+	run->messages = NULL;
+	run->count = 0;
+	run->space = 0;
+	run->bytes = 0;
+}
+
+static const char *
+copy_bytes(const char *data, uint32 length)
+{
+	char *copy;
+
+	if (data == NULL)
+		return NULL;
+	copy = palloc(length + 1);
+	memcpy(copy, data, length);
+	copy[length] = '\0';
+	return copy;
+}
+
+/* Adds a copy of the message to the run and returns the copy. */
+TranscriptMessage *
+store_run_push(StoreRun *run, const TranscriptMessage *message)
+{
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+	TranscriptMessage *copy;
+
+	if (run->count == run->space)
+	{
+		uint32 space = run->space == 0 ? 8 : run->space * 2;
+		Size size = mul_size(space, sizeof(TranscriptMessage));
+
+		run->messages = run->messages == NULL ? palloc(size) : repalloc(run->messages, size);
+		run->space = space;
+	}
+	copy = &run->messages[run->count++];
+	*copy = *message;
+	copy->role = copy_bytes(message->role, message->role_len);
+	copy->content = copy_bytes(message->content, message->content_len);
+	copy->model = copy_bytes(message->model, message->model_len);
+	copy->message_id = copy_bytes(message->message_id, message->message_id_len);
+	copy->metadata = copy_bytes(message->metadata, message->metadata_len);
+	run->bytes += message->content_len;
+	MemoryContextSwitchTo(old);
+	return copy;
+}
+
+static Datum
+bytes_datum(const char *data, uint32 length, char *is_null)
+{
+	*is_null = data == NULL ? 'n' : ' ';
+	return data == NULL ? (Datum) 0 : PointerGetDatum(cstring_to_text_with_len(data, length));
+}
+
+/* The parameters of STORE_TAIL_INSERT and STORE_TAIL_UPDATE. */
+static void
+tail_parameters(StoreConversation *conversation, const TranscriptMessage *message, Datum *values,
+				char *nulls)
+{
+	memset(nulls, ' ', 12);
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	values[2] = Int64GetDatum(message->seq);
+	values[3] = Int64GetDatum(message->parent_seq);
+	values[4] = bytes_datum(message->role, message->role_len, &nulls[4]);
+	values[5] = bytes_datum(message->content, message->content_len, &nulls[5]);
+	values[6] = bytes_datum(message->model, message->model_len, &nulls[6]);
+	values[7] = Int32GetDatum(message->tokens);
+	values[8] = TimestampTzGetDatum(message->created_at);
+	values[9] = bytes_datum(message->message_id, message->message_id_len, &nulls[9]);
+	values[10] = bytes_datum(message->metadata, message->metadata_len, &nulls[10]);
+	values[11] = Int64GetDatum(message->revision);
+}
+
+void
+store_insert_tail(StoreConversation *conversation, const TranscriptMessage *message)
+{
+	Datum values[12];
+	char nulls[12];
+
+	tail_parameters(conversation, message, values, nulls);
+	store_execute(STORE_TAIL_INSERT, values, nulls, false);
+}
+
+void
+store_update_tail(StoreConversation *conversation, const TranscriptMessage *message)
+{
+	Datum values[12];
+	char nulls[12];
+
+	tail_parameters(conversation, message, values, nulls);
+	if (store_execute(STORE_TAIL_UPDATE, values, nulls, false) != 1)
+		elog(ERROR, "message " INT64_FORMAT " is not in the tail", message->seq);
+}
+
+/* Compresses n > 0 messages, in order of seq, into a new segment. */
+void
+store_insert_segment(StoreConversation *conversation, const TranscriptMessage *messages, uint32 n)
+{
+	TranscriptCompression compression = transcript_default_compression();
+	struct varlena *body = transcript_build(messages, n, &compression);
+	int64 revision = 0;
+	Datum values[STORE_SEGMENT_COLUMNS];
+
+	for (uint32 i = 0; i < n; i++)
+		revision = Max(revision, messages[i].revision);
+
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	values[2] = Int64GetDatum(messages[0].seq);
+	values[3] = Int64GetDatum(messages[n - 1].seq);
+	values[4] = Int64GetDatum(revision);
+	values[5] = PointerGetDatum(body);
+	if (conversation->queue != NULL)
+		store_queue_segment(conversation->queue, values);
+	else
+		store_execute(STORE_SEGMENT_INSERT, values, NULL, false);
+	pfree(body);
+}
+
+static const char *
+column_bytes(uint64 row, int column, uint32 *length)
+{
+	bool isnull;
+	Datum value = store_column(row, column, &isnull);
+	text *bytes;
+
+	*length = 0;
+	if (isnull)
+		return NULL;
+	bytes = DatumGetTextPP(value);
+	*length = VARSIZE_ANY_EXHDR(bytes);
+	return VARDATA_ANY(bytes);
+}
+
+/*
+ * A row of STORE_TAIL_TAKE, _READ or _NEWEST as a message.  Its texts point
+ * into SPI_tuptable (or, detoasted, into the current memory context).
+ */
+void
+store_tail_row(uint64 row, TranscriptMessage *message)
+{
+	bool isnull;
+
+	memset(message, 0, sizeof(*message));
+	message->seq = DatumGetInt64(store_column(row, 1, &isnull));
+	message->parent_seq = DatumGetInt64(store_column(row, 2, &isnull));
+	message->role = column_bytes(row, 3, &message->role_len);
+	message->content = column_bytes(row, 4, &message->content_len);
+	message->model = column_bytes(row, 5, &message->model_len);
+	message->tokens = DatumGetInt32(store_column(row, 6, &isnull));
+	message->created_at = DatumGetTimestampTz(store_column(row, 7, &isnull));
+	message->has_created_at = true;
+	message->message_id = column_bytes(row, 8, &message->message_id_len);
+	message->metadata = column_bytes(row, 9, &message->metadata_len);
+	message->revision = DatumGetInt64(store_column(row, 10, &isnull));
+}
+
+static bool
+segment_read(StoreStatement id, const pg_uuid_t *conversation_id, text *account_id, int64 seq,
+			 bool read_only, StoreSegment *segment)
+{
+	Datum values[3];
+	bool isnull;
+
+	values[0] = UUIDPGetDatum(conversation_id);
+	values[1] = PointerGetDatum(account_id);
+	values[2] = Int64GetDatum(seq);
+	if (store_execute(id, values, NULL, read_only) == 0)
+		return false;
+	segment->first_seq = DatumGetInt64(store_column(0, 1, &isnull));
+	segment->last_seq = DatumGetInt64(store_column(0, 2, &isnull));
+	segment->body = store_column(0, 3, &isnull);
+	return true;
+}
+
+/* The last segment that begins before seq; its body is in SPI_tuptable. */
+bool
+store_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
+					 StoreSegment *segment)
+{
+	return segment_read(STORE_SEGMENT_BEFORE, id, account_id, seq, read_only, segment);
+}
+
+/* The first segment that begins at seq or later; likewise. */
+bool
+store_segment_after(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
+					StoreSegment *segment)
+{
+	return segment_read(STORE_SEGMENT_AFTER, id, account_id, seq, read_only, segment);
+}
+
+/* Deletes the segment that begins at first_seq. */
+void
+store_delete_segment(const pg_uuid_t *id, text *account_id, int64 first_seq)
+{
+	Datum values[3];
+
+	values[0] = UUIDPGetDatum(id);
+	values[1] = PointerGetDatum(account_id);
+	values[2] = Int64GetDatum(first_seq);
+	if (store_execute(STORE_SEGMENT_DELETE, values, NULL, false) != 1)
+		elog(ERROR, "segment at " INT64_FORMAT " is gone", first_seq);
+}
+
+/* The message with this seq in a decoded transcript, or NULL. */
+TranscriptMessage *
+store_find_message(TranscriptMessage *messages, uint32 n, int64 seq)
+{
+	uint32 low = 0;
+	uint32 high = n;
+
+	while (low < high)
+	{
+		uint32 middle = low + (high - low) / 2;
+
+		if (messages[middle].seq < seq)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < n && messages[low].seq == seq ? &messages[low] : NULL;
+}
+
+/*
+ * Finds one written message.  Its texts live in the current memory context or
+ * in SPI_tuptable.
+ */
+bool
+store_read_message(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
+				   TranscriptMessage *message)
+{
+	StoreSegment segment;
+	Datum values[3];
+
+	if (seq < 1 || seq == PG_INT64_MAX)
+		return false;
+
+	values[0] = UUIDPGetDatum(id);
+	values[1] = PointerGetDatum(account_id);
+	values[2] = Int64GetDatum(seq);
+	if (store_execute(STORE_TAIL_ONE, values, NULL, read_only) == 1)
+	{
+		store_tail_row(0, message);
+		return true;
+	}
+	if (store_segment_before(id, account_id, seq + 1, read_only, &segment) &&
+		segment.last_seq >= seq)
+	{
+		Transcript *transcript = transcript_open(segment.body);
+		TranscriptMessage *found = store_find_message(transcript->messages, transcript->count, seq);
+
+		if (found != NULL)
+			*message = *found;
+		return found != NULL;
+	}
+	return false;
+}
+
+/*
+ * Whether the conversation has the message, written or waiting in the run.
+ * Where no number was ever left out or deleted, none needs to be looked up.
+ */
+bool
+store_message_exists(StoreConversation *conversation, int64 seq)
+{
+	TranscriptMessage message;
+	MemoryContext scratch;
+	MemoryContext old;
+	bool found;
+
+	if (seq < 1 || seq >= conversation->next_seq)
+		return false;
+	if (conversation->message_count == conversation->next_seq - 1)
+		return true;
+	if (store_find_message(conversation->run.messages, conversation->run.count, seq) != NULL)
+		return true;
+
+	store_queue_write(conversation->queue);
+	scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext look-up", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(scratch);
+	found = store_read_message(&conversation->id, conversation->account_id, seq, false, &message);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+	return found;
+}

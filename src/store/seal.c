@@ -1,0 +1,133 @@
+/*
+ * seal.c
+ *		Sealing tails on demand and for maintenance.
+ *
+ * Sealing moves messages and changes none, so it takes the account's lock but
+ * no revision.  Locks are taken in order of account.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+
+#include "store.h"
+
+/* A conversation with a tail, as listed before the first lock was taken. */
+typedef struct Candidate
+{
+	text *account_id;
+	pg_uuid_t id;
+} Candidate;
+
+static Candidate *
+list_candidates(uint64 n)
+{
+	Candidate *candidates = palloc(mul_size(Max(n, 1), sizeof(Candidate)));
+	bool isnull;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		candidates[i].account_id =
+			(text *) DatumGetPointer(datumCopy(store_column(i, 1, &isnull), false, -1));
+		candidates[i].id = *DatumGetUUIDP(store_column(i, 2, &isnull));
+	}
+	return candidates;
+}
+
+/* Seals one tail under its account's lock; false when nothing is left of it. */
+static bool
+seal_candidate(const Candidate *candidate)
+{
+	StoreConversation *conversation;
+	Datum values[2];
+
+	if (!store_hold_account(candidate->account_id))
+		return false;
+	conversation = store_open_conversation(candidate->account_id, &candidate->id, 0, STORE_PROBE);
+	if (conversation == NULL || conversation->tail_count == 0)
+		return false;
+
+	store_seal_tail(conversation);
+	values[0] = UUIDPGetDatum(&candidate->id);
+	values[1] = PointerGetDatum(candidate->account_id);
+	store_execute(STORE_CONVERSATION_SEALED, values, NULL, false);
+	return true;
+}
+
+static int64
+seal_candidates(const Candidate *candidates, uint64 n)
+{
+	MemoryContext scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext tail", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+	int64 sealed = 0;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		sealed += seal_candidate(&candidates[i]);
+		MemoryContextReset(scratch);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+	return sealed;
+}
+
+PG_FUNCTION_INFO_V1(memory_seal);
+
+/*
+ * memory_seal(account_id text, conversation_id uuid) → bigint
+ *		Seals the tails of one conversation, of one account, or (both NULL) of
+ *		all; returns how many conversations had one.
+ */
+Datum
+memory_seal(PG_FUNCTION_ARGS)
+{
+	Datum values[2];
+	char nulls[2];
+	uint64 n;
+	int64 sealed;
+
+	nulls[0] = ' ';
+	if (!PG_ARGISNULL(0) || store_confined_account() != NULL)
+		values[0] =
+			PointerGetDatum(store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
+	else
+		nulls[0] = 'n';
+	nulls[1] = PG_ARGISNULL(1) ? 'n' : ' ';
+	values[1] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
+
+	SPI_connect();
+	n = store_execute(STORE_TAIL_ALL, values, nulls, false);
+	sealed = seal_candidates(list_candidates(n), n);
+	SPI_finish();
+	PG_RETURN_INT64(sealed);
+}
+
+PG_FUNCTION_INFO_V1(memory_seal_idle);
+
+/*
+ * memory_seal_idle(max_conversations integer) → bigint
+ *		Seals so many of the tails whose last message is older than
+ *		memory_ext.seal_after; returns how many.  A batch of maintain().
+ */
+Datum
+memory_seal_idle(PG_FUNCTION_ARGS)
+{
+	Datum values[2];
+	uint64 n;
+	int64 sealed;
+
+	values[0] =
+		TimestampTzGetDatum(GetCurrentTimestamp() - store_seal_after * INT64CONST(1000) * 1000);
+	values[1] = Int64GetDatum(PG_GETARG_INT32(0));
+
+	SPI_connect();
+	n = store_execute(STORE_TAIL_IDLE, values, NULL, false);
+	sealed = seal_candidates(list_candidates(n), n);
+	SPI_finish();
+	PG_RETURN_INT64(sealed);
+}

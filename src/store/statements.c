@@ -1,0 +1,290 @@
+/*
+ * statements.c
+ *		Every SQL statement of the store, prepared once a backend.
+ *
+ * Each operator is named with its schema, so that no search_path of a caller
+ * changes what a statement means; each names account_id, the distribution
+ * column.  The plans are generic and kept until the backend ends.  Callers
+ * hold an SPI connection; rows belong to it and are gone after SPI_finish.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "optimizer/cost.h"
+#include "utils/lsyscache.h"
+
+#include "store.h"
+
+#define EQ " OPERATOR(pg_catalog.=) "
+#define LT " OPERATOR(pg_catalog.<) "
+#define GE " OPERATOR(pg_catalog.>=) "
+#define PLUS " OPERATOR(pg_catalog.+) "
+#define SHIFT " OPERATOR(pg_catalog.>>) "
+
+#define THIS_CONVERSATION "conversation_id" EQ "$1 AND account_id" EQ "$2"
+#define TAIL_COLUMNS                                                                               \
+	"seq, parent_seq, role, content, model, tokens, created_at, message_id, metadata, revision"
+
+#define INSERT_CONVERSATION                                                                        \
+	"INSERT INTO memory_store.conversations (conversation_id, account_id, next_seq, head_seq,"     \
+	" message_count, token_count, content_bytes, tail_bytes, tail_count, branched,"                \
+	" created_at, updated_at, revision, archived)"
+#define INSERT_SEGMENT                                                                             \
+	"INSERT INTO memory_store.segments"                                                            \
+	" (conversation_id, account_id, first_seq, last_seq, revision, body)"
+#define UNNEST(array) "pg_catalog.unnest(" array ")"
+
+#define STORE_MAX_ARGS 16
+
+/* Types of ours, whose OIDs differ from database to database. */
+#define TRANSCRIPT InvalidOid
+#define TRANSCRIPT_ARRAY ((Oid) 1)
+
+const Oid store_segment_types[STORE_SEGMENT_COLUMNS] = {UUIDOID, TEXTOID, INT8OID,
+														INT8OID, INT8OID, TRANSCRIPT};
+const Oid store_conversation_types[STORE_CONVERSATION_COLUMNS] =
+	{UUIDOID, TEXTOID, INT8OID, INT8OID,        INT8OID,        INT8OID, INT8OID,
+	 INT8OID, INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID};
+
+typedef struct StatementText
+{
+	const char *sql;
+	int nargs;
+	Oid argtypes[STORE_MAX_ARGS];
+} StatementText;
+
+static const StatementText statement_texts[STORE_NSTATEMENTS] = {
+	[STORE_ACCOUNT_BUMP] = {"UPDATE memory_store.accounts SET revision = revision" PLUS "1"
+							" WHERE account_id" EQ "$1 RETURNING revision",
+							1,
+							{TEXTOID}},
+	[STORE_ACCOUNT_CREATE] =
+		{"INSERT INTO memory_store.accounts AS a"
+		 " (account_id, subscription_id, revision, created_at) VALUES ($1, $1, 1, $2)"
+		 " ON CONFLICT (account_id) DO UPDATE SET revision = a.revision" PLUS "1"
+		 " RETURNING revision",
+		 2,
+		 {TEXTOID, TIMESTAMPTZOID}},
+	[STORE_ACCOUNT_HOLD] = {"SELECT revision FROM memory_store.accounts"
+							" WHERE account_id" EQ "$1 FOR NO KEY UPDATE",
+							1,
+							{TEXTOID}},
+	[STORE_CONVERSATION_READ] =
+		{"SELECT next_seq, head_seq, message_count, token_count, content_bytes, tail_bytes,"
+		 " tail_count, branched, created_at, updated_at, deleted_at"
+		 " FROM memory_store.conversations WHERE " THIS_CONVERSATION,
+		 2,
+		 {UUIDOID, TEXTOID}},
+	[STORE_CONVERSATION_OWNERS] = {"SELECT account_id FROM memory_store.conversations"
+								   " WHERE conversation_id" EQ "$1 LIMIT 2",
+								   1,
+								   {UUIDOID}},
+	[STORE_CONVERSATION_INSERT] =
+		{INSERT_CONVERSATION
+		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, false)",
+		 13,
+		 {UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, BOOLOID,
+		  TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}},
+	[STORE_CONVERSATIONS_INSERT] =
+		{INSERT_CONVERSATION
+		 " SELECT u.*, false FROM ROWS FROM (" UNNEST("$1") "," UNNEST("$2") "," UNNEST("$3") "," UNNEST("$4") "," UNNEST("$5") "," UNNEST(
+			 "$6") "," UNNEST("$7") "," UNNEST("$8") "," UNNEST("$9") "," UNNEST("$10") "," UNNEST("$11") "," UNNEST("$12") "," UNNEST("$13") ") u",
+		 13,
+		 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+		  INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
+		  TIMESTAMPTZARRAYOID, INT8ARRAYOID}},
+	[STORE_CONVERSATION_UPDATE] =
+		{"UPDATE memory_store.conversations SET next_seq = $3, head_seq = $4, message_count = $5,"
+		 " token_count = $6, content_bytes = $7, tail_bytes = $8, tail_count = $9,"
+		 " branched = $10, created_at = $11, updated_at = $12, revision = $13"
+		 " WHERE " THIS_CONVERSATION,
+		 13,
+		 {UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, BOOLOID,
+		  TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}},
+	[STORE_CONVERSATION_SET] = {"UPDATE memory_store.conversations SET"
+								" title = CASE WHEN $3 THEN $4 ELSE title END,"
+								" metadata = CASE WHEN $5 THEN $6 ELSE metadata END,"
+								" archived = COALESCE($7, archived) WHERE " THIS_CONVERSATION,
+								7,
+								{UUIDOID, TEXTOID, BOOLOID, TEXTOID, BOOLOID, JSONBOID, BOOLOID}},
+	[STORE_CONVERSATION_BURY] =
+		{"UPDATE memory_store.conversations SET deleted_at = $4, revision = $3, title = NULL,"
+		 " metadata = NULL, head_seq = 0, message_count = 0, token_count = 0, content_bytes = 0,"
+		 " tail_bytes = 0, tail_count = 0 WHERE " THIS_CONVERSATION,
+		 4,
+		 {UUIDOID, TEXTOID, INT8OID, TIMESTAMPTZOID}},
+	[STORE_CONVERSATION_SEALED] =
+		{"UPDATE memory_store.conversations SET tail_bytes = 0, tail_count = 0"
+		 " WHERE " THIS_CONVERSATION,
+		 2,
+		 {UUIDOID, TEXTOID}},
+	[STORE_CONVERSATIONS_RECENT] =
+		{"SELECT conversation_id, title, metadata, archived, head_seq, message_count, token_count,"
+		 " content_bytes, created_at, updated_at, revision FROM memory_store.conversations"
+		 " WHERE account_id" EQ "$1 AND deleted_at IS NULL AND ($6 OR NOT archived)"
+		 " AND revision_bucket OPERATOR(pg_catalog.<=) ($2" SHIFT "10)"
+		 " AND (revision, updated_at, conversation_id)" LT "($2, $3, $4)"
+		 " ORDER BY account_id, revision_bucket DESC, revision DESC, updated_at DESC,"
+		 " conversation_id DESC LIMIT $5",
+		 6,
+		 {TEXTOID, INT8OID, TIMESTAMPTZOID, UUIDOID, INT8OID, BOOLOID}},
+	[STORE_TAIL_INSERT] =
+		{"INSERT INTO memory_store.tail (conversation_id, account_id, " TAIL_COLUMNS ")"
+		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+		 12,
+		 {UUIDOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID,
+		  TEXTOID, TEXTOID, INT8OID}},
+	[STORE_TAIL_UPDATE] =
+		{"UPDATE memory_store.tail SET parent_seq = $4, role = $5, content = $6, model = $7,"
+		 " tokens = $8, created_at = $9, message_id = $10, metadata = $11, revision = $12"
+		 " WHERE " THIS_CONVERSATION " AND seq" EQ "$3",
+		 12,
+		 {UUIDOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID,
+		  TEXTOID, TEXTOID, INT8OID}},
+	[STORE_TAIL_DELETE] = {"DELETE FROM memory_store.tail"
+						   " WHERE " THIS_CONVERSATION " AND seq" EQ "$3",
+						   3,
+						   {UUIDOID, TEXTOID, INT8OID}},
+	[STORE_TAIL_TAKE] = {"DELETE FROM memory_store.tail WHERE " THIS_CONVERSATION
+						 " RETURNING " TAIL_COLUMNS,
+						 2,
+						 {UUIDOID, TEXTOID}},
+	[STORE_TAIL_CLEAR] = {"DELETE FROM memory_store.tail WHERE " THIS_CONVERSATION,
+						  2,
+						  {UUIDOID, TEXTOID}},
+	[STORE_TAIL_READ] = {"SELECT " TAIL_COLUMNS " FROM memory_store.tail"
+						 " WHERE " THIS_CONVERSATION " AND seq" GE "$3 ORDER BY seq",
+						 3,
+						 {UUIDOID, TEXTOID, INT8OID}},
+	[STORE_TAIL_ONE] = {"SELECT " TAIL_COLUMNS " FROM memory_store.tail"
+						" WHERE " THIS_CONVERSATION " AND seq" EQ "$3",
+						3,
+						{UUIDOID, TEXTOID, INT8OID}},
+	[STORE_TAIL_NEWEST] = {"SELECT " TAIL_COLUMNS " FROM memory_store.tail"
+						   " WHERE " THIS_CONVERSATION " AND seq" LT "$3"
+						   " ORDER BY seq DESC",
+						   3,
+						   {UUIDOID, TEXTOID, INT8OID}},
+	[STORE_TAIL_IDLE] = {"SELECT account_id, conversation_id FROM memory_store.tail GROUP BY 1, 2"
+						 " HAVING pg_catalog.max(created_at)" LT "$1 ORDER BY 1, 2 LIMIT $2",
+						 2,
+						 {TIMESTAMPTZOID, INT8OID}},
+	[STORE_TAIL_ALL] = {"SELECT DISTINCT account_id, conversation_id FROM memory_store.tail"
+						" WHERE ($1 IS NULL OR account_id" EQ
+						"$1) AND ($2 IS NULL OR conversation_id" EQ "$2)"
+						" ORDER BY 1, 2",
+						2,
+						{TEXTOID, UUIDOID}},
+	[STORE_SEGMENT_INSERT] = {INSERT_SEGMENT " VALUES ($1, $2, $3, $4, $5, $6)",
+							  6,
+							  {UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, TRANSCRIPT}},
+	[STORE_SEGMENTS_INSERT] =
+		{INSERT_SEGMENT " SELECT u.* FROM ROWS FROM (" UNNEST("$1") "," UNNEST("$2") "," UNNEST(
+			 "$3") "," UNNEST("$4") "," UNNEST("$5") "," UNNEST("$6") ") u",
+		 6,
+		 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TRANSCRIPT_ARRAY}},
+	[STORE_SEGMENT_DELETE] = {"DELETE FROM memory_store.segments"
+							  " WHERE " THIS_CONVERSATION " AND first_seq" EQ "$3",
+							  3,
+							  {UUIDOID, TEXTOID, INT8OID}},
+	[STORE_SEGMENT_BEFORE] = {"SELECT first_seq, last_seq, body FROM memory_store.segments"
+							  " WHERE " THIS_CONVERSATION " AND first_seq" LT "$3"
+							  " ORDER BY first_seq DESC LIMIT 1",
+							  3,
+							  {UUIDOID, TEXTOID, INT8OID}},
+	[STORE_SEGMENT_AFTER] = {"SELECT first_seq, last_seq, body FROM memory_store.segments"
+							 " WHERE " THIS_CONVERSATION " AND first_seq" GE "$3"
+							 " ORDER BY first_seq LIMIT 1",
+							 3,
+							 {UUIDOID, TEXTOID, INT8OID}},
+	[STORE_SEGMENTS_DELETE] = {"DELETE FROM memory_store.segments WHERE " THIS_CONVERSATION,
+							   2,
+							   {UUIDOID, TEXTOID}},
+	[STORE_TOMBSTONE_INSERT] =
+		{"INSERT INTO memory_store.tombstones AS t"
+		 " (conversation_id, account_id, seq, message_id, revision, deleted_at)"
+		 " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (conversation_id, account_id, seq)"
+		 " DO UPDATE SET revision = excluded.revision, deleted_at = excluded.deleted_at",
+		 6,
+		 {UUIDOID, TEXTOID, INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID}},
+	[STORE_TOMBSTONES_DELETE] = {"DELETE FROM memory_store.tombstones WHERE " THIS_CONVERSATION,
+								 2,
+								 {UUIDOID, TEXTOID}},
+	[STORE_LAST_MESSAGE] =
+		{"SELECT pg_catalog.max(s.last) FROM ("
+		 "(SELECT last_seq AS last FROM memory_store.segments WHERE " THIS_CONVERSATION
+		 " ORDER BY first_seq DESC LIMIT 1)"
+		 " UNION ALL (SELECT seq FROM memory_store.tail WHERE " THIS_CONVERSATION
+		 " ORDER BY seq DESC LIMIT 1)) s",
+		 2,
+		 {UUIDOID, TEXTOID}},
+};
+
+static SPIPlanPtr statement_plans[STORE_NSTATEMENTS];
+
+static SPIPlanPtr
+statement_prepare(StoreStatement id)
+{
+	const StatementText *text = &statement_texts[id];
+	Oid argtypes[STORE_MAX_ARGS];
+	SPIPlanPtr plan;
+
+	for (int i = 0; i < text->nargs; i++)
+	{
+		argtypes[i] = text->argtypes[i];
+		if (argtypes[i] == TRANSCRIPT)
+			argtypes[i] = store_type_oid("transcript");
+		else if (argtypes[i] == TRANSCRIPT_ARRAY)
+			argtypes[i] = get_array_type(store_type_oid("transcript"));
+	}
+
+	plan = SPI_prepare_cursor(text->sql, text->nargs, argtypes, CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare statement %d of the store: %s", id,
+			 SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	return plan;
+}
+
+/*
+ * store_execute
+ *
+ * A generic plan may be made while a table is empty, when a sequential scan
+ * looks as good as any; it would then be kept while the table grows.  Every
+ * statement here has its index, so sequential scans are off while they are
+ * planned, which may be at any execution.
+ */
+uint64
+store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_only)
+{
+	bool saved_seqscan = enable_seqscan;
+	int result;
+
+	/* SPI keeps every result until SPI_finish, which may be a million rows away */
+	if (SPI_tuptable != NULL)
+		SPI_freetuptable(SPI_tuptable);
+
+	PG_TRY();
+	{
+		enable_seqscan = false;
+		if (statement_plans[id] == NULL)
+			statement_plans[id] = statement_prepare(id);
+		result = SPI_execute_plan(statement_plans[id], values, nulls, read_only, 0);
+	}
+	PG_FINALLY();
+	{
+		enable_seqscan = saved_seqscan;
+	}
+	PG_END_TRY();
+
+	if (result < 0)
+		elog(ERROR, "statement %d of the store failed: %s", id, SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+Datum
+store_column(uint64 row, int column, bool *isnull)
+{
+	Assert(row < SPI_tuptable->numvals);
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}

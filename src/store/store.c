@@ -1,0 +1,248 @@
+/*
+ * store.c
+ *		The store's settings, and the checks every call makes of its arguments:
+ *		account, confinement, message.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/syscache.h"
+
+#include "buffer.h"
+#include "memory_ext.h"
+#include "store.h"
+
+int store_segment_messages = 64;
+int store_segment_bytes = 64;
+int store_buffer_kb = -1;
+int store_seal_after = 300;
+
+static char *confined_account = NULL;
+
+/* A message's metadata is part of its transcript, whose payload is bounded. */
+#define STORE_MAX_METADATA_BYTES (16 * 1024 * 1024)
+
+static bool
+check_account_setting(char **newval, void **extra, GucSource source)
+{
+	if (*newval == NULL || strlen(*newval) <= MEMORY_MAX_ACCOUNT_ID_BYTES)
+		return true;
+	GUC_check_errdetail("An account_id has at most %d bytes.", MEMORY_MAX_ACCOUNT_ID_BYTES);
+	return false;
+}
+
+void
+store_init(void)
+{
+	DefineCustomStringVariable("memory_ext.account",
+							   "Confines the session to one account; every other is not found.",
+							   "Empty: not confined.", &confined_account, "", PGC_SUSET, 0,
+							   check_account_setting, NULL, NULL);
+	DefineCustomIntVariable("memory_ext.segment_messages",
+							"A conversation's tail is sealed when it has so many messages.", NULL,
+							&store_segment_messages, 64, 1, 65536, PGC_USERSET, 0, NULL, NULL,
+							NULL);
+	DefineCustomIntVariable("memory_ext.segment_size",
+							"A conversation's tail is sealed when its contents reach this size.",
+							NULL, &store_segment_bytes, 64, 1, 32 * 1024, PGC_USERSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"memory_ext.buffer_size",
+		"Memory in which a statement's rows are gathered and sorted before they are written.",
+		"-1: work_mem. Beyond it they go to temporary files.", &store_buffer_kb, -1, -1,
+		MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("memory_ext.seal_after",
+							"maintain() seals a tail that has rested for so long.", NULL,
+							&store_seal_after, 300, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S, NULL, NULL,
+							NULL);
+}
+
+const char *
+store_confined_account(void)
+{
+	return confined_account != NULL && confined_account[0] != '\0' ? confined_account : NULL;
+}
+
+bool
+store_account_visible(const text *account_id)
+{
+	const char *confined = store_confined_account();
+
+	return confined == NULL ||
+		   (strlen(confined) == VARSIZE_ANY_EXHDR(account_id) &&
+			memcmp(confined, VARDATA_ANY(account_id), VARSIZE_ANY_EXHDR(account_id)) == 0);
+}
+
+/*
+ * store_check_account
+ *		The account a call works on; NULL stands for the one that the session is
+ *		confined to.  Errors: 22004 none given, 22023 bad length, 42501 not the
+ *		session's account.
+ */
+text *
+store_check_account(text *account_id)
+{
+	Size length;
+
+	if (account_id == NULL)
+	{
+		if (store_confined_account() == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("account_id must not be null"),
+					 errhint("Name the account, or confine the session to one by setting "
+							 "memory_ext.account.")));
+		return cstring_to_text(store_confined_account());
+	}
+
+	length = VARSIZE_ANY_EXHDR(account_id);
+	if (length == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("account_id must not be empty"),
+				 errhint("An account_id has 1 to %d bytes.", MEMORY_MAX_ACCOUNT_ID_BYTES)));
+	if (length > MEMORY_MAX_ACCOUNT_ID_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("account_id \"%.*s...\" has %zu bytes",
+							   pg_mbcliplen(VARDATA_ANY(account_id), length, 32),
+							   VARDATA_ANY(account_id), length),
+						errhint("An account_id has 1 to %d bytes.", MEMORY_MAX_ACCOUNT_ID_BYTES)));
+
+	if (!store_account_visible(account_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("account \"%s\" is not available in this session",
+						text_to_cstring(account_id)),
+				 errhint("The session is confined to another account by memory_ext.account.")));
+	return account_id;
+}
+
+static void
+check_length(const char *what, uint32 length, uint32 limit)
+{
+	if (length > limit)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("%s has %u bytes, more than the limit of %u", what, length, limit)));
+}
+
+/*
+ * store_check_message
+ *		What every message must fulfil, whichever way it comes; fills in an
+ *		estimate for tokens left out.  Errors: 22004, 22023, 54000.
+ */
+void
+store_check_message(TranscriptMessage *message)
+{
+	if (message->role == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("role must not be null"),
+				 errhint("Usual roles are \"user\", \"assistant\", \"system\" and \"tool\".")));
+	if (message->role_len == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("role must not be empty"),
+						errhint("A role is any text of 1 to %d bytes, such as \"user\".",
+								MEMORY_MAX_ROLE_BYTES)));
+	if (message->role_len > MEMORY_MAX_ROLE_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("role \"%.*s...\" has %u bytes",
+							   pg_mbcliplen(message->role, message->role_len, 32), message->role,
+							   message->role_len),
+						errhint("A role is any text of 1 to %d bytes, such as \"user\".",
+								MEMORY_MAX_ROLE_BYTES)));
+	if (message->content == NULL)
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("content must not be null"),
+						errhint("A message without text has the empty string as its content.")));
+	check_length("content", message->content_len, MEMORY_MAX_CONTENT_BYTES);
+	check_length("model", message->model_len, MEMORY_MAX_MODEL_BYTES);
+	check_length("message_id", message->message_id_len, MEMORY_MAX_MESSAGE_ID_BYTES);
+	check_length("metadata", message->metadata_len, STORE_MAX_METADATA_BYTES);
+
+	if (message->has_created_at && TIMESTAMP_NOT_FINITE(message->created_at))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("created_at must be a finite time, not %sinfinity",
+							   message->created_at == DT_NOBEGIN ? "-" : "")));
+	if (message->tokens < 0)
+		message->tokens = store_estimate_tokens(message->content, message->content_len);
+}
+
+/* metadata is an object, so that tools can add keys to it.  Error: 22023. */
+void
+store_check_metadata(Jsonb *metadata, const char *what)
+{
+	if (!JB_ROOT_IS_OBJECT(metadata))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("metadata of a %s must be a JSON object", what),
+				 errdetail("It is %s.", JB_ROOT_IS_SCALAR(metadata) ? "a scalar" : "an array")));
+}
+
+/* A type of schema memory by name; schema memory is the extension's own. */
+Oid
+store_type_oid(const char *name)
+{
+	Oid namespace = get_namespace_oid("memory", false);
+	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+							   ObjectIdGetDatum(namespace));
+
+	if (!OidIsValid(type))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("type memory.%s does not exist", name),
+				 errhint("Run CREATE EXTENSION memory_ext in this database.")));
+	return type;
+}
+
+/*
+ * A UUID of version 7 (RFC 9562, section 5.7): 48 bits of milliseconds since
+ * 1970, then random bits.
+ */
+pg_uuid_t *
+store_new_uuid(void)
+{
+	pg_uuid_t *uuid = palloc(sizeof(pg_uuid_t));
+	uint64 milliseconds =
+		(uint64) (GetCurrentTimestamp() / 1000) +
+		(uint64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * UINT64CONST(1000);
+
+	if (!pg_strong_random(uuid->data + 6, UUID_LEN - 6))
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random bits")));
+	for (int i = 0; i < 6; i++)
+		uuid->data[i] = (unsigned char) (milliseconds >> (40 - 8 * i));
+	uuid->data[6] = (uuid->data[6] & 0x0f) | 0x70;
+	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
+	return uuid;
+}
+
+char *
+store_uuid_string(const pg_uuid_t *id)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+}
+
+PG_FUNCTION_INFO_V1(memory_account_visible);
+
+/*
+ * memory_account_visible(account_id text) → boolean
+ *		Whether the session may see the account's data: true unless it is
+ *		confined to another one.
+ */
+Datum
+memory_account_visible(PG_FUNCTION_ARGS)
+{
+	text *account_id = PG_GETARG_TEXT_PP(0);
+
+	PG_RETURN_BOOL(store_account_visible(account_id));
+}
+
+PG_FUNCTION_INFO_V1(memory_uuid_v7);
+
+/*
+ * memory_uuid_v7() → uuid
+ *		A new conversation_id: a version 7 UUID of the current time.
+ */
+Datum
+memory_uuid_v7(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_UUID_P(store_new_uuid());
+}

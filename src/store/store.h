@@ -1,0 +1,212 @@
+/*
+ * store.h
+ *		The store: accounts, conversations, segments and tail.
+ *
+ * Calls inside the room go downward: triggers and SQL functions (buffer.c,
+ * append.c, conversation.c, seal.c, read.c, context.c) → write.c and edit.c →
+ * rows.c → statements.c.
+ */
+#ifndef STORE_H
+#define STORE_H
+
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "transcript.h"
+
+/* ---- settings (store.c) ---- */
+extern int store_segment_messages; /* a tail of so many messages is sealed */
+extern int store_segment_bytes;    /* or of so many bytes of content */
+extern int store_buffer_kb;        /* -1: work_mem */
+extern int store_seal_after;       /* seconds; an idle tail is sealed then */
+
+/* ---- statements.c: every SQL statement of the room, prepared once ---- */
+typedef enum StoreStatement
+{
+	STORE_ACCOUNT_BUMP,
+	STORE_ACCOUNT_CREATE,
+	STORE_ACCOUNT_HOLD,
+	STORE_CONVERSATION_READ,
+	STORE_CONVERSATION_OWNERS,
+	STORE_CONVERSATION_INSERT,
+	STORE_CONVERSATIONS_INSERT,
+	STORE_CONVERSATION_UPDATE,
+	STORE_CONVERSATION_SET,
+	STORE_CONVERSATION_BURY,
+	STORE_CONVERSATION_SEALED,
+	STORE_CONVERSATIONS_RECENT,
+	STORE_TAIL_INSERT,
+	STORE_TAIL_UPDATE,
+	STORE_TAIL_DELETE,
+	STORE_TAIL_TAKE,
+	STORE_TAIL_CLEAR,
+	STORE_TAIL_READ,
+	STORE_TAIL_ONE,
+	STORE_TAIL_NEWEST,
+	STORE_TAIL_IDLE,
+	STORE_TAIL_ALL,
+	STORE_SEGMENT_INSERT,
+	STORE_SEGMENTS_INSERT,
+	STORE_SEGMENT_DELETE,
+	STORE_SEGMENT_BEFORE,
+	STORE_SEGMENT_AFTER,
+	STORE_SEGMENTS_DELETE,
+	STORE_TOMBSTONE_INSERT,
+	STORE_TOMBSTONES_DELETE,
+	STORE_LAST_MESSAGE,
+	STORE_NSTATEMENTS
+} StoreStatement;
+
+/*
+ * Runs a prepared statement inside SPI; nulls as SPI takes them, or NULL.
+ * Returns SPI_processed; rows are in SPI_tuptable until the next call.
+ */
+extern uint64 store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_only);
+
+/* Parameters of STORE_SEGMENT_INSERT and STORE_CONVERSATION_INSERT; 0: memory.transcript. */
+#define STORE_SEGMENT_COLUMNS 6
+#define STORE_CONVERSATION_COLUMNS 13
+extern const Oid store_segment_types[STORE_SEGMENT_COLUMNS];
+extern const Oid store_conversation_types[STORE_CONVERSATION_COLUMNS];
+
+/* Column of a row of SPI_tuptable. */
+extern Datum store_column(uint64 row, int column, bool *isnull);
+
+/* ---- store.c: accounts and arguments ---- */
+
+/* The account this session is confined to, or NULL. */
+extern const char *store_confined_account(void);
+extern bool store_account_visible(const text *account_id);
+extern text *store_check_account(text *account_id);
+extern void store_check_message(TranscriptMessage *message);
+extern Oid store_type_oid(const char *name);
+extern pg_uuid_t *store_new_uuid(void);
+extern char *store_uuid_string(const pg_uuid_t *id);
+extern void store_check_metadata(Jsonb *metadata, const char *what);
+extern int32 store_estimate_tokens(const char *text, size_t len);
+
+/* ---- queue.c: rows of a bulk statement, inserted many at a time ---- */
+typedef struct StoreQueue StoreQueue;
+extern StoreQueue *store_queue_create(void);
+extern void store_queue_segment(StoreQueue *queue, const Datum *values);
+extern void store_queue_conversation(StoreQueue *queue, const Datum *values);
+extern void store_queue_write(StoreQueue *queue);
+
+/* ---- write.c: the one write path ---- */
+typedef struct StoreRun
+{
+	MemoryContext context; /* owns messages and their texts */
+	TranscriptMessage *messages;
+	uint32 count;
+	uint32 space;
+	uint64 bytes; /* of content */
+} StoreRun;
+
+/* The conversations row that a statement works on, under its account's lock. */
+typedef struct StoreConversation
+{
+	pg_uuid_t id;
+	text *account_id;
+	int64 revision; /* the statement's */
+	bool exists;    /* has a row */
+	bool fresh;     /* had no message when it was opened */
+	bool pinned;    /* head_seq was promised by a restore: appends leave it */
+	bool branched;
+	int64 next_seq;
+	int64 head_seq;
+	int64 leaf; /* the message that the next one answers by default */
+	int64 message_count;
+	int64 token_count;
+	int64 content_bytes;
+	int64 tail_bytes;
+	int32 tail_count;
+	TimestampTz created_at;
+	TimestampTz updated_at;
+	bool has_times;    /* created_at and updated_at are set */
+	StoreRun run;      /* added, not yet written */
+	StoreQueue *queue; /* where new rows gather; NULL: each is inserted at once */
+} StoreConversation;
+
+typedef enum StoreOpenMode
+{
+	STORE_EXISTING, /* error when unknown */
+	STORE_CREATE,   /* made when unknown */
+	STORE_PROBE     /* NULL when unknown, foreign or deleted */
+} StoreOpenMode;
+
+extern int64 store_bump_account(text *account_id);
+extern bool store_hold_account(text *account_id);
+extern StoreConversation *
+store_open_conversation(text *account_id, const pg_uuid_t *id, int64 revision, StoreOpenMode mode);
+extern int64 store_add_message(StoreConversation *conversation, const TranscriptMessage *message);
+extern void store_close_conversation(StoreConversation *conversation, bool bulk);
+extern void store_save_conversation(StoreConversation *conversation);
+extern void store_seal_tail(StoreConversation *conversation);
+extern void store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq);
+extern int64 store_last_message(StoreConversation *conversation);
+extern void store_unknown_conversation(const pg_uuid_t *id, const text *account_id);
+
+/* ---- append.c: what functions on one conversation begin with ---- */
+extern void
+store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid_t **id);
+extern StoreConversation *store_begin(text *account_id, const pg_uuid_t *id, StoreOpenMode mode);
+
+/* ---- rows.c: segments and tail rows to messages and back ---- */
+typedef struct StoreSegment
+{
+	int64 first_seq;
+	int64 last_seq;
+	Datum body; /* in SPI_tuptable: gone with the next statement */
+} StoreSegment;
+
+extern void store_run_init(StoreRun *run);
+extern void store_run_reset(StoreRun *run);
+extern TranscriptMessage *store_run_push(StoreRun *run, const TranscriptMessage *message);
+extern void store_insert_tail(StoreConversation *conversation, const TranscriptMessage *message);
+extern void
+store_insert_segment(StoreConversation *conversation, const TranscriptMessage *messages, uint32 n);
+extern void store_tail_row(uint64 row, TranscriptMessage *message);
+extern void store_update_tail(StoreConversation *conversation, const TranscriptMessage *message);
+extern bool store_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
+								 StoreSegment *segment);
+extern bool store_segment_after(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
+								StoreSegment *segment);
+extern void store_delete_segment(const pg_uuid_t *id, text *account_id, int64 first_seq);
+extern TranscriptMessage *store_find_message(TranscriptMessage *messages, uint32 n, int64 seq);
+extern bool store_read_message(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
+							   TranscriptMessage *message);
+extern bool store_message_exists(StoreConversation *conversation, int64 seq);
+
+/* ---- edit.c: changes to messages that are there ---- */
+typedef struct StoreChange
+{
+	int64 seq;
+	bool remove;
+	bool insert;   /* a message before next_seq that was missing */
+	bool set_role; /* which fields of message are to be taken */
+	bool set_content;
+	bool set_model;
+	bool set_tokens;
+	bool set_created_at;
+	bool set_message_id;
+	bool set_metadata;
+	bool set_parent;
+	bool done; /* applied (false: the message is gone) */
+	TranscriptMessage message;
+} StoreChange;
+
+extern int64 store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n);
+extern void store_delete_conversation(StoreConversation *conversation);
+
+/* ---- branch.c: reading along the current branch ---- */
+typedef struct BranchReader BranchReader;
+extern BranchReader *branch_open(const pg_uuid_t *id, text *account_id);
+extern const TranscriptMessage *branch_next(BranchReader *reader);
+extern void branch_skip_to(BranchReader *reader, int64 before_seq);
+extern bool branch_is_linear(BranchReader *reader);
+
+#endif /* STORE_H */

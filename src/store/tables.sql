@@ -1,0 +1,89 @@
+-- What the store keeps.  No triggers and no foreign keys: rules live in the
+-- write path, so that a dump restores exactly what was dumped.  New columns
+-- always go last.
+
+CREATE TABLE memory_store.accounts (
+	account_id text COLLATE "C" NOT NULL,
+	subscription_id text COLLATE "C" NOT NULL,
+	revision bigint NOT NULL,
+	created_at timestamptz NOT NULL,
+	PRIMARY KEY (account_id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE memory_store.accounts IS 'who owns conversations; the row''s lock orders all writers of an account';
+COMMENT ON COLUMN memory_store.accounts.revision IS 'the last revision taken; every statement that changes the account takes the next one';
+
+-- Fixed-width columns first: the row is rewritten at each append.  The index
+-- on revision_bucket changes every 1024 revisions only, so that appends stay
+-- HOT; it serves the list of recent conversations and the change feed.
+CREATE TABLE memory_store.conversations (
+	conversation_id uuid NOT NULL,
+	next_seq bigint NOT NULL,
+	head_seq bigint NOT NULL,
+	message_count bigint NOT NULL,
+	token_count bigint NOT NULL,
+	content_bytes bigint NOT NULL,
+	tail_bytes bigint NOT NULL,
+	created_at timestamptz NOT NULL,
+	updated_at timestamptz NOT NULL,
+	revision bigint NOT NULL,
+	revision_bucket integer NOT NULL GENERATED ALWAYS AS ((revision >> 10)::integer) STORED,
+	tail_count integer NOT NULL,
+	branched boolean NOT NULL,
+	archived boolean NOT NULL,
+	account_id text COLLATE "C" NOT NULL,
+	title text,
+	metadata jsonb,
+	deleted_at timestamptz,
+	PRIMARY KEY (conversation_id, account_id)
+) WITH (fillfactor = 80);
+CREATE INDEX conversations_recent ON memory_store.conversations (account_id, revision_bucket);
+COMMENT ON TABLE memory_store.conversations IS 'a row a conversation, with its counters; a deleted one stays as a tombstone';
+COMMENT ON COLUMN memory_store.conversations.head_seq IS 'the current leaf; 0 when there is none; at or past next_seq when a restore has promised it';
+COMMENT ON COLUMN memory_store.conversations.branched IS 'false: the current branch is all messages, in order of seq';
+
+CREATE TABLE memory_store.segments (
+	conversation_id uuid NOT NULL,
+	first_seq bigint NOT NULL,
+	last_seq bigint NOT NULL,
+	revision bigint NOT NULL,
+	account_id text COLLATE "C" NOT NULL,
+	body memory.transcript NOT NULL,
+	PRIMARY KEY (conversation_id, account_id, first_seq)
+);
+COMMENT ON TABLE memory_store.segments IS 'sealed messages: transcripts whose ranges of seq never overlap within a conversation';
+COMMENT ON COLUMN memory_store.segments.revision IS 'the largest revision of the messages inside';
+
+CREATE TABLE memory_store.tail (
+	conversation_id uuid NOT NULL,
+	seq bigint NOT NULL,
+	parent_seq bigint NOT NULL,
+	revision bigint NOT NULL,
+	created_at timestamptz NOT NULL,
+	tokens integer NOT NULL,
+	account_id text COLLATE "C" NOT NULL,
+	role text NOT NULL,
+	content text NOT NULL,
+	model text,
+	message_id text,
+	metadata text,
+	PRIMARY KEY (conversation_id, account_id, seq)
+);
+COMMENT ON TABLE memory_store.tail IS 'messages not yet sealed, a row each; always later than the conversation''s segments';
+COMMENT ON COLUMN memory_store.tail.metadata IS 'jsonb in its text form, as transcripts hold it';
+
+CREATE TABLE memory_store.tombstones (
+	conversation_id uuid NOT NULL,
+	seq bigint NOT NULL,
+	revision bigint NOT NULL,
+	deleted_at timestamptz NOT NULL,
+	account_id text COLLATE "C" NOT NULL,
+	message_id text,
+	PRIMARY KEY (conversation_id, account_id, seq)
+);
+COMMENT ON TABLE memory_store.tombstones IS 'deleted messages of living conversations, so that other devices learn of it';
+
+SELECT pg_catalog.pg_extension_config_dump('memory_store.accounts', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.conversations', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.segments', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.tail', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.tombstones', '');

@@ -1,0 +1,430 @@
+/*
+ * write.c
+ *		The one write path: lock the account, open a conversation, add messages,
+ *		close it.
+ *
+ * Every statement that changes an account takes the account's next revision
+ * under the lock of its row, held to commit: revisions appear in commit order,
+ * and whoever holds the lock is the account's only writer, so the rows of its
+ * conversations need no lock of their own.  Locks are taken parent first and,
+ * where there are several, in key order.
+ *
+ * Added messages wait in a run.  When run and tail together reach the size of
+ * a segment, both are sealed; what is left at the close goes to the tail, or,
+ * for a bulk statement's new conversation, to a segment of its own.
+ *
+ * All functions need an SPI connection.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "store.h"
+
+/* Keeps arithmetic on seq away from overflow; nobody counts so far. */
+#define STORE_MAX_SEQ (PG_INT64_MAX / 2)
+
+/*
+ * Locks the account until the transaction ends and takes its next revision;
+ * makes the account when it is new.
+ */
+int64
+store_bump_account(text *account_id)
+{
+	Datum values[2];
+	bool isnull;
+
+	values[0] = PointerGetDatum(account_id);
+	if (store_execute(STORE_ACCOUNT_BUMP, values, NULL, false) == 0)
+	{
+		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
+	}
+	return DatumGetInt64(store_column(0, 1, &isnull));
+}
+
+/*
+ * The same lock without a revision, for work that moves data and changes
+ * none.  False: there is no such account.
+ */
+bool
+store_hold_account(text *account_id)
+{
+	Datum values[1];
+
+	values[0] = PointerGetDatum(account_id);
+	return store_execute(STORE_ACCOUNT_HOLD, values, NULL, false) == 1;
+}
+
+void
+store_unknown_conversation(const pg_uuid_t *id, const text *account_id)
+{
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA),
+					errmsg("conversation %s of account \"%s\" does not exist",
+						   store_uuid_string(id), text_to_cstring(account_id)),
+					errhint("See memory.conversations for the conversations of the account.")));
+}
+
+/* A conversation that the account has not may be somebody else's: 42501. */
+static void
+refuse_foreign(const pg_uuid_t *id, text *account_id)
+{
+	Datum values[1];
+
+	values[0] = UUIDPGetDatum(id);
+	if (store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false) == 0)
+		return;
+	if (store_confined_account() != NULL)
+		store_unknown_conversation(id, account_id);
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("conversation %s does not belong to account \"%s\"",
+						   store_uuid_string(id), text_to_cstring(account_id)),
+					errhint("Name the account that it belongs to, or choose a new "
+							"conversation_id.")));
+}
+
+/* The largest seq that the conversation has on disk; 0: it has none. */
+int64
+store_last_message(StoreConversation *conversation)
+{
+	Datum values[2];
+	Datum last;
+	bool isnull;
+
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	store_execute(STORE_LAST_MESSAGE, values, NULL, false);
+	last = store_column(0, 1, &isnull);
+	return isnull ? 0 : DatumGetInt64(last);
+}
+
+static void
+read_conversation_row(StoreConversation *conversation)
+{
+	bool isnull;
+
+	conversation->next_seq = DatumGetInt64(store_column(0, 1, &isnull));
+	conversation->head_seq = DatumGetInt64(store_column(0, 2, &isnull));
+	conversation->message_count = DatumGetInt64(store_column(0, 3, &isnull));
+	conversation->token_count = DatumGetInt64(store_column(0, 4, &isnull));
+	conversation->content_bytes = DatumGetInt64(store_column(0, 5, &isnull));
+	conversation->tail_bytes = DatumGetInt64(store_column(0, 6, &isnull));
+	conversation->tail_count = DatumGetInt32(store_column(0, 7, &isnull));
+	conversation->branched = DatumGetBool(store_column(0, 8, &isnull));
+	conversation->created_at = DatumGetTimestampTz(store_column(0, 9, &isnull));
+	conversation->updated_at = DatumGetTimestampTz(store_column(0, 10, &isnull));
+	conversation->has_times = true;
+	conversation->exists = true;
+	conversation->fresh = conversation->message_count == 0;
+}
+
+/*
+ * store_open_conversation
+ *		The conversation as a statement of this revision works on it, in the
+ *		current memory context; the account's lock is held.  Errors: 02000
+ *		unknown, 42501 another account's, 55000 deleted.
+ */
+StoreConversation *
+store_open_conversation(text *account_id, const pg_uuid_t *id, int64 revision, StoreOpenMode mode)
+{
+	StoreConversation *conversation = palloc0(sizeof(StoreConversation));
+	Datum values[2];
+	bool living;
+
+	conversation->id = *id;
+	conversation->account_id = account_id;
+	conversation->revision = revision;
+	conversation->next_seq = 1;
+	conversation->fresh = true;
+	store_run_init(&conversation->run);
+
+	values[0] = UUIDPGetDatum(id);
+	values[1] = PointerGetDatum(account_id);
+	if (store_execute(STORE_CONVERSATION_READ, values, NULL, false) == 0)
+	{
+		if (mode == STORE_PROBE)
+			return NULL;
+		refuse_foreign(id, account_id);
+		if (mode == STORE_EXISTING)
+			store_unknown_conversation(id, account_id);
+		return conversation;
+	}
+
+	(void) store_column(0, 11, &living);
+	if (!living)
+	{
+		if (mode == STORE_PROBE)
+			return NULL;
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("conversation %s has been deleted", store_uuid_string(id)),
+						errhint("Choose a new conversation_id.")));
+	}
+
+	read_conversation_row(conversation);
+	conversation->pinned = conversation->head_seq >= conversation->next_seq;
+	if (!conversation->pinned)
+		conversation->leaf = conversation->head_seq;
+	else if (!conversation->fresh)
+		conversation->leaf = store_last_message(conversation);
+	return conversation;
+}
+
+/*
+ * store_check_parent
+ *		-1 becomes the default, the message before; 0 is a root; any other must
+ *		be an earlier message that exists.  Error: 22023.
+ */
+void
+store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq)
+{
+	if (*parent_seq == -1)
+	{
+		if (seq >= conversation->next_seq)
+			*parent_seq = conversation->leaf;
+		else
+			*parent_seq = store_message_exists(conversation, seq - 1) ? seq - 1 : 0;
+	}
+	else if (*parent_seq != 0 &&
+			 (*parent_seq >= seq || !store_message_exists(conversation, *parent_seq)))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("parent_seq " INT64_FORMAT " of message " INT64_FORMAT
+							   " does not exist in conversation %s",
+							   *parent_seq, seq, store_uuid_string(&conversation->id)),
+						errhint("A message answers an earlier one of its conversation; leave "
+								"parent_seq out for the one before, or give 0 for a new root.")));
+}
+
+/* Gives the message its number and parent, or refuses the ones it came with. */
+static void
+place_message(StoreConversation *conversation, TranscriptMessage *message)
+{
+	if (message->seq == 0)
+		message->seq = conversation->next_seq;
+	else if (message->seq < 1 || message->seq > STORE_MAX_SEQ)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("seq " INT64_FORMAT " is out of range", message->seq),
+				 errhint("Messages are numbered 1, 2, 3 and so on; leave seq out to have the "
+						 "next number assigned.")));
+
+	store_check_parent(conversation, message->seq, &message->parent_seq);
+}
+
+static int
+compare_seq(const void *a, const void *b)
+{
+	int64 left = ((const TranscriptMessage *) a)->seq;
+	int64 right = ((const TranscriptMessage *) b)->seq;
+
+	return left < right ? -1 : left > right;
+}
+
+/*
+ * Moves the tail's rows into memory, in order of seq, followed by the run's
+ * messages.  The rows' texts live in SPI_tuptable or the current context.
+ */
+static TranscriptMessage *
+take_tail(StoreConversation *conversation, uint32 *n)
+{
+	StoreRun *run = &conversation->run;
+	TranscriptMessage *messages;
+	Datum values[2];
+	uint64 taken;
+
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	taken = store_execute(STORE_TAIL_TAKE, values, NULL, false);
+
+	messages = palloc(mul_size(taken + run->count, sizeof(TranscriptMessage)));
+	for (uint64 i = 0; i < taken; i++)
+		store_tail_row(i, &messages[i]);
+	qsort(messages, taken, sizeof(TranscriptMessage), compare_seq);
+	if (run->count > 0)
+		memcpy(messages + taken, run->messages, run->count * sizeof(TranscriptMessage));
+	*n = taken + run->count;
+	return messages;
+}
+
+/* Writes tail and run as one segment; both are empty then. */
+void
+store_seal_tail(StoreConversation *conversation)
+{
+	MemoryContext scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext seal", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+	TranscriptMessage *messages = conversation->run.messages;
+	uint32 n = conversation->run.count;
+
+	if (conversation->tail_count > 0)
+		messages = take_tail(conversation, &n);
+	if (n > 0)
+		store_insert_segment(conversation, messages, n);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+	store_run_reset(&conversation->run);
+	conversation->tail_count = 0;
+	conversation->tail_bytes = 0;
+}
+
+static void
+write_run_to_tail(StoreConversation *conversation)
+{
+	StoreRun *run = &conversation->run;
+
+	for (uint32 i = 0; i < run->count; i++)
+		store_insert_tail(conversation, &run->messages[i]);
+	conversation->tail_count += run->count;
+	conversation->tail_bytes += run->bytes;
+	store_run_reset(run);
+}
+
+static void
+count_message(StoreConversation *conversation, const TranscriptMessage *message)
+{
+	conversation->message_count++;
+	conversation->token_count += message->tokens;
+	conversation->content_bytes += message->content_len;
+	if (!conversation->has_times)
+	{
+		conversation->created_at = message->created_at;
+		conversation->updated_at = message->created_at;
+		conversation->has_times = true;
+	}
+	else
+	{
+		if (!conversation->exists && message->created_at < conversation->created_at)
+			conversation->created_at = message->created_at;
+		if (message->created_at > conversation->updated_at)
+			conversation->updated_at = message->created_at;
+	}
+}
+
+/* A number that was passed over and comes now: it goes between the others. */
+static void
+add_late_message(StoreConversation *conversation, const TranscriptMessage *message)
+{
+	StoreChange change;
+
+	if (store_message_exists(conversation, message->seq))
+		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
+						errmsg("message " INT64_FORMAT " of conversation %s exists already",
+							   message->seq, store_uuid_string(&conversation->id)),
+						errhint("Use UPDATE or memory.edit_message to change a message.")));
+
+	write_run_to_tail(conversation);
+	store_queue_write(conversation->queue);
+	memset(&change, 0, sizeof(change));
+	change.seq = message->seq;
+	change.insert = true;
+	change.message = *message;
+	store_apply_changes(conversation, &change, 1);
+	conversation->branched = true;
+}
+
+/*
+ * store_add_message
+ *		Adds a checked message (store_check_message); seq 0 is assigned, as is
+ *		parent_seq -1; a missing created_at is now.  The message is copied.
+ *		Returns its seq.  Errors: 22023 seq or parent_seq, 23505 seq is taken.
+ */
+int64
+store_add_message(StoreConversation *conversation, const TranscriptMessage *message)
+{
+	StoreRun *run = &conversation->run;
+	TranscriptMessage added = *message;
+
+	place_message(conversation, &added);
+	added.revision = conversation->revision;
+	if (!added.has_created_at)
+	{
+		added.created_at = GetCurrentStatementStartTimestamp();
+		added.has_created_at = true;
+	}
+
+	if (added.seq < conversation->next_seq)
+	{
+		add_late_message(conversation, &added);
+		count_message(conversation, &added);
+		return added.seq;
+	}
+
+	count_message(conversation, &added);
+	conversation->branched |= added.parent_seq != conversation->leaf;
+	conversation->next_seq = added.seq + 1;
+	conversation->leaf = added.seq;
+	if (!conversation->pinned)
+		conversation->head_seq = added.seq;
+
+	store_run_push(run, &added);
+	if (run->count + (uint32) conversation->tail_count >= (uint32) store_segment_messages ||
+		run->bytes + conversation->tail_bytes >= (uint64) store_segment_bytes * 1024)
+		store_seal_tail(conversation);
+	return added.seq;
+}
+
+/* Writes the conversation's row. */
+void
+store_save_conversation(StoreConversation *conversation)
+{
+	Datum values[STORE_CONVERSATION_COLUMNS];
+
+	if (!conversation->has_times)
+	{
+		conversation->created_at = GetCurrentStatementStartTimestamp();
+		conversation->updated_at = conversation->created_at;
+		conversation->has_times = true;
+	}
+
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	values[2] = Int64GetDatum(conversation->next_seq);
+	values[3] = Int64GetDatum(conversation->head_seq);
+	values[4] = Int64GetDatum(conversation->message_count);
+	values[5] = Int64GetDatum(conversation->token_count);
+	values[6] = Int64GetDatum(conversation->content_bytes);
+	values[7] = Int64GetDatum(conversation->tail_bytes);
+	values[8] = Int32GetDatum(conversation->tail_count);
+	values[9] = BoolGetDatum(conversation->branched);
+	values[10] = TimestampTzGetDatum(conversation->created_at);
+	values[11] = TimestampTzGetDatum(conversation->updated_at);
+	values[12] = Int64GetDatum(conversation->revision);
+	if (conversation->exists)
+		store_execute(STORE_CONVERSATION_UPDATE, values, NULL, false);
+	else if (conversation->queue != NULL)
+		store_queue_conversation(conversation->queue, values);
+	else
+		store_execute(STORE_CONVERSATION_INSERT, values, NULL, false);
+	conversation->exists = true;
+}
+
+/* A restore's promised head has come, or it has turned out to be missing. */
+static void
+settle_head(StoreConversation *conversation)
+{
+	if (!conversation->pinned || conversation->head_seq >= conversation->next_seq)
+		return;
+	if (!store_message_exists(conversation, conversation->head_seq))
+		conversation->head_seq = conversation->leaf;
+	else if (conversation->head_seq != conversation->leaf)
+		conversation->branched = true;
+}
+
+/*
+ * store_close_conversation
+ *		Writes what is still in the run, then the row.  bulk: a conversation
+ *		that was empty is sealed to its end.
+ */
+void
+store_close_conversation(StoreConversation *conversation, bool bulk)
+{
+	if (bulk && conversation->fresh)
+		store_seal_tail(conversation);
+	else
+		write_run_to_tail(conversation);
+	settle_head(conversation);
+	store_save_conversation(conversation);
+	MemoryContextDelete(conversation->run.context);
+}

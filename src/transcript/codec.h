@@ -1,0 +1,41 @@
+/*
+ * codec.h
+ *		The codecs behind one table of functions.
+ */
+#ifndef TRANSCRIPT_CODEC_H
+#define TRANSCRIPT_CODEC_H
+
+#include "postgres.h"
+
+#include "format.h"
+
+typedef struct CodecMethods
+{
+	TranscriptCodec codec;
+	const char *name;
+	bool has_level;
+	int min_level;
+	int max_level;
+	int default_level;
+
+	/* Size of the buffer that compress needs for raw_size bytes. */
+	size_t (*bound)(size_t raw_size);
+
+	/* Returns the compressed size. */
+	size_t (*compress)(const char *raw, size_t raw_size, char *out, size_t out_size, int level);
+
+	/*
+	 * Could these bytes decompress to exactly raw_size?  Asked before raw_size
+	 * bytes are allocated, so that a few bytes cannot claim a large buffer.
+	 */
+	bool (*plausible)(const char *in, size_t in_size, size_t raw_size);
+
+	/* Fills out with exactly raw_size bytes, or returns false. */
+	bool (*decompress)(const char *in, size_t in_size, char *out, size_t raw_size);
+} CodecMethods;
+
+/* NULL if there is none. */
+extern const CodecMethods *codec_by_number(int codec);
+extern const CodecMethods *codec_by_name(const char *name, size_t len);
+
+#endif /* TRANSCRIPT_CODEC_H */

@@ -1,0 +1,395 @@
+# shellcheck shell=bash
+# A PostgreSQL of our own: what test/run, test/demo and the benchmarks share.
+#
+# The system's installation and its clusters are only read.  PostgreSQL finds its files relative
+# to its own program, so a copy of the programs beside symbolic links to the rest makes a whole
+# private installation, into which the extension is installed without any rights.
+#
+#	STAGE/src	a copy of the project, built there; tests start in this folder
+#	STAGE/root	the private installation
+#	STAGE/NAME	the data directory of server NAME, log in STAGE/NAME.log
+#	STAGE/s		the sockets; no server listens on TCP
+#
+# Servers refuse to run as root; as root everything from the build on runs as the user nobody.
+# STAGE is removed at exit, also after Ctrl-C, and with it stop exactly the servers in it.
+#
+# Use:	source test/lib/private-server.sh
+#		parse_arguments "$@"
+#		ensure_packages
+#		make_stage
+#		build
+#		make_private_tree
+#		start_server NAME [line of postgresql.conf ...]
+#
+# The variables that a caller may set: PG_CONFIG, WERROR, KEEP=1 (leave STAGE and say where).
+
+PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+MAKE_VARIABLES=()	# NAME=value, for every call of make
+STAGE=
+PGBIN=				# the private installation's programs
+PGXS_DIR=			# where its pg_regress and its Perl modules are
+AS_OWNER=()			# what runs a command as the owner of STAGE
+RUNNING=()			# data directories of servers that were started
+JOB=				# process group of a command that run_job waits for
+
+say()
+{
+	printf '%s\n' "$*"
+}
+
+die()
+{
+	printf '%s\n' "memory_ext: $*" >&2
+	exit 2
+}
+
+# Arguments are make's: NAME=value.  All are passed on to make, and set here.
+parse_arguments()
+{
+	local argument
+
+	for argument; do
+		[[ $argument =~ ^[A-Za-z_][A-Za-z_0-9]*= ]] || die "not NAME=value: $argument"
+		MAKE_VARIABLES+=("$argument")
+		case $argument in
+			PG_CONFIG=* | KEEP=* | CORPUS=* | WERROR=*) export "${argument?}" ;;
+		esac
+	done
+	# called by make, but not a part of it
+	unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+	# nothing of the caller's may lead a program to another server
+	unset PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGDATA PGSERVICE PGSERVICEFILE PGPASSFILE \
+		PGPASSWORD PGOPTIONS PGSSLMODE PSQLRC
+	umask 022
+}
+
+seconds_since()
+{
+	awk -v from="$1" -v to="$EPOCHREALTIME" 'BEGIN { printf "%.1f", to - from }'
+}
+
+# ---------------------------------------------------------------------------------------------
+# Packages
+# ---------------------------------------------------------------------------------------------
+
+# find_pg_config: sets PG_CONFIG to one with PGXS.  One that the caller names must work.
+find_pg_config()
+{
+	local candidate major
+
+	if [ -n "${PG_CONFIG:-}" ]; then
+		"$PG_CONFIG" --version > /dev/null 2>&1 ||
+			die "PG_CONFIG=$PG_CONFIG does not run"
+		return
+	fi
+	for candidate in "$(type -P pg_config || true)" /usr/lib/postgresql/*/bin/pg_config; do
+		[ -x "$candidate" ] || continue
+		[ -e "$("$candidate" --pgxs 2> /dev/null)" ] || continue
+		major=$(pg_major "$candidate")
+		[ "$major" -ge 15 ] || continue
+		PG_CONFIG=$candidate
+		return
+	done
+	return 1
+}
+
+pg_major()
+{
+	"$1" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/'
+}
+
+# The PostgreSQL that the system's packages have.
+packaged_major()
+{
+	case $(. /etc/os-release 2> /dev/null && echo "${ID:-}:${VERSION_ID:-}") in
+		debian:13) echo 17 ;;
+		ubuntu:24.04) echo 16 ;;
+		*) echo 15 ;;
+	esac
+}
+
+# missing_packages [PACKAGE:COMMAND ...]: prints the Debian packages that are not there; the
+# arguments name further ones by a command of theirs.
+missing_packages()
+{
+	local major cc=cc want
+
+	if find_pg_config; then
+		major=$(pg_major "$PG_CONFIG")
+		[ -e "$("$PG_CONFIG" --pgxs)" ] || echo "postgresql-server-dev-$major"
+		[ -x "$("$PG_CONFIG" --bindir)/postgres" ] || echo "postgresql-$major"
+		cc=$("$PG_CONFIG" --cc)
+	else
+		major=$(packaged_major)
+		echo "postgresql-$major postgresql-server-dev-$major"
+	fi
+	cc=${cc%% *}
+	if type -P "$cc" > /dev/null; then
+		echo '#include <stdio.h>' | "$cc" -E - > /dev/null 2>&1 || echo libc6-dev
+		echo '#include <zstd.h>' | "$cc" -E - > /dev/null 2>&1 || echo libzstd-dev
+		echo '#include <lz4.h>' | "$cc" -E - > /dev/null 2>&1 || echo liblz4-dev
+	else
+		echo gcc libc6-dev libzstd-dev liblz4-dev
+	fi
+	for want in make:make "$@"; do
+		type -P "${want#*:}" > /dev/null || echo "${want%%:*}"
+	done
+	perl -MIPC::Run -e 1 2> /dev/null || echo libipc-run-perl
+	perl -MTAP::Harness -MTest::More -MTime::HiRes -e 1 2> /dev/null || echo perl
+}
+
+# ensure_packages [PACKAGE:COMMAND ...]
+ensure_packages()
+{
+	local missing
+
+	missing=$(missing_packages "$@") || exit 2
+	missing=$(tr '\n' ' ' <<< "$missing")
+	missing=${missing% }
+	if [ -n "$missing" ]; then
+		type -P apt-get > /dev/null ||
+			die "missing here (the names are Debian's): $missing"
+		[ "$(id -u)" = 0 ] ||
+			die "packages are missing: sudo apt-get install --no-install-recommends $missing"
+		install_packages "$missing"
+		missing=$(missing_packages "$@") || exit 2
+		[ -z "$missing" ] || die "still missing after the installation: ${missing//$'\n'/ }"
+	fi
+	find_pg_config
+	PG_CONFIG=$(type -P "$PG_CONFIG")
+	PG_CONFIG=$(cd "$(dirname "$PG_CONFIG")" && pwd)/$(basename "$PG_CONFIG")
+	[ "$(pg_major "$PG_CONFIG")" -ge 15 ] ||
+		die "PostgreSQL 15 or newer is needed, $PG_CONFIG is $("$PG_CONFIG" --version)"
+	export PG_CONFIG
+}
+
+# install_packages "NAME ..."
+# Debian's package of a server makes a cluster "main" and starts it, at its first installation.
+# Nobody asked for that here, so a drop-in forbids it as long as the installation lasts.
+# What is installed already is not upgraded: that could restart somebody's servers.
+install_packages()
+{
+	local conf_dir=/etc/postgresql-common/createcluster.d
+	local conf=$conf_dir/memory_ext-no-main-cluster.conf
+	local log status=0
+
+	say "installing: $1"
+	log=$(mktemp)
+	(
+		# shellcheck disable=SC2317,SC2329
+		tidy()
+		{
+			rm -f "$conf"
+			rmdir --ignore-fail-on-non-empty -p "$conf_dir" 2> /dev/null
+			true
+		}
+		trap tidy EXIT
+		trap 'exit 130' INT TERM HUP
+		mkdir -p "$conf_dir"
+		echo "create_main_cluster = false" > "$conf"
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get update -q || say "apt-get update failed, going on with the lists that are here"
+		# shellcheck disable=SC2086
+		apt-get install -q -y --no-install-recommends --no-upgrade \
+			-o DPkg::Lock::Timeout=300 $1
+	) > "$log" 2>&1 < /dev/null || status=$?
+	if [ $status != 0 ]; then
+		tail -n 40 "$log"
+		rm -f "$log"
+		die "apt-get could not install: $1"
+	fi
+	rm -f "$log"
+}
+
+# ---------------------------------------------------------------------------------------------
+# The private installation
+# ---------------------------------------------------------------------------------------------
+
+# run_job COMMAND ...: runs it as a process group of its own, so that Ctrl-C and a failure end
+# all of it.
+run_job()
+{
+	local status=0
+
+	set -m
+	"$@" < /dev/null &
+	JOB=$!
+	set +m
+	wait "$JOB" || status=$?
+	JOB=
+	return $status
+}
+
+as_owner()
+{
+	"${AS_OWNER[@]}" "$@"
+}
+
+give_to_owner()
+{
+	[ ${#AS_OWNER[@]} = 0 ] || chown -R "$(id -u nobody):$(id -g nobody)" "$@"
+}
+
+# make_stage: the folder, with a copy of the project in it.
+make_stage()
+{
+	# short, because the path of a socket may have 107 bytes
+	STAGE=$(mktemp -d /tmp/memory_ext.XXXXXX)
+	trap cleanup EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	trap 'exit 129' HUP
+
+	if [ "$(id -u)" = 0 ]; then
+		AS_OWNER=(setpriv "--reuid=$(id -u nobody)" "--regid=$(id -g nobody)" --clear-groups)
+	fi
+	mkdir "$STAGE/src" "$STAGE/root" "$STAGE/s" "$STAGE/tmp" "$STAGE/out"
+	(
+		cd "$PROJECT" || exit
+		shopt -s nullglob
+		tar --exclude='*.o' --exclude='*.so' --exclude='*.bc' -cf - Makefile ./*.control \
+			./*--*--*.sql ./*.md .[c]lang-format src [s]ql [e]xpected test
+	) | tar -C "$STAGE/src" --no-same-owner -xf -
+	chmod -R u+rwX,go+rX "$STAGE/src"
+	give_to_owner "$STAGE"
+
+	# the caller's folder may be closed to the owner of STAGE
+	cd "$STAGE/src" || exit
+	export HOME=$STAGE TMPDIR=$STAGE/tmp
+	export LANG=C.UTF-8
+	unset LC_ALL LANGUAGE
+	export PSQL_PAGER='' PAGER=cat PSQL_HISTORY=/dev/null
+}
+
+# staged_make ARGUMENT ...
+staged_make()
+{
+	as_owner make -s --no-print-directory -C "$STAGE/src" \
+		"${MAKE_VARIABLES[@]}" "PG_CONFIG=$PG_CONFIG" "$@"
+}
+
+# build: prints nothing but the compiler's own words.
+build()
+{
+	run_job staged_make "-j$(nproc)" all
+}
+
+make_private_tree()
+{
+	local bindir pkglibdir sharedir program
+
+	bindir=$("$PG_CONFIG" --bindir)
+	pkglibdir=$("$PG_CONFIG" --pkglibdir)
+	sharedir=$("$PG_CONFIG" --sharedir)
+	PGBIN=$STAGE/root$bindir
+
+	# The programs are copied, since PostgreSQL follows links to where a program really is.
+	as_owner mkdir -p "$PGBIN"
+	for program in postgres initdb pg_ctl psql pg_config pg_dump pg_dumpall pg_restore pg_isready \
+		pgbench createdb dropdb createuser dropuser vacuumdb reindexdb clusterdb pg_basebackup \
+		pg_receivewal pg_recvlogical pg_verifybackup pg_combinebackup pg_walsummary pg_waldump \
+		pg_controldata pg_resetwal pg_rewind pg_checksums pg_amcheck pg_upgrade \
+		pg_archivecleanup pg_createsubscriber pg_test_fsync; do
+		[ ! -x "$bindir/$program" ] || as_owner cp -L "$bindir/$program" "$PGBIN/"
+	done
+	for program in "$pkglibdir" "$sharedir"; do
+		as_owner mkdir -p "$STAGE/root$program"
+		as_owner cp -rs "$program/." "$STAGE/root$program/"
+	done
+
+	# an extension that somebody installed is not the one to test
+	as_owner rm -f "$STAGE/root$pkglibdir"/memory_ext.* \
+		"$STAGE/root$sharedir"/extension/memory_ext{.control,--*.sql}
+	[ "$("$PGBIN/pg_config" --pkglibdir --sharedir)" = \
+		"$STAGE/root$pkglibdir"$'\n'"$STAGE/root$sharedir" ] ||
+		die "the PostgreSQL of $PG_CONFIG does not work from another folder"
+	staged_make "DESTDIR=$STAGE/root" install > /dev/null
+
+	PGXS_DIR=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
+	PGXS_DIR=$(cd "$PGXS_DIR" && pwd -P)
+	export PATH=$PGBIN:$PATH
+}
+
+# ---------------------------------------------------------------------------------------------
+# Servers
+# ---------------------------------------------------------------------------------------------
+
+# start_server NAME [line of postgresql.conf ...]: programs of this shell connect to it from now
+# on, as superuser postgres.  A line "fsync = off" is for tests only; a measurement that leaves
+# out fsync measures something else.
+start_server()
+{
+	local data=$STAGE/$1 output
+	shift
+
+	output=$(as_owner "$PGBIN/initdb" -D "$data" -U postgres -A trust --locale=C.UTF-8 \
+		--encoding=UTF8 --no-sync 2>&1) || {
+		say "$output"
+		die "initdb failed"
+	}
+	printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$STAGE/s'" "port = 5432" \
+		"log_line_prefix = '%m [%p] %q%a '" "$@" |
+		as_owner tee -a "$data/postgresql.conf" > /dev/null
+	RUNNING+=("$data")
+	as_owner "$PGBIN/pg_ctl" -D "$data" -l "$data.log" -s -w -t 60 start > /dev/null 2>&1 || {
+		tail -n 40 "$data.log"
+		die "the server does not start"
+	}
+	export PGHOST=$STAGE/s PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
+}
+
+# stop_server NAME
+stop_server()
+{
+	local data=$STAGE/$1 other left=()
+
+	for other in "${RUNNING[@]}"; do
+		[ "$other" = "$data" ] || left+=("$other")
+	done
+	RUNNING=("${left[@]}")
+	as_owner "$PGBIN/pg_ctl" -D "$data" -s -w -m fast stop
+}
+
+# Every server whose data directory is below STAGE, whoever started it (the TAP tests start their
+# own, and leave them behind when they are killed), and no other.
+stop_all_servers()
+{
+	local data file pid turn
+
+	for data in "${RUNNING[@]}"; do
+		[ ! -e "$data/postmaster.pid" ] ||
+			as_owner "$PGBIN/pg_ctl" -D "$data" -s -w -m immediate stop > /dev/null 2>&1 || true
+	done
+	find "$STAGE" -name postmaster.pid -type f 2> /dev/null | while read -r file; do
+		pid=$(head -n 1 "$file" 2> /dev/null) || continue
+		[ "$(readlink "/proc/$pid/cwd")" = "$(dirname "$file")" ] || continue
+		kill -QUIT "$pid" 2> /dev/null || continue
+		for turn in {1..50}; do
+			[ -e "/proc/$pid" ] || break
+			[ "$turn" != 50 ] || kill -KILL "$pid"
+			sleep 0.1
+		done
+	done
+}
+
+# shellcheck disable=SC2317,SC2329
+cleanup()
+{
+	local status=$?
+
+	trap - EXIT
+	trap '' INT TERM HUP
+	set +e
+	cd /
+	if [ -n "$JOB" ]; then
+		kill -TERM -- "-$JOB" 2> /dev/null
+		wait "$JOB" 2> /dev/null
+	fi
+	stop_all_servers
+	if [ -n "${KEEP:-}" ]; then
+		say "kept: $STAGE"
+	else
+		rm -rf "$STAGE"
+	fi
+	exit $status
+}
