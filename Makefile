@@ -3,6 +3,7 @@
 #   make test            installs what is missing (Debian packages, as root), builds, starts a
 #                        private temporary server and runs every test
 #   make demo            the same, but shows what the extension does
+#   make bench           the same, but measures it beside plain tables; takes 20 minutes
 #   make                 builds; needs PostgreSQL's server headers, libzstd and liblz4
 #   make install         into the PostgreSQL that PG_CONFIG names
 #   make installcheck    tests a server that runs already
@@ -10,7 +11,7 @@
 #
 # PG_CONFIG=/path/to/pg_config chooses the PostgreSQL (15 to 18), WERROR=1 makes warnings errors.
 # `make test` also takes REGRESS=, ISOLATION=, PROVE_TESTS= (lists) and KEEP=1 (see test/run),
-# `make demo` takes CORPUS=folder (see test/demo).
+# `make demo` takes CORPUS=folder (see test/demo), `make bench` needs it (see test/bench/run).
 
 EXTENSION = memory_ext
 EXTVERSION = 1.0
@@ -58,14 +59,16 @@ EXTRA_CLEAN = $(EXTENSION).exports.txt $(EXTENSION).exports.list $(EXTENSION)--$
 # No LLVM bitcode: it would need the clang that PostgreSQL was built with, and buys nothing here.
 override with_llvm = no
 
-.PHONY: all test demo format
+.PHONY: all test demo bench format
 all:
 
-# These three need no pg_config: test/run and test/demo install what is missing.
+# These need no pg_config: test/run, test/demo and test/bench/run install what is missing.
 test:
 	@test/run $(MAKEOVERRIDES)
 demo:
 	@test/demo $(MAKEOVERRIDES)
+bench:
+	@test/bench/run $(MAKEOVERRIDES)
 format:
 	clang-format -i $(C_FILES)
 
@@ -73,7 +76,7 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(wildcard $(PGXS)),)
 include $(PGXS)
-else ifneq ($(filter-out test demo format,$(or $(MAKECMDGOALS),all)),)
+else ifneq ($(filter-out test demo bench format,$(or $(MAKECMDGOALS),all)),)
 # One line of ours and none of make's: asked only whether a goal is up to date (-q), it says
 # nothing and ends with status 1.
 $(shell printf '%s\n' >&2 "memory_ext: PostgreSQL's build files are not there ($(PG_CONFIG) --pgxs): \
@@ -81,7 +84,7 @@ apt-get install postgresql-server-dev-15 libzstd-dev liblz4-dev, or name another
 'make test' and 'make demo' install them by themselves")
 MAKEFLAGS += -q
 .PHONY: $(MAKECMDGOALS)
-$(sort all $(filter-out test demo format,$(MAKECMDGOALS))): ; @false
+$(sort all $(filter-out test demo bench format,$(MAKECMDGOALS))): ; @false
 endif
 
 $(OBJS): $(filter %.h,$(C_FILES)) Makefile

@@ -389,7 +389,8 @@ memory_conversations_update(PG_FUNCTION_ARGS)
 	store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
 	check_row(values, nulls);
 	put_row(trigger, values, nulls, changed);
-	return PointerGetDatum(trigger->tg_newtuple);
+	/* the executor frees its own tuple only when it gets another one back */
+	return PointerGetDatum(heap_copytuple(trigger->tg_newtuple));
 }
 
 PG_FUNCTION_INFO_V1(memory_conversations_delete);

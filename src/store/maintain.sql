@@ -5,8 +5,8 @@ CREATE FUNCTION memory.seal(account_id text DEFAULT NULL, conversation_id uuid D
 COMMENT ON FUNCTION memory.seal(text, uuid) IS 'seals the tails of a conversation, an account, or all; returns how many conversations had one';
 
 CREATE FUNCTION memory.seal_idle(max_conversations integer DEFAULT 100) RETURNS bigint
-	AS 'MODULE_PATHNAME', 'memory_seal_idle' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
-COMMENT ON FUNCTION memory.seal_idle(integer) IS 'seals some of the tails that have rested for memory_ext.seal_after; returns how many';
+	AS 'MODULE_PATHNAME', 'memory_seal_idle' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.seal_idle(integer) IS 'seals some (NULL: all) of the tails that have rested for memory_ext.seal_after; returns how many';
 
 -- A procedure that commits cannot be SECURITY DEFINER; the functions it calls are.
 CREATE PROCEDURE memory.maintain(batch_size integer DEFAULT 100) LANGUAGE plpgsql AS $$

@@ -233,7 +233,8 @@ PG_FUNCTION_INFO_V1(memory_messages_insert);
 /*
  * memory_messages_insert() → trigger
  *		INSTEAD OF INSERT on memory.messages.  Errors: those of
- *		store_check_account and store_check_message; 22004 no conversation_id.
+ *		store_check_account, store_check_seq and store_check_message; 22004 no
+ *		conversation_id.
  */
 Datum
 memory_messages_insert(PG_FUNCTION_ARGS)
@@ -256,6 +257,8 @@ memory_messages_insert(PG_FUNCTION_ARGS)
 				 errhint("Name a conversation; memory.create_conversation makes a new one.")));
 	if (!nulls[VIEW_ACCOUNT_ID])
 		store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+	if (!nulls[VIEW_SEQ])
+		store_check_seq(DatumGetInt64(values[VIEW_SEQ]));
 	check_row(values, nulls, &message);
 
 	ask_store = nulls[VIEW_ACCOUNT_ID] || !copying;
@@ -277,8 +280,9 @@ memory_messages_insert(PG_FUNCTION_ARGS)
 	}
 	put_row(buffer, values, nulls, &message, 0);
 
+	/* never COPY's own tuple: the executor frees it only when it gets another one back */
 	if (copying)
-		return PointerGetDatum(trigger->tg_trigtuple);
+		return PointerGetDatum(heap_copytuple(trigger->tg_trigtuple));
 	return PointerGetDatum(heap_form_tuple(descriptor, values, nulls));
 }
 
@@ -445,6 +449,8 @@ follow_row(Flush *flush, TupleTableSlot *slot, StoreOpenMode mode)
 		flush->revision = buffer_lock_account(flush->buffer, flush->account_id);
 	}
 	MemoryContextSwitchTo(flush->conversation_context);
+	if (store_queue_holds(flush->queue, id))
+		store_queue_write(flush->queue); /* another account's, to be refused */
 	flush->conversation = store_open_conversation(flush->account_id, id, flush->revision, mode);
 	if (flush->conversation != NULL)
 		flush->conversation->queue = flush->queue;

@@ -124,6 +124,16 @@ store_queue_segment(StoreQueue *queue, const Datum *values)
 	write_if_full(queue);
 }
 
+/* Whether the row of a conversation with this id waits here; NULL is an empty queue. */
+bool
+store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id)
+{
+	for (int i = 0; queue != NULL && i < queue->nconversations; i++)
+		if (memcmp(DatumGetUUIDP(queue->conversations[0][i]), id, UUID_LEN) == 0)
+			return true;
+	return false;
+}
+
 /* Queues the parameters of STORE_CONVERSATION_INSERT; they are copied. */
 void
 store_queue_conversation(StoreQueue *queue, const Datum *values)

@@ -143,39 +143,39 @@ typedef struct Instructions
 static void
 add_instruction(Instructions *instructions, const TranscriptMessage *message)
 {
-	if (instructions->list.count == 0)
-		instructions->last_seq = message->seq;
+	instructions->last_seq = Max(instructions->last_seq, message->seq);
 	list_add(&instructions->list, message);
 	instructions->tokens += message->tokens;
 }
 
-/* Adds the system messages at the beginning of a run. */
-static void
+/* Adds the system messages at the beginning of a block, in order; true: it has no others. */
+static bool
 add_leading(Instructions *instructions, const TranscriptMessage *messages, uint64 n)
 {
 	uint64 leading = 0;
 
 	while (leading < n && is_instruction(&messages[leading]))
-		leading++;
-	while (leading > 0)
-		add_instruction(instructions, &messages[--leading]);
+		add_instruction(instructions, &messages[leading++]);
+	return leading == n;
 }
 
-/* A linear conversation's system messages: the first of its oldest block. */
+/* A linear conversation's system messages: those it begins with, oldest first. */
 static void
-read_first_instructions(const pg_uuid_t *id, text *account_id, Instructions *instructions)
+read_leading(const pg_uuid_t *id, text *account_id, Instructions *instructions)
 {
 	StoreSegment segment;
 	TranscriptMessage *messages;
 	Datum values[3];
 	uint64 rows;
+	int64 from_seq = 1;
 
-	if (store_segment_after(id, account_id, 1, true, &segment))
+	while (store_segment_after(id, account_id, from_seq, true, &segment))
 	{
 		Transcript *transcript = transcript_open(segment.body);
 
-		add_leading(instructions, transcript->messages, transcript->count);
-		return;
+		if (!add_leading(instructions, transcript->messages, transcript->count))
+			return;
+		from_seq = segment.last_seq + 1;
 	}
 	values[0] = UUIDPGetDatum(id);
 	values[1] = PointerGetDatum(account_id);
@@ -184,7 +184,23 @@ read_first_instructions(const pg_uuid_t *id, text *account_id, Instructions *ins
 	messages = palloc(mul_size(Max(rows, 1), sizeof(TranscriptMessage)));
 	for (uint64 i = 0; i < rows; i++)
 		store_tail_row(i, &messages[i]);
-	add_leading(instructions, messages, rows);
+	(void) add_leading(instructions, messages, rows);
+}
+
+/* The same, newest first. */
+static void
+read_first_instructions(const pg_uuid_t *id, text *account_id, Instructions *instructions)
+{
+	MessageList *list = &instructions->list;
+
+	read_leading(id, account_id, instructions);
+	for (uint64 i = 0; i < list->count / 2; i++)
+	{
+		HeapTuple swapped = list->tuples[i];
+
+		list->tuples[i] = list->tuples[list->count - 1 - i];
+		list->tuples[list->count - 1 - i] = swapped;
+	}
 }
 
 /* A branch's system messages: those that its walk to the root ends with. */
@@ -245,7 +261,8 @@ PG_FUNCTION_INFO_V1(memory_context);
  *		The context window for the next call of a model, oldest message first:
  *		the system messages that the current branch begins with, then its
  *		newest messages as far as all fit max_tokens (NULL: no limit).  Only
- *		the system messages may exceed it.  Errors: 02000, 22023.
+ *		the system messages may exceed it; include_system false leaves them
+ *		out.  Errors: 02000, 22023.
  */
 Datum
 memory_context(PG_FUNCTION_ARGS)
@@ -272,10 +289,15 @@ memory_context(PG_FUNCTION_ARGS)
 	reader = branch_open(id, account_id);
 	list_init(&instructions.list, result->setDesc);
 	list_init(&window, result->setDesc);
-	if (include_system && branch_is_linear(reader))
+	if (branch_is_linear(reader))
 		read_first_instructions(id, account_id, &instructions);
-	else if (include_system)
+	else
 		read_root_instructions(id, account_id, &instructions);
+	if (!include_system)
+	{
+		instructions.list.count = 0;
+		instructions.tokens = 0;
+	}
 
 	read_window(reader, instructions.last_seq, max_tokens - Min(instructions.tokens, max_tokens),
 				max_messages, &window);

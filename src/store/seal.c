@@ -111,22 +111,34 @@ PG_FUNCTION_INFO_V1(memory_seal_idle);
 
 /*
  * memory_seal_idle(max_conversations integer) → bigint
- *		Seals so many of the tails whose last message is older than
- *		memory_ext.seal_after; returns how many.  A batch of maintain().
+ *		Seals so many (NULL: all) of the tails whose last message is older than
+ *		memory_ext.seal_after; returns how many.  A batch of maintain().  Error:
+ *		22023.
  */
 Datum
 memory_seal_idle(PG_FUNCTION_ARGS)
 {
-	Datum values[2];
+	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
+	Datum values[3];
+	char nulls[3] = "  n";
 	uint64 n;
 	int64 sealed;
 
+	if (limit < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_conversations must not be negative, it is " INT64_FORMAT, limit)));
 	values[0] =
 		TimestampTzGetDatum(GetCurrentTimestamp() - store_seal_after * INT64CONST(1000) * 1000);
-	values[1] = Int64GetDatum(PG_GETARG_INT32(0));
+	values[1] = Int64GetDatum(limit);
+	if (store_confined_account() != NULL)
+	{
+		values[2] = PointerGetDatum(store_check_account(NULL));
+		nulls[2] = ' ';
+	}
 
 	SPI_connect();
-	n = store_execute(STORE_TAIL_IDLE, values, NULL, false);
+	n = store_execute(STORE_TAIL_IDLE, values, nulls, false);
 	sealed = seal_candidates(list_candidates(n), n);
 	SPI_finish();
 	PG_RETURN_INT64(sealed);

@@ -165,10 +165,11 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 						   " ORDER BY seq DESC",
 						   3,
 						   {UUIDOID, TEXTOID, INT8OID}},
-	[STORE_TAIL_IDLE] = {"SELECT account_id, conversation_id FROM memory_store.tail GROUP BY 1, 2"
+	[STORE_TAIL_IDLE] = {"SELECT account_id, conversation_id FROM memory_store.tail"
+						 " WHERE ($3 IS NULL OR account_id" EQ "$3) GROUP BY 1, 2"
 						 " HAVING pg_catalog.max(created_at)" LT "$1 ORDER BY 1, 2 LIMIT $2",
-						 2,
-						 {TIMESTAMPTZOID, INT8OID}},
+						 3,
+						 {TIMESTAMPTZOID, INT8OID, TEXTOID}},
 	[STORE_TAIL_ALL] = {"SELECT DISTINCT account_id, conversation_id FROM memory_store.tail"
 						" WHERE ($1 IS NULL OR account_id" EQ
 						"$1) AND ($2 IS NULL OR conversation_id" EQ "$2)"
@@ -207,6 +208,10 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " DO UPDATE SET revision = excluded.revision, deleted_at = excluded.deleted_at",
 		 6,
 		 {UUIDOID, TEXTOID, INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID}},
+	[STORE_TOMBSTONE_DELETE] = {"DELETE FROM memory_store.tombstones"
+								" WHERE " THIS_CONVERSATION " AND seq" EQ "$3",
+								3,
+								{UUIDOID, TEXTOID, INT8OID}},
 	[STORE_TOMBSTONES_DELETE] = {"DELETE FROM memory_store.tombstones WHERE " THIS_CONVERSATION,
 								 2,
 								 {UUIDOID, TEXTOID}},
@@ -218,6 +223,14 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " ORDER BY seq DESC LIMIT 1)) s",
 		 2,
 		 {UUIDOID, TEXTOID}},
+	[STORE_MESSAGE_BEFORE] =
+		{"SELECT pg_catalog.max(s.seq) FROM (SELECT m.seq FROM ("
+		 "SELECT body FROM memory_store.segments WHERE " THIS_CONVERSATION " AND first_seq" LT "$3"
+		 " ORDER BY first_seq DESC LIMIT 1) b CROSS JOIN LATERAL memory.unpack(b.body) m"
+		 " UNION ALL (SELECT seq FROM memory_store.tail WHERE " THIS_CONVERSATION " AND seq" LT
+		 "$3 ORDER BY seq DESC LIMIT 1)) s WHERE s.seq" LT "$3",
+		 3,
+		 {UUIDOID, TEXTOID, INT8OID}},
 };
 
 static SPIPlanPtr statement_plans[STORE_NSTATEMENTS];

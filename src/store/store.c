@@ -39,10 +39,11 @@ check_account_setting(char **newval, void **extra, GucSource source)
 void
 store_init(void)
 {
+	/* not for RESET ALL, which anybody may say, even where SET is refused */
 	DefineCustomStringVariable("memory_ext.account",
 							   "Confines the session to one account; every other is not found.",
-							   "Empty: not confined.", &confined_account, "", PGC_SUSET, 0,
-							   check_account_setting, NULL, NULL);
+							   "Empty: not confined.", &confined_account, "", PGC_SUSET,
+							   GUC_NO_RESET_ALL, check_account_setting, NULL, NULL);
 	DefineCustomIntVariable("memory_ext.segment_messages",
 							"A conversation's tail is sealed when it has so many messages.", NULL,
 							&store_segment_messages, 64, 1, 65536, PGC_USERSET, 0, NULL, NULL,
@@ -60,6 +61,7 @@ store_init(void)
 							"maintain() seals a tail that has rested for so long.", NULL,
 							&store_seal_after, 300, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S, NULL, NULL,
 							NULL);
+	buffer_init();
 }
 
 const char *

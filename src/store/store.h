@@ -56,8 +56,10 @@ typedef enum StoreStatement
 	STORE_SEGMENT_AFTER,
 	STORE_SEGMENTS_DELETE,
 	STORE_TOMBSTONE_INSERT,
+	STORE_TOMBSTONE_DELETE,
 	STORE_TOMBSTONES_DELETE,
 	STORE_LAST_MESSAGE,
+	STORE_MESSAGE_BEFORE,
 	STORE_NSTATEMENTS
 } StoreStatement;
 
@@ -94,6 +96,7 @@ typedef struct StoreQueue StoreQueue;
 extern StoreQueue *store_queue_create(void);
 extern void store_queue_segment(StoreQueue *queue, const Datum *values);
 extern void store_queue_conversation(StoreQueue *queue, const Datum *values);
+extern bool store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id);
 extern void store_queue_write(StoreQueue *queue);
 
 /* ---- write.c: the one write path ---- */
@@ -144,6 +147,7 @@ extern StoreConversation *
 store_open_conversation(text *account_id, const pg_uuid_t *id, int64 revision, StoreOpenMode mode);
 extern int64 store_add_message(StoreConversation *conversation, const TranscriptMessage *message);
 extern void store_close_conversation(StoreConversation *conversation, bool bulk);
+extern void store_check_seq(int64 seq);
 extern void store_save_conversation(StoreConversation *conversation);
 extern void store_seal_tail(StoreConversation *conversation);
 extern void store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq);

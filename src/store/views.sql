@@ -2,16 +2,26 @@
 -- conversation_id or account_id reaches segments and tail; security_barrier
 -- keeps a caller's functions from rows that the session may not see.
 
-CREATE VIEW memory.messages WITH (security_barrier = true) AS
+-- PostgreSQL takes a UNION ALL apart and forgets that it was a barrier, so each
+-- arm is a barrier of its own.
+CREATE VIEW memory_store.sealed_messages WITH (security_barrier = true) AS
 	SELECT s.conversation_id, s.account_id, m.seq, m.parent_seq, m.role, m.content, m.model,
 		m.tokens, m.created_at, m.message_id, m.metadata
 	FROM memory_store.segments s CROSS JOIN LATERAL memory.unpack(s.body) m
-	WHERE memory.account_visible(s.account_id)
-UNION ALL
+	WHERE memory.account_visible(s.account_id);
+COMMENT ON VIEW memory_store.sealed_messages IS 'the messages of segments, as memory.messages shows them';
+
+CREATE VIEW memory_store.tail_messages WITH (security_barrier = true) AS
 	SELECT t.conversation_id, t.account_id, t.seq, t.parent_seq, t.role, t.content, t.model,
-		t.tokens, t.created_at, t.message_id, t.metadata::jsonb
+		t.tokens, t.created_at, t.message_id, t.metadata::jsonb AS metadata
 	FROM memory_store.tail t
 	WHERE memory.account_visible(t.account_id);
+COMMENT ON VIEW memory_store.tail_messages IS 'the messages of tails, likewise';
+
+CREATE VIEW memory.messages WITH (security_barrier = true) AS
+	SELECT * FROM memory_store.sealed_messages
+UNION ALL
+	SELECT * FROM memory_store.tail_messages;
 COMMENT ON VIEW memory.messages IS 'every message; INSERT, COPY, UPDATE and DELETE go through the store';
 
 CREATE VIEW memory.conversations WITH (security_barrier = true) AS
@@ -20,7 +30,7 @@ CREATE VIEW memory.conversations WITH (security_barrier = true) AS
 		c.message_count, c.token_count, c.content_bytes
 	FROM memory_store.conversations c
 	WHERE c.deleted_at IS NULL AND memory.account_visible(c.account_id);
-COMMENT ON VIEW memory.conversations IS 'every conversation; the last three columns are derived and ignored when written';
+COMMENT ON VIEW memory.conversations IS 'every conversation; the last three columns are derived, INSERT and COPY ignore them';
 
 CREATE VIEW memory.storage WITH (security_barrier = true) AS
 	SELECT c.account_id, c.conversations, c.messages,

@@ -171,6 +171,38 @@ store_open_conversation(text *account_id, const pg_uuid_t *id, int64 revision, S
 	return conversation;
 }
 
+static void
+write_run_to_tail(StoreConversation *conversation)
+{
+	StoreRun *run = &conversation->run;
+
+	for (uint32 i = 0; i < run->count; i++)
+		store_insert_tail(conversation, &run->messages[i]);
+	conversation->tail_count += run->count;
+	conversation->tail_bytes += run->bytes;
+	store_run_reset(run);
+}
+
+/* The message before a number that was passed over; 0: there is none. */
+static int64
+message_before(StoreConversation *conversation, int64 seq)
+{
+	Datum values[3];
+	Datum before;
+	bool isnull;
+
+	if (store_message_exists(conversation, seq - 1))
+		return seq - 1;
+	write_run_to_tail(conversation);
+	store_queue_write(conversation->queue);
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	values[2] = Int64GetDatum(seq);
+	store_execute(STORE_MESSAGE_BEFORE, values, NULL, false);
+	before = store_column(0, 1, &isnull);
+	return isnull ? 0 : DatumGetInt64(before);
+}
+
 /*
  * store_check_parent
  *		-1 becomes the default, the message before; 0 is a root; any other must
@@ -180,12 +212,8 @@ void
 store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq)
 {
 	if (*parent_seq == -1)
-	{
-		if (seq >= conversation->next_seq)
-			*parent_seq = conversation->leaf;
-		else
-			*parent_seq = store_message_exists(conversation, seq - 1) ? seq - 1 : 0;
-	}
+		*parent_seq =
+			seq >= conversation->next_seq ? conversation->leaf : message_before(conversation, seq);
 	else if (*parent_seq != 0 &&
 			 (*parent_seq >= seq || !store_message_exists(conversation, *parent_seq)))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -196,18 +224,26 @@ store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq
 								"parent_seq out for the one before, or give 0 for a new root.")));
 }
 
+/* What a number that the caller gives must fulfil.  Error: 22023. */
+void
+store_check_seq(int64 seq)
+{
+	if (seq < 1 || seq > STORE_MAX_SEQ)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("seq " INT64_FORMAT " is out of range", seq),
+				 errhint("Messages are numbered 1, 2, 3 and so on; leave seq out to have the "
+						 "next number assigned.")));
+}
+
 /* Gives the message its number and parent, or refuses the ones it came with. */
 static void
 place_message(StoreConversation *conversation, TranscriptMessage *message)
 {
 	if (message->seq == 0)
 		message->seq = conversation->next_seq;
-	else if (message->seq < 1 || message->seq > STORE_MAX_SEQ)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("seq " INT64_FORMAT " is out of range", message->seq),
-				 errhint("Messages are numbered 1, 2, 3 and so on; leave seq out to have the "
-						 "next number assigned.")));
+	else
+		store_check_seq(message->seq);
 
 	store_check_parent(conversation, message->seq, &message->parent_seq);
 }
@@ -247,7 +283,26 @@ take_tail(StoreConversation *conversation, uint32 *n)
 	return messages;
 }
 
-/* Writes tail and run as one segment; both are empty then. */
+/* How many of n > 0 messages the next segment takes. */
+static uint32
+segment_share(const TranscriptMessage *messages, uint32 n)
+{
+	uint64 bytes = 0;
+	uint32 taken = 0;
+
+	while (taken < n && taken < (uint32) store_segment_messages &&
+		   bytes < (uint64) store_segment_bytes * 1024)
+	{
+		bytes += messages[taken].content_len + messages[taken].metadata_len;
+		taken++;
+	}
+	return taken;
+}
+
+/*
+ * Writes tail and run as segments; both are empty then.  One segment, as a
+ * rule; more where late messages or large metadata have made a long tail.
+ */
 void
 store_seal_tail(StoreConversation *conversation)
 {
@@ -256,29 +311,29 @@ store_seal_tail(StoreConversation *conversation)
 	MemoryContext old = MemoryContextSwitchTo(scratch);
 	TranscriptMessage *messages = conversation->run.messages;
 	uint32 n = conversation->run.count;
+	SPITupleTable *rows = NULL;
 
 	if (conversation->tail_count > 0)
+	{
 		messages = take_tail(conversation, &n);
-	if (n > 0)
-		store_insert_segment(conversation, messages, n);
+		rows = SPI_tuptable; /* has the messages' texts: must outlive the next statement */
+		SPI_tuptable = NULL;
+	}
+	while (n > 0)
+	{
+		uint32 share = segment_share(messages, n);
+
+		store_insert_segment(conversation, messages, share);
+		messages += share;
+		n -= share;
+	}
+	SPI_freetuptable(rows);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
 	store_run_reset(&conversation->run);
 	conversation->tail_count = 0;
 	conversation->tail_bytes = 0;
-}
-
-static void
-write_run_to_tail(StoreConversation *conversation)
-{
-	StoreRun *run = &conversation->run;
-
-	for (uint32 i = 0; i < run->count; i++)
-		store_insert_tail(conversation, &run->messages[i]);
-	conversation->tail_count += run->count;
-	conversation->tail_bytes += run->bytes;
-	store_run_reset(run);
 }
 
 static void
@@ -307,6 +362,7 @@ static void
 add_late_message(StoreConversation *conversation, const TranscriptMessage *message)
 {
 	StoreChange change;
+	Datum values[3];
 
 	if (store_message_exists(conversation, message->seq))
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -316,6 +372,13 @@ add_late_message(StoreConversation *conversation, const TranscriptMessage *messa
 
 	write_run_to_tail(conversation);
 	store_queue_write(conversation->queue);
+
+	/* it may have been deleted: it is there again */
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	values[2] = Int64GetDatum(message->seq);
+	store_execute(STORE_TOMBSTONE_DELETE, values, NULL, false);
+
 	memset(&change, 0, sizeof(change));
 	change.seq = message->seq;
 	change.insert = true;
