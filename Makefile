@@ -29,6 +29,7 @@ INSTALL_SQL = $(wildcard \
 	src/store/views.sql \
 	src/store/read.sql \
 	src/store/maintain.sql \
+	src/store/verify.sql \
 	src/access.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 DATA = $(wildcard $(EXTENSION)--*--*.sql)

@@ -4,28 +4,165 @@ CREATE FUNCTION memory.seal(account_id text DEFAULT NULL, conversation_id uuid D
 	AS 'MODULE_PATHNAME', 'memory_seal' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.seal(text, uuid) IS 'seals the tails of a conversation, an account, or all; returns how many conversations had one';
 
+CREATE FUNCTION memory.train_dictionary(
+	max_sample_bytes bigint DEFAULT NULL,
+	min_gain real DEFAULT NULL,
+	OUT dictionary_id bigint,
+	OUT dictionary_bytes bigint,
+	OUT samples bigint,
+	OUT accounts bigint,
+	OUT gain real
+) RETURNS record
+	AS 'MODULE_PATHNAME', 'memory_train_dictionary' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.train_dictionary(bigint, real) IS 'trains a zstd dictionary from the sealed segments and makes it the current one if a hold-out shrinks by min_gain percent; dictionary_id is null when it was not kept';
+
+CREATE FUNCTION memory.forget(account_id text) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'memory_forget' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.forget(text) IS 'erases an account with all it has and returns the receipt; what is pending is done by maintain()';
+
+CREATE FUNCTION memory.set_retention(account_id text, keep interval) RETURNS void
+	AS 'MODULE_PATHNAME', 'memory_set_retention' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.set_retention(text, interval) IS 'how long maintain() keeps conversations after their last change; null account_id: the default, null keep: no limit';
+
+CREATE VIEW memory.dictionaries AS
+	SELECT d.dictionary_id, d.is_current, d.stale_at, d.created_at,
+		octet_length(d.body) AS dictionary_bytes, d.samples, d.sample_bytes,
+		round(100.0 * (1 - d.holdout_after::numeric / NULLIF(d.holdout_before, 0)), 1) AS gain,
+		(SELECT count(*) FROM memory_store.segments s WHERE memory.dictionary_id(s.body) = d.dictionary_id) AS segments
+	FROM memory_store.dictionaries d;
+COMMENT ON VIEW memory.dictionaries IS 'the dictionaries of this database: size, percent saved on the hold-out, segments that need them';
+
+-- The steps of maintain(): a transaction each.
 CREATE FUNCTION memory.seal_idle(max_conversations integer DEFAULT 100) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_seal_idle' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.seal_idle(integer) IS 'seals some (NULL: all) of the tails that have rested for memory_ext.seal_after; returns how many';
 
--- A procedure that commits cannot be SECURITY DEFINER; the functions it calls are.
+CREATE FUNCTION memory.expire_batch(max_conversations integer DEFAULT 100) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'memory_expire_batch' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
+COMMENT ON FUNCTION memory.expire_batch(integer) IS 'deletes some of the conversations whose retention has passed; returns how many';
+
+CREATE FUNCTION memory.purge() RETURNS bigint
+	AS 'MODULE_PATHNAME', 'memory_purge' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
+COMMENT ON FUNCTION memory.purge() IS 'removes the tombstones older than memory_ext.purge_after; returns how many';
+
+CREATE FUNCTION memory.train_if_due() RETURNS bigint
+	AS 'MODULE_PATHNAME', 'memory_train_if_due' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
+COMMENT ON FUNCTION memory.train_if_due() IS 'trains a dictionary if memory_ext.auto_dictionary is on and enough has gathered; returns its id';
+
+CREATE FUNCTION memory.compact_batch(
+	after_conversation_id uuid,
+	after_account_id text,
+	max_conversations integer DEFAULT 20,
+	only_stale boolean DEFAULT false,
+	OUT conversation_id uuid,
+	OUT account_id text,
+	OUT segments bigint
+) RETURNS record
+	AS 'MODULE_PATHNAME', 'memory_compact_batch' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
+COMMENT ON FUNCTION memory.compact_batch(uuid, text, integer, boolean) IS 'compacts the next resting conversations behind a key; returns the key to go on behind (null: done) and how many segments were replaced';
+
+CREATE FUNCTION memory.drop_dictionaries() RETURNS bigint
+	AS 'MODULE_PATHNAME', 'memory_drop_dictionaries' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
+COMMENT ON FUNCTION memory.drop_dictionaries() IS 'drops the dictionaries that are neither current nor needed; returns how many';
+
+-- A procedure that commits cannot be SECURITY DEFINER nor have a search_path of
+-- its own; the functions it calls are the former, its names are qualified.
 CREATE PROCEDURE memory.maintain(batch_size integer DEFAULT 100) LANGUAGE plpgsql AS $$
 DECLARE
-	sealed bigint;
-	total bigint := 0;
+	done bigint;
+	total bigint;
+	told timestamptz := pg_catalog.clock_timestamp();
+	dictionary bigint;
+	conversation uuid;
+	account text;
 BEGIN
+	total := 0;
 	LOOP
-		sealed := memory.seal_idle(batch_size);
+		done := memory.expire_batch(batch_size);
 		COMMIT;
-		EXIT WHEN sealed OPERATOR(pg_catalog.=) 0;
-		total := total OPERATOR(pg_catalog.+) sealed;
+		EXIT WHEN done OPERATOR(pg_catalog.=) 0;
+		total := total OPERATOR(pg_catalog.+) done;
 	END LOOP;
-	RAISE INFO 'sealed % idle conversations', total;
+	IF total OPERATOR(pg_catalog.>) 0 THEN
+		RAISE INFO 'deleted % conversations whose retention has passed', total;
+	END IF;
+
+	total := 0;
+	LOOP
+		done := memory.seal_idle(batch_size);
+		COMMIT;
+		EXIT WHEN done OPERATOR(pg_catalog.=) 0;
+		total := total OPERATOR(pg_catalog.+) done;
+	END LOOP;
+	RAISE INFO 'sealed the tails of % conversations', total;
+
+	dictionary := memory.train_if_due();
+	COMMIT;
+	IF dictionary IS NOT NULL THEN
+		RAISE INFO 'trained dictionary %', dictionary;
+	END IF;
+
+	-- first what an erasure waits for, then what rests
+	FOR only_stale IN REVERSE 1..0 LOOP
+		total := 0;
+		conversation := '00000000-0000-0000-0000-000000000000';
+		account := '';
+		LOOP
+			SELECT b.conversation_id, b.account_id, b.segments INTO conversation, account, done
+				FROM memory.compact_batch(conversation, account, 20, only_stale OPERATOR(pg_catalog.=) 1) b;
+			COMMIT;
+			EXIT WHEN conversation IS NULL;
+			total := total OPERATOR(pg_catalog.+) done;
+			IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) told OPERATOR(pg_catalog.>) '5 s'::pg_catalog.interval THEN
+				RAISE INFO 'compacting: % segments so far', total;
+				told := pg_catalog.clock_timestamp();
+			END IF;
+		END LOOP;
+		IF only_stale OPERATOR(pg_catalog.=) 0 THEN
+			RAISE INFO 'compacted % segments', total;
+		ELSIF total OPERATOR(pg_catalog.>) 0 THEN
+			RAISE INFO 'recompressed % segments of stale dictionaries', total;
+		END IF;
+	END LOOP;
+
+	done := memory.drop_dictionaries();
+	COMMIT;
+	IF done OPERATOR(pg_catalog.>) 0 THEN
+		RAISE INFO 'dropped % dictionaries', done;
+	END IF;
+	done := memory.purge();
+	COMMIT;
+	IF done OPERATOR(pg_catalog.>) 0 THEN
+		RAISE INFO 'purged % tombstones', done;
+	END IF;
 END
 $$;
-COMMENT ON PROCEDURE memory.maintain(integer) IS 'seals idle tails, a transaction a batch';
+COMMENT ON PROCEDURE memory.maintain(integer) IS 'retention, idle tails, dictionaries, compaction, tombstones: in short transactions';
+
+CREATE FUNCTION memory_store.is_compact(memory.transcript) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'memory_is_compact' LANGUAGE C STABLE STRICT;
+
+CREATE FUNCTION memory.protect() RETURNS void LANGUAGE sql AS $$
+	CREATE OR REPLACE VIEW public.memory_ext_protection AS
+		SELECT 'keeps DROP EXTENSION memory_ext from deleting every conversation; see memory.unprotect()'::pg_catalog.text AS purpose,
+			(SELECT pg_catalog.count(*) FROM memory.conversations) AS conversations
+$$;
+COMMENT ON FUNCTION memory.protect() IS 'makes a plain DROP EXTENSION refuse, by a view in schema public that depends on the data';
+CREATE FUNCTION memory.unprotect() RETURNS void LANGUAGE sql AS $$
+	DROP VIEW IF EXISTS public.memory_ext_protection
+$$;
+COMMENT ON FUNCTION memory.unprotect() IS 'takes memory.protect() back';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.seal(text, uuid)', 'operator'),
 	('EXECUTE ON FUNCTION memory.seal_idle(integer)', 'operator'),
+	('EXECUTE ON FUNCTION memory.train_dictionary(bigint, real)', 'operator'),
+	('EXECUTE ON FUNCTION memory.forget(text)', 'operator'),
+	('EXECUTE ON FUNCTION memory.set_retention(text, interval)', 'operator'),
+	('EXECUTE ON FUNCTION memory.expire_batch(integer)', 'operator'),
+	('EXECUTE ON FUNCTION memory.purge()', 'operator'),
+	('EXECUTE ON FUNCTION memory.train_if_due()', 'operator'),
+	('EXECUTE ON FUNCTION memory.compact_batch(uuid, text, integer, boolean)', 'operator'),
+	('EXECUTE ON FUNCTION memory.drop_dictionaries()', 'operator'),
+	('SELECT ON memory.dictionaries', 'operator'),
 	('EXECUTE ON PROCEDURE memory.maintain(integer)', 'operator');

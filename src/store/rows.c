@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "dictionary.h"
 #include "store.h"
 
 void
@@ -122,11 +123,22 @@ store_update_tail(StoreConversation *conversation, const TranscriptMessage *mess
 		elog(ERROR, "message " INT64_FORMAT " is not in the tail", message->seq);
 }
 
+/* The setting, with the database's current dictionary. */
+static TranscriptCompression
+seal_compression(void)
+{
+	TranscriptCompression compression = transcript_default_compression();
+
+	if (compression.codec == TRANSCRIPT_ZSTD)
+		compression.dictionary_id = dictionary_current();
+	return compression;
+}
+
 /* Compresses n > 0 messages, in order of seq, into a new segment. */
 void
 store_insert_segment(StoreConversation *conversation, const TranscriptMessage *messages, uint32 n)
 {
-	TranscriptCompression compression = transcript_default_compression();
+	TranscriptCompression compression = seal_compression();
 	struct varlena *body = transcript_build(messages, n, &compression);
 	int64 revision = 0;
 	Datum values[STORE_SEGMENT_COLUMNS];

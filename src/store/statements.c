@@ -4,7 +4,8 @@
  *
  * Each operator is named with its schema, so that no search_path of a caller
  * changes what a statement means; each names account_id, the distribution
- * column.  The plans are generic and kept until the backend ends.  Callers
+ * column.  Mind that OPERATOR() has one precedence for all: parenthesize.  The
+ * plans are generic and kept until the backend ends.  Callers
  * hold an SPI connection; rows belong to it and are gone after SPI_finish.
  */
 #include "postgres.h"
@@ -32,6 +33,10 @@
 #define INSERT_SEGMENT                                                                             \
 	"INSERT INTO memory_store.segments"                                                            \
 	" (conversation_id, account_id, first_seq, last_seq, revision, body)"
+#define FORGET_FROM(table)                                                                         \
+	"DELETE FROM memory_store." table " t USING memory_store.conversations c"                      \
+	" WHERE c.account_id" EQ "$1 AND t.account_id" EQ "$1"                                         \
+	" AND t.conversation_id" EQ "c.conversation_id"
 #define UNNEST(array) "pg_catalog.unnest(" array ")"
 
 #define STORE_MAX_ARGS 16
@@ -231,6 +236,114 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 "$3 ORDER BY seq DESC LIMIT 1)) s WHERE s.seq" LT "$3",
 		 3,
 		 {UUIDOID, TEXTOID, INT8OID}},
+	[STORE_CONTENT_BYTES] = {"SELECT COALESCE(pg_catalog.sum(content_bytes), 0)::pg_catalog.int8"
+							 " FROM memory_store.conversations",
+							 0,
+							 {0}},
+	[STORE_SEGMENTS_PLAN] = {"SELECT first_seq, xmin, body FROM memory_store.segments"
+							 " WHERE " THIS_CONVERSATION " ORDER BY first_seq",
+							 2,
+							 {UUIDOID, TEXTOID}},
+	[STORE_COMPACT_RESTING] =
+		{"SELECT s.conversation_id, s.account_id FROM memory_store.segments s"
+		 " JOIN memory_store.conversations c"
+		 " ON c.conversation_id" EQ "s.conversation_id AND c.account_id" EQ "s.account_id"
+		 " WHERE (s.conversation_id, s.account_id) OPERATOR(pg_catalog.>) ($1, $2)"
+		 " AND c.updated_at" LT "$3 GROUP BY s.conversation_id, s.account_id"
+		 " HAVING NOT pg_catalog.bool_and(memory_store.is_compact(s.body))"
+		 " ORDER BY s.conversation_id, s.account_id LIMIT $4",
+		 4,
+		 {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}},
+	[STORE_COMPACT_STALE] =
+		{"SELECT DISTINCT s.conversation_id, s.account_id FROM memory_store.segments s"
+		 " WHERE (s.conversation_id, s.account_id) OPERATOR(pg_catalog.>) ($1, $2)"
+		 " AND $3 IS NOT NULL AND EXISTS (SELECT FROM memory_store.dictionaries d"
+		 " WHERE d.stale_at IS NOT NULL AND d.dictionary_id" EQ "memory.dictionary_id(s.body))"
+		 " ORDER BY s.conversation_id, s.account_id LIMIT $4",
+		 4,
+		 {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}},
+	[STORE_DICTIONARY_ACCOUNT] =
+		{"INSERT INTO memory_store.dictionary_accounts (dictionary_id, account_id)"
+		 " VALUES ($1, $2) ON CONFLICT DO NOTHING",
+		 2,
+		 {INT8OID, TEXTOID}},
+	[STORE_DICTIONARIES_STALE] =
+		{"WITH d AS (DELETE FROM memory_store.dictionary_accounts WHERE account_id" EQ "$1"
+		 " RETURNING dictionary_id)"
+		 " UPDATE memory_store.dictionaries SET is_current = false,"
+		 " stale_at = COALESCE(stale_at, pg_catalog.clock_timestamp())"
+		 " WHERE dictionary_id" EQ "ANY (SELECT dictionary_id FROM d)"
+		 " RETURNING dictionary_id, (SELECT pg_catalog.count(*) FROM memory_store.segments s"
+		 " WHERE memory.dictionary_id(s.body)" EQ "dictionaries.dictionary_id)",
+		 1,
+		 {TEXTOID}},
+	[STORE_DICTIONARIES_DROPPABLE] =
+		{"SELECT dictionary_id FROM memory_store.dictionaries WHERE NOT is_current", 0, {0}},
+	[STORE_DICTIONARY_USED] = {"SELECT FROM memory_store.segments"
+							   " WHERE memory.dictionary_id(body)" EQ "$1 LIMIT 1",
+							   1,
+							   {INT8OID}},
+	[STORE_DICTIONARY_DROP] =
+		{"WITH a AS (DELETE FROM memory_store.dictionary_accounts WHERE dictionary_id" EQ "$1)"
+		 " DELETE FROM memory_store.dictionaries WHERE dictionary_id" EQ "$1 AND NOT is_current",
+		 1,
+		 {INT8OID}},
+	[STORE_TRAINING_DUE] =
+		{"SELECT total" GE "$1 AND (last IS NULL OR total" GE "(last OPERATOR(pg_catalog.*) $2))"
+		 " FROM (SELECT COALESCE(pg_catalog.sum(content_bytes), 0)::pg_catalog.int8 AS total"
+		 " FROM memory_store.conversations) t,"
+		 " (SELECT pg_catalog.max(content_bytes) AS last FROM memory_store.trainings) l",
+		 2,
+		 {INT8OID, INT8OID}},
+	[STORE_TRAINING_CLEAR] = {"DELETE FROM memory_store.trainings", 0, {0}},
+	[STORE_TRAINING_NOTE] =
+		{"INSERT INTO memory_store.trainings (trained_at, content_bytes)"
+		 " SELECT pg_catalog.clock_timestamp(), pg_catalog.sum(content_bytes)::pg_catalog.int8"
+		 " FROM memory_store.conversations",
+		 0,
+		 {0}},
+	[STORE_FORGET_COUNTS] =
+		{"SELECT pg_catalog.count(*), pg_catalog.sum(message_count)::pg_catalog.int8,"
+		 " pg_catalog.sum(content_bytes)::pg_catalog.int8"
+		 " FROM memory_store.conversations WHERE account_id" EQ "$1 AND deleted_at IS NULL",
+		 1,
+		 {TEXTOID}},
+	[STORE_FORGET_SEGMENTS] = {FORGET_FROM("segments"), 1, {TEXTOID}},
+	[STORE_FORGET_TAIL] = {FORGET_FROM("tail"), 1, {TEXTOID}},
+	[STORE_FORGET_TOMBSTONES] = {FORGET_FROM("tombstones"), 1, {TEXTOID}},
+	[STORE_FORGET_CONVERSATIONS] = {"DELETE FROM memory_store.conversations WHERE account_id" EQ
+									"$1",
+									1,
+									{TEXTOID}},
+	[STORE_FORGET_RETENTION] = {"DELETE FROM memory_store.retention WHERE account_id" EQ "$1",
+								1,
+								{TEXTOID}},
+	[STORE_FORGET_ACCOUNT] = {"DELETE FROM memory_store.accounts WHERE account_id" EQ "$1",
+							  1,
+							  {TEXTOID}},
+	[STORE_RETENTION_SET] = {"INSERT INTO memory_store.retention (account_id, keep) VALUES ($1, $2)"
+							 " ON CONFLICT (account_id) DO UPDATE SET keep = excluded.keep",
+							 2,
+							 {TEXTOID, INTERVALOID}},
+	[STORE_RETENTION_CLEAR] = {"DELETE FROM memory_store.retention WHERE account_id" EQ "$1",
+							   1,
+							   {TEXTOID}},
+	[STORE_RETENTION_DUE] =
+		{"SELECT c.account_id, c.conversation_id FROM memory_store.conversations c"
+		 " LEFT JOIN memory_store.retention own ON own.account_id" EQ "c.account_id"
+		 " LEFT JOIN memory_store.retention other ON other.account_id" EQ "''"
+		 " WHERE c.deleted_at IS NULL AND c.updated_at" LT
+		 "($1 OPERATOR(pg_catalog.-) COALESCE(own.keep, other.keep))"
+		 " ORDER BY 1, 2 LIMIT $2",
+		 2,
+		 {TIMESTAMPTZOID, INT8OID}},
+	[STORE_PURGE_TOMBSTONES] = {"DELETE FROM memory_store.tombstones WHERE deleted_at" LT "$1",
+								1,
+								{TIMESTAMPTZOID}},
+	[STORE_PURGE_CONVERSATIONS] = {"DELETE FROM memory_store.conversations WHERE deleted_at" LT
+								   "$1",
+								   1,
+								   {TIMESTAMPTZOID}},
 };
 
 static SPIPlanPtr statement_plans[STORE_NSTATEMENTS];

@@ -21,6 +21,14 @@ int store_segment_messages = 64;
 int store_segment_bytes = 64;
 int store_buffer_kb = -1;
 int store_seal_after = 300;
+int store_compact_after = 3600;
+int store_compact_kb = 1024;
+int store_purge_after = 30 * 86400;
+int store_dictionary_min_kb = 8 * 1024;
+double store_dictionary_min_gain = 5.0;
+bool store_auto_dictionary = true;
+
+static char *compact_setting = NULL;
 
 static char *confined_account = NULL;
 
@@ -36,9 +44,60 @@ check_account_setting(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/* One name of a compression, as memory_ext.compression takes it. */
+static bool
+check_compact_setting(char **newval, void **extra, GucSource source)
+{
+	if (transcript_compression_valid(*newval))
+		return true;
+	GUC_check_errhint("Use zstd, zstd:1 to zstd:22, lz4, or none.");
+	return false;
+}
+
+TranscriptCompression
+store_compact_compression(void)
+{
+	return transcript_parse_compression(compact_setting);
+}
+
+static void
+define_maintenance_settings(void)
+{
+	DefineCustomStringVariable("memory_ext.compact_compression",
+							   "How maintain() compresses the segments of resting conversations.",
+							   NULL, &compact_setting, "zstd:19", PGC_USERSET, 0,
+							   check_compact_setting, NULL, NULL);
+	DefineCustomIntVariable("memory_ext.compact_after",
+							"maintain() compacts a conversation that has rested for so long.", NULL,
+							&store_compact_after, 3600, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable("memory_ext.compact_size",
+							"Compaction merges segments up to this size before compression.", NULL,
+							&store_compact_kb, 1024, 64, 32 * 1024, PGC_USERSET, GUC_UNIT_KB, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable("memory_ext.purge_after",
+							"maintain() forgets tombstones that are older than this.",
+							"Devices that were offline for longer must fetch everything anew.",
+							&store_purge_after, 30 * 86400, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomBoolVariable("memory_ext.auto_dictionary",
+							 "maintain() trains a dictionary when enough has gathered.", NULL,
+							 &store_auto_dictionary, true, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("memory_ext.dictionary_min_size",
+							"Content that must have gathered before maintain() trains.", NULL,
+							&store_dictionary_min_kb, 8 * 1024, 1024, MAX_KILOBYTES, PGC_USERSET,
+							GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomRealVariable("memory_ext.dictionary_min_gain",
+							 "Percent that a new dictionary must save on the hold-out to be kept.",
+							 NULL, &store_dictionary_min_gain, 5.0, 0.0, 99.0, PGC_USERSET, 0, NULL,
+							 NULL, NULL);
+}
+
 void
 store_init(void)
 {
+	define_maintenance_settings();
+
 	/* not for RESET ALL, which anybody may say, even where SET is refused */
 	DefineCustomStringVariable("memory_ext.account",
 							   "Confines the session to one account; every other is not found.",

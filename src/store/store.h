@@ -19,10 +19,17 @@
 #include "transcript.h"
 
 /* ---- settings (store.c) ---- */
-extern int store_segment_messages; /* a tail of so many messages is sealed */
-extern int store_segment_bytes;    /* or of so many bytes of content */
-extern int store_buffer_kb;        /* -1: work_mem */
-extern int store_seal_after;       /* seconds; an idle tail is sealed then */
+extern int store_segment_messages;       /* a tail of so many messages is sealed */
+extern int store_segment_bytes;          /* or of so many bytes of content */
+extern int store_buffer_kb;              /* -1: work_mem */
+extern int store_seal_after;             /* seconds; an idle tail is sealed then */
+extern int store_compact_after;          /* seconds; a resting conversation is compacted then */
+extern int store_compact_kb;             /* raw size that segments are merged up to */
+extern int store_purge_after;            /* seconds; tombstones are kept so long */
+extern int store_dictionary_min_kb;      /* content that maintain() trains a dictionary for */
+extern double store_dictionary_min_gain; /* percent that a dictionary must save */
+extern bool store_auto_dictionary;
+extern TranscriptCompression store_compact_compression(void);
 
 /* ---- statements.c: every SQL statement of the room, prepared once ---- */
 typedef enum StoreStatement
@@ -60,6 +67,30 @@ typedef enum StoreStatement
 	STORE_TOMBSTONES_DELETE,
 	STORE_LAST_MESSAGE,
 	STORE_MESSAGE_BEFORE,
+	STORE_CONTENT_BYTES,
+	STORE_SEGMENTS_PLAN,
+	STORE_COMPACT_RESTING,
+	STORE_COMPACT_STALE,
+	STORE_DICTIONARY_ACCOUNT,
+	STORE_DICTIONARIES_STALE,
+	STORE_DICTIONARIES_DROPPABLE,
+	STORE_DICTIONARY_USED,
+	STORE_DICTIONARY_DROP,
+	STORE_TRAINING_DUE,
+	STORE_TRAINING_NOTE,
+	STORE_TRAINING_CLEAR,
+	STORE_FORGET_COUNTS,
+	STORE_FORGET_SEGMENTS,
+	STORE_FORGET_TAIL,
+	STORE_FORGET_TOMBSTONES,
+	STORE_FORGET_CONVERSATIONS,
+	STORE_FORGET_RETENTION,
+	STORE_FORGET_ACCOUNT,
+	STORE_RETENTION_SET,
+	STORE_RETENTION_CLEAR,
+	STORE_RETENTION_DUE,
+	STORE_PURGE_TOMBSTONES,
+	STORE_PURGE_CONVERSATIONS,
 	STORE_NSTATEMENTS
 } StoreStatement;
 
@@ -121,7 +152,8 @@ typedef struct StoreConversation
 	bool branched;
 	int64 next_seq;
 	int64 head_seq;
-	int64 leaf; /* the message that the next one answers by default */
+	int64 leaf;     /* the message that the next one answers by default */
+	int64 last_seq; /* the largest seq that it has; -1: not looked up yet */
 	int64 message_count;
 	int64 token_count;
 	int64 content_bytes;
@@ -205,6 +237,9 @@ typedef struct StoreChange
 
 extern int64 store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n);
 extern void store_delete_conversation(StoreConversation *conversation);
+
+/* ---- compact.c ---- */
+extern int64 store_compact_conversation(text *account_id, const pg_uuid_t *id);
 
 /* ---- branch.c: reading along the current branch ---- */
 typedef struct BranchReader BranchReader;

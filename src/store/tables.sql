@@ -87,3 +87,27 @@ SELECT pg_catalog.pg_extension_config_dump('memory_store.conversations', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.segments', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.tail', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.tombstones', '');
+
+CREATE TABLE memory_store.dictionary_accounts (
+	dictionary_id bigint NOT NULL,
+	account_id text COLLATE "C" NOT NULL,
+	PRIMARY KEY (account_id, dictionary_id)
+);
+COMMENT ON TABLE memory_store.dictionary_accounts IS 'whose text a dictionary was trained on';
+
+CREATE TABLE memory_store.trainings (
+	trained_at timestamptz NOT NULL,
+	content_bytes bigint NOT NULL
+);
+COMMENT ON TABLE memory_store.trainings IS 'how much content there was when maintain() last tried to train a dictionary';
+
+CREATE TABLE memory_store.retention (
+	account_id text COLLATE "C" NOT NULL,
+	keep interval NOT NULL,
+	PRIMARY KEY (account_id)
+);
+COMMENT ON TABLE memory_store.retention IS 'how long conversations are kept after their last change; account_id empty: the default';
+
+SELECT pg_catalog.pg_extension_config_dump('memory_store.dictionary_accounts', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.trainings', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.retention', '');

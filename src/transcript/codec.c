@@ -37,7 +37,8 @@ none_bound(size_t raw_size)
 }
 
 static size_t
-none_compress(const char *raw, size_t raw_size, char *out, size_t out_size, int level)
+none_compress(const char *raw, size_t raw_size, char *out, size_t out_size, int level,
+			  const Dictionary *dictionary)
 {
 	Assert(out_size >= raw_size);
 	memcpy(out, raw, raw_size);
@@ -51,7 +52,8 @@ none_plausible(const char *in, size_t in_size, size_t raw_size)
 }
 
 static bool
-none_decompress(const char *in, size_t in_size, char *out, size_t raw_size)
+none_decompress(const char *in, size_t in_size, char *out, size_t raw_size,
+				const Dictionary *dictionary)
 {
 	if (in_size != raw_size)
 		return false;
@@ -68,7 +70,8 @@ lz4_bound(size_t raw_size)
 }
 
 static size_t
-lz4_compress(const char *raw, size_t raw_size, char *out, size_t out_size, int level)
+lz4_compress(const char *raw, size_t raw_size, char *out, size_t out_size, int level,
+			 const Dictionary *dictionary)
 {
 	int size = LZ4_compress_default(raw, out, (int) raw_size, (int) out_size);
 
@@ -84,7 +87,8 @@ lz4_plausible(const char *in, size_t in_size, size_t raw_size)
 }
 
 static bool
-lz4_decompress(const char *in, size_t in_size, char *out, size_t raw_size)
+lz4_decompress(const char *in, size_t in_size, char *out, size_t raw_size,
+			   const Dictionary *dictionary)
 {
 	int size = LZ4_decompress_safe(in, out, (int) in_size, (int) raw_size);
 
@@ -109,7 +113,7 @@ zstd_check(size_t result)
 
 /* A compressor at the start of a frame of raw_size bytes. */
 static ZSTD_CCtx *
-zstd_begin(size_t raw_size, int level)
+zstd_begin(size_t raw_size, int level, const Dictionary *dictionary)
 {
 	if (zstd_compressor == NULL)
 		zstd_compressor = ZSTD_createCCtx();
@@ -118,14 +122,21 @@ zstd_begin(size_t raw_size, int level)
 				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory for a zstd context")));
 	zstd_check(ZSTD_CCtx_reset(zstd_compressor, ZSTD_reset_session_and_parameters));
 	zstd_check(ZSTD_CCtx_setParameter(zstd_compressor, ZSTD_c_compressionLevel, level));
+	if (dictionary != NULL)
+	{
+		/* the header names it; the frame need not */
+		zstd_check(ZSTD_CCtx_setParameter(zstd_compressor, ZSTD_c_dictIDFlag, 0));
+		zstd_check(ZSTD_CCtx_refCDict(zstd_compressor, dictionary_compressor(dictionary, level)));
+	}
 	zstd_check(ZSTD_CCtx_setPledgedSrcSize(zstd_compressor, raw_size));
 	return zstd_compressor;
 }
 
 static size_t
-zstd_compress(const char *raw, size_t raw_size, char *out, size_t out_size, int level)
+zstd_compress(const char *raw, size_t raw_size, char *out, size_t out_size, int level,
+			  const Dictionary *dictionary)
 {
-	ZSTD_CCtx *context = zstd_begin(raw_size, level);
+	ZSTD_CCtx *context = zstd_begin(raw_size, level, dictionary);
 	ZSTD_inBuffer input = {raw, 0, 0};
 	ZSTD_outBuffer output = {out, out_size, 0};
 	size_t left;
@@ -168,7 +179,8 @@ zstd_plausible(const char *in, size_t in_size, size_t raw_size)
 }
 
 static bool
-zstd_decompress(const char *in, size_t in_size, char *out, size_t raw_size)
+zstd_decompress(const char *in, size_t in_size, char *out, size_t raw_size,
+				const Dictionary *dictionary)
 {
 	size_t size;
 
@@ -177,7 +189,11 @@ zstd_decompress(const char *in, size_t in_size, char *out, size_t raw_size)
 	if (zstd_decompressor == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory for a zstd context")));
-	size = ZSTD_decompressDCtx(zstd_decompressor, out, raw_size, in, in_size);
+	if (dictionary != NULL)
+		size = ZSTD_decompress_usingDDict(zstd_decompressor, out, raw_size, in, in_size,
+										  dictionary_decompressor(dictionary));
+	else
+		size = ZSTD_decompressDCtx(zstd_decompressor, out, raw_size, in, in_size);
 	return !ZSTD_isError(size) && size == raw_size;
 }
 
@@ -199,6 +215,7 @@ static const CodecMethods codecs[] = {
 	{.codec = TRANSCRIPT_ZSTD,
 	 .name = "zstd",
 	 .has_level = true,
+	 .takes_dictionary = true,
 	 .min_level = 1,
 	 .max_level = 22,
 	 .default_level = 3,

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "dictionary.h"
 #include "format.h"
 
 typedef struct CodecMethods
@@ -14,6 +15,7 @@ typedef struct CodecMethods
 	TranscriptCodec codec;
 	const char *name;
 	bool has_level;
+	bool takes_dictionary;
 	int min_level;
 	int max_level;
 	int default_level;
@@ -21,8 +23,9 @@ typedef struct CodecMethods
 	/* Size of the buffer that compress needs for raw_size bytes. */
 	size_t (*bound)(size_t raw_size);
 
-	/* Returns the compressed size. */
-	size_t (*compress)(const char *raw, size_t raw_size, char *out, size_t out_size, int level);
+	/* Returns the compressed size.  A dictionary is NULL or, for zstd, to be used. */
+	size_t (*compress)(const char *raw, size_t raw_size, char *out, size_t out_size, int level,
+					   const Dictionary *dictionary);
 
 	/*
 	 * Could these bytes decompress to exactly raw_size?  Asked before raw_size
@@ -31,7 +34,8 @@ typedef struct CodecMethods
 	bool (*plausible)(const char *in, size_t in_size, size_t raw_size);
 
 	/* Fills out with exactly raw_size bytes, or returns false. */
-	bool (*decompress)(const char *in, size_t in_size, char *out, size_t raw_size);
+	bool (*decompress)(const char *in, size_t in_size, char *out, size_t raw_size,
+					   const Dictionary *dictionary);
 } CodecMethods;
 
 /* NULL if there is none. */

@@ -22,6 +22,7 @@ PG_FUNCTION_INFO_V1(memory_transcript_raw_bytes);
 PG_FUNCTION_INFO_V1(memory_transcript_content_bytes);
 PG_FUNCTION_INFO_V1(memory_transcript_stored_bytes);
 PG_FUNCTION_INFO_V1(memory_transcript_compression);
+PG_FUNCTION_INFO_V1(memory_transcript_dictionary_id);
 PG_FUNCTION_INFO_V1(memory_transcript_first_at);
 PG_FUNCTION_INFO_V1(memory_transcript_last_at);
 PG_FUNCTION_INFO_V1(memory_transcript_verify);
@@ -115,6 +116,21 @@ memory_transcript_compression(PG_FUNCTION_ARGS)
 }
 
 /*
+ * dictionary_id(transcript) → bigint
+ *		The dictionary that the payload needs, from the header; NULL for none.
+ */
+Datum
+memory_transcript_dictionary_id(PG_FUNCTION_ARGS)
+{
+	TranscriptHeader header;
+
+	transcript_read_header(PG_GETARG_DATUM(0), &header);
+	if (header.dictionary_id == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(header.dictionary_id);
+}
+
+/*
  * first_at(transcript) → timestamptz
  *		The smallest created_at, from the header; NULL if no message has one.
  */
@@ -146,16 +162,10 @@ memory_transcript_last_at(PG_FUNCTION_ARGS)
 
 /* ---------- the payload ---------- */
 
-/*
- * verify(transcript) → boolean
- *		True, or the error that says what is wrong: decompresses, compares the
- *		checksum and the header's totals, decodes every column, checks that texts
- *		are UTF-8 and metadata JSON objects.  Errors: XX001, 0A000.
- */
-Datum
-memory_transcript_verify(PG_FUNCTION_ARGS)
+void
+transcript_verify(Datum value)
 {
-	Transcript *t = transcript_open(PG_GETARG_DATUM(0));
+	Transcript *t = transcript_open(value);
 	uint32 i;
 
 	for (i = 0; i < t->count; i++)
@@ -171,6 +181,18 @@ memory_transcript_verify(PG_FUNCTION_ARGS)
 							errdetail("message %u: created_at is out of range.", i + 1)));
 	}
 	transcript_close(t);
+}
+
+/*
+ * verify(transcript) → boolean
+ *		True, or the error that says what is wrong: decompresses, compares the
+ *		checksum and the header's totals, decodes every column, checks that texts
+ *		are UTF-8 and metadata JSON objects.  Errors: XX001, 0A000.
+ */
+Datum
+memory_transcript_verify(PG_FUNCTION_ARGS)
+{
+	transcript_verify(PG_GETARG_DATUM(0));
 	PG_RETURN_BOOL(true);
 }
 

@@ -15,9 +15,6 @@
 extern struct varlena *transcript_pack(const TranscriptHeader *source, const char *raw,
 									   const TranscriptCompression *compression);
 
-/* The opposite; raw is palloc'd.  Errors as transcript_open's. */
-extern char *transcript_unpack_payload(Datum value, TranscriptHeader *header);
-
 /* Text form to messages in the current memory context, and back. */
 extern TranscriptMessage *transcript_messages_from_text(const char *text, uint32 *n);
 extern void transcript_messages_to_text(StringInfo out, const Transcript *t);

@@ -16,11 +16,14 @@
 #include "../compat.h"
 #include "../memory_ext.h"
 #include "codec.h"
+#include "dictionary.h"
 #include "pack.h"
 #include "transcript.h"
 
 #define DEFAULT_COMPRESSION "zstd:3"
 #define COMPRESSION_HINT "Use zstd, zstd:1 to zstd:22, lz4, or none."
+#define DICTIONARY_HINT                                                                            \
+	"Use zstd, zstd:1 to zstd:22 (also with @ and the id of a dictionary), lz4, or none."
 
 /* The setting's text, and what it means. */
 static char *compression_setting = NULL;
@@ -28,34 +31,44 @@ static TranscriptCompression default_compression = {TRANSCRIPT_ZSTD, 3, 0};
 
 /* ---------- compression names ---------- */
 
-/* codec[:level]; false if it is not one */
+/* A number of digits only, up to the terminator. */
+static bool
+parse_number(const char *digits, char terminator, unsigned long limit, unsigned long *number)
+{
+	char *end;
+
+	if (digits[0] < '0' || digits[0] > '9')
+		return false;
+	errno = 0;
+	*number = strtoul(digits, &end, 10);
+	return errno == 0 && *end == terminator && *number <= limit;
+}
+
+/* codec[:level][@dictionary]; false if it is not one */
 static bool
 parse_compression(const char *name, TranscriptCompression *result)
 {
+	const char *at = strchr(name, '@');
 	const char *colon = strchr(name, ':');
-	size_t len = colon != NULL ? (size_t) (colon - name) : strlen(name);
-	const CodecMethods *codec = codec_by_name(name, len);
-	long level = 0;
+	const CodecMethods *codec = codec_by_name(name, strcspn(name, ":@"));
+	unsigned long level = 0;
+	unsigned long dictionary = 0;
 
-	if (codec == NULL)
+	if (codec == NULL || (at != NULL && colon != NULL && at < colon))
 		return false;
-	if (colon != NULL)
-	{
-		char *end;
-
-		if (!codec->has_level || colon[1] < '0' || colon[1] > '9')
-			return false;
-		errno = 0;
-		level = strtol(colon + 1, &end, 10);
-		if (errno != 0 || *end != '\0' || level < codec->min_level || level > codec->max_level)
-			return false;
-	}
-	else
+	if (at != NULL &&
+		(!codec->takes_dictionary || !parse_number(at + 1, '\0', PG_UINT32_MAX, &dictionary)))
+		return false;
+	if (colon == NULL)
 		level = codec->default_level;
+	else if (!codec->has_level ||
+			 !parse_number(colon + 1, at != NULL ? '@' : '\0', codec->max_level, &level) ||
+			 level < (unsigned long) codec->min_level)
+		return false;
 
 	result->codec = codec->codec;
 	result->level = (int) level;
-	result->dictionary_id = 0;
+	result->dictionary_id = (uint32) dictionary;
 	return true;
 }
 
@@ -65,9 +78,8 @@ transcript_parse_compression(const char *name)
 	TranscriptCompression result;
 
 	if (!parse_compression(name, &result))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("compression \"%s\" is not known", name), errhint(COMPRESSION_HINT)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("compression \"%s\" is not known", name), errhint(DICTIONARY_HINT)));
 	return result;
 }
 
@@ -78,6 +90,8 @@ transcript_compression_name(const TranscriptCompression *compression)
 
 	if (codec == NULL)
 		elog(ERROR, "unknown codec %d", (int) compression->codec);
+	if (compression->dictionary_id != 0)
+		return psprintf("%s:%d@%u", codec->name, compression->level, compression->dictionary_id);
 	if (codec->has_level)
 		return psprintf("%s:%d", codec->name, compression->level);
 	return pstrdup(codec->name);
@@ -89,12 +103,19 @@ transcript_default_compression(void)
 	return default_compression;
 }
 
+/* Which dictionary is the current one is not for a setting to say. */
+bool
+transcript_compression_valid(const char *name)
+{
+	TranscriptCompression compression;
+
+	return name != NULL && parse_compression(name, &compression) && compression.dictionary_id == 0;
+}
+
 static bool
 compression_check(char **newval, void **extra, GucSource source)
 {
-	TranscriptCompression ignored;
-
-	if (*newval != NULL && parse_compression(*newval, &ignored))
+	if (transcript_compression_valid(*newval))
 		return true;
 	GUC_check_errhint(COMPRESSION_HINT);
 	return false;
@@ -116,6 +137,7 @@ transcript_init(void)
 							   "zstd levels go from 1 (fast) to 22 (small).", &compression_setting,
 							   DEFAULT_COMPRESSION, PGC_USERSET, 0, compression_check,
 							   compression_assign, NULL);
+	dictionary_init();
 }
 
 /* ---------- problems to errors ---------- */
@@ -212,13 +234,14 @@ transcript_pack(const TranscriptHeader *source, const char *raw,
 	const CodecMethods *codec = codec_by_number(compression->codec);
 	TranscriptHeader header = *source;
 	struct varlena *result;
+	const Dictionary *dictionary = NULL;
 	char *packed = NULL;
 	size_t packed_size = header.raw_size;
 
 	if (codec == NULL)
 		elog(ERROR, "unknown codec %d", (int) compression->codec);
-	if (compression->dictionary_id != 0)
-		elog(ERROR, "dictionaries are not supported yet");
+	if (compression->dictionary_id != 0 && codec->takes_dictionary)
+		dictionary = dictionary_get(compression->dictionary_id);
 
 	if (compression->codec != TRANSCRIPT_NONE)
 	{
@@ -226,20 +249,23 @@ transcript_pack(const TranscriptHeader *source, const char *raw,
 		size_t bound = codec->bound(header.raw_size);
 
 		packed = palloc(bound);
-		packed_size = codec->compress(raw, header.raw_size, packed, bound, compression->level);
+		packed_size =
+			codec->compress(raw, header.raw_size, packed, bound, compression->level, dictionary);
 	}
 	if (packed == NULL || packed_size >= header.raw_size)
 	{
+		/* the level that was tried, so that maintenance need not try it again */
 		header.codec = TRANSCRIPT_NONE;
-		header.level = 0;
+		header.level = (int8) compression->level;
+		header.dictionary_id = 0;
 		packed_size = header.raw_size;
 	}
 	else
 	{
 		header.codec = (uint8) compression->codec;
 		header.level = (int8) compression->level;
+		header.dictionary_id = dictionary != NULL ? compression->dictionary_id : 0;
 	}
-	header.dictionary_id = 0;
 	header.crc = payload_crc(raw, header.raw_size);
 
 	result = palloc(VARHDRSZ + TRANSCRIPT_HEADER_BYTES + packed_size);
@@ -330,15 +356,18 @@ static char *
 decompress_payload(const TranscriptHeader *header, const char *packed, size_t packed_size)
 {
 	const CodecMethods *codec = codec_by_number(header->codec);
+	const Dictionary *dictionary = NULL;
 	char *raw;
 
-	if (header->dictionary_id != 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("transcript needs dictionary %u, which is not in this database",
-							   header->dictionary_id)));
 	if (codec == NULL)
 		elog(ERROR, "unknown codec %d", (int) header->codec);
-	if (header->level < codec->min_level || header->level > codec->max_level)
+	if (header->dictionary_id != 0)
+	{
+		if (!codec->takes_dictionary)
+			report_corrupt("the header names a dictionary that its codec does not take");
+		dictionary = dictionary_get(header->dictionary_id);
+	}
+	if (codec->has_level && (header->level < codec->min_level || header->level > codec->max_level))
 		report_corrupt("the header names a level that its codec does not have");
 	if (!codec->plausible(packed, packed_size, header->raw_size))
 		report_corrupt("the payload's size differs from the header's");
@@ -346,7 +375,7 @@ decompress_payload(const TranscriptHeader *header, const char *packed, size_t pa
 	/* one byte more: writers of text put a terminator behind the last text */
 	raw = palloc((Size) header->raw_size + 1);
 	raw[header->raw_size] = '\0';
-	if (!codec->decompress(packed, packed_size, raw, header->raw_size))
+	if (!codec->decompress(packed, packed_size, raw, header->raw_size, dictionary))
 		report_corrupt("the payload cannot be decompressed");
 	if (payload_crc(raw, header->raw_size) != header->crc)
 		report_corrupt("the payload's checksum differs from the header's");

@@ -57,6 +57,9 @@ extern char *transcript_compression_name(const TranscriptCompression *compressio
 /* The setting memory_ext.compression. */
 extern TranscriptCompression transcript_default_compression(void);
 
+/* Whether a setting may have this value: no dictionary is named. */
+extern bool transcript_compression_valid(const char *name);
+
 /*
  * 'zstd[:level]', 'lz4' or 'none'; error 22023 that names the allowed ones.
  */
@@ -92,6 +95,15 @@ extern void transcript_check_message(const TranscriptMessage *message, uint32 po
 
 /* Frees what transcript_open made, for callers without a context to reset. */
 extern void transcript_close(Transcript *t);
+
+/*
+ * Header and raw payload, its CRC checked but not decoded; palloc'd.  Errors
+ * as transcript_open's.
+ */
+extern char *transcript_unpack_payload(Datum value, TranscriptHeader *header);
+
+/* Checks all that can be checked; errors as transcript_open's. */
+extern void transcript_verify(Datum value);
 
 /* Reads the header from a slice; the payload is not fetched. */
 extern void transcript_read_header(Datum value, TranscriptHeader *header);

@@ -11,7 +11,7 @@ CREATE FUNCTION memory.transcript_in(cstring) RETURNS memory.transcript
 COMMENT ON FUNCTION memory.transcript_in(cstring) IS 'input function of transcript';
 
 CREATE FUNCTION memory.transcript_out(memory.transcript) RETURNS cstring
-	AS 'MODULE_PATHNAME', 'memory_transcript_out' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+	AS 'MODULE_PATHNAME', 'memory_transcript_out' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION memory.transcript_out(memory.transcript) IS 'output function of transcript';
 
 CREATE FUNCTION memory.transcript_recv(internal) RETURNS memory.transcript
@@ -19,7 +19,7 @@ CREATE FUNCTION memory.transcript_recv(internal) RETURNS memory.transcript
 COMMENT ON FUNCTION memory.transcript_recv(internal) IS 'binary input function of transcript';
 
 CREATE FUNCTION memory.transcript_send(memory.transcript) RETURNS bytea
-	AS 'MODULE_PATHNAME', 'memory_transcript_send' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+	AS 'MODULE_PATHNAME', 'memory_transcript_send' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION memory.transcript_send(memory.transcript) IS 'binary output function of transcript';
 
 -- storage external: PostgreSQL does not try to compress it again, and the header
@@ -75,6 +75,10 @@ CREATE FUNCTION memory.compression(memory.transcript) RETURNS text
 	AS 'MODULE_PATHNAME', 'memory_transcript_compression' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION memory.compression(memory.transcript) IS 'how the payload is compressed: zstd:level, lz4 or none';
 
+CREATE FUNCTION memory.dictionary_id(memory.transcript) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'memory_transcript_dictionary_id' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION memory.dictionary_id(memory.transcript) IS 'the dictionary that the payload needs, null for none; read from the header';
+
 CREATE FUNCTION memory.first_at(memory.transcript) RETURNS timestamptz
 	AS 'MODULE_PATHNAME', 'memory_transcript_first_at' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION memory.first_at(memory.transcript) IS 'the earliest created_at; NULL if there is none';
@@ -90,12 +94,12 @@ CREATE FUNCTION memory.unpack_support(internal) RETURNS internal
 COMMENT ON FUNCTION memory.unpack_support(internal) IS 'planner support function of unpack';
 
 CREATE FUNCTION memory.unpack(memory.transcript) RETURNS SETOF memory.message
-	AS 'MODULE_PATHNAME', 'memory_transcript_unpack' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'memory_transcript_unpack' LANGUAGE C STABLE STRICT PARALLEL SAFE
 	COST 100 ROWS 32 SUPPORT memory.unpack_support;
 COMMENT ON FUNCTION memory.unpack(memory.transcript) IS 'the messages, as rows in order of seq';
 
 CREATE FUNCTION memory.verify(memory.transcript) RETURNS boolean
-	AS 'MODULE_PATHNAME', 'memory_transcript_verify' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+	AS 'MODULE_PATHNAME', 'memory_transcript_verify' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION memory.verify(memory.transcript) IS 'true, or an error XX001 that says what is corrupt';
 
 -- Making transcripts.
@@ -113,7 +117,7 @@ CREATE FUNCTION memory.transcript(jsonb) RETURNS memory.transcript
 COMMENT ON FUNCTION memory.transcript(jsonb) IS 'a transcript of a JSON array of messages';
 
 CREATE FUNCTION memory.to_jsonb(memory.transcript) RETURNS jsonb
-	AS 'MODULE_PATHNAME', 'memory_transcript_to_jsonb' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+	AS 'MODULE_PATHNAME', 'memory_transcript_to_jsonb' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION memory.to_jsonb(memory.transcript) IS 'the messages as a JSON array';
 
 -- Assignment: a transcript fits a jsonb column and the other way round, but no
@@ -125,7 +129,7 @@ CREATE CAST (memory.transcript AS jsonb) WITH FUNCTION memory.to_jsonb(memory.tr
 COMMENT ON CAST (memory.transcript AS jsonb) IS 'a transcript to a JSON array of messages';
 
 CREATE FUNCTION memory.recompress(memory.transcript, compression text) RETURNS memory.transcript
-	AS 'MODULE_PATHNAME', 'memory_transcript_recompress' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+	AS 'MODULE_PATHNAME', 'memory_transcript_recompress' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION memory.recompress(memory.transcript, text) IS 'the same messages, compressed as zstd:level, lz4 or none';
 
 CREATE FUNCTION memory.slice(memory.transcript, from_seq bigint, to_seq bigint) RETURNS memory.transcript
@@ -174,6 +178,25 @@ CREATE AGGREGATE memory.transcript_agg(role text, content text) (
 	PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE memory.transcript_agg(text, text) IS 'a transcript of the rows, numbered as they come';
+
+-- Dictionaries.  What reads the bytes of a transcript may have to look one up
+-- here: such functions are STABLE, although a dictionary never changes.
+CREATE TABLE memory_store.dictionaries (
+	dictionary_id bigint NOT NULL PRIMARY KEY CHECK (dictionary_id BETWEEN 1 AND 4294967295),
+	created_at timestamptz NOT NULL,
+	samples bigint NOT NULL,
+	sample_bytes bigint NOT NULL,
+	holdout_before bigint NOT NULL,
+	holdout_after bigint NOT NULL,
+	is_current boolean NOT NULL,
+	stale_at timestamptz,
+	body bytea NOT NULL
+);
+ALTER TABLE memory_store.dictionaries ALTER COLUMN body SET STORAGE EXTERNAL;
+CREATE UNIQUE INDEX dictionaries_current ON memory_store.dictionaries (is_current) WHERE is_current;
+COMMENT ON TABLE memory_store.dictionaries IS 'zstd dictionaries trained in this database; the id is taken from the SHA-256 of the body, which never changes';
+COMMENT ON COLUMN memory_store.dictionaries.stale_at IS 'set when an account that it was trained on is forgotten: recompressed away and dropped by maintain()';
+SELECT pg_catalog.pg_extension_config_dump('memory_store.dictionaries', '');
 
 -- The type is of use to every reader.
 INSERT INTO memory_store.grants VALUES

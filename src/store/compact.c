@@ -1,0 +1,331 @@
+/*
+ * compact.c
+ *		Compaction: the segments of resting conversations become few, large and
+ *		harder compressed.
+ *
+ * Adjacent segments are merged into groups of up to compact_size; a group is
+ * written anew when it has several segments, or one that is not compressed as
+ * it should be by now (level, dictionary).  A segment that was compacted before
+ * is merged with later ones only once these amount to half of it, so that a
+ * conversation that is resumed again and again is not rewritten each time.
+ *
+ * The new segments are built without any lock; then the account's lock is
+ * taken, the old segments are compared with what was read (first_seq and
+ * xmin), and replaced if nothing has changed.  Compaction changes no message
+ * and takes no revision.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "dictionary.h"
+#include "store.h"
+
+/* Larger payloads gain nothing from a dictionary. */
+#define DICTIONARY_USEFUL_BYTES (256 * 1024)
+
+/* A segment as the plan sees it. */
+typedef struct PlannedSegment
+{
+	int64 first_seq;
+	TransactionId xmin;
+	int64 raw_bytes;
+	bool compact; /* compressed as it should be */
+} PlannedSegment;
+
+typedef struct CompactPlan
+{
+	const pg_uuid_t *id;
+	text *account_id;
+	PlannedSegment *segments;
+	uint64 count;
+} CompactPlan;
+
+/* One group's new body, built before the lock is taken. */
+typedef struct NewSegment
+{
+	uint64 from; /* the segments from..to of the plan are replaced */
+	uint64 to;
+	int64 first_seq;
+	int64 last_seq;
+	int64 revision;
+	struct varlena *body;
+} NewSegment;
+
+/* How a payload of this size should be compressed by now. */
+static TranscriptCompression
+wanted_compression(int64 raw_bytes, uint32 current_dictionary)
+{
+	TranscriptCompression wanted = store_compact_compression();
+
+	if (wanted.codec == TRANSCRIPT_ZSTD && raw_bytes <= DICTIONARY_USEFUL_BYTES)
+		wanted.dictionary_id = current_dictionary;
+	return wanted;
+}
+
+static bool
+is_compact(const TranscriptHeader *header, uint32 current_dictionary)
+{
+	TranscriptCompression wanted = wanted_compression(header->raw_size, current_dictionary);
+
+	if (header->level != wanted.level)
+		return false;
+	return header->codec == TRANSCRIPT_NONE ||
+		   (header->codec == wanted.codec && header->dictionary_id == wanted.dictionary_id);
+}
+
+PG_FUNCTION_INFO_V1(memory_is_compact);
+
+/*
+ * memory_is_compact(body transcript) → boolean
+ *		Whether maintenance would leave a segment's compression as it is; reads
+ *		the header only.
+ */
+Datum
+memory_is_compact(PG_FUNCTION_ARGS)
+{
+	TranscriptHeader header;
+
+	transcript_read_header(PG_GETARG_DATUM(0), &header);
+	PG_RETURN_BOOL(is_compact(&header, dictionary_current()));
+}
+
+static void
+read_plan(CompactPlan *plan, const pg_uuid_t *id, text *account_id)
+{
+	uint32 current = dictionary_current();
+	Datum values[2];
+	bool isnull;
+
+	values[0] = UUIDPGetDatum(id);
+	values[1] = PointerGetDatum(account_id);
+	plan->id = id;
+	plan->account_id = account_id;
+	plan->count = store_execute(STORE_SEGMENTS_PLAN, values, NULL, false);
+	plan->segments = palloc(mul_size(Max(plan->count, 1), sizeof(PlannedSegment)));
+	for (uint64 i = 0; i < plan->count; i++)
+	{
+		TranscriptHeader header;
+
+		transcript_read_header(store_column(i, 3, &isnull), &header);
+		plan->segments[i].first_seq = DatumGetInt64(store_column(i, 1, &isnull));
+		plan->segments[i].xmin = DatumGetTransactionId(store_column(i, 2, &isnull));
+		plan->segments[i].raw_bytes = header.raw_size;
+		plan->segments[i].compact = is_compact(&header, current);
+	}
+}
+
+/* The end of the group that begins at from. */
+static uint64
+group_end(const CompactPlan *plan, uint64 from)
+{
+	int64 limit = (int64) store_compact_kb * 1024;
+	int64 bytes = plan->segments[from].raw_bytes;
+	uint64 end = from + 1;
+	int64 later = 0;
+
+	while (end < plan->count && bytes + plan->segments[end].raw_bytes <= limit)
+	{
+		bytes += plan->segments[end].raw_bytes;
+		later += plan->segments[end].raw_bytes;
+		end++;
+	}
+	if (plan->segments[from].compact && later < plan->segments[from].raw_bytes / 2)
+		return from + 1;
+	return end;
+}
+
+/* Reads a group's messages and compresses them anew; lives in the current context. */
+static void
+build_group(const CompactPlan *plan, NewSegment *new)
+{
+	MemoryContext result_context = CurrentMemoryContext;
+	MemoryContext scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext group", ALLOCSET_DEFAULT_SIZES);
+	TranscriptMessage *messages = NULL;
+	TranscriptCompression compression;
+	uint32 count = 0;
+	int64 raw_bytes = 0;
+
+	MemoryContextSwitchTo(scratch);
+	for (uint64 i = new->from; i < new->to; i++)
+	{
+		Transcript *part;
+		StoreSegment segment;
+		Size size;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!store_segment_after(plan->id, plan->account_id, plan->segments[i].first_seq, false,
+								 &segment))
+			break; /* gone since: the comparison under the lock will notice */
+		part = transcript_open(segment.body);
+		size = mul_size(add_size(count, part->count), sizeof(TranscriptMessage));
+		messages = messages == NULL ? palloc(size) : repalloc_huge(messages, size);
+		memcpy(messages + count, part->messages, part->count * sizeof(TranscriptMessage));
+		count += part->count;
+		raw_bytes += part->header.raw_size;
+	}
+
+	new->body = NULL;
+	if (count > 0)
+	{
+		compression = wanted_compression(raw_bytes, dictionary_current());
+		new->first_seq = messages[0].seq;
+		new->last_seq = messages[count - 1].seq;
+		new->revision = 0;
+		for (uint32 i = 0; i < count; i++)
+			new->revision = Max(new->revision, messages[i].revision);
+		MemoryContextSwitchTo(result_context);
+		new->body = transcript_build(messages, count, &compression);
+	}
+	MemoryContextSwitchTo(result_context);
+	MemoryContextDelete(scratch);
+}
+
+/* Are the conversation's segments still those of the plan? */
+static bool
+plan_holds(const CompactPlan *plan)
+{
+	Datum values[2];
+	bool isnull;
+
+	values[0] = UUIDPGetDatum(plan->id);
+	values[1] = PointerGetDatum(plan->account_id);
+	if (store_execute(STORE_SEGMENTS_PLAN, values, NULL, false) != plan->count)
+		return false;
+	for (uint64 i = 0; i < plan->count; i++)
+		if (DatumGetInt64(store_column(i, 1, &isnull)) != plan->segments[i].first_seq ||
+			DatumGetTransactionId(store_column(i, 2, &isnull)) != plan->segments[i].xmin)
+			return false;
+	return true;
+}
+
+static void
+replace_group(const CompactPlan *plan, const NewSegment *new)
+{
+	Datum values[STORE_SEGMENT_COLUMNS];
+
+	for (uint64 i = new->from; i < new->to; i++)
+		store_delete_segment(plan->id, plan->account_id, plan->segments[i].first_seq);
+	values[0] = UUIDPGetDatum(plan->id);
+	values[1] = PointerGetDatum(plan->account_id);
+	values[2] = Int64GetDatum(new->first_seq);
+	values[3] = Int64GetDatum(new->last_seq);
+	values[4] = Int64GetDatum(new->revision);
+	values[5] = PointerGetDatum(new->body);
+	store_execute(STORE_SEGMENT_INSERT, values, NULL, false);
+}
+
+/*
+ * store_compact_conversation
+ *		Compacts one conversation; returns how many segments were replaced.
+ *		Needs an SPI connection; memory is the caller's current context.
+ */
+int64
+store_compact_conversation(text *account_id, const pg_uuid_t *id)
+{
+	CompactPlan plan;
+	NewSegment *new;
+	int groups = 0;
+	int64 replaced = 0;
+
+	read_plan(&plan, id, account_id);
+	if (plan.count == 0)
+		return 0;
+	new = palloc(mul_size(plan.count, sizeof(NewSegment)));
+	for (uint64 from = 0; from < plan.count;)
+	{
+		uint64 to = group_end(&plan, from);
+
+		if (to > from + 1 || !plan.segments[from].compact)
+		{
+			new[groups].from = from;
+			new[groups].to = to;
+			build_group(&plan, &new[groups]);
+			if (new[groups].body == NULL)
+				return 0;
+			groups++;
+		}
+		from = to;
+	}
+	if (groups == 0 || !store_hold_account(account_id) || !plan_holds(&plan))
+		return 0;
+	for (int i = 0; i < groups; i++)
+	{
+		replace_group(&plan, &new[i]);
+		replaced += new[i].to - new[i].from;
+	}
+	return replaced;
+}
+
+PG_FUNCTION_INFO_V1(memory_compact_batch);
+
+/*
+ * memory_compact_batch(after_conversation_id uuid, after_account_id text,
+ *						max_conversations integer, only_stale boolean) → record
+ *		Compacts the next resting conversations in order of their key behind
+ *		the given one; with only_stale those that use a stale dictionary,
+ *		resting or not.  Returns the key to go on behind (NULL: nothing is
+ *		left), and how many segments were replaced.  A batch of maintain().
+ */
+Datum
+memory_compact_batch(PG_FUNCTION_ARGS)
+{
+	TupleDesc descriptor;
+	MemoryContext result_context = CurrentMemoryContext;
+	MemoryContext scratch;
+	Datum values[5];
+	Datum result[3];
+	bool nulls[3] = {true, true, false};
+	int64 replaced = 0;
+	uint64 n;
+	bool isnull;
+	SPITupleTable *found;
+
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "memory_store.compact_batch returns no record");
+	descriptor = BlessTupleDesc(descriptor);
+
+	values[0] = PG_GETARG_DATUM(0);
+	values[1] = PG_GETARG_DATUM(1);
+	values[2] =
+		TimestampTzGetDatum(GetCurrentTimestamp() - store_compact_after * INT64CONST(1000) * 1000);
+	values[3] = Int64GetDatum(PG_GETARG_INT32(2));
+
+	SPI_connect();
+	n = store_execute(PG_GETARG_BOOL(3) ? STORE_COMPACT_STALE : STORE_COMPACT_RESTING, values, NULL,
+					  false);
+	found = SPI_tuptable;
+	SPI_tuptable = NULL; /* kept while others come and go */
+	scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext compact", ALLOCSET_DEFAULT_SIZES);
+	for (uint64 i = 0; i < n; i++)
+	{
+		Datum id = SPI_getbinval(found->vals[i], found->tupdesc, 1, &isnull);
+		Datum account = SPI_getbinval(found->vals[i], found->tupdesc, 2, &isnull);
+		MemoryContext old = MemoryContextSwitchTo(scratch);
+
+		CHECK_FOR_INTERRUPTS();
+		replaced += store_compact_conversation(DatumGetTextPP(account), DatumGetUUIDP(id));
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(scratch);
+		if (i == n - 1)
+		{
+			old = MemoryContextSwitchTo(result_context);
+			result[0] = datumCopy(id, false, UUID_LEN);
+			result[1] = datumCopy(account, false, -1);
+			nulls[0] = nulls[1] = false;
+			MemoryContextSwitchTo(old);
+		}
+	}
+	SPI_finish();
+	result[2] = Int64GetDatum(replaced);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, result, nulls)));
+}

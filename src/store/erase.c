@@ -1,0 +1,235 @@
+/*
+ * erase.c
+ *		Erasure: forgetting an account, retention, and what maintenance removes
+ *		for good: tombstones, dictionaries.
+ *
+ * A dictionary holds text of the accounts it was trained on.  Forgetting one
+ * of them makes the dictionary stale: it is not written with any more,
+ * maintain() recompresses the segments that need it (of whatever account) and
+ * then drops it.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "dictionary.h"
+#include "store.h"
+
+static int64
+column_or_zero(int column)
+{
+	bool isnull;
+	Datum value = store_column(0, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+PG_FUNCTION_INFO_V1(memory_forget);
+
+/*
+ * memory_forget(account_id text) → jsonb
+ *		Erases the account with all it has, and returns the receipt: what was
+ *		erased, which dictionaries became stale, and how many segments (of other
+ *		accounts) maintain() has to recompress before these are dropped.  An
+ *		unknown account gives a receipt of zeros.
+ */
+Datum
+memory_forget(PG_FUNCTION_ARGS)
+{
+	text *account_id = store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	Datum values[1] = {PointerGetDatum(account_id)};
+	StringInfoData receipt;
+	int64 pending = 0;
+	uint64 stale;
+	bool isnull;
+
+	initStringInfo(&receipt);
+	SPI_connect();
+	(void) store_hold_account(account_id);
+	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
+	appendStringInfoString(&receipt, "{\"account_id\": ");
+	escape_json(&receipt, text_to_cstring(account_id));
+	appendStringInfo(&receipt,
+					 ", \"erased_at\": \"%s\", \"conversations\": " INT64_FORMAT
+					 ", \"messages\": " INT64_FORMAT ", \"content_bytes\": " INT64_FORMAT,
+					 timestamptz_to_str(GetCurrentTimestamp()), column_or_zero(1),
+					 column_or_zero(2), column_or_zero(3));
+	appendStringInfo(&receipt, ", \"segments\": " UINT64_FORMAT,
+					 store_execute(STORE_FORGET_SEGMENTS, values, NULL, false));
+	appendStringInfo(&receipt, ", \"tail_messages\": " UINT64_FORMAT,
+					 store_execute(STORE_FORGET_TAIL, values, NULL, false));
+	appendStringInfo(&receipt, ", \"tombstones\": " UINT64_FORMAT,
+					 store_execute(STORE_FORGET_TOMBSTONES, values, NULL, false));
+	store_execute(STORE_FORGET_CONVERSATIONS, values, NULL, false);
+	store_execute(STORE_FORGET_RETENTION, values, NULL, false);
+	store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
+
+	stale = store_execute(STORE_DICTIONARIES_STALE, values, NULL, false);
+	appendStringInfoString(&receipt, ", \"stale_dictionaries\": [");
+	for (uint64 i = 0; i < stale; i++)
+	{
+		appendStringInfo(&receipt, "%s" INT64_FORMAT, i > 0 ? ", " : "",
+						 DatumGetInt64(store_column(i, 1, &isnull)));
+		pending += DatumGetInt64(store_column(i, 2, &isnull));
+	}
+	appendStringInfo(&receipt,
+					 "], \"pending\": {\"dictionaries\": " UINT64_FORMAT
+					 ", \"segments\": " INT64_FORMAT "}}",
+					 stale, pending);
+	if (stale > 0)
+		store_execute(STORE_TRAINING_CLEAR, NULL, NULL, false); /* maintain() trains anew */
+	SPI_finish();
+	dictionary_changed();
+	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(receipt.data)));
+}
+
+PG_FUNCTION_INFO_V1(memory_set_retention);
+
+/*
+ * memory_set_retention(account_id text, keep interval) → void
+ *		How long maintain() keeps a conversation after its last change; NULL
+ *		account_id: the default of all accounts, NULL keep: no limit of its own.
+ *		Error: 22023 not a positive interval.
+ */
+Datum
+memory_set_retention(PG_FUNCTION_ARGS)
+{
+	text *account_id = PG_ARGISNULL(0) && store_confined_account() == NULL
+						   ? cstring_to_text("")
+						   : store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	Datum values[2] = {PointerGetDatum(account_id), (Datum) 0};
+
+	SPI_connect();
+	if (PG_ARGISNULL(1))
+		store_execute(STORE_RETENTION_CLEAR, values, NULL, false);
+	else
+	{
+		Interval *keep = PG_GETARG_INTERVAL_P(1);
+		Interval zero = {0};
+
+		if (!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(keep),
+											  IntervalPGetDatum(&zero))))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("keep must be a positive interval, it is %s",
+								   DatumGetCString(
+									   DirectFunctionCall1(interval_out, IntervalPGetDatum(keep)))),
+							errhint("Give NULL to keep conversations without limit.")));
+		values[1] = IntervalPGetDatum(keep);
+		store_execute(STORE_RETENTION_SET, values, NULL, false);
+	}
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(memory_expire_batch);
+
+/*
+ * memory_expire_batch(max_conversations integer) → bigint
+ *		Deletes so many of the conversations whose retention has passed, in
+ *		order of account; returns how many.  A batch of maintain().
+ */
+Datum
+memory_expire_batch(PG_FUNCTION_ARGS)
+{
+	Datum values[2] = {TimestampTzGetDatum(GetCurrentTimestamp()),
+					   Int64GetDatum(PG_GETARG_INT32(0))};
+	SPITupleTable *due;
+	MemoryContext scratch;
+	uint64 n;
+	int64 expired = 0;
+	bool isnull;
+
+	SPI_connect();
+	n = store_execute(STORE_RETENTION_DUE, values, NULL, false);
+	due = SPI_tuptable;
+	SPI_tuptable = NULL; /* kept while others come and go */
+	scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext expire", ALLOCSET_DEFAULT_SIZES);
+	for (uint64 i = 0; i < n; i++)
+	{
+		text *account_id = DatumGetTextPP(SPI_getbinval(due->vals[i], due->tupdesc, 1, &isnull));
+		pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(due->vals[i], due->tupdesc, 2, &isnull));
+		MemoryContext old = MemoryContextSwitchTo(scratch);
+		StoreConversation *conversation = store_begin(account_id, id, STORE_PROBE);
+
+		CHECK_FOR_INTERRUPTS();
+		if (conversation != NULL)
+		{
+			store_delete_conversation(conversation);
+			expired++;
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(scratch);
+	}
+	SPI_finish();
+	PG_RETURN_INT64(expired);
+}
+
+PG_FUNCTION_INFO_V1(memory_purge);
+
+/*
+ * memory_purge() → bigint
+ *		Removes the tombstones older than memory_ext.purge_after; returns how
+ *		many.  A step of maintain().
+ */
+Datum
+memory_purge(PG_FUNCTION_ARGS)
+{
+	Datum values[1] = {
+		TimestampTzGetDatum(GetCurrentTimestamp() - store_purge_after * INT64CONST(1000) * 1000)};
+	uint64 purged;
+
+	SPI_connect();
+	purged = store_execute(STORE_PURGE_TOMBSTONES, values, NULL, false);
+	purged += store_execute(STORE_PURGE_CONVERSATIONS, values, NULL, false);
+	SPI_finish();
+	PG_RETURN_INT64((int64) purged);
+}
+
+/* Drops a dictionary unless a segment needs it; its lock keeps writers out. */
+static bool
+drop_dictionary(int64 dictionary_id)
+{
+	Datum values[1] = {Int64GetDatum(dictionary_id)};
+
+	dictionary_lock((uint32) dictionary_id, true);
+	if (store_execute(STORE_DICTIONARY_USED, values, NULL, false) > 0)
+		return false;
+	return store_execute(STORE_DICTIONARY_DROP, values, NULL, false) > 0;
+}
+
+PG_FUNCTION_INFO_V1(memory_drop_dictionaries);
+
+/*
+ * memory_drop_dictionaries() → bigint
+ *		Drops the dictionaries that are neither current nor needed by any
+ *		segment; returns how many.  A step of maintain().
+ */
+Datum
+memory_drop_dictionaries(PG_FUNCTION_ARGS)
+{
+	int64 *ids;
+	uint64 n;
+	int64 dropped = 0;
+	bool isnull;
+
+	SPI_connect();
+	n = store_execute(STORE_DICTIONARIES_DROPPABLE, NULL, NULL, false);
+	ids = palloc(mul_size(Max(n, 1), sizeof(int64)));
+	for (uint64 i = 0; i < n; i++)
+		ids[i] = DatumGetInt64(store_column(i, 1, &isnull));
+	for (uint64 i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		dropped += drop_dictionary(ids[i]);
+	}
+	SPI_finish();
+	PG_RETURN_INT64(dropped);
+}

@@ -1,0 +1,336 @@
+/*
+ * train.c
+ *		memory.train_dictionary: a zstd dictionary from the store's segments.
+ *
+ * Payloads of segments are sampled over the accounts, one in HOLDOUT of them
+ * held out.  Dictionaries of several sizes are trained from the rest; the one
+ * is kept with which the held-out payloads, scaled up to the whole store, and
+ * the dictionary itself take the least, if that saves a settable share.
+ *
+ * The samples live in one context of the call.  No lock is held but the share
+ * lock on the new dictionary.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "dictionary.h"
+#include "memory_ext.h"
+#include "store.h"
+
+#define HOLDOUT 10
+#define MAX_SAMPLE_BYTES (32 * 1024)
+#define MAX_SAMPLES 200000
+/* no account gives more than this share of the samples, if others have enough */
+#define ACCOUNT_SHARE 16
+/* fewer samples than this make no useful dictionary */
+#define MIN_SAMPLES 100
+#define DEFAULT_SAMPLE_BYTES (64 * 1024 * 1024)
+/* a new dictionary is tried when the store has grown by this factor */
+#define GROWTH 8
+
+static const size_t candidate_sizes[] = {110 * 1024, 256 * 1024, 512 * 1024, 1024 * 1024};
+
+typedef struct SampledAccount
+{
+	char account[MEMORY_MAX_ACCOUNT_ID_BYTES + 1]; /* hash key */
+	int64 bytes;
+} SampledAccount;
+
+typedef struct Sampling
+{
+	DictionarySamples training;
+	DictionarySamples holdout;
+	size_t space; /* of both data buffers */
+	HTAB *accounts;
+	int64 seen; /* raw bytes of all segments that the scan met */
+} Sampling;
+
+static void
+samples_init(DictionarySamples *samples, size_t space)
+{
+	samples->data = MemoryContextAllocHuge(CurrentMemoryContext, space);
+	samples->sizes = palloc(MAX_SAMPLES * sizeof(size_t));
+	samples->count = 0;
+	samples->bytes = 0;
+}
+
+static void
+sampling_init(Sampling *sampling, size_t space)
+{
+	HASHCTL control = {0};
+
+	memset(sampling, 0, sizeof(*sampling));
+	sampling->space = space;
+	samples_init(&sampling->training, space);
+	samples_init(&sampling->holdout, space / (HOLDOUT - 1) + MAX_SAMPLE_BYTES);
+	control.keysize = MEMORY_MAX_ACCOUNT_ID_BYTES + 1;
+	control.entrysize = sizeof(SampledAccount);
+	control.hcxt = CurrentMemoryContext;
+	sampling->accounts =
+		hash_create("memory_ext samples", 256, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+static bool
+samples_add(DictionarySamples *samples, size_t space, const char *payload, size_t size)
+{
+	if (samples->count == MAX_SAMPLES || samples->bytes + size > space)
+		return false;
+	memcpy(samples->data + samples->bytes, payload, size);
+	samples->bytes += size;
+	samples->sizes[samples->count++] = size;
+	return true;
+}
+
+/* Takes one segment's payload; false when there are enough. */
+static bool
+sampling_add(Sampling *sampling, text *account_id, Datum body)
+{
+	char name[MEMORY_MAX_ACCOUNT_ID_BYTES + 1];
+	TranscriptHeader header;
+	SampledAccount *account;
+	bool found;
+	char *payload;
+	size_t size;
+
+	text_to_cstring_buffer(account_id, name, sizeof(name));
+	account = hash_search(sampling->accounts, name, HASH_ENTER, &found);
+	if (!found)
+		account->bytes = 0;
+	if (account->bytes > (int64) (sampling->space / ACCOUNT_SHARE))
+		return true;
+
+	payload = transcript_unpack_payload(body, &header);
+	size = Min(header.raw_size, MAX_SAMPLE_BYTES);
+	account->bytes += size;
+	if ((sampling->training.count + sampling->holdout.count) % HOLDOUT == HOLDOUT - 1)
+		return samples_add(&sampling->holdout, sampling->space / (HOLDOUT - 1), payload, size);
+	return samples_add(&sampling->training, sampling->space, payload, size);
+}
+
+/*
+ * Reads payloads until there are enough: a sample of the table's pages, so
+ * that the whole table gives somewhat more than is taken.
+ */
+static void
+gather_samples(Sampling *sampling)
+{
+	static const char query[] =
+		"SELECT account_id, body FROM memory_store.segments TABLESAMPLE SYSTEM ($1)";
+	MemoryContext scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext sample", ALLOCSET_DEFAULT_SIZES);
+	Oid types[] = {FLOAT4OID};
+	Datum values[1];
+	bool isnull;
+	int64 total;
+	Portal portal;
+	bool more = true;
+
+	store_execute(STORE_CONTENT_BYTES, NULL, NULL, true);
+	total = DatumGetInt64(store_column(0, 1, &isnull));
+	sampling->seen = total;
+	values[0] = Float4GetDatum(
+		total == 0 ? 100 : Min(100.0, 100.0 * 4 * (double) sampling->space / (double) total));
+
+	portal = SPI_cursor_open_with_args(NULL, query, 1, types, values, NULL, true, 0);
+	while (more)
+	{
+		SPI_cursor_fetch(portal, true, 64);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 i = 0; i < SPI_processed && more; i++)
+		{
+			MemoryContext old = MemoryContextSwitchTo(scratch);
+
+			CHECK_FOR_INTERRUPTS();
+			more = sampling_add(sampling, DatumGetTextPP(store_column(i, 1, &isnull)),
+								store_column(i, 2, &isnull));
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(scratch);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	MemoryContextDelete(scratch);
+}
+
+/* A dictionary that was tried. */
+typedef struct Candidate
+{
+	char *bytes;
+	size_t size;
+	size_t holdout_after;
+	double cost; /* bytes that the store and the dictionary would take */
+} Candidate;
+
+static void
+try_size(const Sampling *sampling, size_t size, int level, Candidate *best)
+{
+	Candidate candidate;
+
+	/* zstd's advice: a hundred times as much to learn from; less is too little */
+	if (sampling->training.bytes < 8 * size)
+		return;
+	candidate.bytes = palloc(size);
+	candidate.size = dictionary_train(&sampling->training, candidate.bytes, size);
+	CHECK_FOR_INTERRUPTS();
+	if (candidate.size == 0)
+		return;
+	candidate.holdout_after =
+		dictionary_measure(&sampling->holdout, candidate.bytes, candidate.size, level);
+	candidate.cost = (double) candidate.holdout_after * (double) sampling->seen /
+						 (double) sampling->holdout.bytes +
+					 (double) candidate.size;
+	if (best->bytes == NULL || candidate.cost < best->cost)
+	{
+		if (best->bytes != NULL)
+			pfree(best->bytes);
+		*best = candidate;
+	}
+	else
+		pfree(candidate.bytes);
+}
+
+/* Notes who the dictionary was trained on: see memory.forget. */
+static void
+note_accounts(const Sampling *sampling, uint32 dictionary_id)
+{
+	HASH_SEQ_STATUS scan;
+	SampledAccount *account;
+	Datum values[2];
+
+	values[0] = Int64GetDatum(dictionary_id);
+	hash_seq_init(&scan, sampling->accounts);
+	while ((account = hash_seq_search(&scan)) != NULL)
+	{
+		values[1] = CStringGetTextDatum(account->account);
+		store_execute(STORE_DICTIONARY_ACCOUNT, values, NULL, false);
+	}
+}
+
+/* What came of a training; dictionary_id 0: nothing was kept. */
+typedef struct Training
+{
+	uint32 dictionary_id;
+	size_t size;
+	uint32 samples;
+	int64 accounts;
+	bool measured;
+	double gain; /* percent; if measured */
+} Training;
+
+/* Trains from at most space bytes of samples.  Needs an SPI connection. */
+static void
+train(int64 space, double min_gain, Training *training)
+{
+	int level = store_compact_compression().level;
+	Sampling sampling;
+	Candidate best = {0};
+	DictionaryReport report = {0};
+
+	memset(training, 0, sizeof(*training));
+	sampling_init(&sampling, space);
+	gather_samples(&sampling);
+	training->samples = sampling.training.count;
+	training->accounts = hash_get_num_entries(sampling.accounts);
+	if (sampling.training.count < MIN_SAMPLES)
+		return;
+
+	report.samples = sampling.training.count;
+	report.sample_bytes = sampling.training.bytes;
+	report.holdout_before = dictionary_measure_with(&sampling.holdout, dictionary_current(), level);
+	for (int i = 0; i < lengthof(candidate_sizes); i++)
+		try_size(&sampling, candidate_sizes[i], level, &best);
+	if (best.bytes == NULL)
+		return;
+
+	report.holdout_after = best.holdout_after;
+	training->measured = true;
+	training->gain = 100.0 * (1.0 - (double) report.holdout_after / (double) report.holdout_before);
+	if (training->gain < min_gain)
+		return;
+	training->dictionary_id = dictionary_keep(best.bytes, best.size, &report);
+	training->size = best.size;
+	note_accounts(&sampling, training->dictionary_id);
+}
+
+PG_FUNCTION_INFO_V1(memory_train_dictionary);
+
+/*
+ * memory_train_dictionary(max_sample_bytes bigint, min_gain real) → record
+ *		Trains a dictionary from the sealed segments and makes it the current
+ *		one if the hold-out shrinks by at least min_gain percent (NULL:
+ *		memory_ext.dictionary_min_gain).  Returns dictionary_id (NULL: not
+ *		kept), its size, how many payloads and accounts it was trained on, and
+ *		the gain in percent.  Error: 22023.
+ */
+Datum
+memory_train_dictionary(PG_FUNCTION_ARGS)
+{
+	int64 space = PG_ARGISNULL(0) ? DEFAULT_SAMPLE_BYTES : PG_GETARG_INT64(0);
+	double min_gain = PG_ARGISNULL(1) ? store_dictionary_min_gain : PG_GETARG_FLOAT4(1);
+	TupleDesc descriptor;
+	Training training;
+	Datum values[5];
+	bool nulls[5] = {0};
+
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "memory.train_dictionary returns no record");
+	descriptor = BlessTupleDesc(descriptor);
+	if (space < 1024 * 1024 || space > INT64CONST(1024) * 1024 * 1024)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("max_sample_bytes must be from 1 MiB to 1 GiB, it is " INT64_FORMAT,
+							   space)));
+
+	SPI_connect();
+	train(space, min_gain, &training);
+	SPI_finish();
+
+	nulls[0] = nulls[1] = training.dictionary_id == 0;
+	values[0] = Int64GetDatum(training.dictionary_id);
+	values[1] = Int64GetDatum((int64) training.size);
+	values[2] = Int64GetDatum(training.samples);
+	values[3] = Int64GetDatum(training.accounts);
+	nulls[4] = !training.measured;
+	values[4] = Float4GetDatum((float4) training.gain);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(memory_train_if_due);
+
+/*
+ * memory_train_if_due() → bigint
+ *		Trains when memory_ext.auto_dictionary is on and enough has gathered:
+ *		dictionary_min_size of content, or GROWTH times as much as at the last
+ *		training.  Returns the new dictionary's id, NULL when none was kept.  A
+ *		step of maintain().
+ */
+Datum
+memory_train_if_due(PG_FUNCTION_ARGS)
+{
+	Training training = {0};
+	Datum values[2];
+	bool isnull;
+
+	if (!store_auto_dictionary)
+		PG_RETURN_NULL();
+	SPI_connect();
+	values[0] = Int64GetDatum((int64) store_dictionary_min_kb * 1024);
+	values[1] = Int64GetDatum(GROWTH);
+	store_execute(STORE_TRAINING_DUE, values, NULL, false);
+	if (DatumGetBool(store_column(0, 1, &isnull)))
+	{
+		store_execute(STORE_TRAINING_NOTE, NULL, NULL, false);
+		train(DEFAULT_SAMPLE_BYTES, store_dictionary_min_gain, &training);
+	}
+	SPI_finish();
+	if (training.dictionary_id == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(training.dictionary_id);
+}
