@@ -3,7 +3,7 @@
 #   make test            installs what is missing (Debian packages, as root), builds, starts a
 #                        private temporary server and runs every test
 #   make demo            the same, but shows what the extension does
-#   make bench           the same, but measures it beside plain tables; takes 20 minutes
+#   make bench           the same, but measures it beside plain tables (25 minutes)
 #   make                 builds; needs PostgreSQL's server headers, libzstd and liblz4
 #   make install         into the PostgreSQL that PG_CONFIG names
 #   make installcheck    tests a server that runs already

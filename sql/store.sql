@@ -126,7 +126,7 @@ SELECT * FROM revisions(:'c1');
 SELECT memory.append('ann', :'c1', '[{"role": "assistant", "content": "sixth"},
 	{"role": "user", "content": "ninth", "seq": 9, "created_at": "2026-01-02T00:00:00Z"},
 	{"role": "user", "content": "again", "parent_seq": 5},
-	{"role": "user", "content": "", "parent_seq": null, "model": "m-2", "tokens": 0, "metadata": {}, "message_id": "x"}]');
+	{"role": "user", "content": "", "parent_seq": 0, "model": "m-2", "tokens": 0, "metadata": {}, "message_id": "x"}]');
 SELECT * FROM glance(:'c1');
 SELECT * FROM revisions(:'c1');
 SELECT memory.append('ann', :'c1', '[]');

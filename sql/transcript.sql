@@ -36,11 +36,11 @@ CREATE FUNCTION try_in(input text) RETURNS text LANGUAGE sql AS
 SELECT '[{"role":"user","content":"hi"}]'::transcript;
 SELECT '[]'::transcript, E' [\n] '::transcript;
 -- seq and parent_seq appear where they are not what they would be anyway
-SELECT '[{"seq": 1, "parent_seq": null, "role": "user", "content": "a"},
+SELECT '[{"seq": 1, "parent_seq": 0, "role": "user", "content": "a"},
 	{"seq": 2, "parent_seq": 1, "role": "assistant", "content": "b"}]'::transcript;
 SELECT '[{"seq":7,"role":"user","content":"first parent is 6"},{"role":"assistant","content":"8"},
 	{"seq":11,"role":"tool","content":"gap"},{"parent_seq":7,"role":"x","content":"sibling"},
-	{"parent_seq":null,"role":"x","content":"root"},{"parent_seq":0,"role":"x","content":"root"}]'::transcript;
+	{"parent_seq":0,"role":"x","content":"root"},{"parent_seq":0,"role":"x","content":"root"}]'::transcript;
 -- every column, and a second message without any
 CREATE TABLE samples (name text, t transcript);
 INSERT INTO samples VALUES
@@ -55,7 +55,7 @@ INSERT INTO samples VALUES
 		{"role":"e","content":"","created_at":"0044-03-15 12:00:00+00 BC"},{"role":"f","content":"","created_at":"294276-12-31 23:59:59.999999+00"},
 		{"role":"g","content":""},{"role":"h","content":"","created_at":"4714-11-24 00:00:00+00 BC"}]'),
 	('numbers', '[{"seq":9223372036854775806,"parent_seq":1,"role":"x","content":"1","tokens":0,"revision":9223372036854775807},
-		{"parent_seq":null,"role":"x","content":"2","tokens":2147483647,"revision":1}]'),
+		{"parent_seq":0,"role":"x","content":"2","tokens":2147483647,"revision":1}]'),
 	('nulls', '[{"role":"x","content":"","model":null,"tokens":null,"created_at":null,"message_id":null,"metadata":null,"revision":null,"seq":null}]'),
 	('emptiness', '[{"role":"x","content":"","model":"","message_id":"","metadata":{}}]'),
 	('unicode', '[{"role":"ユーザー","content":"漢字 здравствуйте مرحبا 👩‍👩‍👧"},{"role":"助手","content":"é"}]');
@@ -196,10 +196,10 @@ SELECT compression(t), verify(t), content_bytes(t) FROM (SELECT transcript_agg('
 --
 SELECT '[]'::transcript || '[]', '[{"role":"u","content":"a"}]'::transcript || '[]', '[]'::transcript || '[{"seq":4,"role":"u","content":"a"}]';
 -- greater numbers stay
-SELECT '[{"role":"u","content":"a"}]'::transcript || '[{"seq":4,"parent_seq":null,"role":"u","content":"b"}]';
+SELECT '[{"role":"u","content":"a"}]'::transcript || '[{"seq":4,"parent_seq":0,"role":"u","content":"b"}]';
 -- else all are renumbered; what answers nothing in b answers a's last
 SELECT '[{"role":"u","content":"a"},{"role":"v","content":"b"}]'::transcript ||
-	'[{"seq":2,"role":"u","content":"c"},{"seq":4,"role":"v","content":"d"},{"parent_seq":2,"role":"v","content":"e"},{"parent_seq":null,"role":"u","content":"f"}]';
+	'[{"seq":2,"role":"u","content":"c"},{"seq":4,"role":"v","content":"d"},{"parent_seq":2,"role":"v","content":"e"},{"parent_seq":0,"role":"u","content":"f"}]';
 SELECT try($$SELECT '[{"seq":9223372036854775807,"role":"u","content":"a"}]'::memory.transcript OPERATOR(memory.||) '[{"role":"u","content":"a"}]'$$);
 SELECT slice(t, 6, 8), slice(t, 9, 1), slice(t, -5, 5), slice(t, 8, 9223372036854775807)
 	FROM (SELECT '[{"seq":5,"role":"u","content":"a"},{"role":"v","content":"b"},{"seq":8,"parent_seq":5,"role":"u","content":"c"},{"role":"v","content":"d"}]'::transcript t) s;

@@ -18,4 +18,27 @@
 #include "varatt.h"
 #endif
 
+/*
+ * 16 hides the table of settings behind a hash table.  Where a setting's value
+ * comes from:
+ */
+#include "utils/guc_tables.h"
+
+static inline GucSource
+compat_setting_source(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	struct config_generic *setting = find_option(name, false, true, ERROR);
+
+	return setting != NULL ? setting->source : PGC_S_DEFAULT;
+#else
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+		if (strcmp(settings[i]->name, name) == 0)
+			return settings[i]->source;
+	return PGC_S_DEFAULT;
+#endif
+}
+
 #endif /* MEMORY_COMPAT_H */

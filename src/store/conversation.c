@@ -316,6 +316,22 @@ check_row(Datum *values, bool *nulls)
 	check_times(&fields);
 }
 
+/* What RETURNING shows of a new conversation's times and counters. */
+static void
+fill_times(Datum *values, bool *nulls)
+{
+	if (nulls[VIEW_CREATED_AT])
+		values[VIEW_CREATED_AT] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
+	if (nulls[VIEW_UPDATED_AT])
+		values[VIEW_UPDATED_AT] = values[VIEW_CREATED_AT];
+	nulls[VIEW_CREATED_AT] = nulls[VIEW_UPDATED_AT] = false;
+	for (int i = VIEW_NWRITABLE; i < VIEW_NCOLUMNS; i++)
+	{
+		values[i] = Int64GetDatum(0);
+		nulls[i] = false;
+	}
+}
+
 PG_FUNCTION_INFO_V1(memory_conversations_insert);
 
 /*
@@ -343,6 +359,7 @@ memory_conversations_insert(PG_FUNCTION_ARGS)
 	if (nulls[VIEW_ARCHIVED])
 		values[VIEW_ARCHIVED] = BoolGetDatum(false);
 	nulls[VIEW_ARCHIVED] = false;
+	fill_times(values, nulls);
 	check_row(values, nulls);
 
 	for (int i = VIEW_TITLE; i < VIEW_NWRITABLE; i++)

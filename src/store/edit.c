@@ -373,9 +373,13 @@ mend_tree(StoreConversation *conversation, const StoreChange *changes, int n)
 int64
 store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n)
 {
+	TimestampTz now = GetCurrentStatementStartTimestamp();
 	int64 done = apply_all(conversation, changes, n);
 
 	mend_tree(conversation, changes, n);
+	for (int i = 0; i < n; i++)
+		if (changes[i].done && !changes[i].insert)
+			conversation->updated_at = Max(conversation->updated_at, now);
 	return done;
 }
 

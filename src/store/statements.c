@@ -347,6 +347,7 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 };
 
 static SPIPlanPtr statement_plans[STORE_NSTATEMENTS];
+static Oid plans_transcript = InvalidOid; /* the type that the plans were made for */
 
 static SPIPlanPtr
 statement_prepare(StoreStatement id)
@@ -373,6 +374,26 @@ statement_prepare(StoreStatement id)
 }
 
 /*
+ * DROP EXTENSION and CREATE EXTENSION in one session give the type another
+ * OID, which the plans' parameters do not follow.
+ */
+static void
+forget_plans_of_another_extension(void)
+{
+	Oid transcript = store_type_oid("transcript");
+
+	if (transcript == plans_transcript)
+		return;
+	for (int i = 0; i < STORE_NSTATEMENTS; i++)
+	{
+		if (statement_plans[i] != NULL)
+			SPI_freeplan(statement_plans[i]);
+		statement_plans[i] = NULL;
+	}
+	plans_transcript = transcript;
+}
+
+/*
  * store_execute
  *
  * A generic plan may be made while a table is empty, when a sequential scan
@@ -383,6 +404,7 @@ statement_prepare(StoreStatement id)
 uint64
 store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_only)
 {
+	MemoryContext context = CurrentMemoryContext;
 	bool saved_seqscan = enable_seqscan;
 	int result;
 
@@ -393,6 +415,7 @@ store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_onl
 	PG_TRY();
 	{
 		enable_seqscan = false;
+		forget_plans_of_another_extension();
 		if (statement_plans[id] == NULL)
 			statement_plans[id] = statement_prepare(id);
 		result = SPI_execute_plan(statement_plans[id], values, nulls, read_only, 0);
@@ -402,6 +425,9 @@ store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_onl
 		enable_seqscan = saved_seqscan;
 	}
 	PG_END_TRY();
+
+	/* SPI leaves its own context behind, whose contents stay until SPI_finish */
+	MemoryContextSwitchTo(context);
 
 	if (result < 0)
 		elog(ERROR, "statement %d of the store failed: %s", id, SPI_result_code_string(result));

@@ -9,10 +9,12 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/syscache.h"
 
+#include "../compat.h"
 #include "buffer.h"
 #include "memory_ext.h"
 #include "store.h"
@@ -93,16 +95,38 @@ define_maintenance_settings(void)
 							 NULL, NULL);
 }
 
-void
-store_init(void)
+/*
+ * The setting that confines a session.
+ *
+ * The library may be loaded long after the session began.  Until then the
+ * setting is a mere name, to which a client may give a value as it connects,
+ * over the one that ALTER ROLE gave it.  PostgreSQL takes back what the client
+ * had no right to set, yet not the role's value: the session would be free.  It
+ * ends here instead.
+ */
+static void
+define_account_setting(void)
 {
-	define_maintenance_settings();
+	bool was_set = GetConfigOption("memory_ext.account", true, false) != NULL;
 
 	/* not for RESET ALL, which anybody may say, even where SET is refused */
 	DefineCustomStringVariable("memory_ext.account",
 							   "Confines the session to one account; every other is not found.",
 							   "Empty: not confined.", &confined_account, "", PGC_SUSET,
 							   GUC_NO_RESET_ALL, check_account_setting, NULL, NULL);
+	if (was_set && !superuser_arg(GetSessionUserId()) &&
+		compat_setting_source("memory_ext.account") == PGC_S_DEFAULT)
+		ereport(FATAL, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied to set parameter \"memory_ext.account\""),
+						errdetail("It was set when the session began."),
+						errhint("Connect without it, or ask for GRANT SET ON PARAMETER.")));
+}
+
+void
+store_init(void)
+{
+	define_account_setting();
+	define_maintenance_settings();
 	DefineCustomIntVariable("memory_ext.segment_messages",
 							"A conversation's tail is sealed when it has so many messages.", NULL,
 							&store_segment_messages, 64, 1, 65536, PGC_USERSET, 0, NULL, NULL,

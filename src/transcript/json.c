@@ -224,9 +224,8 @@ list_metadata(MessageList *list, JsonbValue *value, uint32 *len)
 static void
 list_value(MessageList *list, JsonbValue *value, TranscriptMessage *message)
 {
-	/* null is the same as an absent key, except where it says something */
-	if (value->type == jbvNull && list->key != MESSAGE_PARENT_SEQ && list->key != MESSAGE_ROLE &&
-		list->key != MESSAGE_CONTENT)
+	/* null is the same as an absent key, except where it is wrong */
+	if (value->type == jbvNull && list->key != MESSAGE_ROLE && list->key != MESSAGE_CONTENT)
 		return;
 
 	switch (list->key)
@@ -235,9 +234,7 @@ list_value(MessageList *list, JsonbValue *value, TranscriptMessage *message)
 			message->seq = list_integer(list, value, 1, PG_INT64_MAX);
 			break;
 		case MESSAGE_PARENT_SEQ:
-			message->parent_seq = value->type == jbvNull
-									  ? TRANSCRIPT_ROOT
-									  : list_integer(list, value, 0, PG_INT64_MAX);
+			message->parent_seq = list_integer(list, value, 0, PG_INT64_MAX);
 			break;
 		case MESSAGE_ROLE:
 			message->role = list_text(list, value, &message->role_len);
@@ -587,12 +584,7 @@ put_json_message(StringInfo out, const Transcript *t, uint32 i)
 	if (message->seq != (before != NULL ? before->seq + 1 : 1))
 		appendStringInfo(out, "\"seq\":" INT64_FORMAT ",", (int64) message->seq);
 	if (message->parent_seq != transcript_default_parent(message->seq, before))
-	{
-		if (message->parent_seq == TRANSCRIPT_ROOT)
-			appendStringInfoString(out, "\"parent_seq\":null,");
-		else
-			appendStringInfo(out, "\"parent_seq\":" INT64_FORMAT ",", (int64) message->parent_seq);
-	}
+		appendStringInfo(out, "\"parent_seq\":" INT64_FORMAT ",", (int64) message->parent_seq);
 	appendStringInfoString(out, "\"role\":");
 	put_json_text(out, t, message->role, message->role_len);
 	appendStringInfoString(out, ",\"content\":");

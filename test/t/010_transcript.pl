@@ -121,7 +121,7 @@ like(receive(with(9, pack('q>', -1))), qr/^22023 .*revision/, 'a negative revisi
 
 # --- cut anywhere, it is refused
 my $whole = transcript(message(@plain), message(pack('q>', 2), pack('q>', 0), 'u', 'x' x 5, 'm', pack('l>', 3), pack('q>', 4), 'id', '{}', pack('q>', 5)));
-is(receive($whole), '[{"role":"user","content":"hi"},{"parent_seq":null,"role":"u","content":"xxxxx","model":"m","tokens":3,"created_at":"2000-01-01T00:00:00.000004+00:00","message_id":"id","metadata":{},"revision":5}]', 'two messages by hand');
+is(receive($whole), '[{"role":"user","content":"hi"},{"parent_seq":0,"role":"u","content":"xxxxx","model":"m","tokens":3,"created_at":"2000-01-01T00:00:00.000004+00:00","message_id":"id","metadata":{},"revision":5}]', 'two messages by hand');
 my @accepted = grep { receive(substr($whole, 0, $_)) !~ /^22P03 / } map { 7 * $_ } 0 .. int((length($whole) - 1) / 7);
 is("@accepted", '', 'truncated values are refused');
 
