@@ -32,27 +32,28 @@ CREATE VIEW memory.conversations WITH (security_barrier = true) AS
 	WHERE c.deleted_at IS NULL AND memory.account_visible(c.account_id);
 COMMENT ON VIEW memory.conversations IS 'every conversation; the last three columns are derived, INSERT and COPY ignore them';
 
+-- By conversation, so that one account's numbers are found by its conversations.
 CREATE VIEW memory.storage WITH (security_barrier = true) AS
-	SELECT c.account_id, c.conversations, c.messages,
-		COALESCE(s.segments, 0) AS segments,
-		COALESCE(t.tail_messages, 0) AS tail_messages,
-		c.raw_bytes,
-		COALESCE(s.stored_bytes, 0) + COALESCE(t.stored_bytes, 0) AS stored_bytes,
-		round(c.raw_bytes::numeric / NULLIF(COALESCE(s.stored_bytes, 0) + COALESCE(t.stored_bytes, 0), 0), 2) AS ratio
-	FROM (
-		SELECT account_id, count(*) AS conversations, sum(message_count)::bigint AS messages,
-			sum(content_bytes)::bigint AS raw_bytes
-		FROM memory_store.conversations WHERE deleted_at IS NULL GROUP BY account_id
-	) c
-	LEFT JOIN (
-		SELECT account_id, count(*) AS segments, sum(memory.stored_bytes(body))::bigint AS stored_bytes
-		FROM memory_store.segments GROUP BY account_id
-	) s USING (account_id)
-	LEFT JOIN (
-		SELECT account_id, count(*) AS tail_messages, sum(pg_column_size(content))::bigint AS stored_bytes
-		FROM memory_store.tail GROUP BY account_id
-	) t USING (account_id)
-	WHERE memory.account_visible(c.account_id);
+	SELECT c.account_id, count(*) AS conversations,
+		sum(c.message_count)::bigint AS messages,
+		sum(s.segments)::bigint AS segments,
+		sum(c.tail_count)::bigint AS tail_messages,
+		sum(c.content_bytes)::bigint AS raw_bytes,
+		(sum(s.stored_bytes) + sum(t.stored_bytes))::bigint AS stored_bytes,
+		round(sum(c.content_bytes) / NULLIF(sum(s.stored_bytes) + sum(t.stored_bytes), 0), 2) AS ratio
+	FROM memory_store.conversations c
+	CROSS JOIN LATERAL (
+		SELECT count(*) AS segments, COALESCE(sum(memory.stored_bytes(s.body)), 0) AS stored_bytes
+		FROM memory_store.segments s
+		WHERE s.conversation_id = c.conversation_id AND s.account_id = c.account_id
+	) s
+	CROSS JOIN LATERAL (
+		SELECT COALESCE(sum(pg_column_size(t.content)), 0) AS stored_bytes
+		FROM memory_store.tail t
+		WHERE c.tail_count > 0 AND t.conversation_id = c.conversation_id AND t.account_id = c.account_id
+	) t
+	WHERE c.deleted_at IS NULL AND memory.account_visible(c.account_id)
+	GROUP BY c.account_id;
 COMMENT ON VIEW memory.storage IS 'an account''s conversations, the bytes of their contents, and the bytes those take in the store';
 
 CREATE FUNCTION memory_store.statement_begin() RETURNS trigger

@@ -5,23 +5,23 @@
 --	psql -v conversations=10000 -v accounts=1000 -v tails=on -f conversations.sql
 
 INSERT INTO memory.messages (conversation_id, account_id, role, content)
-SELECT md5('c' || n)::uuid, 'account-' || n % :accounts, 'user', (bench.texts())[1 + n % 256]
+SELECT bench.id(n), 'account-' || n % :accounts, 'user', (bench.texts())[1 + n % 256]
 FROM generate_series(1, :conversations) n;
 
 INSERT INTO plain.conversations (id, account_id)
-SELECT md5('c' || n)::uuid, 'account-' || n % :accounts
+SELECT bench.id(n), 'account-' || n % :accounts
 FROM generate_series(1, :conversations) n;
 INSERT INTO plain.messages (conversation_id, seq, role, content)
-SELECT md5('c' || n)::uuid, 1, 'user', (bench.texts())[1 + n % 256]
+SELECT bench.id(n), 1, 'user', (bench.texts())[1 + n % 256]
 FROM generate_series(1, :conversations) n;
 
 \if :tails
 	INSERT INTO memory.messages (conversation_id, account_id, role, content)
-	SELECT md5('c' || n)::uuid, 'account-' || n % :accounts, 'user', (bench.texts())[1 + (n + m) % 256]
+	SELECT bench.id(n), 'account-' || n % :accounts, 'user', (bench.texts())[1 + (n + m) % 256]
 	FROM generate_series(1, :conversations) n, generate_series(1, n % 64) m;
 
 	INSERT INTO plain.messages (conversation_id, seq, role, content)
-	SELECT md5('c' || n)::uuid, 1 + m, 'user', (bench.texts())[1 + (n + m) % 256]
+	SELECT bench.id(n), 1 + m, 'user', (bench.texts())[1 + (n + m) % 256]
 	FROM generate_series(1, :conversations) n, generate_series(1, n % 64) m;
 \endif
 

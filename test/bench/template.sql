@@ -55,9 +55,16 @@ BEGIN
 END
 $$;
 
+CREATE SCHEMA bench;
+
+-- The id of conversation number n: scattered, as ids are, and cheaper than a hash, so that it
+-- weighs little in what is measured.  test/bench/prepare_files makes the same.
+CREATE FUNCTION bench.id(n bigint) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
+	SELECT rpad((n * 2654435761 % 4294967296 + 4294967296)::text, 32, '0')::uuid
+$$;
+
 -- The texts that appends write, as a constant: folded when a statement is planned, so that
 -- neither side pays for looking them up.
-CREATE SCHEMA bench;
 CREATE TABLE bench.texts_loaded (content text NOT NULL);
 :load_texts
 DO $$
