@@ -1,0 +1,84 @@
+/*
+ * period.c
+ *		Billing periods: anchor + k × unit in local time, half-open.
+ *
+ * Always counted from the anchor, never from the period before: 31 January + 1
+ * month is 28 February, + 2 months is 31 March again.  Hours are hours of real
+ * time; days and months are days and months of the time zone, so that a day of
+ * the change to summer time has 23 hours.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "quota.h"
+
+/* The wall clock's reading of a moment. */
+static Timestamp
+to_local(const char *time_zone, TimestampTz moment)
+{
+	return DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone,
+												 CStringGetTextDatum(time_zone),
+												 TimestampTzGetDatum(moment)));
+}
+
+/* The moment of a reading; one that summer time skips lies after the gap. */
+static TimestampTz
+to_moment(const char *time_zone, Timestamp local)
+{
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamp_zone, CStringGetTextDatum(time_zone),
+												   TimestampGetDatum(local)));
+}
+
+/* Where period number k begins. */
+static TimestampTz
+boundary(QuotaPeriod period, TimestampTz anchor, Timestamp local_anchor, const char *time_zone,
+		 int32 k)
+{
+	Interval span = {0};
+
+	/* the anchor's own reading may occur twice, when summer time ends */
+	if (k == 0)
+		return anchor;
+	if (period == QUOTA_HOUR)
+		return anchor + k * USECS_PER_HOUR;
+	if (period == QUOTA_DAY)
+		span.day = k;
+	else
+		span.month = k;
+	return to_moment(time_zone,
+					 DatumGetTimestamp(DirectFunctionCall2(timestamp_pl_interval,
+														   TimestampGetDatum(local_anchor),
+														   IntervalPGetDatum(&span))));
+}
+
+/* A number near that of the period which holds the moment. */
+static int32
+guess(QuotaPeriod period, TimestampTz anchor, TimestampTz moment)
+{
+	int64 unit = period == QUOTA_HOUR	 ? USECS_PER_HOUR
+				 : period == QUOTA_DAY ? USECS_PER_DAY
+									   : 30 * USECS_PER_DAY + USECS_PER_DAY / 2;
+	int64 k = (moment - anchor) / unit;
+
+	return (int32) Max(Min(k, 100000000), -100000000);
+}
+
+void
+quota_period_bounds(QuotaPeriod period, TimestampTz anchor, const char *time_zone,
+					TimestampTz moment, TimestampTz *start, TimestampTz *end)
+{
+	Timestamp local_anchor = to_local(time_zone, anchor);
+	int32 k = guess(period, anchor, moment);
+
+	*start = boundary(period, anchor, local_anchor, time_zone, k);
+	while (*start > moment)
+		*start = boundary(period, anchor, local_anchor, time_zone, --k);
+	*end = boundary(period, anchor, local_anchor, time_zone, k + 1);
+	while (*end <= moment)
+	{
+		*start = *end;
+		*end = boundary(period, anchor, local_anchor, time_zone, ++k + 1);
+	}
+}

@@ -1,0 +1,138 @@
+/*
+ * statements.c
+ *		The SQL statements of the quota room, prepared once a backend.
+ *
+ * As in the store: operators are named with their schema, plans are generic
+ * and kept, sequential scans are off while they are planned.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "optimizer/cost.h"
+#include "utils/builtins.h"
+
+#include "statements.h"
+
+#define EQ " OPERATOR(pg_catalog.=) "
+#define MAX_ARGS 10
+
+#define SUBSCRIPTION                                                                               \
+	"SELECT plan_id, starts_at, time_zone, next_plan_id, next_plan_at, period_start, period_end,"   \
+	" used, reserved FROM memory_store.subscriptions WHERE subscription_id" EQ "$1"
+
+typedef struct StatementText
+{
+	const char *sql;
+	int nargs;
+	Oid argtypes[MAX_ARGS];
+} StatementText;
+
+static const StatementText texts[QUOTA_NSTATEMENTS] = {
+	[QUOTA_ANY] = {"SELECT EXISTS (SELECT FROM memory_store.subscriptions)"
+				   " OR EXISTS (SELECT FROM memory.plans WHERE is_default)",
+				   0,
+				   {0}},
+	[QUOTA_SUBSCRIPTION_OF] = {"SELECT subscription_id FROM memory_store.accounts"
+							   " WHERE account_id" EQ "$1",
+							   1,
+							   {TEXTOID}},
+	[QUOTA_PLAN_LIMITS] = {"SELECT meter, period, limit_value, enforcement, thresholds"
+						   " FROM memory.plan_limits WHERE plan_id" EQ
+						   "$1 AND limit_value IS NOT NULL ORDER BY meter, period",
+						   1,
+						   {TEXTOID}},
+	[QUOTA_DEFAULT_PLAN] = {"SELECT plan_id FROM memory.plans WHERE is_default", 0, {0}},
+	[QUOTA_PLAN_EXISTS] = {"SELECT price FROM memory.plans WHERE plan_id" EQ "$1", 1, {TEXTOID}},
+	[QUOTA_PLANS_BY_PRICE] =
+		{"SELECT plan_id FROM memory.plans WHERE offered ORDER BY price, plan_id", 0, {0}},
+	[QUOTA_SUBSCRIPTION_READ] = {SUBSCRIPTION, 1, {TEXTOID}},
+	[QUOTA_SUBSCRIPTION_LOCK] = {SUBSCRIPTION " FOR NO KEY UPDATE", 1, {TEXTOID}},
+	[QUOTA_SUBSCRIPTION_CREATE] =
+		{"INSERT INTO memory_store.subscriptions (subscription_id, plan_id, starts_at, time_zone,"
+		 " period_start, period_end, used, reserved) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+		 " ON CONFLICT (subscription_id) DO NOTHING",
+		 8,
+		 {TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
+		  INT8ARRAYOID, INT8ARRAYOID}},
+	[QUOTA_SUBSCRIPTION_SAVE] =
+		{"UPDATE memory_store.subscriptions SET plan_id = $2, next_plan_id = $3,"
+		 " next_plan_at = $4, period_start = $5, period_end = $6, used = $7, reserved = $8"
+		 " WHERE subscription_id" EQ "$1",
+		 8,
+		 {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
+		  INT8ARRAYOID, INT8ARRAYOID}},
+	[QUOTA_RESERVATION_EXPIRED] =
+		{"UPDATE memory_store.reservations SET state = 'expired' WHERE subscription_id" EQ
+		 "$1 AND state" EQ "'held' AND expires_at OPERATOR(pg_catalog.<=) $2"
+		 " RETURNING meter, amount",
+		 2,
+		 {TEXTOID, TIMESTAMPTZOID}},
+	[QUOTA_RESERVATION_READ] =
+		{"SELECT meter, amount, expires_at, state, settled FROM memory_store.reservations"
+		 " WHERE subscription_id" EQ "$1 AND reservation_id" EQ "$2",
+		 2,
+		 {TEXTOID, TEXTOID}},
+	[QUOTA_RESERVATION_INSERT] =
+		{"INSERT INTO memory_store.reservations (subscription_id, reservation_id, account_id,"
+		 " meter, amount, expires_at, state) VALUES ($1, $2, $3, $4, $5, $6, 'held')",
+		 6,
+		 {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID}},
+	[QUOTA_RESERVATION_END] =
+		{"UPDATE memory_store.reservations SET state = $3, settled = $4"
+		 " WHERE subscription_id" EQ "$1 AND reservation_id" EQ "$2",
+		 4,
+		 {TEXTOID, TEXTOID, TEXTOID, INT8OID}},
+};
+
+static SPIPlanPtr plans[QUOTA_NSTATEMENTS];
+
+uint64
+quota_execute(QuotaStatement id, Datum *values, const char *nulls, bool read_only)
+{
+	bool saved_seqscan = enable_seqscan;
+	int result;
+
+	if (SPI_tuptable != NULL)
+		SPI_freetuptable(SPI_tuptable);
+	PG_TRY();
+	{
+		enable_seqscan = false;
+		if (plans[id] == NULL)
+		{
+			SPIPlanPtr plan = SPI_prepare_cursor(texts[id].sql, texts[id].nargs,
+												 unconstify(Oid *, texts[id].argtypes),
+												 CURSOR_OPT_GENERIC_PLAN);
+
+			if (plan == NULL)
+				elog(ERROR, "could not prepare statement %d of quotas: %s", id,
+					 SPI_result_code_string(SPI_result));
+			SPI_keepplan(plan);
+			plans[id] = plan;
+		}
+		result = SPI_execute_plan(plans[id], values, nulls, read_only, 0);
+	}
+	PG_FINALLY();
+	{
+		enable_seqscan = saved_seqscan;
+	}
+	PG_END_TRY();
+	if (result < 0)
+		elog(ERROR, "statement %d of quotas failed: %s", id, SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+Datum
+quota_column(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+char *
+quota_string(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = quota_column(row, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}

@@ -1,0 +1,73 @@
+-- Plans and what they limit: edited by DBAs.  Subscriptions and what they have
+-- used: kept by the extension.
+
+CREATE TABLE memory.plans (
+	plan_id text COLLATE "C" NOT NULL PRIMARY KEY CHECK (plan_id <> ''),
+	title text NOT NULL DEFAULT '',
+	price numeric NOT NULL DEFAULT 0 CHECK (price >= 0),
+	offered boolean NOT NULL DEFAULT true,
+	is_default boolean NOT NULL DEFAULT false
+);
+CREATE UNIQUE INDEX plans_default ON memory.plans (is_default) WHERE is_default;
+COMMENT ON TABLE memory.plans IS 'what a subscription may be on; without any plan nothing is limited';
+COMMENT ON COLUMN memory.plans.price IS 'orders plans from cheap to dear: upgrade_required proposes the cheapest that fits';
+COMMENT ON COLUMN memory.plans.offered IS 'false: never proposed as an upgrade';
+COMMENT ON COLUMN memory.plans.is_default IS 'the plan of every subscription that was given none; at most one';
+
+CREATE TABLE memory.plan_limits (
+	plan_id text COLLATE "C" NOT NULL REFERENCES memory.plans ON DELETE CASCADE,
+	meter text NOT NULL CHECK (meter IN ('conversations', 'messages', 'tokens', 'content_bytes')),
+	period text NOT NULL CHECK (period IN ('hour', 'day', 'month', 'lifetime', 'current')),
+	limit_value bigint CHECK (limit_value >= 0),
+	enforcement text NOT NULL DEFAULT 'hard' CHECK (enforcement IN ('hard', 'soft')),
+	thresholds numeric[] NOT NULL DEFAULT '{0.8,1}',
+	PRIMARY KEY (plan_id, meter, period),
+	CHECK ((period = 'current') = (meter IN ('conversations', 'content_bytes')))
+);
+COMMENT ON TABLE memory.plan_limits IS 'how much of a meter a plan allows in a period; what stands (conversations, content_bytes) has the period current';
+COMMENT ON COLUMN memory.plan_limits.limit_value IS 'null: no limit';
+COMMENT ON COLUMN memory.plan_limits.enforcement IS 'hard: refused with SQLSTATE MX001; soft: admitted, with an event';
+COMMENT ON COLUMN memory.plan_limits.thresholds IS 'shares of the limit whose crossing is an event';
+
+-- One row a subscription: its lock orders all who use the subscription, and all
+-- its counters are changed by one update.  The arrays have the slots of
+-- src/quota/quota.h: messages by hour, day, month, lifetime, tokens likewise,
+-- conversations, content_bytes; the periods are hour, day, month.
+CREATE TABLE memory_store.subscriptions (
+	subscription_id text COLLATE "C" NOT NULL PRIMARY KEY,
+	plan_id text COLLATE "C",
+	starts_at timestamptz NOT NULL,
+	time_zone text NOT NULL,
+	next_plan_id text COLLATE "C",
+	next_plan_at timestamptz,
+	period_start timestamptz[] NOT NULL,
+	period_end timestamptz[] NOT NULL,
+	used bigint[] NOT NULL,
+	reserved bigint[] NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE memory_store.subscriptions IS 'who pays: the plan, the period''s anchor and time zone, and what is used and reserved';
+
+CREATE TABLE memory_store.reservations (
+	subscription_id text COLLATE "C" NOT NULL,
+	reservation_id text COLLATE "C" NOT NULL,
+	account_id text COLLATE "C" NOT NULL,
+	meter text NOT NULL,
+	amount bigint NOT NULL,
+	expires_at timestamptz NOT NULL,
+	state text NOT NULL,
+	settled bigint,
+	PRIMARY KEY (subscription_id, reservation_id)
+);
+CREATE INDEX reservations_expiry ON memory_store.reservations (subscription_id, expires_at) WHERE state = 'held';
+COMMENT ON TABLE memory_store.reservations IS 'holds for calls of models: held, then settled, released or expired';
+
+SELECT pg_catalog.pg_extension_config_dump('memory.plans', '');
+SELECT pg_catalog.pg_extension_config_dump('memory.plan_limits', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.subscriptions', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.reservations', '');
+
+INSERT INTO memory_store.grants VALUES
+	('SELECT ON memory.plans', 'reader'),
+	('SELECT ON memory.plan_limits', 'reader'),
+	('INSERT, UPDATE, DELETE ON memory.plans', 'operator'),
+	('INSERT, UPDATE, DELETE ON memory.plan_limits', 'operator');
