@@ -124,10 +124,7 @@ memory_seal_idle(PG_FUNCTION_ARGS)
 	uint64 n;
 	int64 sealed;
 
-	if (limit < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_conversations must not be negative, it is " INT64_FORMAT, limit)));
+	store_check_limit("max_conversations", limit);
 	values[0] =
 		TimestampTzGetDatum(GetCurrentTimestamp() - store_seal_after * INT64CONST(1000) * 1000);
 	values[1] = Int64GetDatum(limit);

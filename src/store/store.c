@@ -205,6 +205,25 @@ store_check_account(text *account_id)
 	return account_id;
 }
 
+/* What works on all accounts is not for a session that may see one.  Error: 42501. */
+void
+store_check_unconfined(void)
+{
+	if (store_confined_account() != NULL)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("the session is confined to one account, this works on all"),
+						errhint("Use a session without memory_ext.account.")));
+}
+
+/* An upper limit that a caller gives.  Error: 22023. */
+void
+store_check_limit(const char *name, int64 limit)
+{
+	if (limit < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must not be negative, it is " INT64_FORMAT, name, limit)));
+}
+
 static void
 check_length(const char *what, uint32 length, uint32 limit)
 {

@@ -119,6 +119,8 @@ extern void store_check_message(TranscriptMessage *message);
 extern Oid store_type_oid(const char *name);
 extern pg_uuid_t *store_new_uuid(void);
 extern char *store_uuid_string(const pg_uuid_t *id);
+extern void store_check_unconfined(void);
+extern void store_check_limit(const char *name, int64 limit);
 extern void store_check_metadata(Jsonb *metadata, const char *what);
 extern int32 store_estimate_tokens(const char *text, size_t len);
 
