@@ -293,7 +293,7 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory_store.compact_batch returns no record");
 	descriptor = BlessTupleDesc(descriptor);
-	store_check_unconfined();
+	account_check_unconfined();
 	store_check_limit("max_conversations", PG_GETARG_INT32(2));
 
 	values[0] = PG_GETARG_DATUM(0);

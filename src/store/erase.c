@@ -43,7 +43,7 @@ PG_FUNCTION_INFO_V1(memory_forget);
 Datum
 memory_forget(PG_FUNCTION_ARGS)
 {
-	text *account_id = store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	Datum values[1] = {PointerGetDatum(account_id)};
 	StringInfoData receipt;
 	int64 pending = 0;
@@ -101,9 +101,9 @@ PG_FUNCTION_INFO_V1(memory_set_retention);
 Datum
 memory_set_retention(PG_FUNCTION_ARGS)
 {
-	text *account_id = PG_ARGISNULL(0) && store_confined_account() == NULL
+	text *account_id = PG_ARGISNULL(0) && account_confined() == NULL
 						   ? cstring_to_text("")
-						   : store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+						   : account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	Datum values[2] = {PointerGetDatum(account_id), (Datum) 0};
 
 	SPI_connect();
@@ -147,7 +147,7 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	int64 expired = 0;
 	bool isnull;
 
-	store_check_unconfined();
+	account_check_unconfined();
 	store_check_limit("max_conversations", limit);
 	SPI_connect();
 	n = store_execute(STORE_RETENTION_DUE, values, NULL, false);
@@ -189,7 +189,7 @@ memory_purge(PG_FUNCTION_ARGS)
 		TimestampTzGetDatum(GetCurrentTimestamp() - store_purge_after * INT64CONST(1000) * 1000)};
 	uint64 purged;
 
-	store_check_unconfined();
+	account_check_unconfined();
 	SPI_connect();
 	purged = store_execute(STORE_PURGE_TOMBSTONES, values, NULL, false);
 	purged += store_execute(STORE_PURGE_CONVERSATIONS, values, NULL, false);
@@ -225,7 +225,7 @@ memory_drop_dictionaries(PG_FUNCTION_ARGS)
 	int64 dropped = 0;
 	bool isnull;
 
-	store_check_unconfined();
+	account_check_unconfined();
 	SPI_connect();
 	n = store_execute(STORE_DICTIONARIES_DROPPABLE, NULL, NULL, false);
 	ids = palloc(mul_size(Max(n, 1), sizeof(int64)));

@@ -358,7 +358,7 @@ Datum
 memory_recent_conversations(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	text *account_id = store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	int64 limit = PG_ARGISNULL(4) ? PG_INT64_MAX : PG_GETARG_INT32(4);
 	pg_uuid_t nil = {{0}};
 	Datum values[6];

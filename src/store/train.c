@@ -287,7 +287,7 @@ memory_train_dictionary(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("max_sample_bytes must be from 1 MiB to 1 GiB, it is " INT64_FORMAT,
 							   space)));
-	store_check_unconfined();
+	account_check_unconfined();
 
 	SPI_connect();
 	train(space, min_gain, &training);
@@ -319,7 +319,7 @@ memory_train_if_due(PG_FUNCTION_ARGS)
 	Datum values[2];
 	bool isnull;
 
-	store_check_unconfined();
+	account_check_unconfined();
 	if (!store_auto_dictionary)
 		PG_RETURN_NULL();
 	SPI_connect();

@@ -76,7 +76,7 @@ refuse_foreign(const pg_uuid_t *id, text *account_id)
 	values[0] = UUIDPGetDatum(id);
 	if (store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false) == 0)
 		return;
-	if (store_confined_account() != NULL)
+	if (account_confined() != NULL)
 		store_unknown_conversation(id, account_id);
 	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					errmsg("conversation %s does not belong to account \"%s\"",

@@ -591,7 +591,7 @@ map_current(Fuzzer *f, const char *name)
 }
 
 static double
-now(void)
+clock_seconds(void)
 {
 	struct timespec time;
 
@@ -620,7 +620,7 @@ PG_FUNCTION_INFO_V1(memory_fuzz);
 Datum
 memory_fuzz(PG_FUNCTION_ARGS)
 {
-	double until = now() + PG_GETARG_FLOAT8(0);
+	double until = clock_seconds() + PG_GETARG_FLOAT8(0);
 	Fuzzer *f = palloc0(sizeof(Fuzzer));
 	Datum *seeds;
 	int nseeds;
@@ -664,7 +664,7 @@ memory_fuzz(PG_FUNCTION_ARGS)
 		(void) try_safely(f);
 		if (coverage_grew(f))
 			add_to_pool(f, f->kind, f->input, f->len);
-	} while (now() < until);
+	} while (clock_seconds() < until);
 	munmap(f->current, ROOM + MAX_INPUT);
 	PG_RETURN_TEXT_P(cstring_to_text(summary(f)));
 }
