@@ -64,7 +64,7 @@ argument_tokens(FunctionCallInfo fcinfo, int n)
 void
 store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid_t **id)
 {
-	*account_id = store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	*account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),

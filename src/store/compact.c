@@ -274,6 +274,7 @@ PG_FUNCTION_INFO_V1(memory_compact_batch);
  *		the given one; with only_stale those that use a stale dictionary,
  *		resting or not.  Returns the key to go on behind (NULL: nothing is
  *		left), and how many segments were replaced.  A batch of maintain().
+ *		Errors: 22023, 42501 the session is confined.
  */
 Datum
 memory_compact_batch(PG_FUNCTION_ARGS)
@@ -292,6 +293,8 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory_store.compact_batch returns no record");
 	descriptor = BlessTupleDesc(descriptor);
+	account_check_unconfined();
+	store_check_limit("max_conversations", PG_GETARG_INT32(2));
 
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = PG_GETARG_DATUM(1);

@@ -106,7 +106,7 @@ save_fields(StoreConversation *conversation, const ConversationFields *fields)
 {
 	TimestampTz now = GetCurrentStatementStartTimestamp();
 	Datum values[7];
-	char nulls[7] = "       ";
+	char nulls[] = "       ";
 
 	if (!conversation->has_times)
 		conversation->created_at = now;
@@ -190,7 +190,7 @@ PG_FUNCTION_INFO_V1(memory_create_conversation);
 Datum
 memory_create_conversation(PG_FUNCTION_ARGS)
 {
-	text *account_id = store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	pg_uuid_t *id = PG_ARGISNULL(1) ? store_new_uuid() : PG_GETARG_UUID_P(1);
 	ConversationFields fields = {0};
 
@@ -350,8 +350,8 @@ memory_conversations_insert(PG_FUNCTION_ARGS)
 	int32 given = 0;
 
 	heap_deform_tuple(trigger->tg_trigtuple, descriptor, values, nulls);
-	values[VIEW_ACCOUNT_ID] = PointerGetDatum(store_check_account(
-		nulls[VIEW_ACCOUNT_ID] ? NULL : DatumGetTextPP(values[VIEW_ACCOUNT_ID])));
+	values[VIEW_ACCOUNT_ID] = PointerGetDatum(
+		account_check(nulls[VIEW_ACCOUNT_ID] ? NULL : DatumGetTextPP(values[VIEW_ACCOUNT_ID])));
 	nulls[VIEW_ACCOUNT_ID] = false;
 	if (nulls[VIEW_CONVERSATION_ID])
 		values[VIEW_CONVERSATION_ID] = UUIDPGetDatum(store_new_uuid());
@@ -403,7 +403,7 @@ memory_conversations_update(PG_FUNCTION_ARGS)
 										 : "column \"%s\" of a conversation must not be null",
 								   NameStr(TupleDescAttr(descriptor, i)->attname))));
 	}
-	store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+	account_check(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
 	check_row(values, nulls);
 	put_row(trigger, values, nulls, changed);
 	/* the executor frees its own tuple only when it gets another one back */
@@ -424,7 +424,7 @@ memory_conversations_delete(PG_FUNCTION_ARGS)
 	bool nulls[VIEW_NCOLUMNS];
 
 	heap_deform_tuple(trigger->tg_trigtuple, RelationGetDescr(trigger->tg_relation), values, nulls);
-	store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+	account_check(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
 	put_row(trigger, values, nulls, 0);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }

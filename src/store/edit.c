@@ -72,7 +72,7 @@ static void
 bury_message(StoreConversation *conversation, const TranscriptMessage *message, StoreChange *change)
 {
 	Datum values[6];
-	char nulls[6] = "      ";
+	char nulls[] = "      ";
 
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);

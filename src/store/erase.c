@@ -43,7 +43,7 @@ PG_FUNCTION_INFO_V1(memory_forget);
 Datum
 memory_forget(PG_FUNCTION_ARGS)
 {
-	text *account_id = store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	Datum values[1] = {PointerGetDatum(account_id)};
 	StringInfoData receipt;
 	int64 pending = 0;
@@ -101,9 +101,9 @@ PG_FUNCTION_INFO_V1(memory_set_retention);
 Datum
 memory_set_retention(PG_FUNCTION_ARGS)
 {
-	text *account_id = PG_ARGISNULL(0) && store_confined_account() == NULL
+	text *account_id = PG_ARGISNULL(0) && account_confined() == NULL
 						   ? cstring_to_text("")
-						   : store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+						   : account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	Datum values[2] = {PointerGetDatum(account_id), (Datum) 0};
 
 	SPI_connect();
@@ -132,20 +132,23 @@ PG_FUNCTION_INFO_V1(memory_expire_batch);
 
 /*
  * memory_expire_batch(max_conversations integer) → bigint
- *		Deletes so many of the conversations whose retention has passed, in
- *		order of account; returns how many.  A batch of maintain().
+ *		Deletes so many (NULL: all) of the conversations whose retention has
+ *		passed, in order of account; returns how many.  A batch of maintain().
+ *		Errors: 22023, 42501 the session is confined.
  */
 Datum
 memory_expire_batch(PG_FUNCTION_ARGS)
 {
-	Datum values[2] = {TimestampTzGetDatum(GetCurrentTimestamp()),
-					   Int64GetDatum(PG_GETARG_INT32(0))};
+	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
+	Datum values[2] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int64GetDatum(limit)};
 	SPITupleTable *due;
 	MemoryContext scratch;
 	uint64 n;
 	int64 expired = 0;
 	bool isnull;
 
+	account_check_unconfined();
+	store_check_limit("max_conversations", limit);
 	SPI_connect();
 	n = store_execute(STORE_RETENTION_DUE, values, NULL, false);
 	due = SPI_tuptable;
@@ -177,7 +180,7 @@ PG_FUNCTION_INFO_V1(memory_purge);
 /*
  * memory_purge() → bigint
  *		Removes the tombstones older than memory_ext.purge_after; returns how
- *		many.  A step of maintain().
+ *		many.  A step of maintain().  Error: 42501 the session is confined.
  */
 Datum
 memory_purge(PG_FUNCTION_ARGS)
@@ -186,6 +189,7 @@ memory_purge(PG_FUNCTION_ARGS)
 		TimestampTzGetDatum(GetCurrentTimestamp() - store_purge_after * INT64CONST(1000) * 1000)};
 	uint64 purged;
 
+	account_check_unconfined();
 	SPI_connect();
 	purged = store_execute(STORE_PURGE_TOMBSTONES, values, NULL, false);
 	purged += store_execute(STORE_PURGE_CONVERSATIONS, values, NULL, false);
@@ -210,7 +214,8 @@ PG_FUNCTION_INFO_V1(memory_drop_dictionaries);
 /*
  * memory_drop_dictionaries() → bigint
  *		Drops the dictionaries that are neither current nor needed by any
- *		segment; returns how many.  A step of maintain().
+ *		segment; returns how many.  A step of maintain().  Error: 42501 the
+ *		session is confined.
  */
 Datum
 memory_drop_dictionaries(PG_FUNCTION_ARGS)
@@ -220,6 +225,7 @@ memory_drop_dictionaries(PG_FUNCTION_ARGS)
 	int64 dropped = 0;
 	bool isnull;
 
+	account_check_unconfined();
 	SPI_connect();
 	n = store_execute(STORE_DICTIONARIES_DROPPABLE, NULL, NULL, false);
 	ids = palloc(mul_size(Max(n, 1), sizeof(int64)));

@@ -169,8 +169,8 @@ owner_of(const pg_uuid_t *id)
 	bool isnull;
 	uint64 owners;
 
-	if (store_confined_account() != NULL)
-		return store_check_account(NULL);
+	if (account_confined() != NULL)
+		return account_check(NULL);
 
 	values[0] = UUIDPGetDatum(id);
 	owners = store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false);
@@ -233,7 +233,7 @@ PG_FUNCTION_INFO_V1(memory_messages_insert);
 /*
  * memory_messages_insert() → trigger
  *		INSTEAD OF INSERT on memory.messages.  Errors: those of
- *		store_check_account, store_check_seq and store_check_message; 22004 no
+ *		account_check, store_check_seq and store_check_message; 22004 no
  *		conversation_id.
  */
 Datum
@@ -256,7 +256,7 @@ memory_messages_insert(PG_FUNCTION_ARGS)
 				 errmsg("conversation_id must not be null"),
 				 errhint("Name a conversation; memory.create_conversation makes a new one.")));
 	if (!nulls[VIEW_ACCOUNT_ID])
-		store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+		account_check(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
 	if (!nulls[VIEW_SEQ])
 		store_check_seq(DatumGetInt64(values[VIEW_SEQ]));
 	check_row(values, nulls, &message);
@@ -324,7 +324,7 @@ memory_messages_update(PG_FUNCTION_ARGS)
 	if (CHANGED(changed, VIEW_CONTENT) && !CHANGED(changed, VIEW_TOKENS))
 		nulls[VIEW_TOKENS] = true; /* the old count belongs to the old content */
 	check_row(values, nulls, &message);
-	store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+	account_check(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
 	put_row(buffer_find(trigger), values, nulls, &message, changed);
 	return PointerGetDatum(heap_form_tuple(descriptor, values, nulls));
 }
@@ -344,7 +344,7 @@ memory_messages_delete(PG_FUNCTION_ARGS)
 	TranscriptMessage nothing = {0};
 
 	heap_deform_tuple(trigger->tg_trigtuple, RelationGetDescr(trigger->tg_relation), values, nulls);
-	store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+	account_check(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
 	for (int i = VIEW_PARENT_SEQ; i < VIEW_NCOLUMNS; i++)
 		nulls[i] = true; /* the keys are enough */
 	put_row(buffer_find(trigger), values, nulls, &nothing, 0);

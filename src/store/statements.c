@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "jit/jit.h"
 #include "optimizer/cost.h"
 #include "utils/lsyscache.h"
 
@@ -399,13 +400,16 @@ forget_plans_of_another_extension(void)
  * A generic plan may be made while a table is empty, when a sequential scan
  * looks as good as any; it would then be kept while the table grows.  Every
  * statement here has its index, so sequential scans are off while they are
- * planned, which may be at any execution.
+ * planned, which may be at any execution.  Where one is needed all the same it
+ * looks so dear that the plan would be compiled at each execution, for longer
+ * than it runs; so that is off, too.
  */
 uint64
 store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_only)
 {
 	MemoryContext context = CurrentMemoryContext;
 	bool saved_seqscan = enable_seqscan;
+	bool saved_jit = jit_enabled;
 	int result;
 
 	/* SPI keeps every result until SPI_finish, which may be a million rows away */
@@ -415,6 +419,7 @@ store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_onl
 	PG_TRY();
 	{
 		enable_seqscan = false;
+		jit_enabled = false;
 		forget_plans_of_another_extension();
 		if (statement_plans[id] == NULL)
 			statement_plans[id] = statement_prepare(id);
@@ -423,6 +428,7 @@ store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_onl
 	PG_FINALLY();
 	{
 		enable_seqscan = saved_seqscan;
+		jit_enabled = saved_jit;
 	}
 	PG_END_TRY();
 

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "account.h"
 #include "transcript.h"
 
 /* ---- settings (store.c) ---- */
@@ -109,16 +110,13 @@ extern const Oid store_conversation_types[STORE_CONVERSATION_COLUMNS];
 /* Column of a row of SPI_tuptable. */
 extern Datum store_column(uint64 row, int column, bool *isnull);
 
-/* ---- store.c: accounts and arguments ---- */
+/* ---- store.c: arguments ---- */
 
-/* The account this session is confined to, or NULL. */
-extern const char *store_confined_account(void);
-extern bool store_account_visible(const text *account_id);
-extern text *store_check_account(text *account_id);
 extern void store_check_message(TranscriptMessage *message);
 extern Oid store_type_oid(const char *name);
 extern pg_uuid_t *store_new_uuid(void);
 extern char *store_uuid_string(const pg_uuid_t *id);
+extern void store_check_limit(const char *name, int64 limit);
 extern void store_check_metadata(Jsonb *metadata, const char *what);
 extern int32 store_estimate_tokens(const char *text, size_t len);
 

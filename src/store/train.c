@@ -268,7 +268,7 @@ PG_FUNCTION_INFO_V1(memory_train_dictionary);
  *		one if the hold-out shrinks by at least min_gain percent (NULL:
  *		memory_ext.dictionary_min_gain).  Returns dictionary_id (NULL: not
  *		kept), its size, how many payloads and accounts it was trained on, and
- *		the gain in percent.  Error: 22023.
+ *		the gain in percent.  Errors: 22023, 42501 the session is confined.
  */
 Datum
 memory_train_dictionary(PG_FUNCTION_ARGS)
@@ -287,6 +287,7 @@ memory_train_dictionary(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("max_sample_bytes must be from 1 MiB to 1 GiB, it is " INT64_FORMAT,
 							   space)));
+	account_check_unconfined();
 
 	SPI_connect();
 	train(space, min_gain, &training);
@@ -309,7 +310,7 @@ PG_FUNCTION_INFO_V1(memory_train_if_due);
  *		Trains when memory_ext.auto_dictionary is on and enough has gathered:
  *		dictionary_min_size of content, or GROWTH times as much as at the last
  *		training.  Returns the new dictionary's id, NULL when none was kept.  A
- *		step of maintain().
+ *		step of maintain().  Error: 42501 the session is confined.
  */
 Datum
 memory_train_if_due(PG_FUNCTION_ARGS)
@@ -318,6 +319,7 @@ memory_train_if_due(PG_FUNCTION_ARGS)
 	Datum values[2];
 	bool isnull;
 
+	account_check_unconfined();
 	if (!store_auto_dictionary)
 		PG_RETURN_NULL();
 	SPI_connect();
