@@ -57,7 +57,7 @@ write_array(const int64 *values, int n, Oid type)
 static char *
 default_plan(void)
 {
-	return quota_execute(QUOTA_DEFAULT_PLAN, NULL, NULL, true) > 0 ? quota_string(0, 1) : NULL;
+	return quota_execute(QUOTA_DEFAULT_PLAN, NULL, NULL, false) > 0 ? quota_string(0, 1) : NULL;
 }
 
 static void
@@ -121,7 +121,7 @@ new_hold(const char *subscription_id, const char *account_id)
 	return hold;
 }
 
-void
+bool
 quota_create(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
 			 const char *time_zone)
 {
@@ -141,8 +141,10 @@ quota_create(const char *subscription_id, const char *plan_id, TimestampTz start
 	values[5] = values[4];
 	values[6] = write_array(nothing, QUOTA_NSLOTS, INT8OID);
 	values[7] = values[6];
-	quota_execute(QUOTA_SUBSCRIPTION_CREATE, values, nulls, false);
+	if (quota_execute(QUOTA_SUBSCRIPTION_CREATE, values, nulls, false) == 0)
+		return false;
 	quota_changed();
+	return true;
 }
 
 QuotaHold *
@@ -157,7 +159,7 @@ quota_begin(const char *subscription_id, const char *account_id)
 	{
 		if (default_plan() == NULL)
 			return NULL;
-		quota_create(subscription_id, NULL, GetCurrentTimestamp(), "UTC");
+		(void) quota_create(subscription_id, NULL, GetCurrentTimestamp(), "UTC");
 		quota_execute(QUOTA_SUBSCRIPTION_LOCK, values, NULL, false);
 	}
 	hold = new_hold(subscription_id, account_id);
@@ -286,7 +288,7 @@ exceeded(const QuotaHold *hold, const QuotaPlan *plan, const QuotaAmounts *amoun
 char *
 quota_upgrade_for(const QuotaHold *hold, const QuotaAmounts *amounts)
 {
-	uint64 n = quota_execute(QUOTA_PLANS_BY_PRICE, NULL, NULL, true);
+	uint64 n = quota_execute(QUOTA_PLANS_BY_PRICE, NULL, NULL, false);
 	char **names = palloc(Max(n, 1) * sizeof(char *));
 
 	for (uint64 i = 0; i < n; i++)
@@ -442,4 +444,13 @@ quota_charge(QuotaHold *hold, const QuotaAmounts *amounts)
 	for (int i = 0; i < hold->plan->nlimits; i++)
 		tell_crossings(hold, &hold->plan->limits[i], before[hold->plan->limits[i].slot],
 					   amounts->by_meter[hold->plan->limits[i].meter]);
+}
+
+void
+quota_forget_account(const char *account_id)
+{
+	Datum values[1] = {CStringGetTextDatum(account_id)};
+
+	quota_execute(QUOTA_FORGET_RESERVATIONS, values, NULL, false);
+	quota_execute(QUOTA_FORGET_SUBSCRIPTION, values, NULL, false);
 }

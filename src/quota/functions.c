@@ -11,8 +11,10 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/timestamp.h"
 
+#include "account.h"
 #include "metering.h"
 #include "quota.h"
 #include "statements.h"
@@ -31,7 +33,7 @@ quota_subscription_of(const char *account_id)
 static char *
 argument_account(FunctionCallInfo fcinfo, int n)
 {
-	return text_to_cstring(quota_check_account(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n)));
+	return text_to_cstring(account_check(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n)));
 }
 
 static QuotaMeter
@@ -192,11 +194,17 @@ plan_price(const char *plan_id)
 	Datum values[1] = {CStringGetTextDatum(plan_id)};
 	bool isnull;
 
-	if (quota_execute(QUOTA_PLAN_EXISTS, values, NULL, true) == 0)
+	if (quota_execute(QUOTA_PLAN_EXISTS, values, NULL, false) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("plan \"%s\" does not exist", plan_id),
 				 errhint("See memory.plans.")));
 	return SPI_datumTransfer(quota_column(0, 1, &isnull), false, -1);
+}
+
+void
+quota_check_plan(const char *plan_id)
+{
+	(void) plan_price(plan_id);
 }
 
 static bool
@@ -219,7 +227,7 @@ PG_FUNCTION_INFO_V1(memory_change_plan);
 Datum
 memory_change_plan(PG_FUNCTION_ARGS)
 {
-	char *subscription_id = text_to_cstring(quota_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
+	char *subscription_id = text_to_cstring(account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
 	char *plan_id;
 	char *timing = PG_ARGISNULL(2) ? "auto" : text_to_cstring(PG_GETARG_TEXT_PP(2));
 	QuotaHold *hold;
@@ -246,7 +254,7 @@ memory_change_plan(PG_FUNCTION_ARGS)
 	at_once = is_upgrade(hold->plan->plan_id, plan_id);
 	if (strcmp(timing, "auto") != 0)
 	{
-		(void) plan_price(plan_id);
+		quota_check_plan(plan_id);
 		at_once = strcmp(timing, "now") == 0;
 	}
 	effective = at_once ? hold->now : hold->period_end[QUOTA_MONTH];
@@ -457,4 +465,44 @@ memory_release_usage(PG_FUNCTION_ARGS)
 {
 	end_for_account(fcinfo, "released", -1);
 	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(memory_period_bounds);
+
+/*
+ * memory_period_bounds(period text, anchor timestamptz, time_zone text,
+ *						moment timestamptz) → record
+ *		The bounds of the period that holds the moment.  Error: 22023.
+ */
+Datum
+memory_period_bounds(PG_FUNCTION_ARGS)
+{
+	static const QuotaPeriod periods[] = {QUOTA_HOUR, QUOTA_DAY, QUOTA_MONTH};
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	TimestampTz anchor = PG_GETARG_TIMESTAMPTZ(1);
+	TimestampTz moment = PG_GETARG_TIMESTAMPTZ(3);
+	TupleDesc descriptor;
+	TimestampTz start;
+	TimestampTz end;
+	Datum values[2];
+	bool nulls[2] = {false, false};
+	int i = 0;
+
+	while (i < lengthof(periods) && strcmp(name, quota_period_name(periods[i])) != 0)
+		i++;
+	if (i == lengthof(periods))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("period \"%s\" has no bounds", name),
+						errhint("Use hour, day or month.")));
+	if (TIMESTAMP_NOT_FINITE(anchor) || TIMESTAMP_NOT_FINITE(moment))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("anchor and moment must be finite")));
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "memory.period_bounds returns no record");
+	quota_period_bounds(periods[i], anchor, text_to_cstring(PG_GETARG_TEXT_PP(2)), moment, &start,
+						&end);
+	values[0] = TimestampTzGetDatum(start);
+	values[1] = TimestampTzGetDatum(end);
+	PG_RETURN_DATUM(
+		HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }

@@ -28,14 +28,14 @@ static const char *const meter_names[QUOTA_NMETERS] = {"conversations", "message
 static const char *const period_names[QUOTA_NPERIODS] = {"hour", "day", "month", "lifetime",
 														 "current"};
 
-typedef struct CachedPlan
+typedef struct PlanCacheEntry
 {
 	QuotaPlan *plan;
-	struct CachedPlan *next;
-} CachedPlan;
+	struct PlanCacheEntry *next;
+} PlanCacheEntry;
 
 static MemoryContext cache_context = NULL;
-static CachedPlan *cached_plans = NULL;
+static PlanCacheEntry *cached_plans = NULL;
 static Oid plans_relation = InvalidOid;
 static bool active_known = false;
 static bool active = false;
@@ -113,6 +113,7 @@ void
 quota_changed(void)
 {
 	CacheInvalidateRelcacheByRelid(find_plans());
+	active_known = false; /* here at once */
 }
 
 PG_FUNCTION_INFO_V1(memory_plans_changed);
@@ -136,7 +137,7 @@ quota_active(void)
 	if (active_known)
 		return active;
 	(void) find_plans();
-	quota_execute(QUOTA_ANY, NULL, NULL, true);
+	quota_execute(QUOTA_ANY, NULL, NULL, false);
 	active = DatumGetBool(quota_column(0, 1, &isnull));
 	active_known = true;
 	return active;
@@ -175,7 +176,7 @@ read_plan(const char *plan_id)
 	QuotaPlan *plan;
 	uint64 n;
 
-	n = quota_execute(QUOTA_PLAN_LIMITS, values, NULL, true);
+	n = quota_execute(QUOTA_PLAN_LIMITS, values, NULL, false);
 	old = MemoryContextSwitchTo(cache_context);
 	plan = palloc0(sizeof(QuotaPlan));
 	plan->plan_id = pstrdup(plan_id);
@@ -199,7 +200,7 @@ read_plan(const char *plan_id)
 QuotaPlan *
 quota_read_plan(const char *plan_id)
 {
-	CachedPlan *cached;
+	PlanCacheEntry *cached;
 	QuotaPlan *plan;
 
 	(void) find_plans();
@@ -211,7 +212,7 @@ quota_read_plan(const char *plan_id)
 		cache_context = AllocSetContextCreate(TopMemoryContext, "memory_ext plans",
 											  ALLOCSET_DEFAULT_SIZES);
 	plan = read_plan(plan_id);
-	cached = MemoryContextAlloc(cache_context, sizeof(CachedPlan));
+	cached = MemoryContextAlloc(cache_context, sizeof(PlanCacheEntry));
 	cached->plan = plan;
 	cached->next = cached_plans;
 	cached_plans = cached;

@@ -114,9 +114,12 @@ extern QuotaHold *quota_peek(const char *subscription_id, const char *account_id
  */
 extern void quota_charge(QuotaHold *hold, const QuotaAmounts *amounts);
 
-/* Makes a subscription's row unless it exists; plan_id NULL: the default plan. */
-extern void quota_create(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
+/* Makes a subscription's row; false: it exists.  plan_id NULL: the default plan. */
+extern bool quota_create(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
 						 const char *time_zone);
+
+/* Error 42704 when there is no such plan. */
+extern void quota_check_plan(const char *plan_id);
 
 /* When a limit's period ends; DT_NOEND: never. */
 extern TimestampTz quota_limit_end(const QuotaHold *hold, const QuotaLimit *limit);
@@ -126,6 +129,12 @@ extern void quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amoun
 
 /* Raises MX001 unless the amounts fit; consumes nothing. */
 extern void quota_require(QuotaHold *hold, const QuotaAmounts *amounts);
+
+/*
+ * Erases the account's reservations, and a subscription of its own that no
+ * other account uses.
+ */
+extern void quota_forget_account(const char *account_id);
 
 /* An account's subscription_id, palloc'd. */
 extern char *quota_subscription_of(const char *account_id);

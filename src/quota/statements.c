@@ -83,6 +83,14 @@ static const StatementText texts[QUOTA_NSTATEMENTS] = {
 		 " WHERE subscription_id" EQ "$1 AND reservation_id" EQ "$2",
 		 4,
 		 {TEXTOID, TEXTOID, TEXTOID, INT8OID}},
+	[QUOTA_FORGET_RESERVATIONS] =
+		{"DELETE FROM memory_store.reservations WHERE account_id" EQ "$1", 1, {TEXTOID}},
+	[QUOTA_FORGET_SUBSCRIPTION] =
+		{"DELETE FROM memory_store.subscriptions s WHERE s.subscription_id" EQ
+		 "$1 AND NOT EXISTS (SELECT FROM memory_store.accounts a WHERE a.subscription_id" EQ
+		 "$1 AND a.account_id OPERATOR(pg_catalog.<>) $1)",
+		 1,
+		 {TEXTOID}},
 };
 
 static SPIPlanPtr plans[QUOTA_NSTATEMENTS];
@@ -90,6 +98,7 @@ static SPIPlanPtr plans[QUOTA_NSTATEMENTS];
 uint64
 quota_execute(QuotaStatement id, Datum *values, const char *nulls, bool read_only)
 {
+	MemoryContext caller_context = CurrentMemoryContext;
 	bool saved_seqscan = enable_seqscan;
 	int result;
 
@@ -100,9 +109,12 @@ quota_execute(QuotaStatement id, Datum *values, const char *nulls, bool read_onl
 		enable_seqscan = false;
 		if (plans[id] == NULL)
 		{
-			SPIPlanPtr plan = SPI_prepare_cursor(texts[id].sql, texts[id].nargs,
-												 unconstify(Oid *, texts[id].argtypes),
-												 CURSOR_OPT_GENERIC_PLAN);
+			Oid types[MAX_ARGS];
+			SPIPlanPtr plan;
+
+			memcpy(types, texts[id].argtypes, sizeof(types));
+			plan = SPI_prepare_cursor(texts[id].sql, texts[id].nargs, types,
+									  CURSOR_OPT_GENERIC_PLAN);
 
 			if (plan == NULL)
 				elog(ERROR, "could not prepare statement %d of quotas: %s", id,
@@ -117,6 +129,8 @@ quota_execute(QuotaStatement id, Datum *values, const char *nulls, bool read_onl
 		enable_seqscan = saved_seqscan;
 	}
 	PG_END_TRY();
+	/* SPI leaves its procedure's context behind */
+	MemoryContextSwitchTo(caller_context);
 	if (result < 0)
 		elog(ERROR, "statement %d of quotas failed: %s", id, SPI_result_code_string(result));
 	return SPI_processed;

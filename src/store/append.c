@@ -77,9 +77,7 @@ store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid
 StoreConversation *
 store_begin(text *account_id, const pg_uuid_t *id, StoreOpenMode mode)
 {
-	int64 revision = store_bump_account(account_id);
-
-	return store_open_conversation(account_id, id, revision, mode);
+	return store_open_conversation(store_begin_account(account_id), id, mode);
 }
 
 PG_FUNCTION_INFO_V1(memory_append);
@@ -120,6 +118,7 @@ memory_append(PG_FUNCTION_ARGS)
 	conversation = store_begin(account_id, id, STORE_CREATE);
 	seq = store_add_message(conversation, &message);
 	store_close_conversation(conversation, false);
+	store_end_account(conversation->account);
 	SPI_finish();
 	PG_RETURN_INT64(seq);
 }
@@ -164,6 +163,7 @@ memory_append_batch(PG_FUNCTION_ARGS)
 			seqs[i] = Int64GetDatum(store_add_message(conversation, &messages[i]));
 		}
 		store_close_conversation(conversation, n > (uint32) store_segment_messages);
+		store_end_account(conversation->account);
 		SPI_finish();
 	}
 	PG_RETURN_ARRAYTYPE_P(construct_array(seqs, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
@@ -191,6 +191,7 @@ change_one(text *account_id, const pg_uuid_t *id, StoreChange *change)
 	if (store_apply_changes(conversation, change, 1) == 0)
 		unknown_message(id, change->seq);
 	store_close_conversation(conversation, false);
+	store_end_account(conversation->account);
 	SPI_finish();
 	return revision;
 }

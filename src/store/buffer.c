@@ -40,6 +40,13 @@
 #include "memory_ext.h"
 #include "store.h"
 
+typedef struct BufferAccount
+{
+	char account[MEMORY_MAX_ACCOUNT_ID_BYTES + 1]; /* hash key */
+	char *subscription_id; /* NULL: not asked for yet */
+	StoreAccount *state;   /* NULL: not locked yet */
+} BufferAccount;
+
 struct StatementBuffer
 {
 	slist_node node;
@@ -52,15 +59,10 @@ struct StatementBuffer
 	TupleTableSlot *slot;
 	bool sorted;
 	int64 rows;
-	HTAB *accounts;      /* locked by row triggers already */
+	HTAB *accounts;      /* those of the buffered rows */
+	BufferAccount *last_account;
 	HTAB *conversations; /* numbered by row triggers */
 };
-
-typedef struct BufferAccount
-{
-	char account[MEMORY_MAX_ACCOUNT_ID_BYTES + 1]; /* hash key */
-	int64 revision;
-} BufferAccount;
 
 static slist_head buffers = SLIST_STATIC_INIT(buffers);
 
@@ -203,6 +205,8 @@ begin_sort(StatementBuffer *buffer, TupleDesc descriptor)
 							 NULL, TUPLESORT_NONE);
 }
 
+static void note_account(StatementBuffer *buffer, const text *account_id);
+
 /*
  * Adds a row: the caller fills in account, conversation, seq, changed and the
  * payload.  describe() gives the row's columns, at the first row.
@@ -230,6 +234,7 @@ buffer_put(StatementBuffer *buffer, TupleDesc (*describe)(void), Datum *values, 
 	memcpy(slot->tts_values, values, slot->tts_tupleDescriptor->natts * sizeof(Datum));
 	memcpy(slot->tts_isnull, nulls, slot->tts_tupleDescriptor->natts * sizeof(bool));
 	ExecStoreVirtualTuple(slot);
+	note_account(buffer, DatumGetTextPP(values[BUFFER_ACCOUNT]));
 	tuplesort_puttupleslot(buffer->sort, slot);
 	ExecClearTuple(slot);
 	MemoryContextSwitchTo(old);
@@ -268,12 +273,9 @@ buffer_copying(void)
 	return copy_line(&line);
 }
 
-/*
- * The statement's revision of the account; locks the account when this is the
- * statement's first use of it.  Needs an SPI connection.
- */
-int64
-buffer_lock_account(StatementBuffer *buffer, text *account_id)
+/* The statement's entry of an account; its state is NULL until it is locked. */
+static BufferAccount *
+account_entry(StatementBuffer *buffer, const text *account_id)
 {
 	char name[MEMORY_MAX_ACCOUNT_ID_BYTES + 1];
 	BufferAccount *account;
@@ -290,15 +292,88 @@ buffer_lock_account(StatementBuffer *buffer, text *account_id)
 									   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	}
 	text_to_cstring_buffer(account_id, name, sizeof(name));
-	account = hash_search(buffer->accounts, name, HASH_FIND, &found);
+	account = hash_search(buffer->accounts, name, HASH_ENTER, &found);
 	if (!found)
 	{
-		int64 revision = store_bump_account(account_id);
-
-		account = hash_search(buffer->accounts, name, HASH_ENTER, &found);
-		account->revision = revision;
+		account->state = NULL;
+		account->subscription_id = NULL;
 	}
-	return account->revision;
+	return account;
+}
+
+/* Notes the account of a buffered row; rows of one account come in runs. */
+static void
+note_account(StatementBuffer *buffer, const text *account_id)
+{
+	Size length = VARSIZE_ANY_EXHDR(account_id);
+	BufferAccount *last = buffer->last_account;
+
+	if (last == NULL || strlen(last->account) != length ||
+		memcmp(last->account, VARDATA_ANY(account_id), length) != 0)
+		buffer->last_account = account_entry(buffer, account_id);
+}
+
+static int
+compare_subscription(const void *a, const void *b)
+{
+	return strcmp((*(BufferAccount *const *) a)->subscription_id,
+				  (*(BufferAccount *const *) b)->subscription_id);
+}
+
+/*
+ * Locks the subscriptions of all the statement's accounts, in key order, before
+ * the first account: two bulk statements cannot wait for each other.  Needs an
+ * SPI connection.
+ */
+void
+buffer_lock_subscriptions(StatementBuffer *buffer)
+{
+	HASH_SEQ_STATUS scan;
+	BufferAccount *account;
+	BufferAccount **accounts;
+	int n = 0;
+
+	if (buffer->accounts == NULL || !quota_active())
+		return;
+	accounts = palloc(mul_size(hash_get_num_entries(buffer->accounts), sizeof(BufferAccount *)));
+	hash_seq_init(&scan, buffer->accounts);
+	while ((account = hash_seq_search(&scan)) != NULL)
+	{
+		if (account->subscription_id == NULL)
+			account->subscription_id =
+				MemoryContextStrdup(buffer->context, quota_subscription_of(account->account));
+		accounts[n++] = account;
+	}
+	qsort(accounts, n, sizeof(BufferAccount *), compare_subscription);
+	for (int i = 0; i < n; i++)
+		if (i == 0 || compare_subscription(&accounts[i - 1], &accounts[i]) != 0)
+			quota_lock(accounts[i]->subscription_id);
+	pfree(accounts);
+}
+
+/*
+ * The statement's hold on the account; locks the account when this is the
+ * statement's first use of it, its subscription before it.  Lives as long as
+ * the buffer.  Needs an SPI connection.
+ */
+StoreAccount *
+buffer_lock_account(StatementBuffer *buffer, text *account_id)
+{
+	BufferAccount *account = account_entry(buffer, account_id);
+
+	if (account->state == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(buffer->context);
+
+		if (account->subscription_id == NULL && quota_active())
+		{
+			account->subscription_id = quota_subscription_of(account->account);
+			quota_lock(account->subscription_id);
+		}
+		account->state = store_lock_account(cstring_to_text(account->account));
+		MemoryContextSwitchTo(old);
+	}
+	return account->state;
 }
 
 /*

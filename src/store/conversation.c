@@ -137,11 +137,10 @@ save_fields(StoreConversation *conversation, const ConversationFields *fields)
 }
 
 static void
-create_conversation(text *account_id, const pg_uuid_t *id, int64 revision,
-					const ConversationFields *fields)
+create_conversation(StoreAccount *account, const pg_uuid_t *id, const ConversationFields *fields)
 {
 	StoreConversation *conversation =
-		store_open_conversation(account_id, id, revision, STORE_CREATE);
+		store_open_conversation(account, id, STORE_CREATE);
 
 	if (conversation->exists)
 		ereport(ERROR,
@@ -193,6 +192,7 @@ memory_create_conversation(PG_FUNCTION_ARGS)
 	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	pg_uuid_t *id = PG_ARGISNULL(1) ? store_new_uuid() : PG_GETARG_UUID_P(1);
 	ConversationFields fields = {0};
+	StoreAccount *account;
 
 	argument_fields(fcinfo, 2, 3, &fields);
 	if (!PG_ARGISNULL(4))
@@ -203,7 +203,9 @@ memory_create_conversation(PG_FUNCTION_ARGS)
 	check_times(&fields);
 
 	SPI_connect();
-	create_conversation(account_id, id, store_bump_account(account_id), &fields);
+	account = store_begin_account(account_id);
+	create_conversation(account, id, &fields);
+	store_end_account(account);
 	SPI_finish();
 	PG_RETURN_UUID_P(id);
 }
@@ -268,6 +270,7 @@ memory_delete_conversation(PG_FUNCTION_ARGS)
 	conversation = store_begin(account_id, id, STORE_EXISTING);
 	revision = conversation->revision;
 	store_delete_conversation(conversation);
+	store_end_account(conversation->account);
 	SPI_finish();
 	PG_RETURN_INT64(revision);
 }
@@ -446,9 +449,8 @@ row_fields(TupleTableSlot *slot, ConversationFields *fields)
 }
 
 static void
-flush_row(TupleTableSlot *slot, TriggerEvent event, int64 revision)
+flush_row(TupleTableSlot *slot, TriggerEvent event, StoreAccount *account)
 {
-	text *account_id = DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]);
 	pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
 	StoreConversation *conversation;
 	ConversationFields fields;
@@ -456,10 +458,10 @@ flush_row(TupleTableSlot *slot, TriggerEvent event, int64 revision)
 	row_fields(slot, &fields);
 	if (TRIGGER_FIRED_BY_INSERT(event))
 	{
-		create_conversation(account_id, id, revision, &fields);
+		create_conversation(account, id, &fields);
 		return;
 	}
-	conversation = store_open_conversation(account_id, id, revision, STORE_PROBE);
+	conversation = store_open_conversation(account, id, STORE_PROBE);
 	if (conversation == NULL)
 		return; /* deleted since the statement saw it */
 	if (TRIGGER_FIRED_BY_UPDATE(event))
@@ -483,22 +485,28 @@ memory_conversations_end(PG_FUNCTION_ARGS)
 	MemoryContext old;
 	TupleTableSlot *slot;
 	BufferErrorContext where;
+	StoreAccount *account = NULL;
 
 	SPI_connect();
+	buffer_lock_subscriptions(buffer);
 	row_context =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext row", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(row_context);
 	buffer_push_error_context(&where, "conversations");
 	while (buffer_next(buffer, &slot))
 	{
-		int64 revision;
+		StoreAccount *before = account;
 
 		CHECK_FOR_INTERRUPTS();
 		buffer_locate(&where, slot);
-		revision = buffer_lock_account(buffer, DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]));
-		flush_row(slot, trigger->tg_event, revision);
+		account = buffer_lock_account(buffer, DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]));
+		if (before != NULL && before != account)
+			store_end_account(before);
+		flush_row(slot, trigger->tg_event, account);
 		MemoryContextReset(row_context);
 	}
+	if (account != NULL)
+		store_end_account(account);
 	buffer_pop_error_context(&where);
 	MemoryContextSwitchTo(old);
 	SPI_finish();

@@ -389,6 +389,8 @@ store_delete_conversation(StoreConversation *conversation)
 {
 	Datum values[4];
 
+	conversation->account->amounts.by_meter[QUOTA_CONVERSATIONS]--;
+	conversation->account->amounts.by_meter[QUOTA_CONTENT_BYTES] -= conversation->charged_bytes;
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);
 	values[2] = Int64GetDatum(conversation->revision);

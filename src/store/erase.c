@@ -31,6 +31,29 @@ column_or_zero(int column)
 	return isnull ? 0 : DatumGetInt64(value);
 }
 
+/*
+ * Locks subscription and account.  What stands goes from the subscription's
+ * counters; a subscription of the account's own goes altogether.
+ */
+static void
+charge_forgotten(text *account_id)
+{
+	Datum values[1] = {PointerGetDatum(account_id)};
+	char *name = text_to_cstring(account_id);
+	char *subscription_id = quota_subscription_of(name);
+	QuotaHold *hold = quota_begin(subscription_id, name);
+	QuotaAmounts amounts = {{0}};
+
+	(void) store_hold_account(account_id);
+	if (hold == NULL)
+		return;
+	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
+	amounts.by_meter[QUOTA_CONVERSATIONS] = -column_or_zero(1);
+	amounts.by_meter[QUOTA_CONTENT_BYTES] = -column_or_zero(3);
+	quota_charge(hold, &amounts);
+	quota_forget_account(name);
+}
+
 PG_FUNCTION_INFO_V1(memory_forget);
 
 /*
@@ -52,7 +75,7 @@ memory_forget(PG_FUNCTION_ARGS)
 
 	initStringInfo(&receipt);
 	SPI_connect();
-	(void) store_hold_account(account_id);
+	charge_forgotten(account_id);
 	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
 	appendStringInfoString(&receipt, "{\"account_id\": ");
 	escape_json(&receipt, text_to_cstring(account_id));
@@ -142,7 +165,9 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
 	Datum values[2] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int64GetDatum(limit)};
 	SPITupleTable *due;
+	MemoryContext call_context;
 	MemoryContext scratch;
+	StoreAccount *account = NULL;
 	uint64 n;
 	int64 expired = 0;
 	bool isnull;
@@ -153,6 +178,7 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	n = store_execute(STORE_RETENTION_DUE, values, NULL, false);
 	due = SPI_tuptable;
 	SPI_tuptable = NULL; /* kept while others come and go */
+	call_context = CurrentMemoryContext;
 	scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext expire", ALLOCSET_DEFAULT_SIZES);
 	for (uint64 i = 0; i < n; i++)
@@ -160,9 +186,19 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 		text *account_id = DatumGetTextPP(SPI_getbinval(due->vals[i], due->tupdesc, 1, &isnull));
 		pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(due->vals[i], due->tupdesc, 2, &isnull));
 		MemoryContext old = MemoryContextSwitchTo(scratch);
-		StoreConversation *conversation = store_begin(account_id, id, STORE_PROBE);
+		StoreConversation *conversation;
 
 		CHECK_FOR_INTERRUPTS();
+		/* one account a transaction: its subscription's lock comes before all others */
+		if (account != NULL && !DatumGetBool(DirectFunctionCall2(
+								   byteaeq, PointerGetDatum(account->account_id),
+								   PointerGetDatum(account_id))))
+			break;
+		MemoryContextSwitchTo(call_context);
+		if (account == NULL)
+			account = store_begin_account(account_id);
+		MemoryContextSwitchTo(scratch);
+		conversation = store_open_conversation(account, id, STORE_PROBE);
 		if (conversation != NULL)
 		{
 			store_delete_conversation(conversation);
@@ -171,6 +207,8 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(scratch);
 	}
+	if (account != NULL)
+		store_end_account(account);
 	SPI_finish();
 	PG_RETURN_INT64(expired);
 }

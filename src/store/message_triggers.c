@@ -189,9 +189,9 @@ owner_of(const pg_uuid_t *id)
 static void
 count_conversation(StatementBuffer *buffer, BufferNumbering *numbering, text *account_id)
 {
-	int64 revision = buffer_lock_account(buffer, account_id);
+	StoreAccount *account = buffer_lock_account(buffer, account_id);
 	StoreConversation *conversation =
-		store_open_conversation(account_id, &numbering->id, revision, STORE_CREATE);
+		store_open_conversation(account, &numbering->id, STORE_CREATE);
 
 	if (conversation->next_seq > numbering->next_seq)
 	{
@@ -353,17 +353,15 @@ memory_messages_delete(PG_FUNCTION_ARGS)
 
 /* ---- rows out, at the statement's end ---- */
 
-/* Where the rows stand, and the contexts that hold an account's and a conversation's part. */
+/* Where the rows stand, and the contexts that hold a conversation's and a row's part. */
 typedef struct Flush
 {
 	StatementBuffer *buffer;
 	bool bulk;
 	StoreQueue *queue; /* of a bulk INSERT; else NULL */
-	MemoryContext account_context;
 	MemoryContext conversation_context;
 	MemoryContext row_context;
-	text *account_id; /* in account_context */
-	int64 revision;
+	StoreAccount *account;           /* the buffer's */
 	StoreConversation *conversation; /* in conversation_context */
 	StoreChange *changes;            /* of UPDATE and DELETE; likewise */
 	int nchanges;
@@ -424,16 +422,28 @@ close_conversation(Flush *flush)
 	MemoryContextReset(flush->conversation_context);
 }
 
+/* Charges what the statement used of the account it leaves. */
+static void
+end_account(Flush *flush)
+{
+	MemoryContext old = MemoryContextSwitchTo(flush->row_context);
+
+	if (flush->account != NULL)
+		store_end_account(flush->account);
+	flush->account = NULL;
+	MemoryContextSwitchTo(old);
+}
+
 /* Goes on to the row's account and conversation, in key order. */
 static void
 follow_row(Flush *flush, TupleTableSlot *slot, StoreOpenMode mode)
 {
 	text *account_id = DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]);
 	pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
-	bool same_account = flush->account_id != NULL &&
-						VARSIZE_ANY_EXHDR(account_id) == VARSIZE_ANY_EXHDR(flush->account_id) &&
-						memcmp(VARDATA_ANY(account_id), VARDATA_ANY(flush->account_id),
-							   VARSIZE_ANY_EXHDR(account_id)) == 0;
+	text *current = flush->account != NULL ? flush->account->account_id : NULL;
+	bool same_account =
+		current != NULL && VARSIZE_ANY_EXHDR(account_id) == VARSIZE_ANY_EXHDR(current) &&
+		memcmp(VARDATA_ANY(account_id), VARDATA_ANY(current), VARSIZE_ANY_EXHDR(current)) == 0;
 
 	if (same_account && flush->conversation != NULL &&
 		memcmp(id, &flush->conversation->id, UUID_LEN) == 0)
@@ -442,16 +452,13 @@ follow_row(Flush *flush, TupleTableSlot *slot, StoreOpenMode mode)
 	close_conversation(flush);
 	if (!same_account)
 	{
-		MemoryContextReset(flush->account_context);
-		MemoryContextSwitchTo(flush->account_context);
-		flush->account_id =
-			(text *) DatumGetPointer(datumCopy(PointerGetDatum(account_id), false, -1));
-		flush->revision = buffer_lock_account(flush->buffer, flush->account_id);
+		end_account(flush);
+		flush->account = buffer_lock_account(flush->buffer, account_id);
 	}
 	MemoryContextSwitchTo(flush->conversation_context);
 	if (store_queue_holds(flush->queue, id))
 		store_queue_write(flush->queue); /* another account's, to be refused */
-	flush->conversation = store_open_conversation(flush->account_id, id, flush->revision, mode);
+	flush->conversation = store_open_conversation(flush->account, id, mode);
 	if (flush->conversation != NULL)
 		flush->conversation->queue = flush->queue;
 }
@@ -549,12 +556,12 @@ flush_rows(StatementBuffer *buffer, void (*write_row)(Flush *, TupleTableSlot *)
 	flush.buffer = buffer;
 	flush.bulk = buffer_rows(buffer) > store_segment_messages;
 	flush.queue = flush.bulk && write_row == flush_insert ? store_queue_create() : NULL;
-	flush.account_context = AllocSetContextCreate(old, "memory_ext account", ALLOCSET_SMALL_SIZES);
 	flush.conversation_context =
 		AllocSetContextCreate(old, "memory_ext conversation", ALLOCSET_DEFAULT_SIZES);
 	flush.row_context = AllocSetContextCreate(old, "memory_ext row", ALLOCSET_DEFAULT_SIZES);
 
 	buffer_push_error_context(&where, "messages");
+	buffer_lock_subscriptions(buffer);
 	while (buffer_next(buffer, &slot))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -563,13 +570,13 @@ flush_rows(StatementBuffer *buffer, void (*write_row)(Flush *, TupleTableSlot *)
 		MemoryContextReset(flush.row_context);
 	}
 	close_conversation(&flush);
+	end_account(&flush);
 	store_queue_write(flush.queue);
 
 	buffer_pop_error_context(&where);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(flush.row_context);
 	MemoryContextDelete(flush.conversation_context);
-	MemoryContextDelete(flush.account_context);
 }
 
 PG_FUNCTION_INFO_V1(memory_statement_begin);

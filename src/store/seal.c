@@ -41,12 +41,13 @@ list_candidates(uint64 n)
 static bool
 seal_candidate(const Candidate *candidate)
 {
+	StoreAccount account = {.account_id = candidate->account_id};
 	StoreConversation *conversation;
 	Datum values[2];
 
 	if (!store_hold_account(candidate->account_id))
 		return false;
-	conversation = store_open_conversation(candidate->account_id, &candidate->id, 0, STORE_PROBE);
+	conversation = store_open_conversation(&account, &candidate->id, STORE_PROBE);
 	if (conversation == NULL || conversation->tail_count == 0)
 		return false;
 

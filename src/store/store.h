@@ -17,6 +17,7 @@
 #include "utils/uuid.h"
 
 #include "account.h"
+#include "quota.h"
 #include "transcript.h"
 
 /* ---- settings (store.c) ---- */
@@ -81,6 +82,8 @@ typedef enum StoreStatement
 	STORE_TRAINING_NOTE,
 	STORE_TRAINING_CLEAR,
 	STORE_FORGET_COUNTS,
+	STORE_SUBSCRIPTION_COUNTS,
+	STORE_ACCOUNT_SUBSCRIBE,
 	STORE_FORGET_SEGMENTS,
 	STORE_FORGET_TAIL,
 	STORE_FORGET_TOMBSTONES,
@@ -138,13 +141,24 @@ typedef struct StoreRun
 	uint64 bytes; /* of content */
 } StoreRun;
 
+/* An account that a statement changes: its locks are held, its usage gathers. */
+typedef struct StoreAccount
+{
+	text *account_id;
+	int64 revision;			 /* the statement's */
+	bool charged;			 /* usage is charged to the subscription */
+	QuotaHold *hold;		 /* NULL: begun when the amounts are known */
+	QuotaAmounts amounts;
+} StoreAccount;
+
 /* The conversations row that a statement works on, under its account's lock. */
 typedef struct StoreConversation
 {
 	pg_uuid_t id;
-	text *account_id;
-	int64 revision; /* the statement's */
-	bool exists;    /* has a row */
+	StoreAccount *account;
+	text *account_id; /* the account's */
+	int64 revision;   /* the statement's */
+	bool exists;      /* has a row */
 	bool fresh;     /* had no message when it was opened */
 	bool pinned;    /* head_seq was promised by a restore: appends leave it */
 	bool branched;
@@ -161,6 +175,7 @@ typedef struct StoreConversation
 	TimestampTz updated_at;
 	bool has_times;    /* created_at and updated_at are set */
 	StoreRun run;      /* added, not yet written */
+	int64 charged_bytes; /* content that is in the account's amounts already */
 	StoreQueue *queue; /* where new rows gather; NULL: each is inserted at once */
 } StoreConversation;
 
@@ -171,10 +186,12 @@ typedef enum StoreOpenMode
 	STORE_PROBE     /* NULL when unknown, foreign or deleted */
 } StoreOpenMode;
 
-extern int64 store_bump_account(text *account_id);
+extern StoreAccount *store_begin_account(text *account_id);
+extern StoreAccount *store_lock_account(text *account_id);
+extern void store_end_account(StoreAccount *account);
 extern bool store_hold_account(text *account_id);
 extern StoreConversation *
-store_open_conversation(text *account_id, const pg_uuid_t *id, int64 revision, StoreOpenMode mode);
+store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode);
 extern int64 store_add_message(StoreConversation *conversation, const TranscriptMessage *message);
 extern void store_close_conversation(StoreConversation *conversation, bool bulk);
 extern void store_check_seq(int64 seq);

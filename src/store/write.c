@@ -26,12 +26,9 @@
 /* Keeps arithmetic on seq away from overflow; nobody counts so far. */
 #define STORE_MAX_SEQ (PG_INT64_MAX / 2)
 
-/*
- * Locks the account until the transaction ends and takes its next revision;
- * makes the account when it is new.
- */
-int64
-store_bump_account(text *account_id)
+/* Locks the account's row and takes its next revision; makes it when it is new. */
+static int64
+bump_account(text *account_id)
 {
 	Datum values[2];
 	bool isnull;
@@ -43,6 +40,65 @@ store_bump_account(text *account_id)
 		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
 	}
 	return DatumGetInt64(store_column(0, 1, &isnull));
+}
+
+/*
+ * store_lock_account
+ *		Locks the account until the transaction ends and takes its next revision;
+ *		its subscription was locked before, or nothing is limited.
+ */
+StoreAccount *
+store_lock_account(text *account_id)
+{
+	StoreAccount *account = palloc0(sizeof(StoreAccount));
+
+	account->account_id = account_id;
+	account->charged = quota_active();
+	account->revision = bump_account(account_id);
+	return account;
+}
+
+/*
+ * store_begin_account
+ *		The same for a statement on one account: takes both locks, parent first.
+ */
+StoreAccount *
+store_begin_account(text *account_id)
+{
+	QuotaHold *hold = NULL;
+	StoreAccount *account;
+
+	if (quota_active())
+	{
+		char *name = text_to_cstring(account_id);
+
+		hold = quota_begin(quota_subscription_of(name), name);
+	}
+	account = store_lock_account(account_id);
+	account->hold = hold;
+	return account;
+}
+
+/*
+ * store_end_account
+ *		Charges what the statement used; all of it is written by now.  Error:
+ *		MX001, which takes the whole statement back.
+ */
+void
+store_end_account(StoreAccount *account)
+{
+	static const QuotaAmounts nothing = {{0}};
+
+	if (!account->charged || memcmp(&account->amounts, &nothing, sizeof(nothing)) == 0)
+		return;
+	if (account->hold == NULL)
+	{
+		char *name = text_to_cstring(account->account_id);
+
+		account->hold = quota_begin(quota_subscription_of(name), name);
+	}
+	if (account->hold != NULL)
+		quota_charge(account->hold, &account->amounts);
 }
 
 /*
@@ -119,6 +175,7 @@ read_conversation_row(StoreConversation *conversation)
 	conversation->has_times = true;
 	conversation->exists = true;
 	conversation->fresh = conversation->message_count == 0;
+	conversation->charged_bytes = conversation->content_bytes;
 }
 
 /*
@@ -128,15 +185,17 @@ read_conversation_row(StoreConversation *conversation)
  *		unknown, 42501 another account's, 55000 deleted.
  */
 StoreConversation *
-store_open_conversation(text *account_id, const pg_uuid_t *id, int64 revision, StoreOpenMode mode)
+store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode)
 {
+	text *account_id = account->account_id;
 	StoreConversation *conversation = palloc0(sizeof(StoreConversation));
 	Datum values[2];
 	bool living;
 
 	conversation->id = *id;
+	conversation->account = account;
 	conversation->account_id = account_id;
-	conversation->revision = revision;
+	conversation->revision = account->revision;
 	conversation->next_seq = 1;
 	conversation->last_seq = -1;
 	conversation->fresh = true;
@@ -352,9 +411,26 @@ store_seal_tail(StoreConversation *conversation)
 	conversation->tail_bytes = 0;
 }
 
+/*
+ * A message of long ago that is written now is an import: it is stored, but
+ * was not used in this period.
+ */
+static bool
+store_is_current(const TranscriptMessage *message)
+{
+	return message->created_at >= GetCurrentTimestamp() - USECS_PER_DAY;
+}
+
 static void
 count_message(StoreConversation *conversation, const TranscriptMessage *message)
 {
+	QuotaAmounts *amounts = &conversation->account->amounts;
+
+	if (store_is_current(message))
+	{
+		amounts->by_meter[QUOTA_MESSAGES]++;
+		amounts->by_meter[QUOTA_TOKENS] += message->tokens;
+	}
 	conversation->message_count++;
 	conversation->token_count += message->tokens;
 	conversation->content_bytes += message->content_len;
@@ -463,6 +539,12 @@ store_save_conversation(StoreConversation *conversation)
 		conversation->updated_at = conversation->created_at;
 		conversation->has_times = true;
 	}
+
+	if (!conversation->exists)
+		conversation->account->amounts.by_meter[QUOTA_CONVERSATIONS]++;
+	conversation->account->amounts.by_meter[QUOTA_CONTENT_BYTES] +=
+		conversation->content_bytes - conversation->charged_bytes;
+	conversation->charged_bytes = conversation->content_bytes;
 
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);

@@ -21,7 +21,6 @@
 #include <zdict.h>
 #include <zstd.h>
 
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -33,9 +32,9 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "../owner.h"
 #include "dictionary.h"
 #include "transcript.h"
 
@@ -65,13 +64,6 @@ static bool current_known = false;
 
 /* ---------- reading the table ---------- */
 
-/* What changes when a statement runs as the owner of the table. */
-typedef struct OwnerScope
-{
-	Oid user;
-	int context;
-} OwnerScope;
-
 static Oid
 dictionaries_relation(void)
 {
@@ -84,24 +76,18 @@ dictionaries_relation(void)
 	return relation;
 }
 
-/* Errors in between restore the user with the (sub)transaction. */
 static void
 owner_begin(OwnerScope *scope)
 {
-	Relation relation = table_open(dictionaries_relation(), AccessShareLock);
-
-	GetUserIdAndSecContext(&scope->user, &scope->context);
-	SetUserIdAndSecContext(relation->rd_rel->relowner,
-						   scope->context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
-	table_close(relation, NoLock);
+	owner_enter(scope);
 	SPI_connect();
 }
 
 static void
-owner_end(OwnerScope *scope)
+owner_end(const OwnerScope *scope)
 {
 	SPI_finish();
-	SetUserIdAndSecContext(scope->user, scope->context);
+	owner_leave(scope);
 }
 
 static void

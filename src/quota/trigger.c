@@ -1,0 +1,185 @@
+/*
+ * trigger.c
+ *		memory.quota_trigger: limits on anybody's own tables.
+ *
+ * A statement trigger with transition tables, because a row trigger on 20,000
+ * rows of one subscription makes 20,000 versions of one counter.  Amounts are
+ * summed by account in one query over the transition tables, then charged in
+ * order of subscription.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+#include "owner.h"
+#include "quota.h"
+
+/* What one account did in the statement. */
+typedef struct Charge
+{
+	char *subscription_id;
+	char *account_id;
+	int64 amount;
+} Charge;
+
+static int
+compare_subscription(const void *a, const void *b)
+{
+	return strcmp(((const Charge *) a)->subscription_id, ((const Charge *) b)->subscription_id);
+}
+
+/* One side of the sum: rows that came count, rows that went count back. */
+static void
+add_side(StringInfo query, const char *table, const char *sign, const char *account,
+		 const char *amount)
+{
+	if (query->len > 0)
+		appendStringInfoString(query, " UNION ALL ");
+	appendStringInfo(query, "SELECT %s::pg_catalog.text AS account_id, %s ", account, sign);
+	if (amount != NULL)
+		appendStringInfo(query, "COALESCE(%s, 0)::pg_catalog.numeric", amount);
+	else
+		appendStringInfoString(query, "1::pg_catalog.numeric");
+	appendStringInfo(query, " AS amount FROM %s", quote_identifier(table));
+}
+
+/*
+ * The query over the transition tables.  Of what flows (messages, tokens)
+ * deleting gives nothing back, so that an UPDATE counts only what was added.
+ */
+static char *
+sum_query(TriggerData *trigger, const char *account, const char *amount)
+{
+	StringInfoData sides;
+
+	initStringInfo(&sides);
+	if (trigger->tg_newtable != NULL)
+		add_side(&sides, trigger->tg_trigger->tgnewtable, "", account, amount);
+	if (trigger->tg_oldtable != NULL)
+		add_side(&sides, trigger->tg_trigger->tgoldtable, "0 OPERATOR(pg_catalog.-) ", account,
+				 amount);
+	return psprintf("SELECT s.account_id, pg_catalog.sum(s.amount)::pg_catalog.int8 FROM (%s) s"
+					" WHERE s.account_id IS NOT NULL GROUP BY 1"
+					" HAVING pg_catalog.sum(s.amount) OPERATOR(pg_catalog.<>) 0",
+					sides.data);
+}
+
+static void
+check_fired(TriggerData *trigger, const FunctionCallInfo fcinfo)
+{
+	const char *problem = NULL;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("quota_trigger can only be called as a trigger")));
+	if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+		problem = "it must be AFTER … FOR EACH STATEMENT";
+	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		problem = "TRUNCATE has no transition tables";
+	else if ((!TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && trigger->tg_newtable == NULL) ||
+			 (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && trigger->tg_oldtable == NULL))
+		problem = "it needs its transition tables";
+	else if (trigger->tg_trigger->tgnargs < 2 || trigger->tg_trigger->tgnargs > 3)
+		problem = "its arguments are meter, account column and, if wanted, amount column";
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("trigger \"%s\" cannot enforce quotas: %s",
+						trigger->tg_trigger->tgname, problem),
+				 errhint("CREATE TRIGGER … AFTER INSERT ON … REFERENCING NEW TABLE AS new_rows "
+						 "FOR EACH STATEMENT EXECUTE FUNCTION "
+						 "memory.quota_trigger('messages', 'account_id').")));
+}
+
+static const char *
+column_argument(TriggerData *trigger, int n)
+{
+	const char *name;
+
+	if (n >= trigger->tg_trigger->tgnargs)
+		return NULL;
+	name = trigger->tg_trigger->tgargs[n];
+	if (SPI_fnumber(RelationGetDescr(trigger->tg_relation), name) <= 0)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("column \"%s\" of relation \"%s\" does not exist", name,
+							   RelationGetRelationName(trigger->tg_relation)),
+						errhint("The arguments of quota_trigger are meter, account column and, if "
+								"wanted, amount column.")));
+	return quote_identifier(name);
+}
+
+static Charge *
+read_charges(SPITupleTable *rows, uint64 n)
+{
+	Charge *charges = palloc(mul_size(Max(n, 1), sizeof(Charge)));
+	bool isnull;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		charges[i].account_id = SPI_getvalue(rows->vals[i], rows->tupdesc, 1);
+		charges[i].amount = DatumGetInt64(SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull));
+	}
+	return charges;
+}
+
+PG_FUNCTION_INFO_V1(memory_quota_trigger);
+
+/*
+ * memory_quota_trigger(meter, account column [, amount column]) → trigger
+ *		Charges what a statement on the table adds, 1 a row or a column's value:
+ *		INSERT with NEW TABLE, DELETE with OLD TABLE, UPDATE with both.  Errors:
+ *		MX001, 22023 unknown meter, 42703 unknown column.
+ */
+Datum
+memory_quota_trigger(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	QuotaMeter meter;
+	Charge *charges;
+	char *query;
+	SPITupleTable *rows;
+	OwnerScope scope;
+	uint64 n;
+
+	check_fired(trigger, fcinfo);
+	meter = quota_meter_by_name(trigger->tg_trigger->tgargs[0]);
+	query = sum_query(trigger, column_argument(trigger, 1), column_argument(trigger, 2));
+
+	SPI_connect();
+	if (SPI_register_trigger_data(trigger) != SPI_OK_TD_REGISTER)
+		elog(ERROR, "could not register the transition tables");
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not sum the transition tables");
+	n = SPI_processed;
+	rows = SPI_tuptable;
+	SPI_tuptable = NULL; /* kept while others come and go */
+	charges = read_charges(rows, n);
+
+	/* the sum ran the table's own casts: as the caller, not as the owner */
+	owner_enter(&scope);
+	for (uint64 i = 0; i < n; i++)
+		charges[i].subscription_id = quota_subscription_of(charges[i].account_id);
+	qsort(charges, n, sizeof(Charge), compare_subscription);
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		QuotaHold *hold = quota_begin(charges[i].subscription_id, charges[i].account_id);
+		QuotaAmounts amounts = {{0}};
+
+		CHECK_FOR_INTERRUPTS();
+		if (hold == NULL)
+			continue;
+		amounts.by_meter[meter] = charges[i].amount;
+		quota_charge(hold, &amounts);
+	}
+	owner_leave(&scope);
+	SPI_finish();
+	PG_RETURN_POINTER(NULL);
+}

@@ -1,0 +1,58 @@
+-- Subscriptions: who pays, and where a subscription stands.
+
+CREATE FUNCTION memory.subscribe(subscription_id text, plan_id text, starts_at timestamptz DEFAULT NULL, time_zone text DEFAULT NULL) RETURNS void
+	AS 'MODULE_PATHNAME', 'memory_subscribe' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.subscribe(text, text, timestamptz, text) IS 'puts a subscription on a plan; periods count from starts_at in its time zone';
+
+CREATE FUNCTION memory.set_subscription(account_id text, subscription_id text) RETURNS void
+	AS 'MODULE_PATHNAME', 'memory_set_subscription' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.set_subscription(text, text) IS 'has an account share a subscription; what stands in it moves along';
+
+CREATE VIEW memory.subscriptions WITH (security_barrier = true) AS
+	SELECT s.subscription_id, COALESCE(s.plan_id, (SELECT p.plan_id FROM memory.plans p WHERE p.is_default)) AS plan_id,
+		s.starts_at, s.time_zone, s.next_plan_id, s.next_plan_at
+	FROM memory_store.subscriptions s
+	WHERE memory.account_visible(s.subscription_id);
+COMMENT ON VIEW memory.subscriptions IS 'who pays: plan, anchor of the periods, and a change that is to come';
+
+-- The arrays' slots are src/quota/quota.h's; a period that has ended counts 0.
+CREATE VIEW memory.quota_usage WITH (security_barrier = true) AS
+	SELECT s.subscription_id, l.plan_id, l.meter, l.period,
+		CASE WHEN b.period_end <= now() THEN 0 ELSE s.used[b.slot] END AS used,
+		s.reserved[b.slot] AS reserved, l.limit_value, l.enforcement,
+		round(100.0 * (CASE WHEN b.period_end <= now() THEN 0 ELSE s.used[b.slot] END + s.reserved[b.slot])
+			/ NULLIF(l.limit_value, 0), 2) AS percent,
+		CASE WHEN b.period_end > now() THEN b.period_start END AS period_start,
+		CASE WHEN b.period_end > now() THEN b.period_end END AS period_end
+	FROM memory_store.subscriptions s
+	JOIN memory.plan_limits l ON l.plan_id = COALESCE(s.plan_id, (SELECT p.plan_id FROM memory.plans p WHERE p.is_default))
+	CROSS JOIN LATERAL (
+		SELECT CASE l.meter WHEN 'conversations' THEN 9 WHEN 'content_bytes' THEN 10
+				ELSE CASE l.meter WHEN 'messages' THEN 0 ELSE 4 END + n.period END AS slot,
+			s.period_start[n.period] AS period_start, s.period_end[n.period] AS period_end
+		FROM (SELECT CASE l.period WHEN 'hour' THEN 1 WHEN 'day' THEN 2 WHEN 'month' THEN 3 WHEN 'lifetime' THEN 4 END AS period) n
+	) b
+	WHERE memory.account_visible(s.subscription_id);
+COMMENT ON VIEW memory.quota_usage IS 'percent of each limit that a subscription has used in the period';
+
+CREATE FUNCTION memory.load_example_plans() RETURNS void LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+	INSERT INTO memory.plans (plan_id, title, price) VALUES
+		('free', 'Free', 0), ('pro', 'Pro', 20), ('team', 'Team', 100)
+		ON CONFLICT DO NOTHING;
+	INSERT INTO memory.plan_limits (plan_id, meter, period, limit_value) VALUES
+		('free', 'messages', 'day', 100), ('free', 'tokens', 'month', 200000),
+		('free', 'conversations', 'current', 50), ('free', 'content_bytes', 'current', 10485760),
+		('pro', 'messages', 'day', 2000), ('pro', 'tokens', 'month', 10000000),
+		('pro', 'conversations', 'current', 5000), ('pro', 'content_bytes', 'current', 1073741824),
+		('team', 'tokens', 'month', 100000000), ('team', 'content_bytes', 'current', 10737418240)
+		ON CONFLICT DO NOTHING;
+END;
+COMMENT ON FUNCTION memory.load_example_plans() IS 'an example to begin with: plans free, pro and team with limits; what exists is left alone';
+
+INSERT INTO memory_store.grants VALUES
+	('EXECUTE ON FUNCTION memory.subscribe(text, text, timestamptz, text)', 'operator'),
+	('EXECUTE ON FUNCTION memory.set_subscription(text, text)', 'operator'),
+	('EXECUTE ON FUNCTION memory.load_example_plans()', 'operator'),
+	('SELECT ON memory.subscriptions', 'reader'),
+	('SELECT ON memory.quota_usage', 'reader');
