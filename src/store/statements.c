@@ -77,7 +77,7 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							{TEXTOID}},
 	[STORE_CONVERSATION_READ] =
 		{"SELECT next_seq, head_seq, message_count, token_count, content_bytes, tail_bytes,"
-		 " tail_count, branched, created_at, updated_at, deleted_at"
+		 " tail_count, branched, created_at, updated_at, deleted_at, revision"
 		 " FROM memory_store.conversations WHERE " THIS_CONVERSATION,
 		 2,
 		 {UUIDOID, TEXTOID}},
@@ -113,6 +113,10 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 								" archived = COALESCE($7, archived) WHERE " THIS_CONVERSATION,
 								7,
 								{UUIDOID, TEXTOID, BOOLOID, TEXTOID, BOOLOID, JSONBOID, BOOLOID}},
+	[STORE_CONVERSATION_TEXTS] =
+		{"SELECT title, metadata, revision FROM memory_store.conversations WHERE " THIS_CONVERSATION,
+		 2,
+		 {UUIDOID, TEXTOID}},
 	[STORE_CONVERSATION_BURY] =
 		{"UPDATE memory_store.conversations SET deleted_at = $4, revision = $3, title = NULL,"
 		 " metadata = NULL, head_seq = 0, message_count = 0, token_count = 0, content_bytes = 0,"
@@ -125,7 +129,8 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 2,
 		 {UUIDOID, TEXTOID}},
 	[STORE_CONVERSATIONS_RECENT] =
-		{"SELECT conversation_id, title, metadata, archived, head_seq, message_count, token_count,"
+		{"SELECT conversation_id, title, metadata, archived,"
+		 " CASE WHEN head_seq" EQ "0 THEN NULL ELSE head_seq END, message_count, token_count,"
 		 " content_bytes, created_at, updated_at, revision FROM memory_store.conversations"
 		 " WHERE account_id" EQ "$1 AND deleted_at IS NULL AND ($6 OR NOT archived)"
 		 " AND revision_bucket OPERATOR(pg_catalog.<=) ($2" SHIFT "10)"
@@ -434,7 +439,6 @@ store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_onl
 
 	/* SPI leaves its own context behind, whose contents stay until SPI_finish */
 	MemoryContextSwitchTo(context);
-
 	if (result < 0)
 		elog(ERROR, "statement %d of the store failed: %s", id, SPI_result_code_string(result));
 	return SPI_processed;

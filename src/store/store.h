@@ -44,6 +44,7 @@ typedef enum StoreStatement
 	STORE_CONVERSATIONS_INSERT,
 	STORE_CONVERSATION_UPDATE,
 	STORE_CONVERSATION_SET,
+	STORE_CONVERSATION_TEXTS,
 	STORE_CONVERSATION_BURY,
 	STORE_CONVERSATION_SEALED,
 	STORE_CONVERSATIONS_RECENT,
@@ -178,6 +179,7 @@ store_open_conversation(text *account_id, const pg_uuid_t *id, int64 revision, S
 extern int64 store_add_message(StoreConversation *conversation, const TranscriptMessage *message);
 extern void store_close_conversation(StoreConversation *conversation, bool bulk);
 extern void store_check_seq(int64 seq);
+extern void store_check_parent_given(int64 parent_seq);
 extern void store_save_conversation(StoreConversation *conversation);
 extern void store_seal_tail(StoreConversation *conversation);
 extern void store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq);
@@ -230,6 +232,7 @@ typedef struct StoreChange
 	bool set_metadata;
 	bool set_parent;
 	bool done; /* applied (false: the message is gone) */
+	int64 seen_revision; /* refused when the message has a later one; 0: never */
 	TranscriptMessage message;
 } StoreChange;
 
