@@ -109,7 +109,7 @@ SET memory_ext.segment_messages = 4;
 -- Appending
 --
 -- unknown accounts and conversations are made
-SELECT memory.append('ann', :'c1', 'user', 'first', created_at => '2026-01-01 10:00Z');
+SELECT memory.append('ann', :'c1', 'user', 'first', tokens => 1, created_at => '2026-01-01 10:00Z');
 SELECT memory.append('ann', :'c1', 'assistant', 'second', model => 'm-1', tokens => 7, metadata => '{"k": [1]}',
 	message_id => 'id-2', created_at => '2026-01-01 10:01Z');
 SELECT * FROM memory.messages WHERE conversation_id = :'c1' ORDER BY seq;

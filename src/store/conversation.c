@@ -448,6 +448,42 @@ row_fields(TupleTableSlot *slot, ConversationFields *fields)
 	fields->updated_at = nulls[ROW_UPDATED_AT] ? 0 : DatumGetTimestampTz(values[ROW_UPDATED_AT]);
 }
 
+/*
+ * An UPDATE's new title and metadata were made from what the statement saw.
+ * Where another transaction has changed them since, its change would be lost.
+ */
+static void
+refuse_lost_update(StoreConversation *conversation, int32 given)
+{
+	Datum values[2] = {UUIDPGetDatum(&conversation->id),
+					   PointerGetDatum(conversation->account_id)};
+	char *seen[2];
+	bool isnull;
+
+	/* read-only: under the snapshot of the statement itself */
+	if (store_execute(STORE_CONVERSATION_TEXTS, values, NULL, true) == 0)
+		return;
+	for (int i = 0; i < 2; i++)
+		seen[i] = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1);
+	store_execute(STORE_CONVERSATION_TEXTS, values, NULL, false);
+	if (DatumGetInt64(store_column(0, 3, &isnull)) == conversation->revision)
+		return; /* a join gave the row twice */
+	for (int i = 0; i < 2; i++)
+	{
+		char *now = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1);
+
+		if ((given & BIT(VIEW_TITLE + i)) != 0 &&
+			(seen[i] == NULL || now == NULL ? seen[i] != now : strcmp(seen[i], now) != 0))
+			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+							errmsg("could not serialize access due to concurrent update"),
+							errdetail("The %s of conversation %s has been changed since the "
+									  "statement began.",
+									  i == 0 ? "title" : "metadata",
+									  store_uuid_string(&conversation->id)),
+							errhint("Run the statement again.")));
+	}
+}
+
 static void
 flush_row(TupleTableSlot *slot, TriggerEvent event, StoreAccount *account)
 {
@@ -465,7 +501,11 @@ flush_row(TupleTableSlot *slot, TriggerEvent event, StoreAccount *account)
 	if (conversation == NULL)
 		return; /* deleted since the statement saw it */
 	if (TRIGGER_FIRED_BY_UPDATE(event))
+	{
+		if ((fields.given & (BIT(VIEW_TITLE) | BIT(VIEW_METADATA))) != 0)
+			refuse_lost_update(conversation, fields.given);
 		save_fields(conversation, &fields);
+	}
 	else
 		store_delete_conversation(conversation);
 }

@@ -109,6 +109,8 @@ check_row(Datum *values, bool *nulls, TranscriptMessage *message)
 		message->metadata = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
 		message->metadata_len = strlen(message->metadata);
 	}
+	if (!nulls[VIEW_PARENT_SEQ])
+		store_check_parent_given(DatumGetInt64(values[VIEW_PARENT_SEQ]));
 	message->tokens = -1;
 	if (!nulls[VIEW_TOKENS])
 	{
@@ -363,6 +365,7 @@ typedef struct Flush
 	MemoryContext row_context;
 	StoreAccount *account;           /* the buffer's */
 	StoreConversation *conversation; /* in conversation_context */
+	int64 seen_revision;             /* see seen_revision(); -1: not looked up yet */
 	StoreChange *changes;            /* of UPDATE and DELETE; likewise */
 	int nchanges;
 	Size changed_bytes;
@@ -459,8 +462,31 @@ follow_row(Flush *flush, TupleTableSlot *slot, StoreOpenMode mode)
 	if (store_queue_holds(flush->queue, id))
 		store_queue_write(flush->queue); /* another account's, to be refused */
 	flush->conversation = store_open_conversation(flush->account, id, mode);
+	flush->seen_revision = -1;
 	if (flush->conversation != NULL)
 		flush->conversation->queue = flush->queue;
+}
+
+/*
+ * The conversation's revision as the statement saw it.  An UPDATE's new values
+ * were made from what it saw, so a message that has a later revision must not
+ * take them: the other change would be lost.
+ */
+static int64
+seen_revision(Flush *flush)
+{
+	Datum values[2];
+	bool isnull;
+
+	if (flush->seen_revision >= 0)
+		return flush->seen_revision;
+	flush->seen_revision = 0;
+	values[0] = UUIDPGetDatum(&flush->conversation->id);
+	values[1] = PointerGetDatum(flush->account_id);
+	/* read-only: under the snapshot of the statement itself */
+	if (store_execute(STORE_CONVERSATION_READ, values, NULL, true) == 1)
+		flush->seen_revision = DatumGetInt64(store_column(0, 12, &isnull));
+	return flush->seen_revision;
 }
 
 static void
@@ -522,6 +548,7 @@ flush_update(Flush *flush, TupleTableSlot *slot)
 	if (change == NULL)
 		return;
 	message = &change->message;
+	change->seen_revision = seen_revision(flush);
 	row_message(slot, message);
 	message->role = keep_bytes(message->role, message->role_len);
 	message->content = keep_bytes(message->content, message->content_len);

@@ -77,7 +77,7 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							{TEXTOID}},
 	[STORE_CONVERSATION_READ] =
 		{"SELECT next_seq, head_seq, message_count, token_count, content_bytes, tail_bytes,"
-		 " tail_count, branched, created_at, updated_at, deleted_at"
+		 " tail_count, branched, created_at, updated_at, deleted_at, revision"
 		 " FROM memory_store.conversations WHERE " THIS_CONVERSATION,
 		 2,
 		 {UUIDOID, TEXTOID}},
@@ -113,6 +113,10 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 								" archived = COALESCE($7, archived) WHERE " THIS_CONVERSATION,
 								7,
 								{UUIDOID, TEXTOID, BOOLOID, TEXTOID, BOOLOID, JSONBOID, BOOLOID}},
+	[STORE_CONVERSATION_TEXTS] =
+		{"SELECT title, metadata, revision FROM memory_store.conversations WHERE " THIS_CONVERSATION,
+		 2,
+		 {UUIDOID, TEXTOID}},
 	[STORE_CONVERSATION_BURY] =
 		{"UPDATE memory_store.conversations SET deleted_at = $4, revision = $3, title = NULL,"
 		 " metadata = NULL, head_seq = 0, message_count = 0, token_count = 0, content_bytes = 0,"
@@ -125,7 +129,8 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 2,
 		 {UUIDOID, TEXTOID}},
 	[STORE_CONVERSATIONS_RECENT] =
-		{"SELECT conversation_id, title, metadata, archived, head_seq, message_count, token_count,"
+		{"SELECT conversation_id, title, metadata, archived,"
+		 " CASE WHEN head_seq" EQ "0 THEN NULL ELSE head_seq END, message_count, token_count,"
 		 " content_bytes, created_at, updated_at, revision FROM memory_store.conversations"
 		 " WHERE account_id" EQ "$1 AND deleted_at IS NULL AND ($6 OR NOT archived)"
 		 " AND revision_bucket OPERATOR(pg_catalog.<=) ($2" SHIFT "10)"
@@ -303,6 +308,20 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " FROM memory_store.conversations",
 		 0,
 		 {0}},
+	[STORE_SUBSCRIPTION_COUNTS] =
+		{"SELECT pg_catalog.count(*), pg_catalog.sum(c.message_count)::pg_catalog.int8,"
+		 " pg_catalog.sum(c.content_bytes)::pg_catalog.int8"
+		 " FROM memory_store.accounts a JOIN memory_store.conversations c"
+		 " ON c.account_id" EQ "a.account_id"
+		 " WHERE a.subscription_id" EQ "$1 AND c.deleted_at IS NULL",
+		 1,
+		 {TEXTOID}},
+	[STORE_ACCOUNT_SUBSCRIBE] =
+		{"INSERT INTO memory_store.accounts (account_id, subscription_id, revision, created_at)"
+		 " VALUES ($1, $2, 0, $3)"
+		 " ON CONFLICT (account_id) DO UPDATE SET subscription_id = excluded.subscription_id",
+		 3,
+		 {TEXTOID, TEXTOID, TIMESTAMPTZOID}},
 	[STORE_FORGET_COUNTS] =
 		{"SELECT pg_catalog.count(*), pg_catalog.sum(message_count)::pg_catalog.int8,"
 		 " pg_catalog.sum(content_bytes)::pg_catalog.int8"
@@ -434,7 +453,6 @@ store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_onl
 
 	/* SPI leaves its own context behind, whose contents stay until SPI_finish */
 	MemoryContextSwitchTo(context);
-
 	if (result < 0)
 		elog(ERROR, "statement %d of the store failed: %s", id, SPI_result_code_string(result));
 	return SPI_processed;

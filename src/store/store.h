@@ -45,6 +45,7 @@ typedef enum StoreStatement
 	STORE_CONVERSATIONS_INSERT,
 	STORE_CONVERSATION_UPDATE,
 	STORE_CONVERSATION_SET,
+	STORE_CONVERSATION_TEXTS,
 	STORE_CONVERSATION_BURY,
 	STORE_CONVERSATION_SEALED,
 	STORE_CONVERSATIONS_RECENT,
@@ -195,6 +196,7 @@ store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMod
 extern int64 store_add_message(StoreConversation *conversation, const TranscriptMessage *message);
 extern void store_close_conversation(StoreConversation *conversation, bool bulk);
 extern void store_check_seq(int64 seq);
+extern void store_check_parent_given(int64 parent_seq);
 extern void store_save_conversation(StoreConversation *conversation);
 extern void store_seal_tail(StoreConversation *conversation);
 extern void store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq);
@@ -247,6 +249,7 @@ typedef struct StoreChange
 	bool set_metadata;
 	bool set_parent;
 	bool done; /* applied (false: the message is gone) */
+	int64 seen_revision; /* refused when the message has a later one; 0: never */
 	TranscriptMessage message;
 } StoreChange;
 

@@ -311,6 +311,17 @@ store_check_seq(int64 seq)
 						 "next number assigned.")));
 }
 
+/* A parent that the caller gives, not to be taken for the default, -1.  Error: 22023. */
+void
+store_check_parent_given(int64 parent_seq)
+{
+	if (parent_seq < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("parent_seq " INT64_FORMAT " is out of range", parent_seq),
+						errhint("A message answers an earlier one of its conversation; leave "
+								"parent_seq out for the one before, or give 0 for a new root.")));
+}
+
 /* Gives the message its number and parent, or refuses the ones it came with. */
 static void
 place_message(StoreConversation *conversation, TranscriptMessage *message)

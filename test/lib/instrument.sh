@@ -27,6 +27,10 @@ instrument_runtime()
 {
 	local cc library
 
+	if [ -n "${INSTRUMENT_RUNTIME:-}" ]; then
+		printf '%s' "$INSTRUMENT_RUNTIME"
+		return
+	fi
 	cc=$("$PG_CONFIG" --cc)
 	library=$("${cc%% *}" -print-file-name=libasan.so)
 	[ -e "$library" ] || die "${cc%% *} has no libasan.so (Debian: it comes with gcc)"
