@@ -3,12 +3,13 @@
  *		The SQL statements of the quota room, prepared once a backend.
  *
  * As in the store: operators are named with their schema, plans are generic
- * and kept, sequential scans are off while they are planned.
+ * and kept, sequential scans and compilation are off while they are planned.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "jit/jit.h"
 #include "optimizer/cost.h"
 #include "utils/builtins.h"
 
@@ -100,6 +101,7 @@ quota_execute(QuotaStatement id, Datum *values, const char *nulls, bool read_onl
 {
 	MemoryContext caller_context = CurrentMemoryContext;
 	bool saved_seqscan = enable_seqscan;
+	bool saved_jit = jit_enabled;
 	int result;
 
 	if (SPI_tuptable != NULL)
@@ -107,6 +109,7 @@ quota_execute(QuotaStatement id, Datum *values, const char *nulls, bool read_onl
 	PG_TRY();
 	{
 		enable_seqscan = false;
+		jit_enabled = false;
 		if (plans[id] == NULL)
 		{
 			Oid types[MAX_ARGS];
@@ -127,6 +130,7 @@ quota_execute(QuotaStatement id, Datum *values, const char *nulls, bool read_onl
 	PG_FINALLY();
 	{
 		enable_seqscan = saved_seqscan;
+		jit_enabled = saved_jit;
 	}
 	PG_END_TRY();
 	/* SPI leaves its procedure's context behind */

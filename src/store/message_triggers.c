@@ -482,7 +482,7 @@ seen_revision(Flush *flush)
 		return flush->seen_revision;
 	flush->seen_revision = 0;
 	values[0] = UUIDPGetDatum(&flush->conversation->id);
-	values[1] = PointerGetDatum(flush->account_id);
+	values[1] = PointerGetDatum(flush->account->account_id);
 	/* read-only: under the snapshot of the statement itself */
 	if (store_execute(STORE_CONVERSATION_READ, values, NULL, true) == 1)
 		flush->seen_revision = DatumGetInt64(store_column(0, 12, &isnull));
