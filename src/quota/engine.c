@@ -17,6 +17,7 @@
 #include "common/int.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -54,12 +55,6 @@ write_array(const int64 *values, int n, Oid type)
 		construct_array(elements, n, type, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-static char *
-default_plan(void)
-{
-	return quota_execute(QUOTA_DEFAULT_PLAN, NULL, NULL, false) > 0 ? quota_string(0, 1) : NULL;
-}
-
 static void
 read_row(QuotaHold *hold)
 {
@@ -74,15 +69,20 @@ read_row(QuotaHold *hold)
 	read_array(7, QUOTA_NBOUNDS, hold->period_end);
 	read_array(8, QUOTA_NSLOTS, hold->used);
 	read_array(9, QUOTA_NSLOTS, hold->reserved);
+	hold->subscription_id = quota_string(0, 10);
 }
 
-/* Periods that have ended begin anew. */
+/*
+ * Periods that have ended begin anew.  A clock that is set back ends none:
+ * counters would be lost.  An empty period is a new subscription's.
+ */
 static void
 roll_periods(QuotaHold *hold)
 {
 	for (int period = 0; period < QUOTA_NBOUNDS; period++)
 	{
-		if (hold->now >= hold->period_start[period] && hold->now < hold->period_end[period])
+		if (hold->now < hold->period_end[period] &&
+			hold->period_start[period] < hold->period_end[period])
 			continue;
 		quota_period_bounds((QuotaPeriod) period, hold->starts_at, hold->time_zone, hold->now,
 							&hold->period_start[period], &hold->period_end[period]);
@@ -103,22 +103,49 @@ refresh(QuotaHold *hold)
 		hold->plan_id = hold->next_plan_id;
 		hold->next_plan_id = NULL;
 	}
-	plan_id = hold->plan_id != NULL ? hold->plan_id : default_plan();
-	hold->plan = palloc0(sizeof(QuotaPlan));
+	plan_id = hold->plan_id != NULL ? hold->plan_id : quota_default_plan();
 	if (plan_id != NULL)
-		*hold->plan = *quota_read_plan(plan_id); /* a copy: the cache may be emptied */
-	hold->plan->plan_id = plan_id;
+		quota_read_plan(plan_id, &hold->plan);
+}
+
+/* An account's subscription: its own unless it was given another. */
+char *
+quota_subscription_of(const char *account_id, bool read_only)
+{
+	Datum values[1] = {CStringGetTextDatum(account_id)};
+
+	if (quota_execute(QUOTA_SUBSCRIPTION_OF, values, NULL, read_only) > 0)
+		return quota_string(0, 1);
+	return pstrdup(account_id);
 }
 
 static QuotaHold *
-new_hold(const char *subscription_id, const char *account_id)
+new_hold(const char *account_id)
 {
 	QuotaHold *hold = palloc0(sizeof(QuotaHold));
 
-	hold->subscription_id = pstrdup(subscription_id);
 	hold->account_id = pstrdup(account_id);
 	hold->now = GetCurrentTimestamp();
 	return hold;
+}
+
+/* The row that a statement has found, as a hold. */
+static QuotaHold *
+found_hold(const char *account_id)
+{
+	QuotaHold *hold = new_hold(account_id);
+
+	read_row(hold);
+	refresh(hold);
+	return hold;
+}
+
+static QuotaStanding count_standing = NULL;
+
+void
+quota_set_standing(QuotaStanding standing)
+{
+	count_standing = standing;
 }
 
 bool
@@ -129,6 +156,7 @@ quota_create(const char *subscription_id, const char *plan_id, TimestampTz start
 	TimestampTz never[QUOTA_NBOUNDS];
 	Datum values[8];
 	char nulls[8] = "        ";
+	QuotaAmounts standing;
 
 	for (int i = 0; i < QUOTA_NBOUNDS; i++)
 		never[i] = starts_at; /* an empty period: has always ended */
@@ -143,58 +171,141 @@ quota_create(const char *subscription_id, const char *plan_id, TimestampTz start
 	values[7] = values[6];
 	if (quota_execute(QUOTA_SUBSCRIPTION_CREATE, values, nulls, false) == 0)
 		return false;
-	quota_changed();
+
+	standing = count_standing(subscription_id);
+	if (standing.by_meter[QUOTA_CONVERSATIONS] != 0 || standing.by_meter[QUOTA_CONTENT_BYTES] != 0)
+	{
+		QuotaHold *hold = quota_begin_on(subscription_id, subscription_id);
+
+		quota_consume_held(hold, &standing);
+		quota_save(hold);
+	}
+	return true;
+}
+
+/* Locks the row, which is made for the default plan; false: there is none. */
+static bool
+lock_row(const char *subscription_id)
+{
+	Datum values[1] = {CStringGetTextDatum(subscription_id)};
+
+	/* again, when somebody else has just made it, or has just removed it */
+	while (quota_execute(QUOTA_SUBSCRIPTION_LOCK, values, NULL, false) == 0)
+	{
+		if (quota_default_plan() == NULL)
+			return false;
+		(void) quota_create(subscription_id, NULL, GetCurrentTimestamp(), "UTC");
+	}
 	return true;
 }
 
 QuotaHold *
-quota_begin(const char *subscription_id, const char *account_id)
+quota_begin_on(const char *subscription_id, const char *account_id)
 {
-	Datum values[1] = {CStringGetTextDatum(subscription_id)};
-	QuotaHold *hold;
+	if (!quota_active() || !lock_row(subscription_id))
+		return NULL;
+	return found_hold(account_id);
+}
+
+QuotaHold *
+quota_begin(const char *account_id)
+{
+	Datum values[1] = {CStringGetTextDatum(account_id)};
 
 	if (!quota_active())
 		return NULL;
-	if (quota_execute(QUOTA_SUBSCRIPTION_LOCK, values, NULL, false) == 0)
+	if (quota_execute(QUOTA_ACCOUNT_LOCK, values, NULL, false) > 0)
+		return found_hold(account_id);
+	if (quota_default_plan() == NULL)
+		return NULL;
+	return quota_begin_on(quota_subscription_of(account_id, false), account_id);
+}
+
+QuotaHold *
+quota_begin_settled(const char *account_id)
+{
+	for (;;)
 	{
-		if (default_plan() == NULL)
-			return NULL;
-		(void) quota_create(subscription_id, NULL, GetCurrentTimestamp(), "UTC");
-		quota_execute(QUOTA_SUBSCRIPTION_LOCK, values, NULL, false);
+		QuotaHold *hold = quota_begin(account_id);
+
+		CHECK_FOR_INTERRUPTS();
+		if (hold == NULL ||
+			strcmp(hold->subscription_id, quota_subscription_of(account_id, false)) == 0)
+			return hold;
 	}
-	hold = new_hold(subscription_id, account_id);
-	read_row(hold);
-	refresh(hold);
-	return hold;
 }
 
 void
 quota_lock(const char *subscription_id)
 {
-	Datum values[1] = {CStringGetTextDatum(subscription_id)};
-
 	if (quota_active())
-		quota_execute(QUOTA_SUBSCRIPTION_LOCK, values, NULL, false);
+		(void) lock_row(subscription_id);
+}
+
+void
+quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amount)
+{
+	bool flows = meter == QUOTA_MESSAGES || meter == QUOTA_TOKENS;
+
+	for (int period = flows ? QUOTA_HOUR : QUOTA_CURRENT;
+		 period <= (flows ? QUOTA_LIFETIME : QUOTA_CURRENT); period++)
+	{
+		int slot = quota_slot(meter, (QuotaPeriod) period);
+
+		if (pg_add_s64_overflow(hold->reserved[slot], amount, &hold->reserved[slot]))
+			ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+							errmsg("what is reserved of %s is out of range",
+								   quota_meter_name(meter))));
+	}
+	hold->changed = true;
+}
+
+/* Adds the rows of (meter, amount) that a statement has returned, or takes them off. */
+static void
+change_reserved_by(QuotaHold *hold, uint64 rows, int sign)
+{
+	bool isnull;
+
+	for (uint64 i = 0; i < rows; i++)
+		quota_change_reserved(hold, quota_meter_by_name(quota_string(i, 1)),
+							  sign * DatumGetInt64(quota_column(i, 2, &isnull)));
+}
+
+/* What reservations hold that have expired: without a lock they cannot be ended. */
+static void
+pass_over_expired(QuotaHold *hold)
+{
+	Datum values[2] = {CStringGetTextDatum(hold->subscription_id),
+					   TimestampTzGetDatum(hold->now)};
+	bool any = false;
+
+	for (int i = 0; i < QUOTA_NSLOTS; i++)
+		any |= hold->reserved[i] != 0;
+	if (!any)
+		return;
+	change_reserved_by(hold, quota_execute(QUOTA_RESERVATION_EXPIRED, values, NULL, true), -1);
 }
 
 QuotaHold *
-quota_peek(const char *subscription_id, const char *account_id)
+quota_peek(const char *account_id)
 {
-	Datum values[1] = {CStringGetTextDatum(subscription_id)};
+	Datum values[1] = {CStringGetTextDatum(account_id)};
 	QuotaHold *hold;
 
 	if (!quota_active())
 		return NULL;
-	hold = new_hold(subscription_id, account_id);
-	if (quota_execute(QUOTA_SUBSCRIPTION_READ, values, NULL, true) > 0)
-		read_row(hold);
-	else if (default_plan() != NULL)
+	if (quota_execute(QUOTA_ACCOUNT_READ, values, NULL, true) > 0)
 	{
-		hold->starts_at = hold->now;
-		hold->time_zone = pstrdup("UTC");
+		hold = found_hold(account_id);
+		pass_over_expired(hold);
+		return hold;
 	}
-	else
+	if (quota_default_plan() == NULL)
 		return NULL;
+	hold = new_hold(account_id);
+	hold->subscription_id = quota_subscription_of(account_id, true);
+	hold->starts_at = hold->now;
+	hold->time_zone = pstrdup("UTC");
 	refresh(hold);
 	return hold;
 }
@@ -217,31 +328,31 @@ quota_save(QuotaHold *hold)
 	values[6] = write_array(hold->used, QUOTA_NSLOTS, INT8OID);
 	values[7] = write_array(hold->reserved, QUOTA_NSLOTS, INT8OID);
 	quota_execute(QUOTA_SUBSCRIPTION_SAVE, values, nulls, false);
+	hold->changed = false;
 }
 
 /* ---- holds of calls ---- */
-
-void
-quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amount)
-{
-	if (meter == QUOTA_MESSAGES || meter == QUOTA_TOKENS)
-		for (int period = QUOTA_HOUR; period <= QUOTA_LIFETIME; period++)
-			hold->reserved[quota_slot(meter, (QuotaPeriod) period)] += amount;
-	else
-		hold->reserved[quota_slot(meter, QUOTA_CURRENT)] += amount;
-}
 
 void
 quota_reap(QuotaHold *hold)
 {
 	Datum values[2] = {CStringGetTextDatum(hold->subscription_id),
 					   TimestampTzGetDatum(hold->now)};
-	uint64 expired = quota_execute(QUOTA_RESERVATION_EXPIRED, values, NULL, false);
-	bool isnull;
 
-	for (uint64 i = 0; i < expired; i++)
-		quota_change_reserved(hold, quota_meter_by_name(quota_string(i, 1)),
-							  -DatumGetInt64(quota_column(i, 2, &isnull)));
+	change_reserved_by(hold, quota_execute(QUOTA_RESERVATION_EXPIRE, values, NULL, false), -1);
+}
+
+void
+quota_move_reservations(QuotaHold *from, QuotaHold *to, const char *account_id, const char *to_id)
+{
+	Datum values[2] = {CStringGetTextDatum(account_id), CStringGetTextDatum(to_id)};
+	uint64 n;
+
+	n = quota_execute(QUOTA_RESERVATION_MOVE, values, NULL, false);
+	if (from != NULL)
+		change_reserved_by(from, n, -1);
+	if (to != NULL)
+		change_reserved_by(to, n, 1);
 }
 
 /* ---- limits ---- */
@@ -249,8 +360,10 @@ quota_reap(QuotaHold *hold)
 int64
 quota_remaining(const QuotaHold *hold, const QuotaLimit *limit)
 {
-	int64 taken = hold->used[limit->slot] + hold->reserved[limit->slot];
+	int64 taken;
 
+	if (pg_add_s64_overflow(hold->used[limit->slot], hold->reserved[limit->slot], &taken))
+		return 0;
 	return Max(limit->limit - taken, 0);
 }
 
@@ -259,9 +372,9 @@ quota_tightest(const QuotaHold *hold, QuotaMeter meter)
 {
 	const QuotaLimit *tightest = NULL;
 
-	for (int i = 0; i < hold->plan->nlimits; i++)
+	for (int i = 0; i < hold->plan.nlimits; i++)
 	{
-		const QuotaLimit *limit = &hold->plan->limits[i];
+		const QuotaLimit *limit = &hold->plan.limits[i];
 
 		if (limit->meter == meter &&
 			(tightest == NULL || quota_remaining(hold, limit) < quota_remaining(hold, tightest)))
@@ -270,9 +383,9 @@ quota_tightest(const QuotaHold *hold, QuotaMeter meter)
 	return tightest;
 }
 
-/* The first limit of the plan that the amounts would exceed, hard or of any kind. */
-static const QuotaLimit *
-exceeded(const QuotaHold *hold, const QuotaPlan *plan, const QuotaAmounts *amounts, bool only_hard)
+const QuotaLimit *
+quota_exceeded(const QuotaHold *hold, const QuotaPlan *plan, const QuotaAmounts *amounts,
+			   bool only_hard)
 {
 	for (int i = 0; i < plan->nlimits; i++)
 	{
@@ -288,22 +401,33 @@ exceeded(const QuotaHold *hold, const QuotaPlan *plan, const QuotaAmounts *amoun
 char *
 quota_upgrade_for(const QuotaHold *hold, const QuotaAmounts *amounts)
 {
-	uint64 n = quota_execute(QUOTA_PLANS_BY_PRICE, NULL, NULL, false);
-	char **names = palloc(Max(n, 1) * sizeof(char *));
+	Datum values[1] = {(Datum) 0};
+	char nulls[1] = {'n'};
+	char **names;
+	uint64 n;
 
+	if (hold->plan.plan_id != NULL)
+	{
+		values[0] = CStringGetTextDatum(hold->plan.plan_id);
+		nulls[0] = ' ';
+	}
+	n = quota_execute(QUOTA_PLANS_BY_PRICE, values, nulls, true);
+	names = palloc(mul_size(Max(n, 1), sizeof(char *)));
 	for (uint64 i = 0; i < n; i++)
 		names[i] = quota_string(i, 1);
 	for (uint64 i = 0; i < n; i++)
 	{
-		QuotaPlan plan = *quota_read_plan(names[i]);
+		QuotaPlan plan;
 		bool over = false;
 
+		if (hold->plan.plan_id != NULL && strcmp(names[i], hold->plan.plan_id) == 0)
+			continue;
+		quota_read_plan(names[i], &plan);
 		for (int j = 0; j < plan.nlimits && !over; j++)
 			over = plan.limits[j].hard &&
-				   hold->used[plan.limits[j].slot] + hold->reserved[plan.limits[j].slot] >
-					   plan.limits[j].limit;
-		if (!over && exceeded(hold, &plan, amounts, true) == NULL &&
-			(hold->plan->plan_id == NULL || strcmp(names[i], hold->plan->plan_id) != 0))
+				   hold->used[plan.limits[j].slot] >
+					   plan.limits[j].limit - hold->reserved[plan.limits[j].slot];
+		if (!over && quota_exceeded(hold, &plan, amounts, true) == NULL)
 			return names[i];
 	}
 	return NULL;
@@ -330,23 +454,20 @@ add_json_time(StringInfo json, const char *key, TimestampTz value)
 							CStringGetTextDatum("YYYY-MM-DD\"T\"HH24:MI:SSOF"))));
 }
 
-TimestampTz
-quota_limit_end(const QuotaHold *hold, const QuotaLimit *limit)
-{
-	return limit->period < QUOTA_NBOUNDS ? hold->period_end[limit->period] : DT_NOEND;
-}
-
 /* What a refusal and an event say of a limit: a stable interface. */
 static char *
-limit_json(const QuotaHold *hold, const QuotaLimit *limit, int64 requested, const char *upgrade)
+limit_json(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
+		   int64 requested, const char *upgrade)
 {
+	TimestampTz end =
+		limit->period < QUOTA_NBOUNDS ? hold->period_end[limit->period] : DT_NOEND;
 	StringInfoData json;
 
 	initStringInfo(&json);
 	appendStringInfoChar(&json, '{');
 	add_json_text(&json, "subscription_id", hold->subscription_id);
-	add_json_text(&json, "account_id", hold->account_id);
-	add_json_text(&json, "plan_id", hold->plan->plan_id);
+	add_json_text(&json, "account_id", account_id);
+	add_json_text(&json, "plan_id", hold->plan.plan_id);
 	add_json_text(&json, "meter", quota_meter_name(limit->meter));
 	add_json_text(&json, "period", quota_period_name(limit->period));
 	appendStringInfo(&json,
@@ -354,14 +475,15 @@ limit_json(const QuotaHold *hold, const QuotaLimit *limit, int64 requested, cons
 					 ", \"reserved\": " INT64_FORMAT ", \"requested\": " INT64_FORMAT,
 					 limit->limit, hold->used[limit->slot], hold->reserved[limit->slot],
 					 requested);
-	add_json_time(&json, "period_end", quota_limit_end(hold, limit));
+	add_json_time(&json, "period_end", end);
 	add_json_text(&json, "upgrade_to", upgrade);
 	appendStringInfoChar(&json, '}');
 	return json.data;
 }
 
 static void
-refuse(const QuotaHold *hold, const QuotaLimit *limit, const QuotaAmounts *amounts)
+refuse(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
+	   const QuotaAmounts *amounts)
 {
 	char *upgrade = quota_upgrade_for(hold, amounts);
 	int64 requested = amounts->by_meter[limit->meter];
@@ -370,9 +492,9 @@ refuse(const QuotaHold *hold, const QuotaLimit *limit, const QuotaAmounts *amoun
 			(errcode(MX001),
 			 errmsg("account \"%s\" has " INT64_FORMAT " of " INT64_FORMAT
 					" %s left, " INT64_FORMAT " are needed",
-					hold->account_id, quota_remaining(hold, limit), limit->limit,
+					account_id, quota_remaining(hold, limit), limit->limit,
 					quota_meter_name(limit->meter), requested),
-			 errdetail_internal("%s", limit_json(hold, limit, requested, upgrade)),
+			 errdetail_internal("%s", limit_json(hold, account_id, limit, requested, upgrade)),
 			 upgrade != NULL
 				 ? errhint("Plan \"%s\" would allow it: see memory.change_plan.", upgrade)
 				 : errhint("No plan that is offered would allow it.")));
@@ -380,7 +502,8 @@ refuse(const QuotaHold *hold, const QuotaLimit *limit, const QuotaAmounts *amoun
 
 /* Events for the thresholds that a limit's counter has passed, and a soft limit. */
 static void
-tell_crossings(const QuotaHold *hold, const QuotaLimit *limit, int64 before, int64 amount)
+tell_crossings(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
+			   int64 before, int64 amount)
 {
 	int64 after = hold->used[limit->slot];
 
@@ -389,16 +512,16 @@ tell_crossings(const QuotaHold *hold, const QuotaLimit *limit, int64 before, int
 		double at = limit->thresholds[i] * (double) limit->limit;
 
 		if ((double) before < at && (double) after >= at)
-			metering_emit("quota.threshold", hold->subscription_id, hold->account_id,
-						  limit_json(hold, limit, amount, NULL));
+			metering_emit("quota.threshold", hold->subscription_id, account_id,
+						  limit_json(hold, account_id, limit, amount, NULL));
 	}
 	if (!limit->hard && before <= limit->limit && after > limit->limit)
-		metering_emit("quota.exceeded", hold->subscription_id, hold->account_id,
-					  limit_json(hold, limit, amount, NULL));
+		metering_emit("quota.exceeded", hold->subscription_id, account_id,
+					  limit_json(hold, account_id, limit, amount, NULL));
 }
 
 static void
-consume(QuotaHold *hold, QuotaMeter meter, QuotaPeriod period, int64 amount)
+add_used(QuotaHold *hold, QuotaMeter meter, QuotaPeriod period, int64 amount)
 {
 	int slot = quota_slot(meter, period);
 	bool flows = period != QUOTA_CURRENT;
@@ -408,49 +531,87 @@ consume(QuotaHold *hold, QuotaMeter meter, QuotaPeriod period, int64 amount)
 	if (pg_add_s64_overflow(hold->used[slot], amount, &hold->used[slot]))
 		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 						errmsg("usage of %s is out of range", quota_meter_name(meter))));
-	/* a count that began before the subscription did may go below zero */
+	/* somebody's own trigger may give back more than it took */
 	hold->used[slot] = Max(hold->used[slot], 0);
 }
 
 void
-quota_require(QuotaHold *hold, const QuotaAmounts *amounts)
+quota_require(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts)
 {
-	const QuotaLimit *limit = exceeded(hold, hold->plan, amounts, true);
+	const QuotaLimit *limit = quota_exceeded(hold, &hold->plan, amounts, true);
 
 	if (limit == NULL)
 		return;
 	quota_reap(hold);
-	limit = exceeded(hold, hold->plan, amounts, true);
+	limit = quota_exceeded(hold, &hold->plan, amounts, true);
 	if (limit != NULL)
-		refuse(hold, limit, amounts);
+		refuse(hold, account_id, limit, amounts);
+}
+
+static void
+add_amounts(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts)
+{
+	int64 before[QUOTA_NSLOTS];
+
+	memcpy(before, hold->used, sizeof(before));
+	for (int period = QUOTA_HOUR; period <= QUOTA_LIFETIME; period++)
+	{
+		add_used(hold, QUOTA_MESSAGES, (QuotaPeriod) period, amounts->by_meter[QUOTA_MESSAGES]);
+		add_used(hold, QUOTA_TOKENS, (QuotaPeriod) period, amounts->by_meter[QUOTA_TOKENS]);
+	}
+	add_used(hold, QUOTA_CONVERSATIONS, QUOTA_CURRENT, amounts->by_meter[QUOTA_CONVERSATIONS]);
+	add_used(hold, QUOTA_CONTENT_BYTES, QUOTA_CURRENT, amounts->by_meter[QUOTA_CONTENT_BYTES]);
+	hold->changed = true;
+
+	for (int i = 0; i < hold->plan.nlimits; i++)
+	{
+		const QuotaLimit *limit = &hold->plan.limits[i];
+
+		tell_crossings(hold, account_id, limit, before[limit->slot],
+					   amounts->by_meter[limit->meter]);
+	}
+}
+
+void
+quota_consume(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts)
+{
+	quota_require(hold, account_id, amounts);
+	add_amounts(hold, account_id, amounts);
+}
+
+void
+quota_consume_held(QuotaHold *hold, const QuotaAmounts *amounts)
+{
+	add_amounts(hold, hold->account_id, amounts);
 }
 
 void
 quota_charge(QuotaHold *hold, const QuotaAmounts *amounts)
 {
-	int64 before[QUOTA_NSLOTS];
-
-	quota_require(hold, amounts);
-	memcpy(before, hold->used, sizeof(before));
-	for (int period = QUOTA_HOUR; period <= QUOTA_LIFETIME; period++)
-	{
-		consume(hold, QUOTA_MESSAGES, (QuotaPeriod) period, amounts->by_meter[QUOTA_MESSAGES]);
-		consume(hold, QUOTA_TOKENS, (QuotaPeriod) period, amounts->by_meter[QUOTA_TOKENS]);
-	}
-	consume(hold, QUOTA_CONVERSATIONS, QUOTA_CURRENT, amounts->by_meter[QUOTA_CONVERSATIONS]);
-	consume(hold, QUOTA_CONTENT_BYTES, QUOTA_CURRENT, amounts->by_meter[QUOTA_CONTENT_BYTES]);
+	quota_consume(hold, hold->account_id, amounts);
 	quota_save(hold);
-
-	for (int i = 0; i < hold->plan->nlimits; i++)
-		tell_crossings(hold, &hold->plan->limits[i], before[hold->plan->limits[i].slot],
-					   amounts->by_meter[hold->plan->limits[i].meter]);
 }
 
 void
-quota_forget_account(const char *account_id)
+quota_forget_account(QuotaHold *hold, const char *account_id)
 {
 	Datum values[1] = {CStringGetTextDatum(account_id)};
+	uint64 n = quota_execute(QUOTA_FORGET_RESERVATIONS, values, NULL, false);
+	bool isnull;
 
-	quota_execute(QUOTA_FORGET_RESERVATIONS, values, NULL, false);
+	for (uint64 i = 0; i < n && hold != NULL; i++)
+		if (strcmp(quota_string(i, 3), "held") == 0)
+			quota_change_reserved(hold, quota_meter_by_name(quota_string(i, 1)),
+								  -DatumGetInt64(quota_column(i, 2, &isnull)));
+	if (hold != NULL)
+		quota_save(hold);
 	quota_execute(QUOTA_FORGET_SUBSCRIPTION, values, NULL, false);
+}
+
+uint64
+quota_purge(TimestampTz before)
+{
+	Datum values[1] = {TimestampTzGetDatum(before)};
+
+	return quota_execute(QUOTA_RESERVATION_PURGE, values, NULL, false);
 }

@@ -19,17 +19,6 @@
 #include "quota.h"
 #include "statements.h"
 
-/* An account's subscription: its own unless it was given another. */
-char *
-quota_subscription_of(const char *account_id)
-{
-	Datum values[1] = {CStringGetTextDatum(account_id)};
-
-	if (quota_execute(QUOTA_SUBSCRIPTION_OF, values, NULL, false) > 0)
-		return quota_string(0, 1);
-	return pstrdup(account_id);
-}
-
 static char *
 argument_account(FunctionCallInfo fcinfo, int n)
 {
@@ -57,31 +46,49 @@ argument_amount(FunctionCallInfo fcinfo, int n, int64 by_default)
 	return amount;
 }
 
-/* quota_status: allowed, used, reserved, limit, remaining, period, start, end, reason. */
+/*
+ * quota_status: allowed, used, reserved, limit, remaining, period, start, end,
+ * enforcement, reason.  It shows the limit that refuses the amount, or else the
+ * one that leaves least.
+ */
 static Datum
 status_datum(FunctionCallInfo fcinfo, const QuotaHold *hold, QuotaMeter meter, int64 amount)
 {
-	const QuotaLimit *limit = hold != NULL ? quota_tightest(hold, meter) : NULL;
+	const QuotaLimit *refusing = NULL;
+	const QuotaLimit *limit = NULL;
 	TupleDesc descriptor;
 	Datum values[10] = {0};
 	bool nulls[10] = {0};
-	bool fits = limit == NULL || amount <= quota_remaining(hold, limit);
 
+	if (hold != NULL)
+	{
+		QuotaAmounts amounts = {{0}};
+
+		amounts.by_meter[meter] = amount;
+		refusing = quota_exceeded(hold, &hold->plan, &amounts, true);
+		limit = refusing != NULL ? refusing : quota_tightest(hold, meter);
+	}
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory.quota_status is not a composite type");
 	descriptor = BlessTupleDesc(descriptor);
 
-	values[0] = BoolGetDatum(fits || !limit->hard);
+	values[0] = BoolGetDatum(refusing == NULL);
 	if (limit == NULL)
 	{
 		for (int i = 1; i < 9; i++)
 			nulls[i] = true;
-		values[9] = CStringGetTextDatum(hold == NULL ? "no plan" : "no limit");
+		values[9] = CStringGetTextDatum(hold == NULL || hold->plan.plan_id == NULL ? "no plan"
+																				  : "no limit");
 	}
 	else
 	{
-		values[1] = Int64GetDatum(hold->used[limit->slot]);
-		values[2] = Int64GetDatum(hold->reserved[limit->slot]);
+		int64 used = hold->used[limit->slot];
+		int64 reserved = hold->reserved[limit->slot];
+		bool within = used <= limit->limit && reserved <= limit->limit - used &&
+					  amount <= quota_remaining(hold, limit);
+
+		values[1] = Int64GetDatum(used);
+		values[2] = Int64GetDatum(reserved);
 		values[3] = Int64GetDatum(limit->limit);
 		values[4] = Int64GetDatum(quota_remaining(hold, limit));
 		values[5] = CStringGetTextDatum(quota_period_name(limit->period));
@@ -92,7 +99,7 @@ status_datum(FunctionCallInfo fcinfo, const QuotaHold *hold, QuotaMeter meter, i
 			values[7] = TimestampTzGetDatum(hold->period_end[limit->period]);
 		}
 		values[8] = CStringGetTextDatum(limit->hard ? "hard" : "soft");
-		values[9] = CStringGetTextDatum(fits ? "within limit" : "limit exceeded");
+		values[9] = CStringGetTextDatum(within ? "within limit" : "limit exceeded");
 	}
 	return HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls));
 }
@@ -102,7 +109,7 @@ PG_FUNCTION_INFO_V1(memory_check_quota);
 /*
  * memory_check_quota(account_id text, meter text, amount bigint) → memory.quota_status
  *		Whether the amount (NULL: 1) would be admitted now, by the limit that
- *		leaves least.  Takes no lock: another session may be faster.  Errors:
+ *		refuses it or leaves least.  Takes no lock: another session may be faster.  Errors:
  *		22004, 22023, 42501.
  */
 Datum
@@ -115,7 +122,7 @@ memory_check_quota(PG_FUNCTION_ARGS)
 	Datum status;
 
 	SPI_connect();
-	hold = quota_peek(quota_subscription_of(account_id), account_id);
+	hold = quota_peek(account_id);
 	status = SPI_datumTransfer(status_datum(fcinfo, hold, meter, amount), false, -1);
 	SPI_finish();
 	PG_RETURN_DATUM(status);
@@ -139,7 +146,7 @@ memory_enforce_limit(PG_FUNCTION_ARGS)
 
 	amounts.by_meter[meter] = argument_amount(fcinfo, 2, 1);
 	SPI_connect();
-	hold = quota_begin(quota_subscription_of(account_id), account_id);
+	hold = quota_begin_settled(account_id);
 	if (hold != NULL)
 		quota_charge(hold, &amounts);
 	status = SPI_datumTransfer(status_datum(fcinfo, hold, meter, 0), false, -1);
@@ -153,7 +160,7 @@ PG_FUNCTION_INFO_V1(memory_upgrade_required);
  * memory_upgrade_required(account_id text) → text
  *		The cheapest offered plan that would hold what the account's
  *		subscription has used so far and one more of each meter; NULL when the
- *		present plan does, or none would.
+ *		present plan does, or none would that costs no less.
  */
 Datum
 memory_upgrade_required(PG_FUNCTION_ARGS)
@@ -164,15 +171,10 @@ memory_upgrade_required(PG_FUNCTION_ARGS)
 	text *plan = NULL;
 
 	SPI_connect();
-	hold = quota_peek(quota_subscription_of(account_id), account_id);
+	hold = quota_peek(account_id);
 	if (hold != NULL)
 	{
-		bool fits = true;
-
-		for (int i = 0; i < hold->plan->nlimits; i++)
-			fits &= !hold->plan->limits[i].hard ||
-					quota_remaining(hold, &hold->plan->limits[i]) >= 1;
-		if (!fits)
+		if (quota_exceeded(hold, &hold->plan, &one, true) != NULL)
 		{
 			char *name = quota_upgrade_for(hold, &one);
 
@@ -246,12 +248,12 @@ memory_change_plan(PG_FUNCTION_ARGS)
 						errhint("Use auto, now or next_period.")));
 
 	SPI_connect();
-	hold = quota_begin(subscription_id, subscription_id);
+	hold = quota_begin_on(subscription_id, subscription_id);
 	if (hold == NULL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA),
 						errmsg("subscription \"%s\" does not exist", subscription_id),
 						errhint("memory.subscribe makes it.")));
-	at_once = is_upgrade(hold->plan->plan_id, plan_id);
+	at_once = is_upgrade(hold->plan.plan_id, plan_id);
 	if (strcmp(timing, "auto") != 0)
 	{
 		quota_check_plan(plan_id);
@@ -286,7 +288,7 @@ typedef struct Reservation
 static bool
 read_reservation(const QuotaHold *hold, const char *id, Reservation *reservation)
 {
-	Datum values[2] = {CStringGetTextDatum(hold->subscription_id), CStringGetTextDatum(id)};
+	Datum values[2] = {CStringGetTextDatum(hold->account_id), CStringGetTextDatum(id)};
 	Datum settled;
 	bool isnull;
 
@@ -335,6 +337,7 @@ memory_reserve_usage(PG_FUNCTION_ARGS)
 	int64 amount = argument_amount(fcinfo, 2, 0);
 	QuotaMeter meter = argument_meter(fcinfo, 3);
 	Interval *keep_for;
+	Interval zero = {0};
 	QuotaHold *hold;
 	Reservation found;
 	Datum status;
@@ -343,9 +346,13 @@ memory_reserve_usage(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("%s must not be null", PG_ARGISNULL(2) ? "amount" : "keep_for")));
 	keep_for = PG_GETARG_INTERVAL_P(4);
+	if (!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(keep_for),
+										  IntervalPGetDatum(&zero))))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("keep_for must be a positive interval")));
 
 	SPI_connect();
-	hold = quota_begin(quota_subscription_of(account_id), account_id);
+	hold = quota_begin_settled(account_id);
 	if (hold != NULL && read_reservation(hold, id, &found))
 	{
 		if (found.meter != meter || found.amount != amount)
@@ -360,7 +367,8 @@ memory_reserve_usage(PG_FUNCTION_ARGS)
 		Datum values[6];
 
 		wanted.by_meter[meter] = amount;
-		quota_require(hold, &wanted);
+		quota_reap(hold);
+		quota_require(hold, account_id, &wanted);
 		quota_change_reserved(hold, meter, amount);
 		quota_save(hold);
 		values[0] = CStringGetTextDatum(hold->subscription_id);
@@ -387,8 +395,8 @@ end_reservation(QuotaHold *hold, const char *id, const char *state, int64 actual
 
 	if (!read_reservation(hold, id, &found))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA),
-						errmsg("reservation \"%s\" of subscription \"%s\" does not exist", id,
-							   hold->subscription_id),
+						errmsg("reservation \"%s\" of account \"%s\" does not exist", id,
+							   hold->account_id),
 						errhint("memory.reserve_usage makes it.")));
 	if (strcmp(found.state, state) == 0 && (actual < 0 || found.settled == actual))
 		return; /* a retry */
@@ -404,7 +412,7 @@ end_reservation(QuotaHold *hold, const char *id, const char *state, int64 actual
 
 	if (strcmp(found.state, "held") == 0)
 		quota_change_reserved(hold, found.meter, -found.amount);
-	values[0] = CStringGetTextDatum(hold->subscription_id);
+	values[0] = CStringGetTextDatum(hold->account_id);
 	values[1] = CStringGetTextDatum(id);
 	values[2] = CStringGetTextDatum(state);
 	nulls[3] = actual < 0 ? 'n' : ' ';
@@ -415,9 +423,12 @@ end_reservation(QuotaHold *hold, const char *id, const char *state, int64 actual
 		QuotaAmounts amounts = {{0}};
 
 		amounts.by_meter[found.meter] = actual;
-		quota_charge(hold, &amounts);
+		if (strcmp(found.state, "held") == 0)
+			quota_consume_held(hold, &amounts);
+		else
+			quota_consume(hold, hold->account_id, &amounts);
 	}
-	else
+	if (hold->changed)
 		quota_save(hold);
 }
 
@@ -429,7 +440,7 @@ end_for_account(FunctionCallInfo fcinfo, const char *state, int64 actual)
 	QuotaHold *hold;
 
 	SPI_connect();
-	hold = quota_begin(quota_subscription_of(account_id), account_id);
+	hold = quota_begin_settled(account_id);
 	if (hold != NULL)
 		end_reservation(hold, id, state, actual);
 	SPI_finish();
@@ -440,8 +451,8 @@ PG_FUNCTION_INFO_V1(memory_settle_usage);
 /*
  * memory_settle_usage(account_id text, reservation_id text, actual bigint) → void
  *		Ends a reservation and counts what was really used, at most what was
- *		held.  The same again changes nothing.  An expired one is settled as
- *		long as the limit has room.  Errors: 02000, 55000 released already,
+ *		held, whatever the limit is by now.  The same again changes nothing.  An
+ *		expired one is settled as long as the limit has room.  Errors: 02000, 55000 released already,
  *		22023 more than was held, MX001.
  */
 Datum

@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "common/int.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -31,7 +33,7 @@ to_moment(const char *time_zone, Timestamp local)
 												   TimestampGetDatum(local)));
 }
 
-/* Where period number k begins. */
+/* Where period number k begins; an hour's never depends on the clock. */
 static TimestampTz
 boundary(QuotaPeriod period, TimestampTz anchor, Timestamp local_anchor, const char *time_zone,
 		 int32 k)
@@ -41,8 +43,6 @@ boundary(QuotaPeriod period, TimestampTz anchor, Timestamp local_anchor, const c
 	/* the anchor's own reading may occur twice, when summer time ends */
 	if (k == 0)
 		return anchor;
-	if (period == QUOTA_HOUR)
-		return anchor + k * USECS_PER_HOUR;
 	if (period == QUOTA_DAY)
 		span.day = k;
 	else
@@ -53,16 +53,25 @@ boundary(QuotaPeriod period, TimestampTz anchor, Timestamp local_anchor, const c
 														   IntervalPGetDatum(&span))));
 }
 
-/* A number near that of the period which holds the moment. */
-static int32
-guess(QuotaPeriod period, TimestampTz anchor, TimestampTz moment)
+static void
+out_of_range(void)
 {
-	int64 unit = period == QUOTA_HOUR	 ? USECS_PER_HOUR
-				 : period == QUOTA_DAY ? USECS_PER_DAY
-									   : 30 * USECS_PER_DAY + USECS_PER_DAY / 2;
-	int64 k = (moment - anchor) / unit;
+	ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+					errmsg("the period is out of the range of timestamps")));
+}
 
-	return (int32) Max(Min(k, 100000000), -100000000);
+static void
+hour_bounds(TimestampTz anchor, TimestampTz moment, int64 distance, TimestampTz *start,
+			TimestampTz *end)
+{
+	int64 into = distance % USECS_PER_HOUR;
+
+	if (into < 0)
+		into += USECS_PER_HOUR;
+	*start = moment - into;
+	*end = *start + USECS_PER_HOUR;
+	if (!IS_VALID_TIMESTAMP(*start) || !IS_VALID_TIMESTAMP(*end))
+		out_of_range();
 }
 
 void
@@ -70,14 +79,30 @@ quota_period_bounds(QuotaPeriod period, TimestampTz anchor, const char *time_zon
 					TimestampTz moment, TimestampTz *start, TimestampTz *end)
 {
 	Timestamp local_anchor = to_local(time_zone, anchor);
-	int32 k = guess(period, anchor, moment);
+	int64 unit = period == QUOTA_DAY ? USECS_PER_DAY : 30 * USECS_PER_DAY + USECS_PER_DAY * 7 / 16;
+	int64 distance;
+	int32 k;
 
+	if (pg_sub_s64_overflow(moment, anchor, &distance))
+		out_of_range();
+	if (period == QUOTA_HOUR)
+	{
+		hour_bounds(anchor, moment, distance, start, end);
+		return;
+	}
+
+	/* near the period that holds the moment; 30 7/16 days are a mean month */
+	k = (int32) (distance / unit);
 	*start = boundary(period, anchor, local_anchor, time_zone, k);
 	while (*start > moment)
+	{
+		CHECK_FOR_INTERRUPTS();
 		*start = boundary(period, anchor, local_anchor, time_zone, --k);
+	}
 	*end = boundary(period, anchor, local_anchor, time_zone, k + 1);
 	while (*end <= moment)
 	{
+		CHECK_FOR_INTERRUPTS();
 		*start = *end;
 		*end = boundary(period, anchor, local_anchor, time_zone, ++k + 1);
 	}

@@ -19,7 +19,9 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
+#include "owner.h"
 #include "quota.h"
 #include "statements.h"
 
@@ -30,15 +32,17 @@ static const char *const period_names[QUOTA_NPERIODS] = {"hour", "day", "month",
 
 typedef struct PlanCacheEntry
 {
-	QuotaPlan *plan;
+	QuotaPlan plan;
 	struct PlanCacheEntry *next;
 } PlanCacheEntry;
 
 static MemoryContext cache_context = NULL;
 static PlanCacheEntry *cached_plans = NULL;
 static Oid plans_relation = InvalidOid;
-static bool active_known = false;
-static bool active = false;
+static uint64 changes = 0; /* counts invalidations: what was read across one is not kept */
+static bool state_known = false;
+static bool any_plan = false;
+static char *default_plan = NULL; /* in cache_context */
 
 const char *
 quota_meter_name(QuotaMeter meter)
@@ -82,15 +86,24 @@ quota_slot(QuotaMeter meter, QuotaPeriod period)
 }
 
 static void
-plans_invalidated(Datum arg, Oid relation)
+forget_plans(void)
 {
-	if (relation != InvalidOid && relation != plans_relation)
-		return;
 	if (cache_context != NULL)
 		MemoryContextReset(cache_context);
 	cached_plans = NULL;
-	active_known = false;
-	plans_relation = InvalidOid;
+	default_plan = NULL;
+	state_known = false;
+	changes++;
+}
+
+static void
+plans_invalidated(Datum arg, Oid relation)
+{
+	/* of an unknown table, any may be the one */
+	if (OidIsValid(relation) && OidIsValid(plans_relation) && relation != plans_relation)
+		return;
+	forget_plans();
+	plans_relation = InvalidOid; /* dropped, perhaps, and made anew */
 }
 
 /* Called once, from _PG_init. */
@@ -108,39 +121,90 @@ find_plans(void)
 	return plans_relation;
 }
 
-/* Tells all backends, at commit, to read plans anew. */
-void
-quota_changed(void)
+/* A plan that a subscription is on, or will be, must not go: its limits would. */
+static void
+check_plans_in_use(void)
 {
-	CacheInvalidateRelcacheByRelid(find_plans());
-	active_known = false; /* here at once */
+	OwnerScope scope;
+
+	SPI_connect();
+	owner_enter(&scope);
+	if (quota_execute(QUOTA_PLAN_MISSING, NULL, NULL, false) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("plan \"%s\" is in use by subscription \"%s\"", quota_string(0, 1),
+						quota_string(0, 2)),
+				 errhint("Give its subscriptions another with memory.change_plan, or set offered to "
+						 "false.")));
+	owner_leave(&scope);
+	SPI_finish();
 }
 
 PG_FUNCTION_INFO_V1(memory_plans_changed);
 
 /*
  * memory_plans_changed() → trigger
- *		AFTER STATEMENT on memory.plans and memory.plan_limits.
+ *		AFTER STATEMENT on memory.plans and memory.plan_limits: tells all
+ *		backends, at commit, to read plans anew.  Error: 23503 a plan in use is
+ *		deleted or renamed.
  */
 Datum
 memory_plans_changed(PG_FUNCTION_ARGS)
 {
-	quota_changed();
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("plans_changed can only be called as a trigger")));
+	CacheInvalidateRelcacheByRelid(find_plans());
+	forget_plans(); /* here at once */
+	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
+		RelationGetRelid(trigger->tg_relation) == find_plans())
+		check_plans_in_use();
 	PG_RETURN_POINTER(NULL);
+}
+
+static void
+make_cache(void)
+{
+	if (cache_context == NULL)
+		cache_context = AllocSetContextCreate(TopMemoryContext, "memory_ext plans",
+											  ALLOCSET_DEFAULT_SIZES);
+}
+
+static void
+read_state(void)
+{
+	while (!state_known)
+	{
+		uint64 before = changes;
+		bool isnull;
+		char *name;
+
+		make_cache();
+		(void) find_plans();
+		quota_execute(QUOTA_STATE, NULL, NULL, true);
+		any_plan = DatumGetBool(quota_column(0, 1, &isnull));
+		name = quota_string(0, 2);
+		if (before != changes)
+			continue;
+		default_plan = name == NULL ? NULL : MemoryContextStrdup(cache_context, name);
+		state_known = true;
+	}
 }
 
 bool
 quota_active(void)
 {
-	bool isnull;
+	read_state();
+	return any_plan;
+}
 
-	if (active_known)
-		return active;
-	(void) find_plans();
-	quota_execute(QUOTA_ANY, NULL, NULL, false);
-	active = DatumGetBool(quota_column(0, 1, &isnull));
-	active_known = true;
-	return active;
+char *
+quota_default_plan(void)
+{
+	read_state();
+	return default_plan == NULL ? NULL : pstrdup(default_plan);
 }
 
 static QuotaPeriod
@@ -168,19 +232,12 @@ read_thresholds(Datum value, QuotaLimit *limit)
 				DatumGetFloat8(DirectFunctionCall1(numeric_float8, elements[i]));
 }
 
-static QuotaPlan *
-read_plan(const char *plan_id)
+static void
+read_plan(const char *plan_id, QuotaPlan *plan)
 {
 	Datum values[1] = {CStringGetTextDatum(plan_id)};
-	MemoryContext old;
-	QuotaPlan *plan;
-	uint64 n;
+	uint64 n = quota_execute(QUOTA_PLAN_LIMITS, values, NULL, true);
 
-	n = quota_execute(QUOTA_PLAN_LIMITS, values, NULL, false);
-	old = MemoryContextSwitchTo(cache_context);
-	plan = palloc0(sizeof(QuotaPlan));
-	plan->plan_id = pstrdup(plan_id);
-	MemoryContextSwitchTo(old);
 	for (uint64 i = 0; i < n && plan->nlimits < QUOTA_NSLOTS; i++)
 	{
 		QuotaLimit *limit = &plan->limits[plan->nlimits++];
@@ -193,28 +250,36 @@ read_plan(const char *plan_id)
 		limit->hard = strcmp(quota_string(i, 4), "hard") == 0;
 		read_thresholds(quota_column(i, 5, &isnull), limit);
 	}
-	return plan;
 }
 
-/* The plan's limits, in the cache: valid until the next statement. */
-QuotaPlan *
-quota_read_plan(const char *plan_id)
+/* Fills in a copy: the cache may be emptied at any time. */
+void
+quota_read_plan(const char *plan_id, QuotaPlan *plan)
 {
 	PlanCacheEntry *cached;
-	QuotaPlan *plan;
+	uint64 before;
 
-	(void) find_plans();
 	for (cached = cached_plans; cached != NULL; cached = cached->next)
-		if (strcmp(cached->plan->plan_id, plan_id) == 0)
-			return cached->plan;
+		if (strcmp(cached->plan.plan_id, plan_id) == 0)
+			break;
 
-	if (cache_context == NULL)
-		cache_context = AllocSetContextCreate(TopMemoryContext, "memory_ext plans",
-											  ALLOCSET_DEFAULT_SIZES);
-	plan = read_plan(plan_id);
-	cached = MemoryContextAlloc(cache_context, sizeof(PlanCacheEntry));
-	cached->plan = plan;
-	cached->next = cached_plans;
-	cached_plans = cached;
-	return plan;
+	memset(plan, 0, sizeof(*plan));
+	if (cached != NULL)
+		*plan = cached->plan;
+	else
+	{
+		before = changes;
+		make_cache();
+		(void) find_plans();
+		read_plan(plan_id, plan);
+		if (before == changes)
+		{
+			cached = MemoryContextAlloc(cache_context, sizeof(PlanCacheEntry));
+			cached->plan = *plan;
+			cached->plan.plan_id = MemoryContextStrdup(cache_context, plan_id);
+			cached->next = cached_plans;
+			cached_plans = cached;
+		}
+	}
+	plan->plan_id = pstrdup(plan_id);
 }

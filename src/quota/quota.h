@@ -51,7 +51,7 @@ typedef struct QuotaAmounts
 
 /*
  * The period of the kind (hour, day, month) that holds the moment: anchor + k
- * units of local time in the zone, half-open.
+ * units of local time in the zone, half-open.  Error: 22008 out of range.
  */
 extern void quota_period_bounds(QuotaPeriod period, TimestampTz anchor, const char *time_zone,
 								TimestampTz moment, TimestampTz *start, TimestampTz *end);
@@ -80,86 +80,124 @@ extern const char *quota_period_name(QuotaPeriod period);
 extern QuotaMeter quota_meter_by_name(const char *name);
 extern int quota_slot(QuotaMeter meter, QuotaPeriod period);
 
-/* The plan's limits, in the current context; NULL: there is no such plan. */
-extern QuotaPlan *quota_read_plan(const char *plan_id);
+/* The plan's limits; none, when there is no such plan. */
+extern void quota_read_plan(const char *plan_id, QuotaPlan *plan);
 
-/* Whether any subscription or default plan exists: without, nothing is counted. */
+/* Whether there is any plan: without, nothing is counted. */
 extern bool quota_active(void);
-extern void quota_changed(void);
+
+/* The plan of subscriptions that were given none, palloc'd; NULL: none. */
+extern char *quota_default_plan(void);
 extern void quota_init(void);
 
 /* ---- engine.c: the interface to the counters; another engine may replace it ---- */
 typedef struct QuotaHold QuotaHold;
 
 /*
- * Locks a subscription, for an account's statement, to the end of the
- * transaction; NULL: it has no plan, and nothing is counted.  A subscription
- * that is met for the first time is put on the default plan.  The hold lives
- * in the current context.  All functions here need an SPI connection.
+ * Locks the account's subscription to the end of the transaction; NULL: it has
+ * no plan, and nothing is counted.  A subscription that is met for the first
+ * time is put on the default plan.  The hold lives in the current context.  All
+ * functions here need an SPI connection.
+ *
+ * The account may be given another subscription while quota_begin waits.  Who
+ * locks the account's row afterwards compares; quota_begin_settled does so
+ * without that lock.
  */
-extern QuotaHold *quota_begin(const char *subscription_id, const char *account_id);
+extern QuotaHold *quota_begin(const char *account_id);
+extern QuotaHold *quota_begin_settled(const char *account_id);
 
 /*
- * Takes the lock only, where the amounts come later.  Who needs several locks
- * takes them in order of subscription_id (byte order).
+ * The same by the subscription's name.  Who needs several takes them in order
+ * of subscription_id (byte order).
  */
+extern QuotaHold *quota_begin_on(const char *subscription_id, const char *account_id);
+
+/* The same lock, without reading what it covers. */
 extern void quota_lock(const char *subscription_id);
 
 /* The counters as they are, without a lock; NULL likewise. */
-extern QuotaHold *quota_peek(const char *subscription_id, const char *account_id);
+extern QuotaHold *quota_peek(const char *account_id);
 
 /*
- * Consumes the amounts and writes the counters.  Error: MX001 when a hard limit
- * would be exceeded, naming the account.
+ * Consumes the amounts in the hold, for one of the subscription's accounts;
+ * quota_save writes it.  Error: MX001 when a hard limit would be exceeded,
+ * naming the account.
  */
+extern void quota_consume(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts);
+
+/* Consumes what was held for it: no limit refuses what has been promised. */
+extern void quota_consume_held(QuotaHold *hold, const QuotaAmounts *amounts);
+
+/* Writes the hold's counters. */
+extern void quota_save(QuotaHold *hold);
+
+/* quota_consume for the hold's own account, and quota_save. */
 extern void quota_charge(QuotaHold *hold, const QuotaAmounts *amounts);
 
-/* Makes a subscription's row; false: it exists.  plan_id NULL: the default plan. */
+/*
+ * Makes a subscription's row and counts what stands in its accounts; false: it
+ * exists.  plan_id NULL: the default plan, whatever it is.
+ */
 extern bool quota_create(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
 						 const char *time_zone);
 
+/*
+ * What stands in a subscription's accounts is known to the store only.  It
+ * locks them before it counts: whoever writes holds one of these locks.
+ */
+typedef QuotaAmounts (*QuotaStanding)(const char *subscription_id);
+extern void quota_set_standing(QuotaStanding standing);
+
 /* Error 42704 when there is no such plan. */
 extern void quota_check_plan(const char *plan_id);
-
-/* When a limit's period ends; DT_NOEND: never. */
-extern TimestampTz quota_limit_end(const QuotaHold *hold, const QuotaLimit *limit);
 
 /* Changes what is held of a meter, in all its periods. */
 extern void quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amount);
 
 /* Raises MX001 unless the amounts fit; consumes nothing. */
-extern void quota_require(QuotaHold *hold, const QuotaAmounts *amounts);
+extern void quota_require(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts);
+
+/* Takes the account's held reservations along to another subscription. */
+extern void quota_move_reservations(QuotaHold *from, QuotaHold *to, const char *account_id,
+									const char *to_id);
 
 /*
  * Erases the account's reservations, and a subscription of its own that no
- * other account uses.
+ * other account uses.  hold: its subscription's, NULL: it has none.
  */
-extern void quota_forget_account(const char *account_id);
+extern void quota_forget_account(QuotaHold *hold, const char *account_id);
+
+/* Removes reservations that have ended and expired before a time; how many. */
+extern uint64 quota_purge(TimestampTz before);
 
 /* An account's subscription_id, palloc'd. */
-extern char *quota_subscription_of(const char *account_id);
-
-/* Writes the hold's counters; quota_charge does so itself. */
-extern void quota_save(QuotaHold *hold);
+extern char *quota_subscription_of(const char *account_id, bool read_only);
 
 /* Has expired holds of calls given back, so that they refuse nobody. */
 extern void quota_reap(QuotaHold *hold);
 
-/* What a limit leaves; PG_INT64_MAX: no limit. */
+/* What a limit leaves. */
 extern int64 quota_remaining(const QuotaHold *hold, const QuotaLimit *limit);
 
 /* The limit that leaves least of a meter, NULL if the plan has none. */
 extern const QuotaLimit *quota_tightest(const QuotaHold *hold, QuotaMeter meter);
 
-/* The cheapest offered plan under which the amounts would fit; NULL: none. */
+/* The first limit that the amounts would exceed, hard or of any kind; NULL: none. */
+extern const QuotaLimit *quota_exceeded(const QuotaHold *hold, const QuotaPlan *plan,
+										const QuotaAmounts *amounts, bool only_hard);
+
+/*
+ * The cheapest plan under which the amounts would fit, of those that are
+ * offered and cost no less than the present one; NULL: none.
+ */
 extern char *quota_upgrade_for(const QuotaHold *hold, const QuotaAmounts *amounts);
 
 struct QuotaHold
 {
 	char *subscription_id;
 	char *account_id;
-	char *plan_id;	 /* in force */
-	QuotaPlan *plan; /* its limits */
+	char *plan_id;  /* as its row says; NULL: the default plan */
+	QuotaPlan plan; /* in force, its plan_id NULL: none */
 	TimestampTz starts_at;
 	char *time_zone;
 	char *next_plan_id; /* NULL: none */
@@ -169,6 +207,7 @@ struct QuotaHold
 	int64 used[QUOTA_NSLOTS];
 	int64 reserved[QUOTA_NSLOTS];
 	TimestampTz now;
+	bool changed; /* since it was read or saved */
 };
 
 #endif /* QUOTA_H */

@@ -4,6 +4,9 @@
  *
  * As in the store: operators are named with their schema, plans are generic
  * and kept, sequential scans and compilation are off while they are planned.
+ *
+ * What is cached beyond the transaction is read with the latest snapshot: a
+ * transaction may see an older state, which it must not leave to the next.
  */
 #include "postgres.h"
 
@@ -12,28 +15,40 @@
 #include "jit/jit.h"
 #include "optimizer/cost.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 
 #include "statements.h"
 
 #define EQ " OPERATOR(pg_catalog.=) "
 #define MAX_ARGS 10
 
+#define THIS_RESERVATION "account_id" EQ "$1 AND reservation_id" EQ "$2"
+#define EXPIRED                                                                                    \
+	"subscription_id" EQ "$1 AND state" EQ "'held' AND expires_at OPERATOR(pg_catalog.<=) $2"
+
 #define SUBSCRIPTION                                                                               \
 	"SELECT plan_id, starts_at, time_zone, next_plan_id, next_plan_at, period_start, period_end,"   \
-	" used, reserved FROM memory_store.subscriptions WHERE subscription_id" EQ "$1"
+	" used, reserved, subscription_id FROM memory_store.subscriptions WHERE subscription_id" EQ
+
+/* An account's subscription: its own unless it was given another. */
+#define OF_ACCOUNT                                                                                 \
+	"COALESCE((SELECT a.subscription_id FROM memory_store.accounts a WHERE a.account_id" EQ        \
+	"$1), $1)"
 
 typedef struct StatementText
 {
 	const char *sql;
 	int nargs;
 	Oid argtypes[MAX_ARGS];
+	bool latest; /* sees what is committed now, in any transaction */
 } StatementText;
 
 static const StatementText texts[QUOTA_NSTATEMENTS] = {
-	[QUOTA_ANY] = {"SELECT EXISTS (SELECT FROM memory_store.subscriptions)"
-				   " OR EXISTS (SELECT FROM memory.plans WHERE is_default)",
-				   0,
-				   {0}},
+	[QUOTA_STATE] = {"SELECT EXISTS (SELECT FROM memory.plans),"
+					 " (SELECT plan_id FROM memory.plans WHERE is_default)",
+					 0,
+					 {0},
+					 true},
 	[QUOTA_SUBSCRIPTION_OF] = {"SELECT subscription_id FROM memory_store.accounts"
 							   " WHERE account_id" EQ "$1",
 							   1,
@@ -42,13 +57,32 @@ static const StatementText texts[QUOTA_NSTATEMENTS] = {
 						   " FROM memory.plan_limits WHERE plan_id" EQ
 						   "$1 AND limit_value IS NOT NULL ORDER BY meter, period",
 						   1,
+						   {TEXTOID},
+						   true},
+	/* who puts a subscription on a plan keeps it from being deleted meanwhile */
+	[QUOTA_PLAN_EXISTS] = {"SELECT price FROM memory.plans WHERE plan_id" EQ "$1 FOR KEY SHARE",
+						   1,
 						   {TEXTOID}},
-	[QUOTA_DEFAULT_PLAN] = {"SELECT plan_id FROM memory.plans WHERE is_default", 0, {0}},
-	[QUOTA_PLAN_EXISTS] = {"SELECT price FROM memory.plans WHERE plan_id" EQ "$1", 1, {TEXTOID}},
+	/* no cheaper than the present one: going up is at once, going down is not */
 	[QUOTA_PLANS_BY_PRICE] =
-		{"SELECT plan_id FROM memory.plans WHERE offered ORDER BY price, plan_id", 0, {0}},
-	[QUOTA_SUBSCRIPTION_READ] = {SUBSCRIPTION, 1, {TEXTOID}},
-	[QUOTA_SUBSCRIPTION_LOCK] = {SUBSCRIPTION " FOR NO KEY UPDATE", 1, {TEXTOID}},
+		{"SELECT plan_id FROM memory.plans WHERE offered AND ($1 IS NULL OR price"
+		 " OPERATOR(pg_catalog.>=) COALESCE((SELECT p.price FROM memory.plans p WHERE p.plan_id" EQ
+		 "$1), 0)) ORDER BY price, plan_id",
+		 1,
+		 {TEXTOID},
+		 true},
+	[QUOTA_PLAN_MISSING] =
+		{"SELECT u.plan_id, u.subscription_id FROM ("
+		 "SELECT plan_id, subscription_id FROM memory_store.subscriptions"
+		 " UNION ALL SELECT next_plan_id, subscription_id FROM memory_store.subscriptions) u"
+		 " WHERE u.plan_id IS NOT NULL AND NOT EXISTS"
+		 " (SELECT FROM memory.plans p WHERE p.plan_id" EQ "u.plan_id) ORDER BY 2, 1 LIMIT 1",
+		 0,
+		 {0}},
+	[QUOTA_SUBSCRIPTION_READ] = {SUBSCRIPTION "$1", 1, {TEXTOID}},
+	[QUOTA_ACCOUNT_READ] = {SUBSCRIPTION OF_ACCOUNT, 1, {TEXTOID}},
+	[QUOTA_ACCOUNT_LOCK] = {SUBSCRIPTION OF_ACCOUNT " FOR NO KEY UPDATE", 1, {TEXTOID}},
+	[QUOTA_SUBSCRIPTION_LOCK] = {SUBSCRIPTION "$1 FOR NO KEY UPDATE", 1, {TEXTOID}},
 	[QUOTA_SUBSCRIPTION_CREATE] =
 		{"INSERT INTO memory_store.subscriptions (subscription_id, plan_id, starts_at, time_zone,"
 		 " period_start, period_end, used, reserved) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
@@ -63,15 +97,17 @@ static const StatementText texts[QUOTA_NSTATEMENTS] = {
 		 8,
 		 {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
 		  INT8ARRAYOID, INT8ARRAYOID}},
-	[QUOTA_RESERVATION_EXPIRED] =
-		{"UPDATE memory_store.reservations SET state = 'expired' WHERE subscription_id" EQ
-		 "$1 AND state" EQ "'held' AND expires_at OPERATOR(pg_catalog.<=) $2"
-		 " RETURNING meter, amount",
-		 2,
-		 {TEXTOID, TIMESTAMPTZOID}},
+	[QUOTA_RESERVATION_EXPIRE] = {"UPDATE memory_store.reservations SET state = 'expired'"
+								  " WHERE " EXPIRED " RETURNING meter, amount",
+								  2,
+								  {TEXTOID, TIMESTAMPTZOID}},
+	[QUOTA_RESERVATION_EXPIRED] = {"SELECT meter, amount FROM memory_store.reservations"
+								   " WHERE " EXPIRED,
+								   2,
+								   {TEXTOID, TIMESTAMPTZOID}},
 	[QUOTA_RESERVATION_READ] =
 		{"SELECT meter, amount, expires_at, state, settled FROM memory_store.reservations"
-		 " WHERE subscription_id" EQ "$1 AND reservation_id" EQ "$2",
+		 " WHERE " THIS_RESERVATION,
 		 2,
 		 {TEXTOID, TEXTOID}},
 	[QUOTA_RESERVATION_INSERT] =
@@ -79,17 +115,29 @@ static const StatementText texts[QUOTA_NSTATEMENTS] = {
 		 " meter, amount, expires_at, state) VALUES ($1, $2, $3, $4, $5, $6, 'held')",
 		 6,
 		 {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID}},
-	[QUOTA_RESERVATION_END] =
-		{"UPDATE memory_store.reservations SET state = $3, settled = $4"
-		 " WHERE subscription_id" EQ "$1 AND reservation_id" EQ "$2",
-		 4,
-		 {TEXTOID, TEXTOID, TEXTOID, INT8OID}},
+	[QUOTA_RESERVATION_END] = {"UPDATE memory_store.reservations SET state = $3, settled = $4"
+							   " WHERE " THIS_RESERVATION,
+							   4,
+							   {TEXTOID, TEXTOID, TEXTOID, INT8OID}},
+	[QUOTA_RESERVATION_PURGE] =
+		{"DELETE FROM memory_store.reservations WHERE state OPERATOR(pg_catalog.<>) 'held'"
+		 " AND expires_at OPERATOR(pg_catalog.<) $1",
+		 1,
+		 {TIMESTAMPTZOID}},
+	[QUOTA_RESERVATION_MOVE] =
+		{"UPDATE memory_store.reservations SET subscription_id = $2"
+		 " WHERE account_id" EQ "$1 AND state" EQ "'held' RETURNING meter, amount",
+		 2,
+		 {TEXTOID, TEXTOID}},
 	[QUOTA_FORGET_RESERVATIONS] =
-		{"DELETE FROM memory_store.reservations WHERE account_id" EQ "$1", 1, {TEXTOID}},
+		{"DELETE FROM memory_store.reservations WHERE account_id" EQ
+		 "$1 RETURNING meter, amount, state",
+		 1,
+		 {TEXTOID}},
 	[QUOTA_FORGET_SUBSCRIPTION] =
 		{"DELETE FROM memory_store.subscriptions s WHERE s.subscription_id" EQ
 		 "$1 AND NOT EXISTS (SELECT FROM memory_store.accounts a WHERE a.subscription_id" EQ
-		 "$1 AND a.account_id OPERATOR(pg_catalog.<>) $1)",
+		 "$1 AND a.subscription_id OPERATOR(pg_catalog.<>) a.account_id)",
 		 1,
 		 {TEXTOID}},
 };
@@ -125,7 +173,11 @@ quota_execute(QuotaStatement id, Datum *values, const char *nulls, bool read_onl
 			SPI_keepplan(plan);
 			plans[id] = plan;
 		}
-		result = SPI_execute_plan(plans[id], values, nulls, read_only, 0);
+		if (texts[id].latest)
+			result = SPI_execute_snapshot(plans[id], values, nulls, GetLatestSnapshot(),
+										  InvalidSnapshot, true, false, 0);
+		else
+			result = SPI_execute_plan(plans[id], values, nulls, read_only, 0);
 	}
 	PG_FINALLY();
 	{

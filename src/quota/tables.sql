@@ -48,15 +48,15 @@ CREATE TABLE memory_store.subscriptions (
 COMMENT ON TABLE memory_store.subscriptions IS 'who pays: the plan, the period''s anchor and time zone, and what is used and reserved';
 
 CREATE TABLE memory_store.reservations (
-	subscription_id text COLLATE "C" NOT NULL,
-	reservation_id text COLLATE "C" NOT NULL,
 	account_id text COLLATE "C" NOT NULL,
+	reservation_id text COLLATE "C" NOT NULL,
+	subscription_id text COLLATE "C" NOT NULL,
 	meter text NOT NULL,
 	amount bigint NOT NULL,
 	expires_at timestamptz NOT NULL,
 	state text NOT NULL,
 	settled bigint,
-	PRIMARY KEY (subscription_id, reservation_id)
+	PRIMARY KEY (account_id, reservation_id)
 );
 CREATE INDEX reservations_expiry ON memory_store.reservations (subscription_id, expires_at) WHERE state = 'held';
 COMMENT ON TABLE memory_store.reservations IS 'holds for calls of models: held, then settled, released or expired';

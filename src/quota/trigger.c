@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
+#include "account.h"
 #include "owner.h"
 #include "quota.h"
 
@@ -42,7 +43,8 @@ add_side(StringInfo query, const char *table, const char *sign, const char *acco
 {
 	if (query->len > 0)
 		appendStringInfoString(query, " UNION ALL ");
-	appendStringInfo(query, "SELECT %s::pg_catalog.text AS account_id, %s ", account, sign);
+	appendStringInfo(query, "SELECT %s::pg_catalog.text COLLATE pg_catalog.\"C\" AS account_id, %s ",
+					 account, sign);
 	if (amount != NULL)
 		appendStringInfo(query, "COALESCE(%s, 0)::pg_catalog.numeric", amount);
 	else
@@ -123,10 +125,45 @@ read_charges(SPITupleTable *rows, uint64 n)
 
 	for (uint64 i = 0; i < n; i++)
 	{
-		charges[i].account_id = SPI_getvalue(rows->vals[i], rows->tupdesc, 1);
+		Datum account = SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull);
+
+		/* another's account is as little to be charged as to be written */
+		charges[i].account_id = text_to_cstring(account_check(DatumGetTextPP(account)));
 		charges[i].amount = DatumGetInt64(SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull));
 	}
 	return charges;
+}
+
+/*
+ * Charges in order of subscription.  Each subscription's row is read and
+ * written once, however many accounts share it.
+ */
+static void
+charge_all(Charge *charges, uint64 n, QuotaMeter meter)
+{
+	QuotaHold *hold = NULL;
+
+	for (uint64 i = 0; i < n; i++)
+		charges[i].subscription_id = quota_subscription_of(charges[i].account_id, false);
+	qsort(charges, n, sizeof(Charge), compare_subscription);
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		QuotaAmounts amounts = {{0}};
+
+		CHECK_FOR_INTERRUPTS();
+		if (i == 0 || compare_subscription(&charges[i - 1], &charges[i]) != 0)
+		{
+			if (hold != NULL)
+				quota_save(hold);
+			hold = quota_begin_on(charges[i].subscription_id, charges[i].account_id);
+		}
+		amounts.by_meter[meter] = charges[i].amount;
+		if (hold != NULL)
+			quota_consume(hold, charges[i].account_id, &amounts);
+	}
+	if (hold != NULL)
+		quota_save(hold);
 }
 
 PG_FUNCTION_INFO_V1(memory_quota_trigger);
@@ -135,7 +172,8 @@ PG_FUNCTION_INFO_V1(memory_quota_trigger);
  * memory_quota_trigger(meter, account column [, amount column]) → trigger
  *		Charges what a statement on the table adds, 1 a row or a column's value:
  *		INSERT with NEW TABLE, DELETE with OLD TABLE, UPDATE with both.  Errors:
- *		MX001, 22023 unknown meter, 42703 unknown column.
+ *		MX001, 22023 unknown meter, 42703 unknown column, 42P17 attached in
+ *		another way, 42501 not the session's account.
  */
 Datum
 memory_quota_trigger(PG_FUNCTION_ARGS)
@@ -164,21 +202,7 @@ memory_quota_trigger(PG_FUNCTION_ARGS)
 
 	/* the sum ran the table's own casts: as the caller, not as the owner */
 	owner_enter(&scope);
-	for (uint64 i = 0; i < n; i++)
-		charges[i].subscription_id = quota_subscription_of(charges[i].account_id);
-	qsort(charges, n, sizeof(Charge), compare_subscription);
-
-	for (uint64 i = 0; i < n; i++)
-	{
-		QuotaHold *hold = quota_begin(charges[i].subscription_id, charges[i].account_id);
-		QuotaAmounts amounts = {{0}};
-
-		CHECK_FOR_INTERRUPTS();
-		if (hold == NULL)
-			continue;
-		amounts.by_meter[meter] = charges[i].amount;
-		quota_charge(hold, &amounts);
-	}
+	charge_all(charges, n, meter);
 	owner_leave(&scope);
 	SPI_finish();
 	PG_RETURN_POINTER(NULL);

@@ -44,6 +44,7 @@ typedef struct BufferAccount
 {
 	char account[MEMORY_MAX_ACCOUNT_ID_BYTES + 1]; /* hash key */
 	char *subscription_id; /* NULL: not asked for yet */
+	QuotaHold *hold;       /* of a subscription that several accounts share */
 	StoreAccount *state;   /* NULL: not locked yet */
 } BufferAccount;
 
@@ -62,6 +63,7 @@ struct StatementBuffer
 	HTAB *accounts;      /* those of the buffered rows */
 	BufferAccount *last_account;
 	HTAB *conversations; /* numbered by row triggers */
+	List *holds;         /* those of the accounts, to be saved at the end */
 };
 
 static slist_head buffers = SLIST_STATIC_INIT(buffers);
@@ -296,6 +298,7 @@ account_entry(StatementBuffer *buffer, const text *account_id)
 	if (!found)
 	{
 		account->state = NULL;
+		account->hold = NULL;
 		account->subscription_id = NULL;
 	}
 	return account;
@@ -321,6 +324,31 @@ compare_subscription(const void *a, const void *b)
 }
 
 /*
+ * Locks the subscription of n > 0 accounts.  Where they are several its counters
+ * are read once and saved once, at the end: each version of a row that one
+ * transaction writes makes the next one dearer.
+ */
+static void
+lock_subscription(StatementBuffer *buffer, BufferAccount **accounts, int n)
+{
+	MemoryContext old;
+	QuotaHold *hold;
+
+	if (n == 1)
+	{
+		quota_lock(accounts[0]->subscription_id);
+		return;
+	}
+	old = MemoryContextSwitchTo(buffer->context);
+	hold = quota_begin_on(accounts[0]->subscription_id, accounts[0]->account);
+	if (hold != NULL)
+		buffer->holds = lappend(buffer->holds, hold);
+	MemoryContextSwitchTo(old);
+	for (int i = 0; i < n; i++)
+		accounts[i]->hold = hold;
+}
+
+/*
  * Locks the subscriptions of all the statement's accounts, in key order, before
  * the first account: two bulk statements cannot wait for each other.  Needs an
  * SPI connection.
@@ -331,24 +359,75 @@ buffer_lock_subscriptions(StatementBuffer *buffer)
 	HASH_SEQ_STATUS scan;
 	BufferAccount *account;
 	BufferAccount **accounts;
+	MemoryContext scratch;
+	MemoryContext old;
 	int n = 0;
 
 	if (buffer->accounts == NULL || !quota_active())
 		return;
-	accounts = palloc(mul_size(hash_get_num_entries(buffer->accounts), sizeof(BufferAccount *)));
+	scratch = AllocSetContextCreate(CurrentMemoryContext, "memory_ext subscriptions",
+									ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(scratch);
+	accounts = MemoryContextAllocHuge(buffer->context,
+									  mul_size(hash_get_num_entries(buffer->accounts),
+											   sizeof(BufferAccount *)));
 	hash_seq_init(&scan, buffer->accounts);
 	while ((account = hash_seq_search(&scan)) != NULL)
-	{
-		if (account->subscription_id == NULL)
-			account->subscription_id =
-				MemoryContextStrdup(buffer->context, quota_subscription_of(account->account));
 		accounts[n++] = account;
+	for (int i = 0; i < n; i++)
+	{
+		accounts[i]->subscription_id =
+			MemoryContextStrdup(buffer->context,
+								quota_subscription_of(accounts[i]->account, false));
+		MemoryContextReset(scratch);
 	}
 	qsort(accounts, n, sizeof(BufferAccount *), compare_subscription);
-	for (int i = 0; i < n; i++)
-		if (i == 0 || compare_subscription(&accounts[i - 1], &accounts[i]) != 0)
-			quota_lock(accounts[i]->subscription_id);
+	for (int first = 0, next; first < n; first = next)
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (next = first + 1; next < n; next++)
+			if (compare_subscription(&accounts[first], &accounts[next]) != 0)
+				break;
+		lock_subscription(buffer, accounts + first, next - first);
+		MemoryContextReset(scratch);
+	}
 	pfree(accounts);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+}
+
+/* Writes the counters that several of the statement's accounts have charged. */
+void
+buffer_save_subscriptions(StatementBuffer *buffer)
+{
+	ListCell *cell;
+
+	foreach (cell, buffer->holds)
+		if (((QuotaHold *) lfirst(cell))->changed)
+			quota_save((QuotaHold *) lfirst(cell));
+}
+
+/*
+ * The hold on what is the account's subscription now that its lock is ours: it
+ * may have been given another before.  NULL: nobody shares it.
+ */
+static QuotaHold *
+shared_hold(StatementBuffer *buffer, BufferAccount *account)
+{
+	const char *subscription_id = account->state->subscription_id;
+	ListCell *cell;
+
+	if (account->subscription_id != NULL &&
+		strcmp(account->subscription_id, subscription_id) == 0)
+		return account->hold;
+	foreach (cell, buffer->holds)
+	{
+		QuotaHold *hold = (QuotaHold *) lfirst(cell);
+
+		if (strcmp(hold->subscription_id, subscription_id) == 0)
+			return hold;
+	}
+	return NULL;
 }
 
 /*
@@ -367,11 +446,16 @@ buffer_lock_account(StatementBuffer *buffer, text *account_id)
 
 		if (account->subscription_id == NULL && quota_active())
 		{
-			account->subscription_id = quota_subscription_of(account->account);
+			account->subscription_id = quota_subscription_of(account->account, false);
 			quota_lock(account->subscription_id);
 		}
 		account->state = store_lock_account(cstring_to_text(account->account));
 		MemoryContextSwitchTo(old);
+	}
+	if (account->state->hold == NULL && buffer->holds != NIL && account->state->charged)
+	{
+		account->state->hold = shared_hold(buffer, account);
+		account->state->shared = account->state->hold != NULL;
 	}
 	return account->state;
 }

@@ -61,6 +61,7 @@ extern int64 buffer_rows(StatementBuffer *buffer);
 extern bool buffer_copying(void);
 extern StoreAccount *buffer_lock_account(StatementBuffer *buffer, text *account_id);
 extern void buffer_lock_subscriptions(StatementBuffer *buffer);
+extern void buffer_save_subscriptions(StatementBuffer *buffer);
 extern BufferNumbering *
 buffer_numbering(StatementBuffer *buffer, const pg_uuid_t *id, text *account_id, bool *found);
 extern int32 buffer_changed_columns(TupleDesc descriptor, const Datum *old, const bool *old_nulls,

@@ -547,6 +547,7 @@ memory_conversations_end(PG_FUNCTION_ARGS)
 	}
 	if (account != NULL)
 		store_end_account(account);
+	buffer_save_subscriptions(buffer);
 	buffer_pop_error_context(&where);
 	MemoryContextSwitchTo(old);
 	SPI_finish();

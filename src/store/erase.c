@@ -38,20 +38,21 @@ column_or_zero(int column)
 static void
 charge_forgotten(text *account_id)
 {
-	Datum values[1] = {PointerGetDatum(account_id)};
 	char *name = text_to_cstring(account_id);
-	char *subscription_id = quota_subscription_of(name);
-	QuotaHold *hold = quota_begin(subscription_id, name);
-	QuotaAmounts amounts = {{0}};
+	QuotaHold *hold = quota_begin_settled(name);
 
 	(void) store_hold_account(account_id);
-	if (hold == NULL)
-		return;
-	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
-	amounts.by_meter[QUOTA_CONVERSATIONS] = -column_or_zero(1);
-	amounts.by_meter[QUOTA_CONTENT_BYTES] = -column_or_zero(3);
-	quota_charge(hold, &amounts);
-	quota_forget_account(name);
+	if (hold != NULL)
+	{
+		Datum values[1] = {PointerGetDatum(account_id)};
+		QuotaAmounts amounts = {{0}};
+
+		store_execute(STORE_FORGET_COUNTS, values, NULL, false);
+		amounts.by_meter[QUOTA_CONVERSATIONS] = -column_or_zero(1);
+		amounts.by_meter[QUOTA_CONTENT_BYTES] = -column_or_zero(3);
+		quota_consume(hold, name, &amounts);
+	}
+	quota_forget_account(hold, name);
 }
 
 PG_FUNCTION_INFO_V1(memory_forget);
@@ -217,8 +218,8 @@ PG_FUNCTION_INFO_V1(memory_purge);
 
 /*
  * memory_purge() → bigint
- *		Removes the tombstones older than memory_ext.purge_after; returns how
- *		many.  A step of maintain().  Error: 42501 the session is confined.
+ *		Removes the tombstones, and the reservations that have ended, older than
+ *		memory_ext.purge_after; returns how many tombstones.  A step of maintain().  Error: 42501 the session is confined.
  */
 Datum
 memory_purge(PG_FUNCTION_ARGS)
@@ -231,6 +232,7 @@ memory_purge(PG_FUNCTION_ARGS)
 	SPI_connect();
 	purged = store_execute(STORE_PURGE_TOMBSTONES, values, NULL, false);
 	purged += store_execute(STORE_PURGE_CONVERSATIONS, values, NULL, false);
+	(void) quota_purge(DatumGetTimestampTz(values[0]));
 	SPI_finish();
 	PG_RETURN_INT64((int64) purged);
 }

@@ -598,6 +598,7 @@ flush_rows(StatementBuffer *buffer, void (*write_row)(Flush *, TupleTableSlot *)
 	}
 	close_conversation(&flush);
 	end_account(&flush);
+	buffer_save_subscriptions(buffer);
 	store_queue_write(flush.queue);
 
 	buffer_pop_error_context(&where);

@@ -61,14 +61,14 @@ typedef struct StatementText
 
 static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 	[STORE_ACCOUNT_BUMP] = {"UPDATE memory_store.accounts SET revision = revision" PLUS "1"
-							" WHERE account_id" EQ "$1 RETURNING revision",
+							" WHERE account_id" EQ "$1 RETURNING revision, subscription_id",
 							1,
 							{TEXTOID}},
 	[STORE_ACCOUNT_CREATE] =
 		{"INSERT INTO memory_store.accounts AS a"
 		 " (account_id, subscription_id, revision, created_at) VALUES ($1, $1, 1, $2)"
 		 " ON CONFLICT (account_id) DO UPDATE SET revision = a.revision" PLUS "1"
-		 " RETURNING revision",
+		 " RETURNING revision, subscription_id",
 		 2,
 		 {TEXTOID, TIMESTAMPTZOID}},
 	[STORE_ACCOUNT_HOLD] = {"SELECT revision FROM memory_store.accounts"
@@ -308,12 +308,12 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " FROM memory_store.conversations",
 		 0,
 		 {0}},
-	[STORE_SUBSCRIPTION_COUNTS] =
-		{"SELECT pg_catalog.count(*), pg_catalog.sum(c.message_count)::pg_catalog.int8,"
-		 " pg_catalog.sum(c.content_bytes)::pg_catalog.int8"
-		 " FROM memory_store.accounts a JOIN memory_store.conversations c"
-		 " ON c.account_id" EQ "a.account_id"
-		 " WHERE a.subscription_id" EQ "$1 AND c.deleted_at IS NULL",
+	/* the account of that name, and those that share the subscription: by two indexes */
+	[STORE_SUBSCRIPTION_ACCOUNTS] =
+		{"SELECT account_id FROM memory_store.accounts WHERE subscription_id" EQ
+		 "$1 AND account_id" EQ "$1 OR subscription_id" EQ
+		 "$1 AND subscription_id OPERATOR(pg_catalog.<>) account_id"
+		 " ORDER BY account_id FOR NO KEY UPDATE",
 		 1,
 		 {TEXTOID}},
 	[STORE_ACCOUNT_SUBSCRIBE] =

@@ -85,6 +85,7 @@ define_maintenance_settings(void)
 void
 store_init(void)
 {
+	subscription_init();
 	define_maintenance_settings();
 	DefineCustomIntVariable("memory_ext.segment_messages",
 							"A conversation's tail is sealed when it has so many messages.", NULL,

@@ -83,7 +83,7 @@ typedef enum StoreStatement
 	STORE_TRAINING_NOTE,
 	STORE_TRAINING_CLEAR,
 	STORE_FORGET_COUNTS,
-	STORE_SUBSCRIPTION_COUNTS,
+	STORE_SUBSCRIPTION_ACCOUNTS,
 	STORE_ACCOUNT_SUBSCRIBE,
 	STORE_FORGET_SEGMENTS,
 	STORE_FORGET_TAIL,
@@ -146,9 +146,11 @@ typedef struct StoreRun
 typedef struct StoreAccount
 {
 	text *account_id;
-	int64 revision;			 /* the statement's */
-	bool charged;			 /* usage is charged to the subscription */
-	QuotaHold *hold;		 /* NULL: begun when the amounts are known */
+	int64 revision; /* the statement's */
+	char *subscription_id;
+	bool charged;    /* usage is charged to the subscription */
+	QuotaHold *hold; /* NULL: begun when the amounts are known */
+	bool shared;     /* the hold is other accounts', too: who began it saves it */
 	QuotaAmounts amounts;
 } StoreAccount;
 
@@ -255,6 +257,9 @@ typedef struct StoreChange
 
 extern int64 store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n);
 extern void store_delete_conversation(StoreConversation *conversation);
+
+/* ---- subscription.c: what stands, for the quota room ---- */
+extern void subscription_init(void);
 
 /* ---- compact.c ---- */
 extern int64 store_compact_conversation(text *account_id, const pg_uuid_t *id);

@@ -12,31 +12,46 @@
 
 #include "store.h"
 
-/* What stands in a subscription's accounts (account false) or in one account. */
-static QuotaAmounts
-standing(const char *id, bool account)
+static void
+add_standing(QuotaAmounts *amounts, const char *account_id)
 {
-	Datum values[1] = {CStringGetTextDatum(id)};
-	QuotaAmounts amounts = {{0}};
+	Datum values[1] = {CStringGetTextDatum(account_id)};
+	Datum bytes;
 	bool isnull;
 
-	store_execute(account ? STORE_FORGET_COUNTS : STORE_SUBSCRIPTION_COUNTS, values, NULL, false);
-	amounts.by_meter[QUOTA_CONVERSATIONS] = DatumGetInt64(store_column(0, 1, &isnull));
-	amounts.by_meter[QUOTA_CONTENT_BYTES] = DatumGetInt64(store_column(0, 3, &isnull));
-	if (isnull)
-		amounts.by_meter[QUOTA_CONTENT_BYTES] = 0;
+	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
+	amounts->by_meter[QUOTA_CONVERSATIONS] += DatumGetInt64(store_column(0, 1, &isnull));
+	bytes = store_column(0, 3, &isnull);
+	if (!isnull)
+		amounts->by_meter[QUOTA_CONTENT_BYTES] += DatumGetInt64(bytes);
+}
+
+/*
+ * What stands in a subscription's accounts.  They are locked first: what a
+ * statement wrote that began before the subscription is counted once it has
+ * committed.
+ */
+static QuotaAmounts
+standing(const char *subscription_id)
+{
+	Datum values[1] = {CStringGetTextDatum(subscription_id)};
+	QuotaAmounts amounts = {{0}};
+	uint64 n = store_execute(STORE_SUBSCRIPTION_ACCOUNTS, values, NULL, false);
+	char **accounts = palloc(mul_size(Max(n, 1), sizeof(char *)));
+	bool isnull;
+
+	for (uint64 i = 0; i < n; i++)
+		accounts[i] = TextDatumGetCString(store_column(i, 1, &isnull));
+	for (uint64 i = 0; i < n; i++)
+		add_standing(&amounts, accounts[i]);
 	return amounts;
 }
 
-static void
-add_standing(QuotaHold *hold, const QuotaAmounts *amounts, int sign)
+/* Called once, from _PG_init. */
+void
+subscription_init(void)
 {
-	int64 *conversations = &hold->used[quota_slot(QUOTA_CONVERSATIONS, QUOTA_CURRENT)];
-	int64 *bytes = &hold->used[quota_slot(QUOTA_CONTENT_BYTES, QUOTA_CURRENT)];
-
-	*conversations = Max(*conversations + sign * amounts->by_meter[QUOTA_CONVERSATIONS], 0);
-	*bytes = Max(*bytes + sign * amounts->by_meter[QUOTA_CONTENT_BYTES], 0);
-	quota_save(hold);
+	quota_set_standing(standing);
 }
 
 static char *
@@ -60,8 +75,6 @@ memory_subscribe(PG_FUNCTION_ARGS)
 	char *subscription_id = argument_id(fcinfo, 0);
 	TimestampTz starts_at = PG_ARGISNULL(2) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(2);
 	char *time_zone = PG_ARGISNULL(3) ? "UTC" : text_to_cstring(PG_GETARG_TEXT_PP(3));
-	QuotaAmounts amounts;
-	QuotaHold *hold;
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("plan_id must not be null"),
@@ -79,9 +92,6 @@ memory_subscribe(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
 						errmsg("subscription \"%s\" exists already", subscription_id),
 						errhint("Use memory.change_plan to change its plan.")));
-	hold = quota_begin(subscription_id, subscription_id);
-	amounts = standing(subscription_id, false);
-	add_standing(hold, &amounts, 1);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -90,8 +100,9 @@ PG_FUNCTION_INFO_V1(memory_set_subscription);
 
 /*
  * memory_set_subscription(account_id text, subscription_id text) → void
- *		Has the account share a subscription.  What stands in it moves along;
- *		what it used stays with the subscription it used it under.
+ *		Has the account share a subscription.  What stands in it and what it has
+ *		reserved move along; what it used stays with the subscription it used it
+ *		under.  Error: 40001 somebody else has moved it at the same time.
  */
 Datum
 memory_set_subscription(PG_FUNCTION_ARGS)
@@ -101,25 +112,36 @@ memory_set_subscription(PG_FUNCTION_ARGS)
 	char *from_id;
 	QuotaHold *from;
 	QuotaHold *to;
-	QuotaAmounts amounts;
+	QuotaAmounts amounts = {{0}};
 	Datum values[3];
 
 	SPI_connect();
-	from_id = quota_subscription_of(account_id);
+	from_id = quota_subscription_of(account_id, false);
 	if (strcmp(from_id, to_id) != 0)
 	{
-		bool from_first = strcmp(from_id, to_id) < 0;
-
-		quota_lock(from_first ? from_id : to_id);
-		quota_lock(from_first ? to_id : from_id);
-		from = quota_begin(from_id, account_id);
-		to = quota_begin(to_id, account_id);
+		quota_lock(strcmp(from_id, to_id) < 0 ? from_id : to_id);
+		from = quota_begin_on(from_id, account_id);
+		to = quota_begin_on(to_id, account_id);
 		(void) store_hold_account(cstring_to_text(account_id));
-		amounts = standing(account_id, true);
-		if (from != NULL)
-			add_standing(from, &amounts, -1);
+		if (strcmp(from_id, quota_subscription_of(account_id, false)) != 0)
+			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+							errmsg("account \"%s\" has been given another subscription meanwhile",
+								   account_id),
+							errhint("Run the statement again.")));
+		add_standing(&amounts, account_id);
+		quota_move_reservations(from, to, account_id, to_id);
 		if (to != NULL)
-			add_standing(to, &amounts, 1);
+		{
+			quota_consume_held(to, &amounts);
+			quota_save(to);
+		}
+		for (int i = 0; i < QUOTA_NMETERS; i++)
+			amounts.by_meter[i] = -amounts.by_meter[i];
+		if (from != NULL)
+		{
+			quota_consume_held(from, &amounts);
+			quota_save(from);
+		}
 		values[0] = CStringGetTextDatum(account_id);
 		values[1] = CStringGetTextDatum(to_id);
 		values[2] = TimestampTzGetDatum(GetCurrentTimestamp());

@@ -8,30 +8,40 @@ CREATE FUNCTION memory.set_subscription(account_id text, subscription_id text) R
 	AS 'MODULE_PATHNAME', 'memory_set_subscription' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.set_subscription(text, text) IS 'has an account share a subscription; what stands in it moves along';
 
+-- A row is brought to the present when it is next written; the views show the
+-- present before: a plan that was to change has changed, a period that has
+-- ended counts 0, an expired reservation holds nothing.
 CREATE VIEW memory.subscriptions WITH (security_barrier = true) AS
-	SELECT s.subscription_id, COALESCE(s.plan_id, (SELECT p.plan_id FROM memory.plans p WHERE p.is_default)) AS plan_id,
-		s.starts_at, s.time_zone, s.next_plan_id, s.next_plan_at
+	SELECT s.subscription_id,
+		COALESCE(CASE WHEN s.next_plan_at <= now() THEN s.next_plan_id END, s.plan_id,
+			(SELECT p.plan_id FROM memory.plans p WHERE p.is_default)) AS plan_id,
+		s.starts_at, s.time_zone,
+		CASE WHEN s.next_plan_at > now() THEN s.next_plan_id END AS next_plan_id,
+		CASE WHEN s.next_plan_at > now() THEN s.next_plan_at END AS next_plan_at
 	FROM memory_store.subscriptions s
 	WHERE memory.account_visible(s.subscription_id);
 COMMENT ON VIEW memory.subscriptions IS 'who pays: plan, anchor of the periods, and a change that is to come';
 
--- The arrays' slots are src/quota/quota.h's; a period that has ended counts 0.
+-- The arrays' slots are src/quota/quota.h's.
 CREATE VIEW memory.quota_usage WITH (security_barrier = true) AS
-	SELECT s.subscription_id, l.plan_id, l.meter, l.period,
-		CASE WHEN b.period_end <= now() THEN 0 ELSE s.used[b.slot] END AS used,
-		s.reserved[b.slot] AS reserved, l.limit_value, l.enforcement,
-		round(100.0 * (CASE WHEN b.period_end <= now() THEN 0 ELSE s.used[b.slot] END + s.reserved[b.slot])
-			/ NULLIF(l.limit_value, 0), 2) AS percent,
+	SELECT s.subscription_id, l.plan_id, l.meter, l.period, u.used, u.reserved, l.limit_value, l.enforcement,
+		round(100 * (u.used::numeric + u.reserved) / NULLIF(l.limit_value, 0), 2) AS percent,
 		CASE WHEN b.period_end > now() THEN b.period_start END AS period_start,
 		CASE WHEN b.period_end > now() THEN b.period_end END AS period_end
 	FROM memory_store.subscriptions s
-	JOIN memory.plan_limits l ON l.plan_id = COALESCE(s.plan_id, (SELECT p.plan_id FROM memory.plans p WHERE p.is_default))
+	JOIN memory.plan_limits l ON l.plan_id = COALESCE(CASE WHEN s.next_plan_at <= now() THEN s.next_plan_id END, s.plan_id,
+		(SELECT p.plan_id FROM memory.plans p WHERE p.is_default))
 	CROSS JOIN LATERAL (
 		SELECT CASE l.meter WHEN 'conversations' THEN 9 WHEN 'content_bytes' THEN 10
 				ELSE CASE l.meter WHEN 'messages' THEN 0 ELSE 4 END + n.period END AS slot,
 			s.period_start[n.period] AS period_start, s.period_end[n.period] AS period_end
 		FROM (SELECT CASE l.period WHEN 'hour' THEN 1 WHEN 'day' THEN 2 WHEN 'month' THEN 3 WHEN 'lifetime' THEN 4 END AS period) n
 	) b
+	CROSS JOIN LATERAL (
+		SELECT CASE WHEN b.period_end <= now() THEN 0 ELSE s.used[b.slot] END AS used,
+			(s.reserved[b.slot] - COALESCE((SELECT sum(r.amount) FROM memory_store.reservations r
+				WHERE r.subscription_id = s.subscription_id AND r.state = 'held' AND r.expires_at <= now() AND r.meter = l.meter), 0))::bigint AS reserved
+	) u
 	WHERE memory.account_visible(s.subscription_id);
 COMMENT ON VIEW memory.quota_usage IS 'percent of each limit that a subscription has used in the period';
 

@@ -9,6 +9,7 @@ CREATE TABLE memory_store.accounts (
 	created_at timestamptz NOT NULL,
 	PRIMARY KEY (account_id)
 ) WITH (fillfactor = 50);
+CREATE INDEX accounts_sharing ON memory_store.accounts (subscription_id) WHERE subscription_id <> account_id;
 COMMENT ON TABLE memory_store.accounts IS 'who owns conversations; the row''s lock orders all writers of an account';
 COMMENT ON COLUMN memory_store.accounts.revision IS 'the last revision taken; every statement that changes the account takes the next one';
 

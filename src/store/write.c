@@ -27,19 +27,21 @@
 #define STORE_MAX_SEQ (PG_INT64_MAX / 2)
 
 /* Locks the account's row and takes its next revision; makes it when it is new. */
-static int64
-bump_account(text *account_id)
+static void
+bump_account(StoreAccount *account)
 {
 	Datum values[2];
 	bool isnull;
 
-	values[0] = PointerGetDatum(account_id);
+	values[0] = PointerGetDatum(account->account_id);
 	if (store_execute(STORE_ACCOUNT_BUMP, values, NULL, false) == 0)
 	{
 		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
 	}
-	return DatumGetInt64(store_column(0, 1, &isnull));
+	account->revision = DatumGetInt64(store_column(0, 1, &isnull));
+	account->subscription_id =
+		account->charged ? TextDatumGetCString(store_column(0, 2, &isnull)) : NULL;
 }
 
 /*
@@ -54,7 +56,7 @@ store_lock_account(text *account_id)
 
 	account->account_id = account_id;
 	account->charged = quota_active();
-	account->revision = bump_account(account_id);
+	bump_account(account);
 	return account;
 }
 
@@ -65,17 +67,12 @@ store_lock_account(text *account_id)
 StoreAccount *
 store_begin_account(text *account_id)
 {
-	QuotaHold *hold = NULL;
-	StoreAccount *account;
+	QuotaHold *hold = quota_active() ? quota_begin(text_to_cstring(account_id)) : NULL;
+	StoreAccount *account = store_lock_account(account_id);
 
-	if (quota_active())
-	{
-		char *name = text_to_cstring(account_id);
-
-		hold = quota_begin(quota_subscription_of(name), name);
-	}
-	account = store_lock_account(account_id);
-	account->hold = hold;
+	/* not when it was given another subscription before its lock was ours */
+	if (hold != NULL && strcmp(hold->subscription_id, account->subscription_id) == 0)
+		account->hold = hold;
 	return account;
 }
 
@@ -88,17 +85,18 @@ void
 store_end_account(StoreAccount *account)
 {
 	static const QuotaAmounts nothing = {{0}};
+	char *name;
 
 	if (!account->charged || memcmp(&account->amounts, &nothing, sizeof(nothing)) == 0)
 		return;
+	name = text_to_cstring(account->account_id);
 	if (account->hold == NULL)
-	{
-		char *name = text_to_cstring(account->account_id);
-
-		account->hold = quota_begin(quota_subscription_of(name), name);
-	}
-	if (account->hold != NULL)
-		quota_charge(account->hold, &account->amounts);
+		account->hold = quota_begin_on(account->subscription_id, name);
+	if (account->hold == NULL)
+		return;
+	quota_consume(account->hold, name, &account->amounts);
+	if (!account->shared)
+		quota_save(account->hold);
 }
 
 /*
