@@ -73,7 +73,11 @@ SELECT raises($$INSERT INTO memory.plan_limits (plan_id, meter, period) VALUES (
 SELECT raises($$INSERT INTO memory.plan_limits (plan_id, meter, period) VALUES ('pro', 'conversations', 'day')$$);
 SELECT raises($$INSERT INTO memory.plan_limits (plan_id, meter, period, limit_value) VALUES ('pro', 'messages', 'hour', -1)$$);
 SELECT raises($$UPDATE memory.plans SET is_default = true$$);
+SELECT raises($$INSERT INTO memory.plan_limits (plan_id, meter, period, limit_value) VALUES ('prp', 'messages', 'hour', 1)$$);
+SELECT raises($$UPDATE memory.plan_limits SET plan_id = 'prp' WHERE plan_id = 'pro'$$);
+SELECT raises($$UPDATE memory.plans SET plan_id = 'prp' WHERE plan_id = 'pro'$$);
 DELETE FROM memory.plans;
+SELECT count(*) FROM memory.plan_limits;
 
 --
 -- A subscription's limits

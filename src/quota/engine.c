@@ -221,25 +221,38 @@ quota_begin(const char *account_id)
 	return quota_begin_on(quota_subscription_of(account_id, false), account_id);
 }
 
+void
+quota_moved(const char *account_id)
+{
+	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					errmsg("account \"%s\" has been given another subscription meanwhile",
+						   account_id),
+					errhint("Run the transaction again.")));
+}
+
 QuotaHold *
 quota_begin_settled(const char *account_id)
 {
-	for (;;)
-	{
-		QuotaHold *hold = quota_begin(account_id);
+	QuotaHold *hold = quota_begin(account_id);
 
-		CHECK_FOR_INTERRUPTS();
-		if (hold == NULL ||
-			strcmp(hold->subscription_id, quota_subscription_of(account_id, false)) == 0)
-			return hold;
-	}
+	if (hold != NULL &&
+		strcmp(hold->subscription_id, quota_subscription_of(account_id, false)) != 0)
+		quota_moved(account_id);
+	return hold;
 }
 
-void
+bool
 quota_lock(const char *subscription_id)
 {
-	if (quota_active())
-		(void) lock_row(subscription_id);
+	return quota_active() && lock_row(subscription_id);
+}
+
+bool
+quota_exists(const char *subscription_id)
+{
+	Datum values[1] = {CStringGetTextDatum(subscription_id)};
+
+	return quota_execute(QUOTA_SUBSCRIPTION_READ, values, NULL, false) > 0;
 }
 
 void

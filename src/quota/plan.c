@@ -125,19 +125,25 @@ find_plans(void)
 static void
 check_plans_in_use(void)
 {
-	OwnerScope scope;
+	if (quota_execute(QUOTA_PLAN_MISSING, NULL, NULL, false) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			 errmsg("plan \"%s\" is in use by subscription \"%s\"", quota_string(0, 1),
+					quota_string(0, 2)),
+			 errhint("Give its subscriptions another with memory.change_plan, or set offered to "
+					 "false.")));
+}
 
-	SPI_connect();
-	owner_enter(&scope);
-	if (quota_execute(QUOTA_PLAN_MISSING, NULL, NULL, false) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-				 errmsg("plan \"%s\" is in use by subscription \"%s\"", quota_string(0, 1),
-						quota_string(0, 2)),
-				 errhint("Give its subscriptions another with memory.change_plan, or set offered to "
-						 "false.")));
-	owner_leave(&scope);
-	SPI_finish();
+/* A limit that is written for a misspelled plan would limit nobody. */
+static void
+check_limits_have_plans(void)
+{
+	if (quota_execute(QUOTA_LIMIT_MISSING, NULL, NULL, false) > 0)
+		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+						errmsg("plan \"%s\" does not exist", quota_string(0, 1)),
+						errdetail("memory.plan_limits has limits of it."),
+						errhint("Insert the plan into memory.plans first.")));
 }
 
 PG_FUNCTION_INFO_V1(memory_plans_changed);
@@ -145,22 +151,36 @@ PG_FUNCTION_INFO_V1(memory_plans_changed);
 /*
  * memory_plans_changed() → trigger
  *		AFTER STATEMENT on memory.plans and memory.plan_limits: tells all
- *		backends, at commit, to read plans anew.  Error: 23503 a plan in use is
- *		deleted or renamed.
+ *		backends, at commit, to read plans anew.  Stands for the foreign keys:
+ *		with a plan go its limits.  Error: 23503 a plan in use is deleted or
+ *		renamed, a limit is of no plan.
  */
 Datum
 memory_plans_changed(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerEvent event;
+	OwnerScope scope;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("plans_changed can only be called as a trigger")));
+	event = trigger->tg_event;
 	CacheInvalidateRelcacheByRelid(find_plans());
 	forget_plans(); /* here at once */
-	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
-		RelationGetRelid(trigger->tg_relation) == find_plans())
+
+	SPI_connect();
+	owner_enter(&scope);
+	if (RelationGetRelid(trigger->tg_relation) == find_plans() && !TRIGGER_FIRED_BY_INSERT(event))
+	{
 		check_plans_in_use();
+		if (!TRIGGER_FIRED_BY_UPDATE(event))
+			quota_execute(QUOTA_LIMITS_CLEAN, NULL, NULL, false);
+	}
+	if (TRIGGER_FIRED_BY_INSERT(event) || TRIGGER_FIRED_BY_UPDATE(event))
+		check_limits_have_plans();
+	owner_leave(&scope);
+	SPI_finish();
 	PG_RETURN_POINTER(NULL);
 }
 

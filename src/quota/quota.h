@@ -101,7 +101,7 @@ typedef struct QuotaHold QuotaHold;
  *
  * The account may be given another subscription while quota_begin waits.  Who
  * locks the account's row afterwards compares; quota_begin_settled does so
- * without that lock.
+ * without that lock.  Error of both: 40001.
  */
 extern QuotaHold *quota_begin(const char *account_id);
 extern QuotaHold *quota_begin_settled(const char *account_id);
@@ -112,8 +112,14 @@ extern QuotaHold *quota_begin_settled(const char *account_id);
  */
 extern QuotaHold *quota_begin_on(const char *subscription_id, const char *account_id);
 
-/* The same lock, without reading what it covers. */
-extern void quota_lock(const char *subscription_id);
+/* The same lock, without reading what it covers; false: it has no plan. */
+extern bool quota_lock(const char *subscription_id);
+
+/* Whether the subscription has a row that others see, too. */
+extern bool quota_exists(const char *subscription_id);
+
+/* Raises 40001: the account's subscription is not what it was. */
+extern void quota_moved(const char *account_id) pg_attribute_noreturn();
 
 /* The counters as they are, without a lock; NULL likewise. */
 extern QuotaHold *quota_peek(const char *account_id);

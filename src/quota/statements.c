@@ -22,6 +22,8 @@
 #define EQ " OPERATOR(pg_catalog.=) "
 #define MAX_ARGS 10
 
+#define NO_PLAN_OF_LIMIT                                                                           \
+	"NOT EXISTS (SELECT FROM memory.plans p WHERE p.plan_id" EQ "l.plan_id)"
 #define THIS_RESERVATION "account_id" EQ "$1 AND reservation_id" EQ "$2"
 #define EXPIRED                                                                                    \
 	"subscription_id" EQ "$1 AND state" EQ "'held' AND expires_at OPERATOR(pg_catalog.<=) $2"
@@ -79,6 +81,12 @@ static const StatementText texts[QUOTA_NSTATEMENTS] = {
 		 " (SELECT FROM memory.plans p WHERE p.plan_id" EQ "u.plan_id) ORDER BY 2, 1 LIMIT 1",
 		 0,
 		 {0}},
+	/* while there is no plan at all, a restore may be under way */
+	[QUOTA_LIMIT_MISSING] = {"SELECT plan_id FROM memory.plan_limits l WHERE " NO_PLAN_OF_LIMIT
+							 " AND EXISTS (SELECT FROM memory.plans) ORDER BY 1 LIMIT 1",
+							 0,
+							 {0}},
+	[QUOTA_LIMITS_CLEAN] = {"DELETE FROM memory.plan_limits l WHERE " NO_PLAN_OF_LIMIT, 0, {0}},
 	[QUOTA_SUBSCRIPTION_READ] = {SUBSCRIPTION "$1", 1, {TEXTOID}},
 	[QUOTA_ACCOUNT_READ] = {SUBSCRIPTION OF_ACCOUNT, 1, {TEXTOID}},
 	[QUOTA_ACCOUNT_LOCK] = {SUBSCRIPTION OF_ACCOUNT " FOR NO KEY UPDATE", 1, {TEXTOID}},

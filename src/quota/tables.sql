@@ -14,8 +14,10 @@ COMMENT ON COLUMN memory.plans.price IS 'orders plans from cheap to dear: upgrad
 COMMENT ON COLUMN memory.plans.offered IS 'false: never proposed as an upgrade';
 COMMENT ON COLUMN memory.plans.is_default IS 'the plan of every subscription that was given none; at most one';
 
+-- No foreign key: pg_restore loads tables in any order.  The statement triggers
+-- check instead (src/quota/plan.c).
 CREATE TABLE memory.plan_limits (
-	plan_id text COLLATE "C" NOT NULL REFERENCES memory.plans ON DELETE CASCADE,
+	plan_id text COLLATE "C" NOT NULL,
 	meter text NOT NULL CHECK (meter IN ('conversations', 'messages', 'tokens', 'content_bytes')),
 	period text NOT NULL CHECK (period IN ('hour', 'day', 'month', 'lifetime', 'current')),
 	limit_value bigint CHECK (limit_value >= 0),

@@ -44,6 +44,7 @@ typedef struct BufferAccount
 {
 	char account[MEMORY_MAX_ACCOUNT_ID_BYTES + 1]; /* hash key */
 	char *subscription_id; /* NULL: not asked for yet */
+	bool locked;           /* the subscription is, so it has a plan */
 	QuotaHold *hold;       /* of a subscription that several accounts share */
 	StoreAccount *state;   /* NULL: not locked yet */
 } BufferAccount;
@@ -299,6 +300,7 @@ account_entry(StatementBuffer *buffer, const text *account_id)
 	{
 		account->state = NULL;
 		account->hold = NULL;
+		account->locked = false;
 		account->subscription_id = NULL;
 	}
 	return account;
@@ -336,7 +338,7 @@ lock_subscription(StatementBuffer *buffer, BufferAccount **accounts, int n)
 
 	if (n == 1)
 	{
-		quota_lock(accounts[0]->subscription_id);
+		accounts[0]->locked = quota_lock(accounts[0]->subscription_id);
 		return;
 	}
 	old = MemoryContextSwitchTo(buffer->context);
@@ -345,7 +347,10 @@ lock_subscription(StatementBuffer *buffer, BufferAccount **accounts, int n)
 		buffer->holds = lappend(buffer->holds, hold);
 	MemoryContextSwitchTo(old);
 	for (int i = 0; i < n; i++)
+	{
 		accounts[i]->hold = hold;
+		accounts[i]->locked = hold != NULL;
+	}
 }
 
 /*
@@ -408,29 +413,6 @@ buffer_save_subscriptions(StatementBuffer *buffer)
 }
 
 /*
- * The hold on what is the account's subscription now that its lock is ours: it
- * may have been given another before.  NULL: nobody shares it.
- */
-static QuotaHold *
-shared_hold(StatementBuffer *buffer, BufferAccount *account)
-{
-	const char *subscription_id = account->state->subscription_id;
-	ListCell *cell;
-
-	if (account->subscription_id != NULL &&
-		strcmp(account->subscription_id, subscription_id) == 0)
-		return account->hold;
-	foreach (cell, buffer->holds)
-	{
-		QuotaHold *hold = (QuotaHold *) lfirst(cell);
-
-		if (strcmp(hold->subscription_id, subscription_id) == 0)
-			return hold;
-	}
-	return NULL;
-}
-
-/*
  * The statement's hold on the account; locks the account when this is the
  * statement's first use of it, its subscription before it.  Lives as long as
  * the buffer.  Needs an SPI connection.
@@ -447,15 +429,17 @@ buffer_lock_account(StatementBuffer *buffer, text *account_id)
 		if (account->subscription_id == NULL && quota_active())
 		{
 			account->subscription_id = quota_subscription_of(account->account, false);
-			quota_lock(account->subscription_id);
+			account->locked = quota_lock(account->subscription_id);
 		}
-		account->state = store_lock_account(cstring_to_text(account->account));
+		account->state = store_lock_account(cstring_to_text(account->account),
+											account->locked ? account->subscription_id : NULL);
 		MemoryContextSwitchTo(old);
 	}
-	if (account->state->hold == NULL && buffer->holds != NIL && account->state->charged)
+	/* a row trigger may have locked the account before the statement's end began the hold */
+	if (account->state->charged && account->hold != NULL)
 	{
-		account->state->hold = shared_hold(buffer, account);
-		account->state->shared = account->state->hold != NULL;
+		account->state->hold = account->hold;
+		account->state->shared = true;
 	}
 	return account->state;
 }

@@ -84,6 +84,7 @@ typedef enum StoreStatement
 	STORE_TRAINING_CLEAR,
 	STORE_FORGET_COUNTS,
 	STORE_SUBSCRIPTION_ACCOUNTS,
+	STORE_ACCOUNT_PROBE,
 	STORE_ACCOUNT_SUBSCRIBE,
 	STORE_FORGET_SEGMENTS,
 	STORE_FORGET_TAIL,
@@ -147,8 +148,8 @@ typedef struct StoreAccount
 {
 	text *account_id;
 	int64 revision; /* the statement's */
-	char *subscription_id;
-	bool charged;    /* usage is charged to the subscription */
+	char *subscription_id; /* when there are plans */
+	bool charged;    /* usage is charged to the subscription, which is locked */
 	QuotaHold *hold; /* NULL: begun when the amounts are known */
 	bool shared;     /* the hold is other accounts', too: who began it saves it */
 	QuotaAmounts amounts;
@@ -190,7 +191,7 @@ typedef enum StoreOpenMode
 } StoreOpenMode;
 
 extern StoreAccount *store_begin_account(text *account_id);
-extern StoreAccount *store_lock_account(text *account_id);
+extern StoreAccount *store_lock_account(text *account_id, const char *locked);
 extern void store_end_account(StoreAccount *account);
 extern bool store_hold_account(text *account_id);
 extern StoreConversation *

@@ -28,18 +28,24 @@ add_standing(QuotaAmounts *amounts, const char *account_id)
 
 /*
  * What stands in a subscription's accounts.  They are locked first: what a
- * statement wrote that began before the subscription is counted once it has
- * committed.
+ * transaction wrote that began before the subscription is counted once it has
+ * committed.  The account of the same name may be new, and nobody else's to see
+ * yet: to make it, too, waits for whoever makes it.
  */
 static QuotaAmounts
 standing(const char *subscription_id)
 {
-	Datum values[1] = {CStringGetTextDatum(subscription_id)};
+	Datum values[2] = {CStringGetTextDatum(subscription_id)};
 	QuotaAmounts amounts = {{0}};
-	uint64 n = store_execute(STORE_SUBSCRIPTION_ACCOUNTS, values, NULL, false);
-	char **accounts = palloc(mul_size(Max(n, 1), sizeof(char *)));
+	char **accounts;
+	uint64 n;
 	bool isnull;
 
+	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	if (store_execute(STORE_ACCOUNT_PROBE, values, NULL, false) > 0)
+		store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
+	n = store_execute(STORE_SUBSCRIPTION_ACCOUNTS, values, NULL, false);
+	accounts = palloc(mul_size(Max(n, 1), sizeof(char *)));
 	for (uint64 i = 0; i < n; i++)
 		accounts[i] = TextDatumGetCString(store_column(i, 1, &isnull));
 	for (uint64 i = 0; i < n; i++)
@@ -119,15 +125,12 @@ memory_set_subscription(PG_FUNCTION_ARGS)
 	from_id = quota_subscription_of(account_id, false);
 	if (strcmp(from_id, to_id) != 0)
 	{
-		quota_lock(strcmp(from_id, to_id) < 0 ? from_id : to_id);
+		(void) quota_lock(strcmp(from_id, to_id) < 0 ? from_id : to_id);
 		from = quota_begin_on(from_id, account_id);
 		to = quota_begin_on(to_id, account_id);
 		(void) store_hold_account(cstring_to_text(account_id));
 		if (strcmp(from_id, quota_subscription_of(account_id, false)) != 0)
-			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-							errmsg("account \"%s\" has been given another subscription meanwhile",
-								   account_id),
-							errhint("Run the statement again.")));
+			quota_moved(account_id);
 		add_standing(&amounts, account_id);
 		quota_move_reservations(from, to, account_id, to_id);
 		if (to != NULL)

@@ -40,23 +40,28 @@ bump_account(StoreAccount *account)
 		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
 	}
 	account->revision = DatumGetInt64(store_column(0, 1, &isnull));
-	account->subscription_id =
-		account->charged ? TextDatumGetCString(store_column(0, 2, &isnull)) : NULL;
+	if (account->charged || quota_active())
+		account->subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
 }
 
 /*
  * store_lock_account
- *		Locks the account until the transaction ends and takes its next revision;
- *		its subscription was locked before, or nothing is limited.
+ *		Locks the account until the transaction ends and takes its next revision.
+ *		locked: its subscription, which is locked; NULL: it has no plan.  Error:
+ *		40001 this has changed before the lock was ours.  To lock the other
+ *		subscription now, after the account, could be a deadlock.
  */
 StoreAccount *
-store_lock_account(text *account_id)
+store_lock_account(text *account_id, const char *locked)
 {
 	StoreAccount *account = palloc0(sizeof(StoreAccount));
 
 	account->account_id = account_id;
-	account->charged = quota_active();
+	account->charged = locked != NULL;
 	bump_account(account);
+	if (locked != NULL ? strcmp(locked, account->subscription_id) != 0
+					   : quota_active() && quota_exists(account->subscription_id))
+		quota_moved(text_to_cstring(account_id));
 	return account;
 }
 
@@ -68,11 +73,10 @@ StoreAccount *
 store_begin_account(text *account_id)
 {
 	QuotaHold *hold = quota_active() ? quota_begin(text_to_cstring(account_id)) : NULL;
-	StoreAccount *account = store_lock_account(account_id);
+	StoreAccount *account =
+		store_lock_account(account_id, hold != NULL ? hold->subscription_id : NULL);
 
-	/* not when it was given another subscription before its lock was ours */
-	if (hold != NULL && strcmp(hold->subscription_id, account->subscription_id) == 0)
-		account->hold = hold;
+	account->hold = hold;
 	return account;
 }
 
