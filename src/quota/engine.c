@@ -51,8 +51,7 @@ write_array(const int64 *values, int n, Oid type)
 
 	for (int i = 0; i < n; i++)
 		elements[i] = Int64GetDatum(values[i]);
-	return PointerGetDatum(
-		construct_array(elements, n, type, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return PointerGetDatum(construct_array(elements, n, type, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 static void
@@ -214,7 +213,8 @@ quota_begin(const char *account_id)
 
 	if (!quota_active())
 		return NULL;
-	if (quota_execute(QUOTA_ACCOUNT_LOCK, values, NULL, false) > 0)
+	if (quota_execute(quota_shared() ? QUOTA_ACCOUNT_LOCK : QUOTA_SUBSCRIPTION_LOCK, values, NULL,
+					  false) > 0)
 		return found_hold(account_id);
 	if (quota_default_plan() == NULL)
 		return NULL;
@@ -224,10 +224,11 @@ quota_begin(const char *account_id)
 void
 quota_moved(const char *account_id)
 {
-	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					errmsg("account \"%s\" has been given another subscription meanwhile",
-						   account_id),
-					errhint("Run the transaction again.")));
+	quota_forget_plans(); /* that nobody shares may be an old belief */
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("account \"%s\" has been given another subscription meanwhile", account_id),
+			 errhint("Run the transaction again.")));
 }
 
 QuotaHold *
@@ -266,9 +267,9 @@ quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amount)
 		int slot = quota_slot(meter, (QuotaPeriod) period);
 
 		if (pg_add_s64_overflow(hold->reserved[slot], amount, &hold->reserved[slot]))
-			ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-							errmsg("what is reserved of %s is out of range",
-								   quota_meter_name(meter))));
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("what is reserved of %s is out of range", quota_meter_name(meter))));
 	}
 	hold->changed = true;
 }
@@ -288,8 +289,7 @@ change_reserved_by(QuotaHold *hold, uint64 rows, int sign)
 static void
 pass_over_expired(QuotaHold *hold)
 {
-	Datum values[2] = {CStringGetTextDatum(hold->subscription_id),
-					   TimestampTzGetDatum(hold->now)};
+	Datum values[2] = {CStringGetTextDatum(hold->subscription_id), TimestampTzGetDatum(hold->now)};
 	bool any = false;
 
 	for (int i = 0; i < QUOTA_NSLOTS; i++)
@@ -307,7 +307,8 @@ quota_peek(const char *account_id)
 
 	if (!quota_active())
 		return NULL;
-	if (quota_execute(QUOTA_ACCOUNT_READ, values, NULL, true) > 0)
+	if (quota_execute(quota_shared() ? QUOTA_ACCOUNT_READ : QUOTA_SUBSCRIPTION_READ, values, NULL,
+					  true) > 0)
 	{
 		hold = found_hold(account_id);
 		pass_over_expired(hold);
@@ -349,8 +350,7 @@ quota_save(QuotaHold *hold)
 void
 quota_reap(QuotaHold *hold)
 {
-	Datum values[2] = {CStringGetTextDatum(hold->subscription_id),
-					   TimestampTzGetDatum(hold->now)};
+	Datum values[2] = {CStringGetTextDatum(hold->subscription_id), TimestampTzGetDatum(hold->now)};
 
 	change_reserved_by(hold, quota_execute(QUOTA_RESERVATION_EXPIRE, values, NULL, false), -1);
 }
@@ -462,18 +462,18 @@ add_json_time(StringInfo json, const char *key, TimestampTz value)
 	add_json_text(json, key,
 				  value == DT_NOEND
 					  ? NULL
-					  : TextDatumGetCString(DirectFunctionCall2(
-							timestamptz_to_char, TimestampTzGetDatum(value),
-							CStringGetTextDatum("YYYY-MM-DD\"T\"HH24:MI:SSOF"))));
+					  : TextDatumGetCString(
+							DirectFunctionCall2(timestamptz_to_char, TimestampTzGetDatum(value),
+												CStringGetTextDatum(
+													"YYYY-MM-DD\"T\"HH24:MI:SSOF"))));
 }
 
 /* What a refusal and an event say of a limit: a stable interface. */
 static char *
-limit_json(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
-		   int64 requested, const char *upgrade)
+limit_json(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit, int64 requested,
+		   const char *upgrade)
 {
-	TimestampTz end =
-		limit->period < QUOTA_NBOUNDS ? hold->period_end[limit->period] : DT_NOEND;
+	TimestampTz end = limit->period < QUOTA_NBOUNDS ? hold->period_end[limit->period] : DT_NOEND;
 	StringInfoData json;
 
 	initStringInfo(&json);
@@ -486,8 +486,7 @@ limit_json(const QuotaHold *hold, const char *account_id, const QuotaLimit *limi
 	appendStringInfo(&json,
 					 ", \"limit\": " INT64_FORMAT ", \"used\": " INT64_FORMAT
 					 ", \"reserved\": " INT64_FORMAT ", \"requested\": " INT64_FORMAT,
-					 limit->limit, hold->used[limit->slot], hold->reserved[limit->slot],
-					 requested);
+					 limit->limit, hold->used[limit->slot], hold->reserved[limit->slot], requested);
 	add_json_time(&json, "period_end", end);
 	add_json_text(&json, "upgrade_to", upgrade);
 	appendStringInfoChar(&json, '}');
@@ -503,8 +502,8 @@ refuse(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
 
 	ereport(ERROR,
 			(errcode(MX001),
-			 errmsg("account \"%s\" has " INT64_FORMAT " of " INT64_FORMAT
-					" %s left, " INT64_FORMAT " are needed",
+			 errmsg("account \"%s\" has " INT64_FORMAT " of " INT64_FORMAT " %s left, " INT64_FORMAT
+					" are needed",
 					account_id, quota_remaining(hold, limit), limit->limit,
 					quota_meter_name(limit->meter), requested),
 			 errdetail_internal("%s", limit_json(hold, account_id, limit, requested, upgrade)),
@@ -515,8 +514,8 @@ refuse(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
 
 /* Events for the thresholds that a limit's counter has passed, and a soft limit. */
 static void
-tell_crossings(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
-			   int64 before, int64 amount)
+tell_crossings(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit, int64 before,
+			   int64 amount)
 {
 	int64 after = hold->used[limit->slot];
 

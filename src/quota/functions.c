@@ -78,7 +78,7 @@ status_datum(FunctionCallInfo fcinfo, const QuotaHold *hold, QuotaMeter meter, i
 		for (int i = 1; i < 9; i++)
 			nulls[i] = true;
 		values[9] = CStringGetTextDatum(hold == NULL || hold->plan.plan_id == NULL ? "no plan"
-																				  : "no limit");
+																				   : "no limit");
 	}
 	else
 	{
@@ -229,7 +229,8 @@ PG_FUNCTION_INFO_V1(memory_change_plan);
 Datum
 memory_change_plan(PG_FUNCTION_ARGS)
 {
-	char *subscription_id = text_to_cstring(account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
+	char *subscription_id =
+		text_to_cstring(account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
 	char *plan_id;
 	char *timing = PG_ARGISNULL(2) ? "auto" : text_to_cstring(PG_GETARG_TEXT_PP(2));
 	QuotaHold *hold;
@@ -308,9 +309,9 @@ argument_reservation(FunctionCallInfo fcinfo, int n)
 	char *id;
 
 	if (PG_ARGISNULL(n))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("reservation_id must not be null"),
-						errhint("Give an id of your own, the same for a retry.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("reservation_id must not be null"),
+				 errhint("Give an id of your own, the same for a retry.")));
 	id = text_to_cstring(PG_GETARG_TEXT_PP(n));
 	if (id[0] == '\0' || strlen(id) > 255)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -502,9 +503,9 @@ memory_period_bounds(PG_FUNCTION_ARGS)
 	while (i < lengthof(periods) && strcmp(name, quota_period_name(periods[i])) != 0)
 		i++;
 	if (i == lengthof(periods))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("period \"%s\" has no bounds", name),
-						errhint("Use hour, day or month.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("period \"%s\" has no bounds", name), errhint("Use hour, day or month.")));
 	if (TIMESTAMP_NOT_FINITE(anchor) || TIMESTAMP_NOT_FINITE(moment))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("anchor and moment must be finite")));
@@ -514,6 +515,5 @@ memory_period_bounds(PG_FUNCTION_ARGS)
 						&end);
 	values[0] = TimestampTzGetDatum(start);
 	values[1] = TimestampTzGetDatum(end);
-	PG_RETURN_DATUM(
-		HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }

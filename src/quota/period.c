@@ -20,8 +20,7 @@
 static Timestamp
 to_local(const char *time_zone, TimestampTz moment)
 {
-	return DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone,
-												 CStringGetTextDatum(time_zone),
+	return DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, CStringGetTextDatum(time_zone),
 												 TimestampTzGetDatum(moment)));
 }
 

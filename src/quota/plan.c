@@ -4,7 +4,9 @@
  *
  * The cache lives as long as the backend and is emptied when memory.plans or
  * memory.plan_limits change: their statement triggers send the invalidation
- * that a change of the table memory.plans itself would send.
+ * that a change of the table memory.plans itself would send.  So does the first
+ * account that is given another's subscription: until then each has its own,
+ * and nobody looks.
  */
 #include "postgres.h"
 
@@ -43,6 +45,7 @@ static uint64 changes = 0; /* counts invalidations: what was read across one is 
 static bool state_known = false;
 static bool any_plan = false;
 static char *default_plan = NULL; /* in cache_context */
+static bool any_shared = false;
 
 const char *
 quota_meter_name(QuotaMeter meter)
@@ -85,8 +88,9 @@ quota_slot(QuotaMeter meter, QuotaPeriod period)
 	}
 }
 
-static void
-forget_plans(void)
+/* Has plans read anew, here. */
+void
+quota_forget_plans(void)
 {
 	if (cache_context != NULL)
 		MemoryContextReset(cache_context);
@@ -102,7 +106,7 @@ plans_invalidated(Datum arg, Oid relation)
 	/* of an unknown table, any may be the one */
 	if (OidIsValid(relation) && OidIsValid(plans_relation) && relation != plans_relation)
 		return;
-	forget_plans();
+	quota_forget_plans();
 	plans_relation = InvalidOid; /* dropped, perhaps, and made anew */
 }
 
@@ -119,6 +123,14 @@ find_plans(void)
 	if (!OidIsValid(plans_relation))
 		plans_relation = get_relname_relid("plans", get_namespace_oid("memory", false));
 	return plans_relation;
+}
+
+/* Has all backends read plans anew: this one at once, the others when it has committed. */
+void
+quota_changed(void)
+{
+	CacheInvalidateRelcacheByRelid(find_plans());
+	quota_forget_plans();
 }
 
 /* A plan that a subscription is on, or will be, must not go: its limits would. */
@@ -166,8 +178,7 @@ memory_plans_changed(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("plans_changed can only be called as a trigger")));
 	event = trigger->tg_event;
-	CacheInvalidateRelcacheByRelid(find_plans());
-	forget_plans(); /* here at once */
+	quota_changed();
 
 	SPI_connect();
 	owner_enter(&scope);
@@ -188,8 +199,8 @@ static void
 make_cache(void)
 {
 	if (cache_context == NULL)
-		cache_context = AllocSetContextCreate(TopMemoryContext, "memory_ext plans",
-											  ALLOCSET_DEFAULT_SIZES);
+		cache_context =
+			AllocSetContextCreate(TopMemoryContext, "memory_ext plans", ALLOCSET_DEFAULT_SIZES);
 }
 
 static void
@@ -206,6 +217,7 @@ read_state(void)
 		quota_execute(QUOTA_STATE, NULL, NULL, true);
 		any_plan = DatumGetBool(quota_column(0, 1, &isnull));
 		name = quota_string(0, 2);
+		any_shared = DatumGetBool(quota_column(0, 3, &isnull));
 		if (before != changes)
 			continue;
 		default_plan = name == NULL ? NULL : MemoryContextStrdup(cache_context, name);
@@ -218,6 +230,13 @@ quota_active(void)
 {
 	read_state();
 	return any_plan;
+}
+
+bool
+quota_shared(void)
+{
+	read_state();
+	return any_shared;
 }
 
 char *

@@ -86,6 +86,11 @@ extern void quota_read_plan(const char *plan_id, QuotaPlan *plan);
 /* Whether there is any plan: without, nothing is counted. */
 extern bool quota_active(void);
 
+/* Whether any account is under another subscription than its own. */
+extern bool quota_shared(void);
+extern void quota_changed(void);
+extern void quota_forget_plans(void);
+
 /* The plan of subscriptions that were given none, palloc'd; NULL: none. */
 extern char *quota_default_plan(void);
 extern void quota_init(void);
@@ -164,8 +169,8 @@ extern void quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amoun
 extern void quota_require(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts);
 
 /* Takes the account's held reservations along to another subscription. */
-extern void quota_move_reservations(QuotaHold *from, QuotaHold *to, const char *account_id,
-									const char *to_id);
+extern void
+quota_move_reservations(QuotaHold *from, QuotaHold *to, const char *account_id, const char *to_id);
 
 /*
  * Erases the account's reservations, and a subscription of its own that no

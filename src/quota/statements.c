@@ -22,14 +22,13 @@
 #define EQ " OPERATOR(pg_catalog.=) "
 #define MAX_ARGS 10
 
-#define NO_PLAN_OF_LIMIT                                                                           \
-	"NOT EXISTS (SELECT FROM memory.plans p WHERE p.plan_id" EQ "l.plan_id)"
+#define NO_PLAN_OF_LIMIT "NOT EXISTS (SELECT FROM memory.plans p WHERE p.plan_id" EQ "l.plan_id)"
 #define THIS_RESERVATION "account_id" EQ "$1 AND reservation_id" EQ "$2"
 #define EXPIRED                                                                                    \
 	"subscription_id" EQ "$1 AND state" EQ "'held' AND expires_at OPERATOR(pg_catalog.<=) $2"
 
 #define SUBSCRIPTION                                                                               \
-	"SELECT plan_id, starts_at, time_zone, next_plan_id, next_plan_at, period_start, period_end,"   \
+	"SELECT plan_id, starts_at, time_zone, next_plan_id, next_plan_at, period_start, period_end,"  \
 	" used, reserved, subscription_id FROM memory_store.subscriptions WHERE subscription_id" EQ
 
 /* An account's subscription: its own unless it was given another. */
@@ -47,7 +46,9 @@ typedef struct StatementText
 
 static const StatementText texts[QUOTA_NSTATEMENTS] = {
 	[QUOTA_STATE] = {"SELECT EXISTS (SELECT FROM memory.plans),"
-					 " (SELECT plan_id FROM memory.plans WHERE is_default)",
+					 " (SELECT plan_id FROM memory.plans WHERE is_default),"
+					 " EXISTS (SELECT FROM memory_store.accounts"
+					 " WHERE subscription_id OPERATOR(pg_catalog.<>) account_id)",
 					 0,
 					 {0},
 					 true},
@@ -132,16 +133,15 @@ static const StatementText texts[QUOTA_NSTATEMENTS] = {
 		 " AND expires_at OPERATOR(pg_catalog.<) $1",
 		 1,
 		 {TIMESTAMPTZOID}},
-	[QUOTA_RESERVATION_MOVE] =
-		{"UPDATE memory_store.reservations SET subscription_id = $2"
-		 " WHERE account_id" EQ "$1 AND state" EQ "'held' RETURNING meter, amount",
-		 2,
-		 {TEXTOID, TEXTOID}},
-	[QUOTA_FORGET_RESERVATIONS] =
-		{"DELETE FROM memory_store.reservations WHERE account_id" EQ
-		 "$1 RETURNING meter, amount, state",
-		 1,
-		 {TEXTOID}},
+	[QUOTA_RESERVATION_MOVE] = {"UPDATE memory_store.reservations SET subscription_id = $2"
+								" WHERE account_id" EQ "$1 AND state" EQ
+								"'held' RETURNING meter, amount",
+								2,
+								{TEXTOID, TEXTOID}},
+	[QUOTA_FORGET_RESERVATIONS] = {"DELETE FROM memory_store.reservations WHERE account_id" EQ
+								   "$1 RETURNING meter, amount, state",
+								   1,
+								   {TEXTOID}},
 	[QUOTA_FORGET_SUBSCRIPTION] =
 		{"DELETE FROM memory_store.subscriptions s WHERE s.subscription_id" EQ
 		 "$1 AND NOT EXISTS (SELECT FROM memory_store.accounts a WHERE a.subscription_id" EQ
@@ -172,8 +172,8 @@ quota_execute(QuotaStatement id, Datum *values, const char *nulls, bool read_onl
 			SPIPlanPtr plan;
 
 			memcpy(types, texts[id].argtypes, sizeof(types));
-			plan = SPI_prepare_cursor(texts[id].sql, texts[id].nargs, types,
-									  CURSOR_OPT_GENERIC_PLAN);
+			plan =
+				SPI_prepare_cursor(texts[id].sql, texts[id].nargs, types, CURSOR_OPT_GENERIC_PLAN);
 
 			if (plan == NULL)
 				elog(ERROR, "could not prepare statement %d of quotas: %s", id,

@@ -43,7 +43,8 @@ add_side(StringInfo query, const char *table, const char *sign, const char *acco
 {
 	if (query->len > 0)
 		appendStringInfoString(query, " UNION ALL ");
-	appendStringInfo(query, "SELECT %s::pg_catalog.text COLLATE pg_catalog.\"C\" AS account_id, %s ",
+	appendStringInfo(query,
+					 "SELECT %s::pg_catalog.text COLLATE pg_catalog.\"C\" AS account_id, %s ",
 					 account, sign);
 	if (amount != NULL)
 		appendStringInfo(query, "COALESCE(%s, 0)::pg_catalog.numeric", amount);
@@ -93,8 +94,8 @@ check_fired(TriggerData *trigger, const FunctionCallInfo fcinfo)
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-				 errmsg("trigger \"%s\" cannot enforce quotas: %s",
-						trigger->tg_trigger->tgname, problem),
+				 errmsg("trigger \"%s\" cannot enforce quotas: %s", trigger->tg_trigger->tgname,
+						problem),
 				 errhint("CREATE TRIGGER … AFTER INSERT ON … REFERENCING NEW TABLE AS new_rows "
 						 "FOR EACH STATEMENT EXECUTE FUNCTION "
 						 "memory.quota_trigger('messages', 'account_id').")));

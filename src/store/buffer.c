@@ -43,10 +43,10 @@
 typedef struct BufferAccount
 {
 	char account[MEMORY_MAX_ACCOUNT_ID_BYTES + 1]; /* hash key */
-	char *subscription_id; /* NULL: not asked for yet */
-	bool locked;           /* the subscription is, so it has a plan */
-	QuotaHold *hold;       /* of a subscription that several accounts share */
-	StoreAccount *state;   /* NULL: not locked yet */
+	char *subscription_id;                         /* NULL: not asked for yet */
+	bool locked;                                   /* the subscription is, so it has a plan */
+	QuotaHold *hold;     /* of a subscription that several accounts share */
+	StoreAccount *state; /* NULL: not locked yet */
 } BufferAccount;
 
 struct StatementBuffer
@@ -61,7 +61,7 @@ struct StatementBuffer
 	TupleTableSlot *slot;
 	bool sorted;
 	int64 rows;
-	HTAB *accounts;      /* those of the buffered rows */
+	HTAB *accounts; /* those of the buffered rows */
 	BufferAccount *last_account;
 	HTAB *conversations; /* numbered by row triggers */
 	List *holds;         /* those of the accounts, to be saved at the end */
@@ -373,9 +373,9 @@ buffer_lock_subscriptions(StatementBuffer *buffer)
 	scratch = AllocSetContextCreate(CurrentMemoryContext, "memory_ext subscriptions",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(scratch);
-	accounts = MemoryContextAllocHuge(buffer->context,
-									  mul_size(hash_get_num_entries(buffer->accounts),
-											   sizeof(BufferAccount *)));
+	accounts =
+		MemoryContextAllocHuge(buffer->context, mul_size(hash_get_num_entries(buffer->accounts),
+														 sizeof(BufferAccount *)));
 	hash_seq_init(&scan, buffer->accounts);
 	while ((account = hash_seq_search(&scan)) != NULL)
 		accounts[n++] = account;

@@ -191,9 +191,9 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		/* one account a transaction: its subscription's lock comes before all others */
-		if (account != NULL && !DatumGetBool(DirectFunctionCall2(
-								   byteaeq, PointerGetDatum(account->account_id),
-								   PointerGetDatum(account_id))))
+		if (account != NULL &&
+			!DatumGetBool(DirectFunctionCall2(byteaeq, PointerGetDatum(account->account_id),
+											  PointerGetDatum(account_id))))
 			break;
 		MemoryContextSwitchTo(call_context);
 		if (account == NULL)
