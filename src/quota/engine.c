@@ -209,13 +209,22 @@ quota_begin_on(const char *subscription_id, const char *account_id)
 QuotaHold *
 quota_begin(const char *account_id)
 {
-	Datum values[1] = {CStringGetTextDatum(account_id)};
+	const char *hint;
+	Datum values[1];
 
 	if (!quota_active())
 		return NULL;
-	if (quota_execute(quota_shared() ? QUOTA_ACCOUNT_LOCK : QUOTA_SUBSCRIPTION_LOCK, values, NULL,
+	hint = quota_subscription_hint(account_id);
+	values[0] = CStringGetTextDatum(hint != NULL ? hint : account_id);
+	if (quota_execute(hint != NULL ? QUOTA_SUBSCRIPTION_LOCK : QUOTA_ACCOUNT_LOCK, values, NULL,
 					  false) > 0)
-		return found_hold(account_id);
+	{
+		QuotaHold *hold = found_hold(account_id);
+
+		if (hint == NULL)
+			quota_remember_subscription(account_id, hold->subscription_id);
+		return hold;
+	}
 	if (quota_default_plan() == NULL)
 		return NULL;
 	return quota_begin_on(quota_subscription_of(account_id, false), account_id);
@@ -224,7 +233,7 @@ quota_begin(const char *account_id)
 void
 quota_moved(const char *account_id)
 {
-	quota_forget_plans(); /* that nobody shares may be an old belief */
+	quota_forget_plans(); /* the hint was wrong, perhaps */
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("account \"%s\" has been given another subscription meanwhile", account_id),
@@ -302,12 +311,15 @@ pass_over_expired(QuotaHold *hold)
 QuotaHold *
 quota_peek(const char *account_id)
 {
-	Datum values[1] = {CStringGetTextDatum(account_id)};
+	const char *hint;
+	Datum values[1];
 	QuotaHold *hold;
 
 	if (!quota_active())
 		return NULL;
-	if (quota_execute(quota_shared() ? QUOTA_ACCOUNT_READ : QUOTA_SUBSCRIPTION_READ, values, NULL,
+	hint = quota_subscription_hint(account_id);
+	values[0] = CStringGetTextDatum(hint != NULL ? hint : account_id);
+	if (quota_execute(hint != NULL ? QUOTA_SUBSCRIPTION_READ : QUOTA_ACCOUNT_READ, values, NULL,
 					  true) > 0)
 	{
 		hold = found_hold(account_id);

@@ -4,9 +4,10 @@
  *
  * The cache lives as long as the backend and is emptied when memory.plans or
  * memory.plan_limits change: their statement triggers send the invalidation
- * that a change of the table memory.plans itself would send.  So does the first
- * account that is given another's subscription: until then each has its own,
- * and nobody looks.
+ * that a change of the table memory.plans itself would send.  So does an
+ * account that is given another subscription: which one it has is remembered,
+ * too.  That is no more than a hint: whoever uses it looks again once its locks
+ * are held.
  */
 #include "postgres.h"
 
@@ -18,11 +19,13 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "memory_ext.h"
 #include "owner.h"
 #include "quota.h"
 #include "statements.h"
@@ -31,6 +34,9 @@ static const char *const meter_names[QUOTA_NMETERS] = {"conversations", "message
 													   "content_bytes"};
 static const char *const period_names[QUOTA_NPERIODS] = {"hour", "day", "month", "lifetime",
 														 "current"};
+
+/* Accounts whose subscription is remembered; all are forgotten when there are more. */
+#define MAX_HINTS 1024
 
 typedef struct PlanCacheEntry
 {
@@ -46,6 +52,7 @@ static bool state_known = false;
 static bool any_plan = false;
 static char *default_plan = NULL; /* in cache_context */
 static bool any_shared = false;
+static HTAB *hints = NULL; /* likewise */
 
 const char *
 quota_meter_name(QuotaMeter meter)
@@ -96,6 +103,7 @@ quota_forget_plans(void)
 		MemoryContextReset(cache_context);
 	cached_plans = NULL;
 	default_plan = NULL;
+	hints = NULL;
 	state_known = false;
 	changes++;
 }
@@ -206,23 +214,23 @@ make_cache(void)
 static void
 read_state(void)
 {
-	while (!state_known)
-	{
-		uint64 before = changes;
-		bool isnull;
-		char *name;
+	uint64 before;
+	bool isnull;
+	char *name;
 
-		make_cache();
-		(void) find_plans();
-		quota_execute(QUOTA_STATE, NULL, NULL, true);
-		any_plan = DatumGetBool(quota_column(0, 1, &isnull));
-		name = quota_string(0, 2);
-		any_shared = DatumGetBool(quota_column(0, 3, &isnull));
-		if (before != changes)
-			continue;
-		default_plan = name == NULL ? NULL : MemoryContextStrdup(cache_context, name);
-		state_known = true;
-	}
+	/* what others have committed in the middle of a transaction of ours, too */
+	AcceptInvalidationMessages();
+	if (state_known)
+		return;
+	before = changes;
+	make_cache();
+	(void) find_plans();
+	quota_execute(QUOTA_STATE, NULL, NULL, true);
+	any_plan = DatumGetBool(quota_column(0, 1, &isnull));
+	name = quota_string(0, 2);
+	any_shared = DatumGetBool(quota_column(0, 3, &isnull));
+	default_plan = name == NULL ? NULL : MemoryContextStrdup(cache_context, name);
+	state_known = before == changes;
 }
 
 bool
@@ -232,11 +240,51 @@ quota_active(void)
 	return any_plan;
 }
 
-bool
-quota_shared(void)
+/* A subscription that an account was seen under. */
+typedef struct SubscriptionHint
 {
+	char account[MEMORY_MAX_ACCOUNT_ID_BYTES + 1]; /* hash key */
+	char subscription[MEMORY_MAX_ACCOUNT_ID_BYTES + 1];
+} SubscriptionHint;
+
+const char *
+quota_subscription_hint(const char *account_id)
+{
+	SubscriptionHint *hint;
+
 	read_state();
-	return any_shared;
+	if (!any_shared)
+		return account_id;
+	if (hints == NULL)
+		return NULL;
+	hint = hash_search(hints, account_id, HASH_FIND, NULL);
+	return hint == NULL ? NULL : hint->subscription;
+}
+
+void
+quota_remember_subscription(const char *account_id, const char *subscription_id)
+{
+	SubscriptionHint *hint;
+
+	if (!state_known || !any_shared)
+		return;
+	if (hints != NULL && hash_get_num_entries(hints) >= MAX_HINTS)
+	{
+		hash_destroy(hints);
+		hints = NULL;
+	}
+	if (hints == NULL)
+	{
+		HASHCTL control = {0};
+
+		control.keysize = sizeof(hint->account);
+		control.entrysize = sizeof(SubscriptionHint);
+		control.hcxt = cache_context;
+		hints = hash_create("memory_ext subscriptions", 64, &control,
+							HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	}
+	hint = hash_search(hints, account_id, HASH_ENTER, NULL);
+	strlcpy(hint->subscription, subscription_id, sizeof(hint->subscription));
 }
 
 char *

@@ -86,8 +86,12 @@ extern void quota_read_plan(const char *plan_id, QuotaPlan *plan);
 /* Whether there is any plan: without, nothing is counted. */
 extern bool quota_active(void);
 
-/* Whether any account is under another subscription than its own. */
-extern bool quota_shared(void);
+/*
+ * The subscription that an account had when it was last seen, NULL: not known;
+ * valid until the next call.  An account may be given another at any time.
+ */
+extern const char *quota_subscription_hint(const char *account_id);
+extern void quota_remember_subscription(const char *account_id, const char *subscription_id);
 extern void quota_changed(void);
 extern void quota_forget_plans(void);
 

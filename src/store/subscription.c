@@ -145,8 +145,7 @@ memory_set_subscription(PG_FUNCTION_ARGS)
 			quota_consume_held(from, &amounts);
 			quota_save(from);
 		}
-		if (!quota_shared())
-			quota_changed();
+		quota_changed();
 		values[0] = CStringGetTextDatum(account_id);
 		values[1] = CStringGetTextDatum(to_id);
 		values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
