@@ -77,8 +77,10 @@ store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid
 StoreConversation *
 store_begin(text *account_id, const pg_uuid_t *id, StoreOpenMode mode)
 {
-	int64 revision = store_bump_account(account_id);
+	int64 revision = store_bump_account(account_id, mode != STORE_PROBE);
 
+	if (revision == 0)
+		return NULL;
 	return store_open_conversation(account_id, id, revision, mode);
 }
 

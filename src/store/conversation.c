@@ -203,7 +203,7 @@ memory_create_conversation(PG_FUNCTION_ARGS)
 	check_times(&fields);
 
 	SPI_connect();
-	create_conversation(account_id, id, store_bump_account(account_id), &fields);
+	create_conversation(account_id, id, store_bump_account(account_id, true), &fields);
 	SPI_finish();
 	PG_RETURN_UUID_P(id);
 }
@@ -452,8 +452,7 @@ row_fields(TupleTableSlot *slot, ConversationFields *fields)
 static void
 refuse_lost_update(StoreConversation *conversation, int32 given)
 {
-	Datum values[2] = {UUIDPGetDatum(&conversation->id),
-					   PointerGetDatum(conversation->account_id)};
+	Datum values[2] = {UUIDPGetDatum(&conversation->id), PointerGetDatum(conversation->account_id)};
 	char *seen[2];
 	bool isnull;
 
@@ -471,13 +470,13 @@ refuse_lost_update(StoreConversation *conversation, int32 given)
 
 		if ((given & BIT(VIEW_TITLE + i)) != 0 &&
 			(seen[i] == NULL || now == NULL ? seen[i] != now : strcmp(seen[i], now) != 0))
-			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-							errmsg("could not serialize access due to concurrent update"),
-							errdetail("The %s of conversation %s has been changed since the "
-									  "statement began.",
-									  i == 0 ? "title" : "metadata",
-									  store_uuid_string(&conversation->id)),
-							errhint("Run the statement again.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update"),
+					 errdetail("The %s of conversation %s has been changed since the "
+							   "statement began.",
+							   i == 0 ? "title" : "metadata", store_uuid_string(&conversation->id)),
+					 errhint("Run the statement again.")));
 	}
 }
 
@@ -535,8 +534,10 @@ memory_conversations_end(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		buffer_locate(&where, slot);
-		revision = buffer_lock_account(buffer, DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]));
-		flush_row(slot, trigger->tg_event, revision);
+		revision = buffer_lock_account(buffer, DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]),
+									   TRIGGER_FIRED_BY_INSERT(trigger->tg_event));
+		if (revision > 0) /* else the account was forgotten since the statement saw it */
+			flush_row(slot, trigger->tg_event, revision);
 		MemoryContextReset(row_context);
 	}
 	buffer_pop_error_context(&where);

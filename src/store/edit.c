@@ -40,12 +40,13 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 
 	if (change->seen_revision > 0 && message->revision > change->seen_revision &&
 		message->revision != conversation->revision)
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("could not serialize access due to concurrent update"),
-						errdetail("Message " INT64_FORMAT " of conversation %s has been changed since "
-								  "the statement began.",
-								  message->seq, store_uuid_string(&conversation->id)),
-						errhint("Run the statement again.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update"),
+				 errdetail("Message " INT64_FORMAT " of conversation %s has been changed since "
+						   "the statement began.",
+						   message->seq, store_uuid_string(&conversation->id)),
+				 errhint("Run the statement again.")));
 
 	conversation->token_count -= message->tokens;
 	conversation->content_bytes -= message->content_len;

@@ -6,10 +6,13 @@
  * A dictionary holds text of the accounts it was trained on.  Forgetting one
  * of them makes the dictionary stale: it is not written with any more,
  * maintain() recompresses the segments that need it (of whatever account) and
- * then drops it.
+ * then drops it.  Training and forgetting exclude each other
+ * (dictionary_lock_training), and what decides about an erasure is read with a
+ * snapshot of that moment, whatever the transaction's.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -17,6 +20,7 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "dictionary.h"
@@ -29,6 +33,36 @@ column_or_zero(int column)
 	Datum value = store_column(0, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* A count of rows, by the first column, as they are at this moment. */
+static int64
+count_now(StoreStatement id, Datum *values)
+{
+	int64 count;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	store_execute(id, values, NULL, true);
+	count = column_or_zero(1);
+	PopActiveSnapshot();
+	return count;
+}
+
+/*
+ * A transaction with an old snapshot would pass over an account, or a
+ * dictionary trained on it, that came later, and report an erasure that is
+ * none.  (What has changed since is refused by its row.)  Error: 40001.
+ */
+static void
+refuse_old_snapshot(Datum *values)
+{
+	if (!IsolationUsesXactSnapshot())
+		return;
+	store_execute(STORE_FORGET_SEEN, values, NULL, false);
+	if (column_or_zero(1) != count_now(STORE_FORGET_SEEN, values))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("could not serialize access due to concurrent update"),
+						errhint("Run the transaction again.")));
 }
 
 PG_FUNCTION_INFO_V1(memory_forget);
@@ -52,7 +86,9 @@ memory_forget(PG_FUNCTION_ARGS)
 
 	initStringInfo(&receipt);
 	SPI_connect();
+	dictionary_lock_training(false);
 	(void) store_hold_account(account_id);
+	refuse_old_snapshot(values);
 	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
 	appendStringInfoString(&receipt, "{\"account_id\": ");
 	escape_json(&receipt, text_to_cstring(account_id));
@@ -85,6 +121,7 @@ memory_forget(PG_FUNCTION_ARGS)
 					 stale, pending);
 	if (stale > 0)
 		store_execute(STORE_TRAINING_CLEAR, NULL, NULL, false); /* maintain() trains anew */
+	store_execute(STORE_ERASURE_NOTE, NULL, NULL, false);
 	SPI_finish();
 	dictionary_changed();
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(receipt.data)));
@@ -96,7 +133,7 @@ PG_FUNCTION_INFO_V1(memory_set_retention);
  * memory_set_retention(account_id text, keep interval) → void
  *		How long maintain() keeps a conversation after its last change; NULL
  *		account_id: the default of all accounts, NULL keep: no limit of its own.
- *		Error: 22023 not a positive interval.
+ *		Errors: 22023 not a positive interval, 22008 longer than the calendar.
  */
 Datum
 memory_set_retention(PG_FUNCTION_ARGS)
@@ -121,6 +158,10 @@ memory_set_retention(PG_FUNCTION_ARGS)
 								   DatumGetCString(
 									   DirectFunctionCall1(interval_out, IntervalPGetDatum(keep)))),
 							errhint("Give NULL to keep conversations without limit.")));
+		/* an interval that leads out of the calendar would fail in maintain() */
+		(void) DirectFunctionCall2(timestamptz_mi_interval,
+								   TimestampTzGetDatum(GetCurrentTimestamp()),
+								   IntervalPGetDatum(keep));
 		values[1] = IntervalPGetDatum(keep);
 		store_execute(STORE_RETENTION_SET, values, NULL, false);
 	}
@@ -159,11 +200,14 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	{
 		text *account_id = DatumGetTextPP(SPI_getbinval(due->vals[i], due->tupdesc, 1, &isnull));
 		pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(due->vals[i], due->tupdesc, 2, &isnull));
+		TimestampTz updated_at =
+			DatumGetTimestampTz(SPI_getbinval(due->vals[i], due->tupdesc, 3, &isnull));
 		MemoryContext old = MemoryContextSwitchTo(scratch);
 		StoreConversation *conversation = store_begin(account_id, id, STORE_PROBE);
 
 		CHECK_FOR_INTERRUPTS();
-		if (conversation != NULL)
+		/* it may have been resumed while the lock was waited for */
+		if (conversation != NULL && conversation->updated_at == updated_at)
 		{
 			store_delete_conversation(conversation);
 			expired++;
@@ -175,12 +219,27 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(expired);
 }
 
+/* After an erasure, new statistics of all columns that hold an account's id. */
+static void
+purge_statistics(void)
+{
+	static const char analyze[] =
+		"ANALYZE memory_store.accounts, memory_store.conversations, memory_store.segments,"
+		" memory_store.tail, memory_store.tombstones, memory_store.retention,"
+		" memory_store.dictionary_accounts";
+
+	if (store_execute(STORE_ERASURES_DONE, NULL, NULL, false) > 0 &&
+		SPI_execute(analyze, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not analyze the store's tables");
+}
+
 PG_FUNCTION_INFO_V1(memory_purge);
 
 /*
  * memory_purge() → bigint
  *		Removes the tombstones older than memory_ext.purge_after; returns how
- *		many.  A step of maintain().  Error: 42501 the session is confined.
+ *		many.  Removes the ids of forgotten accounts from the planner's
+ *		statistics.  A step of maintain().  Error: 42501 the session is confined.
  */
 Datum
 memory_purge(PG_FUNCTION_ARGS)
@@ -193,18 +252,22 @@ memory_purge(PG_FUNCTION_ARGS)
 	SPI_connect();
 	purged = store_execute(STORE_PURGE_TOMBSTONES, values, NULL, false);
 	purged += store_execute(STORE_PURGE_CONVERSATIONS, values, NULL, false);
+	purge_statistics();
 	SPI_finish();
 	PG_RETURN_INT64((int64) purged);
 }
 
-/* Drops a dictionary unless a segment needs it; its lock keeps writers out. */
+/*
+ * Drops a dictionary unless a segment needs it; its lock keeps writers out, and
+ * with the lock what they have written is to be seen.
+ */
 static bool
 drop_dictionary(int64 dictionary_id)
 {
 	Datum values[1] = {Int64GetDatum(dictionary_id)};
 
 	dictionary_lock((uint32) dictionary_id, true);
-	if (store_execute(STORE_DICTIONARY_USED, values, NULL, false) > 0)
+	if (count_now(STORE_DICTIONARY_USED, values) > 0)
 		return false;
 	return store_execute(STORE_DICTIONARY_DROP, values, NULL, false) > 0;
 }

@@ -71,10 +71,10 @@ CREATE PROCEDURE memory.maintain(batch_size integer DEFAULT 100) LANGUAGE plpgsq
 DECLARE
 	done bigint;
 	total bigint;
-	told timestamptz := pg_catalog.clock_timestamp();
+	told pg_catalog.timestamptz := pg_catalog.clock_timestamp();
 	dictionary bigint;
-	conversation uuid;
-	account text;
+	conversation pg_catalog.uuid;
+	account pg_catalog.text;
 BEGIN
 	total := 0;
 	LOOP

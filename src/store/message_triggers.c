@@ -191,7 +191,7 @@ owner_of(const pg_uuid_t *id)
 static void
 count_conversation(StatementBuffer *buffer, BufferNumbering *numbering, text *account_id)
 {
-	int64 revision = buffer_lock_account(buffer, account_id);
+	int64 revision = buffer_lock_account(buffer, account_id, true);
 	StoreConversation *conversation =
 		store_open_conversation(account_id, &numbering->id, revision, STORE_CREATE);
 
@@ -449,12 +449,15 @@ follow_row(Flush *flush, TupleTableSlot *slot, StoreOpenMode mode)
 		MemoryContextSwitchTo(flush->account_context);
 		flush->account_id =
 			(text *) DatumGetPointer(datumCopy(PointerGetDatum(account_id), false, -1));
-		flush->revision = buffer_lock_account(flush->buffer, flush->account_id);
+		flush->revision =
+			buffer_lock_account(flush->buffer, flush->account_id, mode == STORE_CREATE);
 	}
 	MemoryContextSwitchTo(flush->conversation_context);
 	if (store_queue_holds(flush->queue, id))
 		store_queue_write(flush->queue); /* another account's, to be refused */
-	flush->conversation = store_open_conversation(flush->account_id, id, flush->revision, mode);
+	flush->conversation = flush->revision == 0 ? NULL
+											   : store_open_conversation(flush->account_id, id,
+																		 flush->revision, mode);
 	flush->seen_revision = -1;
 	if (flush->conversation != NULL)
 		flush->conversation->queue = flush->queue;

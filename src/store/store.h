@@ -47,6 +47,7 @@ typedef enum StoreStatement
 	STORE_CONVERSATION_TEXTS,
 	STORE_CONVERSATION_BURY,
 	STORE_CONVERSATION_SEALED,
+	STORE_CONVERSATION_TOUCH,
 	STORE_CONVERSATIONS_RECENT,
 	STORE_TAIL_INSERT,
 	STORE_TAIL_UPDATE,
@@ -82,6 +83,7 @@ typedef enum StoreStatement
 	STORE_TRAINING_NOTE,
 	STORE_TRAINING_CLEAR,
 	STORE_FORGET_COUNTS,
+	STORE_FORGET_SEEN,
 	STORE_FORGET_SEGMENTS,
 	STORE_FORGET_TAIL,
 	STORE_FORGET_TOMBSTONES,
@@ -91,6 +93,8 @@ typedef enum StoreStatement
 	STORE_RETENTION_SET,
 	STORE_RETENTION_CLEAR,
 	STORE_RETENTION_DUE,
+	STORE_ERASURE_NOTE,
+	STORE_ERASURES_DONE,
 	STORE_PURGE_TOMBSTONES,
 	STORE_PURGE_CONVERSATIONS,
 	STORE_NSTATEMENTS
@@ -172,7 +176,7 @@ typedef enum StoreOpenMode
 	STORE_PROBE     /* NULL when unknown, foreign or deleted */
 } StoreOpenMode;
 
-extern int64 store_bump_account(text *account_id);
+extern int64 store_bump_account(text *account_id, bool make);
 extern bool store_hold_account(text *account_id);
 extern StoreConversation *
 store_open_conversation(text *account_id, const pg_uuid_t *id, int64 revision, StoreOpenMode mode);
@@ -231,16 +235,13 @@ typedef struct StoreChange
 	bool set_message_id;
 	bool set_metadata;
 	bool set_parent;
-	bool done; /* applied (false: the message is gone) */
+	bool done;           /* applied (false: the message is gone) */
 	int64 seen_revision; /* refused when the message has a later one; 0: never */
 	TranscriptMessage message;
 } StoreChange;
 
 extern int64 store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n);
 extern void store_delete_conversation(StoreConversation *conversation);
-
-/* ---- compact.c ---- */
-extern int64 store_compact_conversation(text *account_id, const pg_uuid_t *id);
 
 /* ---- branch.c: reading along the current branch ---- */
 typedef struct BranchReader BranchReader;

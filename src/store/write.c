@@ -27,11 +27,12 @@
 #define STORE_MAX_SEQ (PG_INT64_MAX / 2)
 
 /*
- * Locks the account until the transaction ends and takes its next revision;
- * makes the account when it is new.
+ * Locks the account until the transaction ends and takes its next revision.  One
+ * that does not exist is made, or else there is no lock and the result is 0: who
+ * only changes what is there must not bring back an account that was forgotten.
  */
 int64
-store_bump_account(text *account_id)
+store_bump_account(text *account_id, bool make)
 {
 	Datum values[2];
 	bool isnull;
@@ -39,6 +40,8 @@ store_bump_account(text *account_id)
 	values[0] = PointerGetDatum(account_id);
 	if (store_execute(STORE_ACCOUNT_BUMP, values, NULL, false) == 0)
 	{
+		if (!make)
+			return 0;
 		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
 	}
