@@ -219,14 +219,12 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(expired);
 }
 
-/* After an erasure, new statistics of all columns that hold an account's id. */
+/* After an erasure, new statistics of the columns of account ids that have any. */
 static void
 purge_statistics(void)
 {
 	static const char analyze[] =
-		"ANALYZE memory_store.accounts, memory_store.conversations, memory_store.segments,"
-		" memory_store.tail, memory_store.tombstones, memory_store.retention,"
-		" memory_store.dictionary_accounts";
+		"ANALYZE memory_store.conversations (account_id), memory_store.segments (account_id)";
 
 	if (store_execute(STORE_ERASURES_DONE, NULL, NULL, false) > 0 &&
 		SPI_execute(analyze, false, 0) != SPI_OK_UTILITY)

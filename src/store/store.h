@@ -185,6 +185,7 @@ extern void store_close_conversation(StoreConversation *conversation, bool bulk)
 extern void store_check_seq(int64 seq);
 extern void store_check_parent_given(int64 parent_seq);
 extern void store_save_conversation(StoreConversation *conversation);
+extern uint32 store_segment_share(const TranscriptMessage *messages, uint32 n);
 extern void store_seal_tail(StoreConversation *conversation);
 extern void store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq);
 extern int64 store_last_message(StoreConversation *conversation);

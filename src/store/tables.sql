@@ -119,8 +119,12 @@ SELECT pg_catalog.pg_extension_config_dump('memory_store.dictionary_accounts', '
 SELECT pg_catalog.pg_extension_config_dump('memory_store.trainings', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.retention', '');
 
--- The planner's statistics hold values of the rows: none of what people wrote.
+-- The planner's statistics hold values of the rows.  Of what people wrote they shall hold none, and account
+-- ids only where plans need it: maintain() has these analyzed anew after an erasure (erase.c).
+ALTER TABLE memory_store.accounts ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN subscription_id SET STATISTICS 0;
 ALTER TABLE memory_store.conversations ALTER COLUMN title SET STATISTICS 0, ALTER COLUMN metadata SET STATISTICS 0;
-ALTER TABLE memory_store.tail ALTER COLUMN role SET STATISTICS 0, ALTER COLUMN content SET STATISTICS 0,
+ALTER TABLE memory_store.tail ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN role SET STATISTICS 0, ALTER COLUMN content SET STATISTICS 0,
 	ALTER COLUMN model SET STATISTICS 0, ALTER COLUMN message_id SET STATISTICS 0, ALTER COLUMN metadata SET STATISTICS 0;
-ALTER TABLE memory_store.tombstones ALTER COLUMN message_id SET STATISTICS 0;
+ALTER TABLE memory_store.tombstones ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN message_id SET STATISTICS 0;
+ALTER TABLE memory_store.dictionary_accounts ALTER COLUMN account_id SET STATISTICS 0;
+ALTER TABLE memory_store.retention ALTER COLUMN account_id SET STATISTICS 0;

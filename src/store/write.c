@@ -314,8 +314,8 @@ take_tail(StoreConversation *conversation, uint32 *n)
 }
 
 /* How many of n > 0 messages the next segment takes. */
-static uint32
-segment_share(const TranscriptMessage *messages, uint32 n)
+uint32
+store_segment_share(const TranscriptMessage *messages, uint32 n)
 {
 	uint64 bytes = 0;
 	uint32 taken = 0;
@@ -351,7 +351,7 @@ store_seal_tail(StoreConversation *conversation)
 	}
 	while (n > 0)
 	{
-		uint32 share = segment_share(messages, n);
+		uint32 share = store_segment_share(messages, n);
 
 		store_insert_segment(conversation, messages, share);
 		messages += share;

@@ -37,6 +37,22 @@ instrument_runtime()
 	readlink -f "$library"
 }
 
+# instrument_preload: the runtime, and a library whose one constructor runs before all others and
+# starts it.  Else it starts at the first malloc of some library's constructor; libgpg-error calls
+# malloc in bindtextdomain, under gettext's lock, which the starting runtime takes as well.
+instrument_preload()
+{
+	local runtime cc=${INSTRUMENT_CC:-$("$PG_CONFIG" --cc)}
+
+	runtime=$(instrument_runtime)
+	as_owner "${cc%% *}" -x c -shared -fPIC -Wl,-z,initfirst -o "$STAGE/out/start_runtime.so" - \
+		-x none "$runtime" <<-'END' || die "the sanitizers' starter does not compile"
+			void __asan_init(void);
+			__attribute__((constructor)) static void start(void) { __asan_init(); }
+		END
+	printf '%s' "$runtime:$STAGE/out/start_runtime.so"
+}
+
 # instrument_build: how the extension is compiled.
 instrument_build()
 {
@@ -63,7 +79,7 @@ instrument_server()
 	as_owner mkdir -p "$REPORTS"
 	case $CHECK in
 		asan)
-			watch="env LD_PRELOAD=$(instrument_runtime)"
+			watch="env LD_PRELOAD=$(instrument_preload)"
 			watch+=" ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:disable_coredump=1"
 			watch+=":detect_stack_use_after_return=0:log_path=$REPORTS/asan"
 			watch+=" UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:abort_on_error=1"
