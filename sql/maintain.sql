@@ -254,7 +254,9 @@ SELECT memory.protect();
 SELECT memory.protect();
 SELECT * FROM public.memory_ext_protection;
 DROP VIEW segments;
+\set VERBOSITY terse
 DROP EXTENSION memory_ext;
+\set VERBOSITY default
 SELECT count(*) > 0 AS still_there FROM memory.conversations;
 SELECT memory.unprotect();
 BEGIN;
