@@ -311,6 +311,17 @@ memory_train_dictionary(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
 }
 
+static bool
+training_is_due(void)
+{
+	Datum values[2] = {Int64GetDatum((int64) store_dictionary_min_kb * 1024),
+					   Int64GetDatum(GROWTH)};
+	bool isnull;
+
+	store_execute(STORE_TRAINING_DUE, values, NULL, false);
+	return DatumGetBool(store_column(0, 1, &isnull));
+}
+
 PG_FUNCTION_INFO_V1(memory_train_if_due);
 
 /*
@@ -324,20 +335,17 @@ Datum
 memory_train_if_due(PG_FUNCTION_ARGS)
 {
 	Training training = {0};
-	Datum values[2];
-	bool isnull;
 
 	account_check_unconfined();
 	if (!store_auto_dictionary)
 		PG_RETURN_NULL();
 	SPI_connect();
-	dictionary_lock_training(true); /* whoever trains now decides that nothing is due */
-	values[0] = Int64GetDatum((int64) store_dictionary_min_kb * 1024);
-	values[1] = Int64GetDatum(GROWTH);
-	store_execute(STORE_TRAINING_DUE, values, NULL, false);
-	if (DatumGetBool(store_column(0, 1, &isnull)))
+	if (training_is_due())
 	{
-		train(DEFAULT_SAMPLE_BYTES, store_dictionary_min_gain, &training);
+		/* somebody else may train, and decide that nothing is due any more */
+		dictionary_lock_training(true);
+		if (training_is_due())
+			train(DEFAULT_SAMPLE_BYTES, store_dictionary_min_gain, &training);
 		if (training.measured)
 			store_execute(STORE_TRAINING_NOTE, NULL, NULL, false);
 	}

@@ -287,6 +287,57 @@ change_number(Fuzzer *f, uint32 at)
 	insert_bytes(f, at, text, (uint32) strlen(text));
 }
 
+/* The end of the JSON value that begins at a place; strings and nesting only. */
+static uint32
+value_end(const char *text, uint32 at, uint32 len)
+{
+	int depth = 0;
+
+	for (; at < len; at++)
+	{
+		char c = text[at];
+
+		if (c == '"')
+		{
+			for (at++; at < len && text[at] != '"'; at++)
+				at += text[at] == '\\';
+		}
+		else if (c == '{' || c == '[')
+			depth++;
+		else if (depth == 0 && (c == ',' || c == '}' || c == ']'))
+			break;
+		else if (c == '}' || c == ']')
+			depth--;
+	}
+	return Min(at, len);
+}
+
+/* The place behind the first colon at or behind a place, or the end. */
+static uint32
+value_begin(const char *text, uint32 at, uint32 len)
+{
+	while (at < len && text[at] != ':')
+		at++;
+	return Min(at + 1, len);
+}
+
+/* Replaces a key's value by a word, or by one of another input. */
+static void
+change_value(Fuzzer *f, uint32 at, const Sample *other, const char *word)
+{
+	uint32 from;
+
+	at = value_begin(f->input, at, f->len);
+	delete_bytes(f, at, value_end(f->input, at, f->len) - at);
+	if (other->kind != KIND_TEXT || random_below(f, 3) > 0)
+	{
+		insert_bytes(f, at, word, (uint32) strlen(word));
+		return;
+	}
+	from = value_begin(other->bytes, random_below(f, other->len + 1), other->len);
+	insert_bytes(f, at, other->bytes + from, value_end(other->bytes, from, other->len) - from);
+}
+
 /* Writes a number of 1, 2, 4 or 8 bytes, in either order. */
 static void
 write_number(Fuzzer *f, uint32 at)
@@ -310,7 +361,7 @@ mutate_once(Fuzzer *f)
 	char *copy;
 	uint32 from;
 
-	switch (random_below(f, 11))
+	switch (random_below(f, 14))
 	{
 		case 0: /* a bit */
 			if (at < f->len)
@@ -361,6 +412,12 @@ mutate_once(Fuzzer *f)
 		case 10:
 			if (random_below(f, 4) == 0)
 				f->len = at;
+			break;
+		default:
+			if (f->kind == KIND_TEXT)
+				change_value(f, at, other, word);
+			else
+				write_number(f, at);
 			break;
 	}
 }

@@ -42,6 +42,14 @@ $node->safe_psql('postgres', 'CALL memory.maintain()');
 is($node->safe_psql('postgres', 'SELECT count(*), count(memory.dictionary_id(body)) FROM memory_store.segments'), '220|220', 'all segments need it');
 is($node->safe_psql('postgres', $digest), $messages, 'a new session reads with it');
 
+is($node->safe_psql('postgres', <<'SQL'), "14080\n1", 'which it looks up once');
+SET max_parallel_workers_per_gather = 0;
+BEGIN;
+SELECT count(content) FROM memory.messages;
+SELECT seq_scan + idx_scan FROM pg_stat_xact_all_tables WHERE relid = 'memory_store.dictionaries'::regclass;
+COMMIT;
+SQL
+
 # --- parallel workers: the leader leaves all rows to them, and nobody has read the dictionary before
 my $parallel = <<'SQL';
 SET parallel_setup_cost = 0;
