@@ -19,6 +19,7 @@ void
 _PG_init(void)
 {
 	transcript_init();
+	metering_init();
 	store_init();
 
 	MarkGUCPrefixReserved("memory_ext");

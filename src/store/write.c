@@ -323,6 +323,7 @@ store_seal_tail(StoreConversation *conversation)
 	{
 		uint32 share = segment_share(messages, n);
 
+		store_usage_taken(conversation, messages, share);
 		store_insert_segment(conversation, messages, share);
 		messages += share;
 		n -= share;
@@ -407,6 +408,7 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 		added.has_created_at = true;
 	}
 
+	store_usage_added(conversation, &added, added.seq < conversation->next_seq);
 	if (added.seq < conversation->next_seq)
 	{
 		add_late_message(conversation, &added);
@@ -489,5 +491,6 @@ store_close_conversation(StoreConversation *conversation, bool bulk)
 		write_run_to_tail(conversation);
 	settle_head(conversation);
 	store_save_conversation(conversation);
+	store_usage_write(conversation);
 	MemoryContextDelete(conversation->run.context);
 }
