@@ -75,8 +75,8 @@ typedef struct MeteringCall
 	int64 output_tokens;
 } MeteringCall;
 
-extern bool metering_record_call(text *account_id, text *model, const MeteringCall *call,
-								 text *request_id);
+extern bool
+metering_record_call(text *account_id, text *model, const MeteringCall *call, text *request_id);
 extern uint64 metering_list_calls(int64 limit);
 extern void metering_roll_up_calls(text *account_id);
 

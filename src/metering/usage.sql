@@ -21,8 +21,8 @@ CREATE FUNCTION memory.record_usage(
 COMMENT ON FUNCTION memory.record_usage(text, text, bigint, bigint, bigint, bigint, text, timestamptz) IS 'records a call of a model that stores no message; false: the request_id was recorded before';
 
 CREATE FUNCTION memory.roll_up_usage(max_accounts integer DEFAULT 100) RETURNS bigint
-	AS 'MODULE_PATHNAME', 'memory_roll_up_usage' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
-COMMENT ON FUNCTION memory.roll_up_usage(integer) IS 'rolls up the recorded calls of some accounts; returns how many had some';
+	AS 'MODULE_PATHNAME', 'memory_roll_up_usage' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.roll_up_usage(integer) IS 'rolls up the recorded calls of some (NULL: all) accounts; returns how many had some';
 
 -- The tail's part.  By conversation, so that one account's rows are found by
 -- its conversations: the tail has no index on account_id.

@@ -100,7 +100,7 @@ BEGIN
 	FOR batch IN 1..1000 LOOP
 		done := memory.roll_up_usage(batch_size);
 		COMMIT;
-		EXIT WHEN done OPERATOR(pg_catalog.<) batch_size;
+		EXIT WHEN (done OPERATOR(pg_catalog.<) batch_size) IS NOT FALSE;
 	END LOOP;
 
 	dictionary := memory.train_if_due();
