@@ -4,6 +4,10 @@
 #                        private temporary server and runs every test
 #   make demo            the same, but shows what the extension does
 #   make bench           the same, but measures it beside plain tables (25 minutes)
+#   make asan            every test with the compiler's sanitizers (10 minutes)
+#   make valgrind        the regression tests under memcheck (1 hour)
+#   make fuzz            hostile input for the transcripts' bytes and text, SECONDS=60 each
+#   make test-matrix     every test with PostgreSQL 15, 17 and 18, in Debians of their own (root)
 #   make                 builds; needs PostgreSQL's server headers, libzstd and liblz4
 #   make install         into the PostgreSQL that PG_CONFIG names
 #   make installcheck    tests a server that runs already
@@ -11,14 +15,17 @@
 #
 # PG_CONFIG=/path/to/pg_config chooses the PostgreSQL (15 to 18), WERROR=1 makes warnings errors.
 # `make test` also takes REGRESS=, ISOLATION=, PROVE_TESTS= (lists) and KEEP=1 (see test/run),
-# `make demo` takes CORPUS=folder (see test/demo), `make bench` needs it (see test/bench/run).
+# `make demo` takes CORPUS=folder (see test/demo), `make bench` needs it (see test/bench/run),
+# `make test-matrix` takes MATRIX= and MATRIX_DIR= (see test/matrix).
 
 EXTENSION = memory_ext
 EXTVERSION = 1.0
 MODULE_big = $(EXTENSION)
 
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
-C_FILES = $(sort $(wildcard src/*.[ch] src/*/*.[ch]))
+# what test/fuzz/run links in besides
+OBJS += $(EXTRA_OBJS)
+C_FILES = $(sort $(wildcard src/*.[ch] src/*/*.[ch] test/fuzz/*.c))
 
 # The install script is these files, joined in this order.
 INSTALL_SQL = $(wildcard \
@@ -64,16 +71,23 @@ EXTRA_CLEAN = $(EXTENSION).exports.txt $(EXTENSION).exports.list $(EXTENSION)--$
 # No LLVM bitcode: it would need the clang that PostgreSQL was built with, and buys nothing here.
 override with_llvm = no
 
-.PHONY: all test demo bench format
+# These need no pg_config: what they run installs what is missing.
+OWN_GOALS = test demo bench asan valgrind fuzz test-matrix format
+.PHONY: all $(OWN_GOALS)
 all:
 
-# These need no pg_config: test/run, test/demo and test/bench/run install what is missing.
 test:
 	@test/run $(MAKEOVERRIDES)
 demo:
 	@test/demo $(MAKEOVERRIDES)
 bench:
 	@test/bench/run $(MAKEOVERRIDES)
+asan valgrind:
+	@test/run CHECK=$@ $(MAKEOVERRIDES)
+fuzz:
+	@test/fuzz/run $(MAKEOVERRIDES)
+test-matrix:
+	@test/matrix $(MAKEOVERRIDES)
 format:
 	clang-format -i $(C_FILES)
 
@@ -81,7 +95,7 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(wildcard $(PGXS)),)
 include $(PGXS)
-else ifneq ($(filter-out test demo bench format,$(or $(MAKECMDGOALS),all)),)
+else ifneq ($(filter-out $(OWN_GOALS),$(or $(MAKECMDGOALS),all)),)
 # One line of ours and none of make's: asked only whether a goal is up to date (-q), it says
 # nothing and ends with status 1.
 $(shell printf '%s\n' >&2 "memory_ext: PostgreSQL's build files are not there ($(PG_CONFIG) --pgxs): \
@@ -89,7 +103,7 @@ apt-get install postgresql-server-dev-15 libzstd-dev liblz4-dev, or name another
 'make test' and 'make demo' install them by themselves")
 MAKEFLAGS += -q
 .PHONY: $(MAKECMDGOALS)
-$(sort all $(filter-out test demo bench format,$(MAKECMDGOALS))): ; @false
+$(sort all $(filter-out $(OWN_GOALS),$(MAKECMDGOALS))): ; @false
 endif
 
 $(OBJS): $(filter %.h,$(C_FILES)) Makefile

@@ -18,6 +18,7 @@ void _PG_init(void);
 void
 _PG_init(void)
 {
+	account_init();
 	transcript_init();
 	metering_init();
 	store_init();

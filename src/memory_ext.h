@@ -14,6 +14,7 @@
 #define MEMORY_MAX_CONTENT_BYTES (64 * 1024 * 1024)
 
 /* Each room defines its own settings; called once, from _PG_init. */
+extern void account_init(void);
 extern void transcript_init(void);
 extern void metering_init(void);
 extern void store_init(void);

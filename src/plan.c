@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "jit/jit.h"
 #include "optimizer/cost.h"
 
 #include "plan.h"
@@ -17,22 +18,27 @@
  * A generic plan may be made while a table is empty, when a sequential scan
  * looks as good as any; it would then be kept while the table grows.  Every
  * statement here has its index, so sequential scans are off while they are
- * planned, which may be at any execution.
+ * planned, which may be at any execution.  Where one is needed all the same it
+ * looks so dear that the plan would be compiled at each execution, for longer
+ * than it runs; so that is off, too.
  */
 static int
 execute_by_index(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only)
 {
 	bool saved_seqscan = enable_seqscan;
+	bool saved_jit = jit_enabled;
 	int result;
 
 	PG_TRY();
 	{
 		enable_seqscan = false;
+		jit_enabled = false;
 		result = SPI_execute_plan(plan, values, nulls, read_only, 0);
 	}
 	PG_FINALLY();
 	{
 		enable_seqscan = saved_seqscan;
+		jit_enabled = saved_jit;
 	}
 	PG_END_TRY();
 	return result;

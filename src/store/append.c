@@ -64,7 +64,7 @@ argument_tokens(FunctionCallInfo fcinfo, int n)
 void
 store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid_t **id)
 {
-	*account_id = store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	*account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -77,8 +77,10 @@ store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid
 StoreConversation *
 store_begin(text *account_id, const pg_uuid_t *id, StoreOpenMode mode)
 {
-	int64 revision = store_bump_account(account_id);
+	int64 revision = store_bump_account(account_id, mode != STORE_PROBE);
 
+	if (revision == 0)
+		return NULL;
 	return store_open_conversation(account_id, id, revision, mode);
 }
 
@@ -111,6 +113,8 @@ memory_append(PG_FUNCTION_ARGS)
 	argument_metadata(fcinfo, 6, &message);
 	argument_text(fcinfo, 7, &message.message_id, &message.message_id_len);
 	message.parent_seq = PG_ARGISNULL(8) ? -1 : PG_GETARG_INT64(8);
+	if (!PG_ARGISNULL(8))
+		store_check_parent_given(message.parent_seq);
 	message.has_created_at = !PG_ARGISNULL(9);
 	if (message.has_created_at)
 		message.created_at = PG_GETARG_TIMESTAMPTZ(9);
@@ -124,14 +128,20 @@ memory_append(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(seq);
 }
 
+/* Errors name the message of the array, from 1. */
+static void
+batch_error_context(void *arg)
+{
+	errcontext("message %u of the array", *(uint32 *) arg + 1);
+}
+
 PG_FUNCTION_INFO_V1(memory_append_batch);
 
 /*
  * memory_append_batch(account_id text, conversation_id uuid, messages jsonb)
  *		→ bigint[]
  *		Appends a JSON array of messages as one statement and returns their
- *		seqs.  Errors: those of memory_append; 22023 names the bad message by
- *		its position.
+ *		seqs.  Errors: those of memory_append, with the bad message's position.
  */
 Datum
 memory_append_batch(PG_FUNCTION_ARGS)
@@ -141,7 +151,9 @@ memory_append_batch(PG_FUNCTION_ARGS)
 	text *account_id;
 	pg_uuid_t *id;
 	uint32 n;
+	uint32 i;
 	Datum *seqs;
+	ErrorContextCallback where = {error_context_stack, batch_error_context, &i};
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
 	if (PG_ARGISNULL(2))
@@ -150,19 +162,23 @@ memory_append_batch(PG_FUNCTION_ARGS)
 				 errhint(
 					 "Give a JSON array such as [{\"role\": \"user\", \"content\": \"hi\"}].")));
 	messages = transcript_messages_from_jsonb(PG_GETARG_JSONB_P(2), false, &n);
-	for (uint32 i = 0; i < n; i++)
+	error_context_stack = &where;
+	for (i = 0; i < n; i++)
 		store_check_message(&messages[i]);
+	error_context_stack = where.previous;
 
 	seqs = palloc(mul_size(Max(n, 1), sizeof(Datum)));
 	if (n > 0)
 	{
 		SPI_connect();
 		conversation = store_begin(account_id, id, STORE_CREATE);
-		for (uint32 i = 0; i < n; i++)
+		error_context_stack = &where;
+		for (i = 0; i < n; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
 			seqs[i] = Int64GetDatum(store_add_message(conversation, &messages[i]));
 		}
+		error_context_stack = where.previous;
 		store_close_conversation(conversation, n > (uint32) store_segment_messages);
 		SPI_finish();
 	}

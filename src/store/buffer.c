@@ -270,10 +270,11 @@ buffer_copying(void)
 
 /*
  * The statement's revision of the account; locks the account when this is the
- * statement's first use of it.  Needs an SPI connection.
+ * statement's first use of it.  0: it does not exist, and was not to be made.
+ * Needs an SPI connection.
  */
 int64
-buffer_lock_account(StatementBuffer *buffer, text *account_id)
+buffer_lock_account(StatementBuffer *buffer, text *account_id, bool make)
 {
 	char name[MEMORY_MAX_ACCOUNT_ID_BYTES + 1];
 	BufferAccount *account;
@@ -291,9 +292,9 @@ buffer_lock_account(StatementBuffer *buffer, text *account_id)
 	}
 	text_to_cstring_buffer(account_id, name, sizeof(name));
 	account = hash_search(buffer->accounts, name, HASH_FIND, &found);
-	if (!found)
+	if (!found || (make && account->revision == 0))
 	{
-		int64 revision = store_bump_account(account_id);
+		int64 revision = store_bump_account(account_id, make);
 
 		account = hash_search(buffer->accounts, name, HASH_ENTER, &found);
 		account->revision = revision;

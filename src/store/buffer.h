@@ -57,7 +57,7 @@ buffer_put(StatementBuffer *buffer, TupleDesc (*describe)(void), Datum *values, 
 extern bool buffer_next(StatementBuffer *buffer, TupleTableSlot **slot);
 extern int64 buffer_rows(StatementBuffer *buffer);
 extern bool buffer_copying(void);
-extern int64 buffer_lock_account(StatementBuffer *buffer, text *account_id);
+extern int64 buffer_lock_account(StatementBuffer *buffer, text *account_id, bool make);
 extern BufferNumbering *
 buffer_numbering(StatementBuffer *buffer, const pg_uuid_t *id, text *account_id, bool *found);
 extern int32 buffer_changed_columns(TupleDesc descriptor, const Datum *old, const bool *old_nulls,

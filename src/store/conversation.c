@@ -106,7 +106,7 @@ save_fields(StoreConversation *conversation, const ConversationFields *fields)
 {
 	TimestampTz now = GetCurrentStatementStartTimestamp();
 	Datum values[7];
-	char nulls[7] = "       ";
+	char nulls[] = "       ";
 
 	if (!conversation->has_times)
 		conversation->created_at = now;
@@ -190,7 +190,7 @@ PG_FUNCTION_INFO_V1(memory_create_conversation);
 Datum
 memory_create_conversation(PG_FUNCTION_ARGS)
 {
-	text *account_id = store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	pg_uuid_t *id = PG_ARGISNULL(1) ? store_new_uuid() : PG_GETARG_UUID_P(1);
 	ConversationFields fields = {0};
 
@@ -203,7 +203,7 @@ memory_create_conversation(PG_FUNCTION_ARGS)
 	check_times(&fields);
 
 	SPI_connect();
-	create_conversation(account_id, id, store_bump_account(account_id), &fields);
+	create_conversation(account_id, id, store_bump_account(account_id, true), &fields);
 	SPI_finish();
 	PG_RETURN_UUID_P(id);
 }
@@ -350,8 +350,8 @@ memory_conversations_insert(PG_FUNCTION_ARGS)
 	int32 given = 0;
 
 	heap_deform_tuple(trigger->tg_trigtuple, descriptor, values, nulls);
-	values[VIEW_ACCOUNT_ID] = PointerGetDatum(store_check_account(
-		nulls[VIEW_ACCOUNT_ID] ? NULL : DatumGetTextPP(values[VIEW_ACCOUNT_ID])));
+	values[VIEW_ACCOUNT_ID] = PointerGetDatum(
+		account_check(nulls[VIEW_ACCOUNT_ID] ? NULL : DatumGetTextPP(values[VIEW_ACCOUNT_ID])));
 	nulls[VIEW_ACCOUNT_ID] = false;
 	if (nulls[VIEW_CONVERSATION_ID])
 		values[VIEW_CONVERSATION_ID] = UUIDPGetDatum(store_new_uuid());
@@ -403,7 +403,7 @@ memory_conversations_update(PG_FUNCTION_ARGS)
 										 : "column \"%s\" of a conversation must not be null",
 								   NameStr(TupleDescAttr(descriptor, i)->attname))));
 	}
-	store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+	account_check(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
 	check_row(values, nulls);
 	put_row(trigger, values, nulls, changed);
 	/* the executor frees its own tuple only when it gets another one back */
@@ -424,7 +424,7 @@ memory_conversations_delete(PG_FUNCTION_ARGS)
 	bool nulls[VIEW_NCOLUMNS];
 
 	heap_deform_tuple(trigger->tg_trigtuple, RelationGetDescr(trigger->tg_relation), values, nulls);
-	store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+	account_check(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
 	put_row(trigger, values, nulls, 0);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }
@@ -443,6 +443,41 @@ row_fields(TupleTableSlot *slot, ConversationFields *fields)
 	fields->head_seq = nulls[ROW_HEAD_SEQ] ? 0 : DatumGetInt64(values[ROW_HEAD_SEQ]);
 	fields->created_at = nulls[ROW_CREATED_AT] ? 0 : DatumGetTimestampTz(values[ROW_CREATED_AT]);
 	fields->updated_at = nulls[ROW_UPDATED_AT] ? 0 : DatumGetTimestampTz(values[ROW_UPDATED_AT]);
+}
+
+/*
+ * An UPDATE's new title and metadata were made from what the statement saw.
+ * Where another transaction has changed them since, its change would be lost.
+ */
+static void
+refuse_lost_update(StoreConversation *conversation, int32 given)
+{
+	Datum values[2] = {UUIDPGetDatum(&conversation->id), PointerGetDatum(conversation->account_id)};
+	char *seen[2];
+	bool isnull;
+
+	/* read-only: under the snapshot of the statement itself */
+	if (store_execute(STORE_CONVERSATION_TEXTS, values, NULL, true) == 0)
+		return;
+	for (int i = 0; i < 2; i++)
+		seen[i] = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1);
+	store_execute(STORE_CONVERSATION_TEXTS, values, NULL, false);
+	if (DatumGetInt64(store_column(0, 3, &isnull)) == conversation->revision)
+		return; /* a join gave the row twice */
+	for (int i = 0; i < 2; i++)
+	{
+		char *now = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1);
+
+		if ((given & BIT(VIEW_TITLE + i)) != 0 &&
+			(seen[i] == NULL || now == NULL ? seen[i] != now : strcmp(seen[i], now) != 0))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update"),
+					 errdetail("The %s of conversation %s has been changed since the "
+							   "statement began.",
+							   i == 0 ? "title" : "metadata", store_uuid_string(&conversation->id)),
+					 errhint("Run the statement again.")));
+	}
 }
 
 static void
@@ -464,7 +499,11 @@ flush_row(TupleTableSlot *slot, TriggerEvent event, int64 revision, MeteringBatc
 		return; /* deleted since the statement saw it */
 	conversation->usage = usage;
 	if (TRIGGER_FIRED_BY_UPDATE(event))
+	{
+		if ((fields.given & (BIT(VIEW_TITLE) | BIT(VIEW_METADATA))) != 0)
+			refuse_lost_update(conversation, fields.given);
 		save_fields(conversation, &fields);
+	}
 	else
 		store_delete_conversation(conversation);
 }
@@ -502,8 +541,10 @@ memory_conversations_end(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 		usage = metering_batch_follow(usage, account_id);
 		MemoryContextSwitchTo(row_context);
-		revision = buffer_lock_account(buffer, account_id);
-		flush_row(slot, trigger->tg_event, revision, usage);
+		revision =
+			buffer_lock_account(buffer, account_id, TRIGGER_FIRED_BY_INSERT(trigger->tg_event));
+		if (revision > 0) /* else the account was forgotten since the statement saw it */
+			flush_row(slot, trigger->tg_event, revision, usage);
 		MemoryContextReset(row_context);
 	}
 	metering_batch_end(usage);

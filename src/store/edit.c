@@ -40,6 +40,16 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	TranscriptMessage before = *message;
 	const TranscriptMessage *new = &change->message;
 
+	if (change->seen_revision > 0 && message->revision > change->seen_revision &&
+		message->revision != conversation->revision)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update"),
+				 errdetail("Message " INT64_FORMAT " of conversation %s has been changed since "
+						   "the statement began.",
+						   message->seq, store_uuid_string(&conversation->id)),
+				 errhint("Run the statement again.")));
+
 	conversation->token_count -= message->tokens;
 	conversation->content_bytes -= message->content_len;
 	if (change->set_role)
@@ -76,7 +86,7 @@ bury_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 			 bool in_tail)
 {
 	Datum values[6];
-	char nulls[6] = "      ";
+	char nulls[] = "      ";
 
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);
@@ -95,6 +105,26 @@ bury_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	change->message.parent_seq = message->parent_seq;
 	change->done = true;
 	store_execute(STORE_TOMBSTONE_INSERT, values, nulls, false);
+}
+
+/*
+ * Writes what a rewritten segment holds now.  Late messages let it grow: past
+ * twice the usual size it is divided, so that the next ones stay cheap.
+ */
+static void
+write_merged(StoreConversation *conversation, const TranscriptMessage *messages, uint32 n,
+			 bool has_grown)
+{
+	bool divide = has_grown && n > 2 * store_segment_share(messages, n);
+
+	while (n > 0)
+	{
+		uint32 share = divide ? store_segment_share(messages, n) : n;
+
+		store_insert_segment(conversation, messages, share);
+		messages += share;
+		n -= share;
+	}
 }
 
 /*
@@ -139,25 +169,40 @@ rewrite_segment(StoreConversation *conversation, StoreSegment *segment, StoreCha
 		messages[kept++] = transcript->messages[next++];
 
 	store_delete_segment(&conversation->id, conversation->account_id, segment->first_seq);
-	if (kept > 0)
-		store_insert_segment(conversation, messages, kept);
+	write_merged(conversation, messages, kept, kept > transcript->count);
 }
 
-/* A late message between the segments: a segment of its own, or the tail. */
+/*
+ * A late message between the segments: into the one before while that has
+ * room, else a segment of its own; behind the last segment into the tail.
+ */
 static void
 insert_between(StoreConversation *conversation, StoreChange *change)
 {
-	StoreSegment after;
+	StoreSegment segment;
+	TranscriptHeader header;
 
-	if (store_segment_after(&conversation->id, conversation->account_id, change->seq, false,
-							&after))
-		store_insert_segment(conversation, &change->message, 1);
-	else
+	if (!store_segment_after(&conversation->id, conversation->account_id, change->seq, false,
+							 &segment))
 	{
 		store_insert_tail(conversation, &change->message);
 		conversation->tail_count++;
 		conversation->tail_bytes += change->message.content_len;
+		change->done = true;
+		return;
 	}
+	if (store_segment_before(&conversation->id, conversation->account_id, change->seq, false,
+							 &segment))
+	{
+		transcript_read_header(segment.body, &header);
+		if (header.message_count < (uint32) store_segment_messages &&
+			header.content_bytes < (uint32) store_segment_bytes * 1024)
+		{
+			rewrite_segment(conversation, &segment, change, 1);
+			return;
+		}
+	}
+	store_insert_segment(conversation, &change->message, 1);
 	change->done = true;
 }
 

@@ -6,10 +6,13 @@
  * A dictionary holds text of the accounts it was trained on.  Forgetting one
  * of them makes the dictionary stale: it is not written with any more,
  * maintain() recompresses the segments that need it (of whatever account) and
- * then drops it.
+ * then drops it.  Training and forgetting exclude each other
+ * (dictionary_lock_training), and what decides about an erasure is read with a
+ * snapshot of that moment, whatever the transaction's.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -17,6 +20,7 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "dictionary.h"
@@ -29,6 +33,36 @@ column_or_zero(int column)
 	Datum value = store_column(0, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* A count of rows, by the first column, as they are at this moment. */
+static int64
+count_now(StoreStatement id, Datum *values)
+{
+	int64 count;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	store_execute(id, values, NULL, true);
+	count = column_or_zero(1);
+	PopActiveSnapshot();
+	return count;
+}
+
+/*
+ * A transaction with an old snapshot would pass over an account, or a
+ * dictionary trained on it, that came later, and report an erasure that is
+ * none.  (What has changed since is refused by its row.)  Error: 40001.
+ */
+static void
+refuse_old_snapshot(Datum *values)
+{
+	if (!IsolationUsesXactSnapshot())
+		return;
+	store_execute(STORE_FORGET_SEEN, values, NULL, false);
+	if (column_or_zero(1) != count_now(STORE_FORGET_SEEN, values))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("could not serialize access due to concurrent update"),
+						errhint("Run the transaction again.")));
 }
 
 /*
@@ -76,7 +110,7 @@ PG_FUNCTION_INFO_V1(memory_forget);
 Datum
 memory_forget(PG_FUNCTION_ARGS)
 {
-	text *account_id = store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	Datum values[1] = {PointerGetDatum(account_id)};
 	StringInfoData receipt;
 	int64 pending = 0;
@@ -85,7 +119,9 @@ memory_forget(PG_FUNCTION_ARGS)
 
 	initStringInfo(&receipt);
 	SPI_connect();
+	dictionary_lock_training(false);
 	(void) store_hold_account(account_id);
+	refuse_old_snapshot(values);
 	keep_or_forget_usage(account_id);
 	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
 	appendStringInfoString(&receipt, "{\"account_id\": ");
@@ -119,6 +155,7 @@ memory_forget(PG_FUNCTION_ARGS)
 					 stale, pending);
 	if (stale > 0)
 		store_execute(STORE_TRAINING_CLEAR, NULL, NULL, false); /* maintain() trains anew */
+	store_execute(STORE_ERASURE_NOTE, NULL, NULL, false);
 	SPI_finish();
 	dictionary_changed();
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(receipt.data)));
@@ -130,14 +167,14 @@ PG_FUNCTION_INFO_V1(memory_set_retention);
  * memory_set_retention(account_id text, keep interval) → void
  *		How long maintain() keeps a conversation after its last change; NULL
  *		account_id: the default of all accounts, NULL keep: no limit of its own.
- *		Error: 22023 not a positive interval.
+ *		Errors: 22023 not a positive interval, 22008 longer than the calendar.
  */
 Datum
 memory_set_retention(PG_FUNCTION_ARGS)
 {
-	text *account_id = PG_ARGISNULL(0) && store_confined_account() == NULL
+	text *account_id = PG_ARGISNULL(0) && account_confined() == NULL
 						   ? cstring_to_text("")
-						   : store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+						   : account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	Datum values[2] = {PointerGetDatum(account_id), (Datum) 0};
 
 	SPI_connect();
@@ -155,6 +192,10 @@ memory_set_retention(PG_FUNCTION_ARGS)
 								   DatumGetCString(
 									   DirectFunctionCall1(interval_out, IntervalPGetDatum(keep)))),
 							errhint("Give NULL to keep conversations without limit.")));
+		/* an interval that leads out of the calendar would fail in maintain() */
+		(void) DirectFunctionCall2(timestamptz_mi_interval,
+								   TimestampTzGetDatum(GetCurrentTimestamp()),
+								   IntervalPGetDatum(keep));
 		values[1] = IntervalPGetDatum(keep);
 		store_execute(STORE_RETENTION_SET, values, NULL, false);
 	}
@@ -166,14 +207,15 @@ PG_FUNCTION_INFO_V1(memory_expire_batch);
 
 /*
  * memory_expire_batch(max_conversations integer) → bigint
- *		Deletes so many of the conversations whose retention has passed, in
- *		order of account; returns how many.  A batch of maintain().
+ *		Deletes so many (NULL: all) of the conversations whose retention has
+ *		passed, in order of account; returns how many.  A batch of maintain().
+ *		Errors: 22023, 42501 the session is confined.
  */
 Datum
 memory_expire_batch(PG_FUNCTION_ARGS)
 {
-	Datum values[2] = {TimestampTzGetDatum(GetCurrentTimestamp()),
-					   Int64GetDatum(PG_GETARG_INT32(0))};
+	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
+	Datum values[2] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int64GetDatum(limit)};
 	SPITupleTable *due;
 	MemoryContext scratch;
 	uint64 n;
@@ -181,6 +223,8 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	int64 expired = 0;
 	bool isnull;
 
+	account_check_unconfined();
+	store_check_limit("max_conversations", limit);
 	SPI_connect();
 	n = store_execute(STORE_RETENTION_DUE, values, NULL, false);
 	due = SPI_tuptable;
@@ -191,6 +235,8 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	{
 		text *account_id = DatumGetTextPP(SPI_getbinval(due->vals[i], due->tupdesc, 1, &isnull));
 		pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(due->vals[i], due->tupdesc, 2, &isnull));
+		TimestampTz updated_at =
+			DatumGetTimestampTz(SPI_getbinval(due->vals[i], due->tupdesc, 3, &isnull));
 		MemoryContext old;
 		StoreConversation *conversation;
 
@@ -198,7 +244,8 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 		usage = metering_batch_follow(usage, account_id);
 		old = MemoryContextSwitchTo(scratch);
 		conversation = store_begin(account_id, id, STORE_PROBE);
-		if (conversation != NULL)
+		/* it may have been resumed while the lock was waited for */
+		if (conversation != NULL && conversation->updated_at == updated_at)
 		{
 			conversation->usage = usage;
 			store_delete_conversation(conversation);
@@ -212,12 +259,25 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(expired);
 }
 
+/* After an erasure, new statistics of the columns of account ids that have any. */
+static void
+purge_statistics(void)
+{
+	static const char analyze[] =
+		"ANALYZE memory_store.conversations (account_id), memory_store.segments (account_id)";
+
+	if (store_execute(STORE_ERASURES_DONE, NULL, NULL, false) > 0 &&
+		SPI_execute(analyze, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not analyze the store's tables");
+}
+
 PG_FUNCTION_INFO_V1(memory_purge);
 
 /*
  * memory_purge() → bigint
  *		Removes the tombstones older than memory_ext.purge_after; returns how
- *		many.  A step of maintain().
+ *		many.  Removes the ids of forgotten accounts from the planner's
+ *		statistics.  A step of maintain().  Error: 42501 the session is confined.
  */
 Datum
 memory_purge(PG_FUNCTION_ARGS)
@@ -226,21 +286,26 @@ memory_purge(PG_FUNCTION_ARGS)
 		TimestampTzGetDatum(GetCurrentTimestamp() - store_purge_after * INT64CONST(1000) * 1000)};
 	uint64 purged;
 
+	account_check_unconfined();
 	SPI_connect();
 	purged = store_execute(STORE_PURGE_TOMBSTONES, values, NULL, false);
 	purged += store_execute(STORE_PURGE_CONVERSATIONS, values, NULL, false);
+	purge_statistics();
 	SPI_finish();
 	PG_RETURN_INT64((int64) purged);
 }
 
-/* Drops a dictionary unless a segment needs it; its lock keeps writers out. */
+/*
+ * Drops a dictionary unless a segment needs it; its lock keeps writers out, and
+ * with the lock what they have written is to be seen.
+ */
 static bool
 drop_dictionary(int64 dictionary_id)
 {
 	Datum values[1] = {Int64GetDatum(dictionary_id)};
 
 	dictionary_lock((uint32) dictionary_id, true);
-	if (store_execute(STORE_DICTIONARY_USED, values, NULL, false) > 0)
+	if (count_now(STORE_DICTIONARY_USED, values) > 0)
 		return false;
 	return store_execute(STORE_DICTIONARY_DROP, values, NULL, false) > 0;
 }
@@ -250,7 +315,8 @@ PG_FUNCTION_INFO_V1(memory_drop_dictionaries);
 /*
  * memory_drop_dictionaries() → bigint
  *		Drops the dictionaries that are neither current nor needed by any
- *		segment; returns how many.  A step of maintain().
+ *		segment; returns how many.  A step of maintain().  Error: 42501 the
+ *		session is confined.
  */
 Datum
 memory_drop_dictionaries(PG_FUNCTION_ARGS)
@@ -260,6 +326,7 @@ memory_drop_dictionaries(PG_FUNCTION_ARGS)
 	int64 dropped = 0;
 	bool isnull;
 
+	account_check_unconfined();
 	SPI_connect();
 	n = store_execute(STORE_DICTIONARIES_DROPPABLE, NULL, NULL, false);
 	ids = palloc(mul_size(Max(n, 1), sizeof(int64)));

@@ -38,8 +38,8 @@ CREATE FUNCTION memory.seal_idle(max_conversations integer DEFAULT 100) RETURNS 
 COMMENT ON FUNCTION memory.seal_idle(integer) IS 'seals some (NULL: all) of the tails that have rested for memory_ext.seal_after; returns how many';
 
 CREATE FUNCTION memory.expire_batch(max_conversations integer DEFAULT 100) RETURNS bigint
-	AS 'MODULE_PATHNAME', 'memory_expire_batch' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
-COMMENT ON FUNCTION memory.expire_batch(integer) IS 'deletes some of the conversations whose retention has passed; returns how many';
+	AS 'MODULE_PATHNAME', 'memory_expire_batch' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.expire_batch(integer) IS 'deletes some (NULL: all) of the conversations whose retention has passed; returns how many';
 
 CREATE FUNCTION memory.purge() RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_purge' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
@@ -71,10 +71,10 @@ CREATE PROCEDURE memory.maintain(batch_size integer DEFAULT 100) LANGUAGE plpgsq
 DECLARE
 	done bigint;
 	total bigint;
-	told timestamptz := pg_catalog.clock_timestamp();
+	told pg_catalog.timestamptz := pg_catalog.clock_timestamp();
 	dictionary bigint;
-	conversation uuid;
-	account text;
+	conversation pg_catalog.uuid;
+	account pg_catalog.text;
 BEGIN
 	total := 0;
 	LOOP

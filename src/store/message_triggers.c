@@ -109,6 +109,8 @@ check_row(Datum *values, bool *nulls, TranscriptMessage *message)
 		message->metadata = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
 		message->metadata_len = strlen(message->metadata);
 	}
+	if (!nulls[VIEW_PARENT_SEQ])
+		store_check_parent_given(DatumGetInt64(values[VIEW_PARENT_SEQ]));
 	message->tokens = -1;
 	if (!nulls[VIEW_TOKENS])
 	{
@@ -169,8 +171,8 @@ owner_of(const pg_uuid_t *id)
 	bool isnull;
 	uint64 owners;
 
-	if (store_confined_account() != NULL)
-		return store_check_account(NULL);
+	if (account_confined() != NULL)
+		return account_check(NULL);
 
 	values[0] = UUIDPGetDatum(id);
 	owners = store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false);
@@ -189,7 +191,7 @@ owner_of(const pg_uuid_t *id)
 static void
 count_conversation(StatementBuffer *buffer, BufferNumbering *numbering, text *account_id)
 {
-	int64 revision = buffer_lock_account(buffer, account_id);
+	int64 revision = buffer_lock_account(buffer, account_id, true);
 	StoreConversation *conversation =
 		store_open_conversation(account_id, &numbering->id, revision, STORE_CREATE);
 
@@ -233,7 +235,7 @@ PG_FUNCTION_INFO_V1(memory_messages_insert);
 /*
  * memory_messages_insert() → trigger
  *		INSTEAD OF INSERT on memory.messages.  Errors: those of
- *		store_check_account, store_check_seq and store_check_message; 22004 no
+ *		account_check, store_check_seq and store_check_message; 22004 no
  *		conversation_id.
  */
 Datum
@@ -256,7 +258,7 @@ memory_messages_insert(PG_FUNCTION_ARGS)
 				 errmsg("conversation_id must not be null"),
 				 errhint("Name a conversation; memory.create_conversation makes a new one.")));
 	if (!nulls[VIEW_ACCOUNT_ID])
-		store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+		account_check(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
 	if (!nulls[VIEW_SEQ])
 		store_check_seq(DatumGetInt64(values[VIEW_SEQ]));
 	check_row(values, nulls, &message);
@@ -324,7 +326,7 @@ memory_messages_update(PG_FUNCTION_ARGS)
 	if (CHANGED(changed, VIEW_CONTENT) && !CHANGED(changed, VIEW_TOKENS))
 		nulls[VIEW_TOKENS] = true; /* the old count belongs to the old content */
 	check_row(values, nulls, &message);
-	store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+	account_check(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
 	put_row(buffer_find(trigger), values, nulls, &message, changed);
 	return PointerGetDatum(heap_form_tuple(descriptor, values, nulls));
 }
@@ -344,7 +346,7 @@ memory_messages_delete(PG_FUNCTION_ARGS)
 	TranscriptMessage nothing = {0};
 
 	heap_deform_tuple(trigger->tg_trigtuple, RelationGetDescr(trigger->tg_relation), values, nulls);
-	store_check_account(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
+	account_check(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
 	for (int i = VIEW_PARENT_SEQ; i < VIEW_NCOLUMNS; i++)
 		nulls[i] = true; /* the keys are enough */
 	put_row(buffer_find(trigger), values, nulls, &nothing, 0);
@@ -367,6 +369,7 @@ typedef struct Flush
 	text *account_id; /* in account_context */
 	int64 revision;
 	StoreConversation *conversation; /* in conversation_context */
+	int64 seen_revision;             /* see seen_revision(); -1: not looked up yet */
 	StoreChange *changes;            /* of UPDATE and DELETE; likewise */
 	int nchanges;
 	Size changed_bytes;
@@ -450,17 +453,43 @@ follow_row(Flush *flush, TupleTableSlot *slot, StoreOpenMode mode)
 		MemoryContextSwitchTo(flush->account_context);
 		flush->account_id =
 			(text *) DatumGetPointer(datumCopy(PointerGetDatum(account_id), false, -1));
-		flush->revision = buffer_lock_account(flush->buffer, flush->account_id);
+		flush->revision =
+			buffer_lock_account(flush->buffer, flush->account_id, mode == STORE_CREATE);
 	}
 	MemoryContextSwitchTo(flush->conversation_context);
 	if (store_queue_holds(flush->queue, id))
 		store_queue_write(flush->queue); /* another account's, to be refused */
-	flush->conversation = store_open_conversation(flush->account_id, id, flush->revision, mode);
+	flush->conversation = flush->revision == 0 ? NULL
+											   : store_open_conversation(flush->account_id, id,
+																		 flush->revision, mode);
+	flush->seen_revision = -1;
 	if (flush->conversation != NULL)
 	{
 		flush->conversation->queue = flush->queue;
 		flush->conversation->usage = flush->usage;
 	}
+}
+
+/*
+ * The conversation's revision as the statement saw it.  An UPDATE's new values
+ * were made from what it saw, so a message that has a later revision must not
+ * take them: the other change would be lost.
+ */
+static int64
+seen_revision(Flush *flush)
+{
+	Datum values[2];
+	bool isnull;
+
+	if (flush->seen_revision >= 0)
+		return flush->seen_revision;
+	flush->seen_revision = 0;
+	values[0] = UUIDPGetDatum(&flush->conversation->id);
+	values[1] = PointerGetDatum(flush->account_id);
+	/* read-only: under the snapshot of the statement itself */
+	if (store_execute(STORE_CONVERSATION_READ, values, NULL, true) == 1)
+		flush->seen_revision = DatumGetInt64(store_column(0, 12, &isnull));
+	return flush->seen_revision;
 }
 
 static void
@@ -522,6 +551,7 @@ flush_update(Flush *flush, TupleTableSlot *slot)
 	if (change == NULL)
 		return;
 	message = &change->message;
+	change->seen_revision = seen_revision(flush);
 	row_message(slot, message);
 	message->role = keep_bytes(message->role, message->role_len);
 	message->content = keep_bytes(message->content, message->content_len);

@@ -89,9 +89,7 @@ memory_history(PG_FUNCTION_ARGS)
 	pg_uuid_t *id;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
-	if (limit < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("max_messages must not be negative, it is " INT64_FORMAT, limit)));
+	store_check_limit("max_messages", limit);
 	InitMaterializedSRF(fcinfo, 0);
 
 	SPI_connect();
@@ -278,11 +276,8 @@ memory_context(PG_FUNCTION_ARGS)
 	pg_uuid_t *id;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
-	if (max_tokens < 0 || max_messages < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must not be negative, it is " INT64_FORMAT,
-							   max_tokens < 0 ? "max_tokens" : "max_messages",
-							   max_tokens < 0 ? max_tokens : max_messages)));
+	store_check_limit("max_tokens", max_tokens);
+	store_check_limit("max_messages", max_messages);
 	InitMaterializedSRF(fcinfo, 0);
 
 	SPI_connect();
@@ -363,16 +358,13 @@ Datum
 memory_recent_conversations(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	text *account_id = store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	int64 limit = PG_ARGISNULL(4) ? PG_INT64_MAX : PG_GETARG_INT32(4);
 	pg_uuid_t nil = {{0}};
 	Datum values[6];
 	uint64 rows;
 
-	if (limit < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_conversations must not be negative, it is " INT64_FORMAT, limit)));
+	store_check_limit("max_conversations", limit);
 
 	values[0] = PointerGetDatum(account_id);
 	values[1] = Int64GetDatum(PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1));

@@ -98,9 +98,8 @@ memory_seal(PG_FUNCTION_ARGS)
 	int64 sealed;
 
 	nulls[0] = ' ';
-	if (!PG_ARGISNULL(0) || store_confined_account() != NULL)
-		values[0] =
-			PointerGetDatum(store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
+	if (!PG_ARGISNULL(0) || account_confined() != NULL)
+		values[0] = PointerGetDatum(account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
 	else
 		nulls[0] = 'n';
 	nulls[1] = PG_ARGISNULL(1) ? 'n' : ' ';
@@ -126,20 +125,17 @@ memory_seal_idle(PG_FUNCTION_ARGS)
 {
 	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
 	Datum values[3];
-	char nulls[3] = "  n";
+	char nulls[] = "  n";
 	uint64 n;
 	int64 sealed;
 
-	if (limit < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_conversations must not be negative, it is " INT64_FORMAT, limit)));
+	store_check_limit("max_conversations", limit);
 	values[0] =
 		TimestampTzGetDatum(GetCurrentTimestamp() - store_seal_after * INT64CONST(1000) * 1000);
 	values[1] = Int64GetDatum(limit);
-	if (store_confined_account() != NULL)
+	if (account_confined() != NULL)
 	{
-		values[2] = PointerGetDatum(store_check_account(NULL));
+		values[2] = PointerGetDatum(account_check(NULL));
 		nulls[2] = ' ';
 	}
 

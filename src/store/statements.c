@@ -81,7 +81,7 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							{TEXTOID, TIMESTAMPTZOID}},
 	[STORE_CONVERSATION_READ] =
 		{"SELECT next_seq, head_seq, message_count, token_count, content_bytes, tail_bytes,"
-		 " tail_count, branched, created_at, updated_at, deleted_at"
+		 " tail_count, branched, created_at, updated_at, deleted_at, revision"
 		 " FROM memory_store.conversations WHERE " THIS_CONVERSATION,
 		 2,
 		 {UUIDOID, TEXTOID}},
@@ -117,6 +117,10 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 								" archived = COALESCE($7, archived) WHERE " THIS_CONVERSATION,
 								7,
 								{UUIDOID, TEXTOID, BOOLOID, TEXTOID, BOOLOID, JSONBOID, BOOLOID}},
+	[STORE_CONVERSATION_TEXTS] =
+		{"SELECT title, metadata, revision FROM memory_store.conversations WHERE " THIS_CONVERSATION,
+		 2,
+		 {UUIDOID, TEXTOID}},
 	[STORE_CONVERSATION_BURY] =
 		{"UPDATE memory_store.conversations SET deleted_at = $4, revision = $3, title = NULL,"
 		 " metadata = NULL, head_seq = 0, message_count = 0, token_count = 0, content_bytes = 0,"
@@ -128,8 +132,13 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " WHERE " THIS_CONVERSATION,
 		 2,
 		 {UUIDOID, TEXTOID}},
+	[STORE_CONVERSATION_TOUCH] = {"UPDATE memory_store.conversations SET tail_count = tail_count"
+								  " WHERE " THIS_CONVERSATION,
+								  2,
+								  {UUIDOID, TEXTOID}},
 	[STORE_CONVERSATIONS_RECENT] =
-		{"SELECT conversation_id, title, metadata, archived, head_seq, message_count, token_count,"
+		{"SELECT conversation_id, title, metadata, archived,"
+		 " CASE WHEN head_seq" EQ "0 THEN NULL ELSE head_seq END, message_count, token_count,"
 		 " content_bytes, created_at, updated_at, revision FROM memory_store.conversations"
 		 " WHERE account_id" EQ "$1 AND deleted_at IS NULL AND ($6 OR NOT archived)"
 		 " AND revision_bucket OPERATOR(pg_catalog.<=) ($2" SHIFT "10)"
@@ -280,16 +289,22 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 1,
 		 {TEXTOID}},
 	[STORE_DICTIONARIES_DROPPABLE] =
-		{"SELECT dictionary_id FROM memory_store.dictionaries WHERE NOT is_current", 0, {0}},
-	[STORE_DICTIONARY_USED] = {"SELECT FROM memory_store.segments"
-							   " WHERE memory.dictionary_id(body)" EQ "$1 LIMIT 1",
+		{"SELECT dictionary_id FROM memory_store.dictionaries WHERE NOT is_current ORDER BY 1",
+		 0,
+		 {0}},
+	[STORE_DICTIONARY_USED] = {"SELECT EXISTS (SELECT FROM memory_store.segments"
+							   " WHERE memory.dictionary_id(body)" EQ "$1)::pg_catalog.int4"
+							   "::pg_catalog.int8",
 							   1,
 							   {INT8OID}},
-	[STORE_DICTIONARY_DROP] =
-		{"WITH a AS (DELETE FROM memory_store.dictionary_accounts WHERE dictionary_id" EQ "$1)"
-		 " DELETE FROM memory_store.dictionaries WHERE dictionary_id" EQ "$1 AND NOT is_current",
-		 1,
-		 {INT8OID}},
+	[STORE_DICTIONARY_DROP] = {"WITH d AS (DELETE FROM memory_store.dictionaries"
+							   " WHERE dictionary_id" EQ
+							   "$1 AND NOT is_current RETURNING dictionary_id),"
+							   " a AS (DELETE FROM memory_store.dictionary_accounts"
+							   " WHERE dictionary_id" EQ "ANY (SELECT dictionary_id FROM d))"
+							   " SELECT FROM d",
+							   1,
+							   {INT8OID}},
 	[STORE_TRAINING_DUE] =
 		{"SELECT total" GE "$1 AND (last IS NULL OR total" GE "(last OPERATOR(pg_catalog.*) $2))"
 		 " FROM (SELECT COALESCE(pg_catalog.sum(content_bytes), 0)::pg_catalog.int8 AS total"
@@ -318,6 +333,12 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " WHERE c.account_id" EQ "$1 AND t.account_id" EQ "$1 AND NOT t.counted",
 		 1,
 		 {TEXTOID}},
+	[STORE_FORGET_SEEN] =
+		{"SELECT (SELECT pg_catalog.count(*) FROM memory_store.accounts WHERE account_id" EQ "$1)"
+		 " OPERATOR(pg_catalog.+) (SELECT pg_catalog.count(*)"
+		 " FROM memory_store.dictionary_accounts WHERE account_id" EQ "$1)",
+		 1,
+		 {TEXTOID}},
 	[STORE_FORGET_SEGMENTS] = {FORGET_FROM("segments"), 1, {TEXTOID}},
 	[STORE_FORGET_TAIL] = {FORGET_FROM("tail"), 1, {TEXTOID}},
 	[STORE_FORGET_TOMBSTONES] = {FORGET_FROM("tombstones"), 1, {TEXTOID}},
@@ -339,7 +360,7 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							   1,
 							   {TEXTOID}},
 	[STORE_RETENTION_DUE] =
-		{"SELECT c.account_id, c.conversation_id FROM memory_store.conversations c"
+		{"SELECT c.account_id, c.conversation_id, c.updated_at FROM memory_store.conversations c"
 		 " LEFT JOIN memory_store.retention own ON own.account_id" EQ "c.account_id"
 		 " LEFT JOIN memory_store.retention other ON other.account_id" EQ "''"
 		 " WHERE c.deleted_at IS NULL AND c.updated_at" LT
@@ -347,6 +368,11 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " ORDER BY 1, 2 LIMIT $2",
 		 2,
 		 {TIMESTAMPTZOID, INT8OID}},
+	[STORE_ERASURE_NOTE] = {"INSERT INTO memory_store.erasures (erased_at)"
+							" VALUES (pg_catalog.clock_timestamp()) ON CONFLICT DO NOTHING",
+							0,
+							{0}},
+	[STORE_ERASURES_DONE] = {"DELETE FROM memory_store.erasures", 0, {0}},
 	[STORE_PURGE_TOMBSTONES] = {"DELETE FROM memory_store.tombstones WHERE deleted_at" LT "$1",
 								1,
 								{TIMESTAMPTZOID}},

@@ -1,7 +1,6 @@
 /*
  * store.c
- *		The store's settings, and the checks every call makes of its arguments:
- *		account, confinement, message.
+ *		The store's settings, and the checks every call makes of its arguments.
  */
 #include "postgres.h"
 
@@ -14,7 +13,6 @@
 #include "utils/guc.h"
 #include "utils/syscache.h"
 
-#include "../compat.h"
 #include "buffer.h"
 #include "memory_ext.h"
 #include "store.h"
@@ -32,19 +30,8 @@ bool store_auto_dictionary = true;
 
 static char *compact_setting = NULL;
 
-static char *confined_account = NULL;
-
 /* A message's metadata is part of its transcript, whose payload is bounded. */
 #define STORE_MAX_METADATA_BYTES (16 * 1024 * 1024)
-
-static bool
-check_account_setting(char **newval, void **extra, GucSource source)
-{
-	if (*newval == NULL || strlen(*newval) <= MEMORY_MAX_ACCOUNT_ID_BYTES)
-		return true;
-	GUC_check_errdetail("An account_id has at most %d bytes.", MEMORY_MAX_ACCOUNT_ID_BYTES);
-	return false;
-}
 
 /* One name of a compression, as memory_ext.compression takes it. */
 static bool
@@ -95,37 +82,9 @@ define_maintenance_settings(void)
 							 NULL, NULL);
 }
 
-/*
- * The setting that confines a session.
- *
- * The library may be loaded long after the session began.  Until then the
- * setting is a mere name, to which a client may give a value as it connects,
- * over the one that ALTER ROLE gave it.  PostgreSQL takes back what the client
- * had no right to set, yet not the role's value: the session would be free.  It
- * ends here instead.
- */
-static void
-define_account_setting(void)
-{
-	bool was_set = GetConfigOption("memory_ext.account", true, false) != NULL;
-
-	/* not for RESET ALL, which anybody may say, even where SET is refused */
-	DefineCustomStringVariable("memory_ext.account",
-							   "Confines the session to one account; every other is not found.",
-							   "Empty: not confined.", &confined_account, "", PGC_SUSET,
-							   GUC_NO_RESET_ALL, check_account_setting, NULL, NULL);
-	if (was_set && !superuser_arg(GetSessionUserId()) &&
-		compat_setting_source("memory_ext.account") == PGC_S_DEFAULT)
-		ereport(FATAL, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("permission denied to set parameter \"memory_ext.account\""),
-						errdetail("It was set when the session began."),
-						errhint("Connect without it, or ask for GRANT SET ON PARAMETER.")));
-}
-
 void
 store_init(void)
 {
-	define_account_setting();
 	define_maintenance_settings();
 	DefineCustomIntVariable("memory_ext.segment_messages",
 							"A conversation's tail is sealed when it has so many messages.", NULL,
@@ -147,62 +106,13 @@ store_init(void)
 	buffer_init();
 }
 
-const char *
-store_confined_account(void)
+/* An upper limit that a caller gives.  Error: 22023. */
+void
+store_check_limit(const char *name, int64 limit)
 {
-	return confined_account != NULL && confined_account[0] != '\0' ? confined_account : NULL;
-}
-
-bool
-store_account_visible(const text *account_id)
-{
-	const char *confined = store_confined_account();
-
-	return confined == NULL ||
-		   (strlen(confined) == VARSIZE_ANY_EXHDR(account_id) &&
-			memcmp(confined, VARDATA_ANY(account_id), VARSIZE_ANY_EXHDR(account_id)) == 0);
-}
-
-/*
- * store_check_account
- *		The account a call works on; NULL stands for the one that the session is
- *		confined to.  Errors: 22004 none given, 22023 bad length, 42501 not the
- *		session's account.
- */
-text *
-store_check_account(text *account_id)
-{
-	Size length;
-
-	if (account_id == NULL)
-	{
-		if (store_confined_account() == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("account_id must not be null"),
-					 errhint("Name the account, or confine the session to one by setting "
-							 "memory_ext.account.")));
-		return cstring_to_text(store_confined_account());
-	}
-
-	length = VARSIZE_ANY_EXHDR(account_id);
-	if (length == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("account_id must not be empty"),
-				 errhint("An account_id has 1 to %d bytes.", MEMORY_MAX_ACCOUNT_ID_BYTES)));
-	if (length > MEMORY_MAX_ACCOUNT_ID_BYTES)
+	if (limit < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("account_id \"%.*s...\" has %zu bytes",
-							   pg_mbcliplen(VARDATA_ANY(account_id), length, 32),
-							   VARDATA_ANY(account_id), length),
-						errhint("An account_id has 1 to %d bytes.", MEMORY_MAX_ACCOUNT_ID_BYTES)));
-
-	if (!store_account_visible(account_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("account \"%s\" is not available in this session",
-						text_to_cstring(account_id)),
-				 errhint("The session is confined to another account by memory_ext.account.")));
-	return account_id;
+						errmsg("%s must not be negative, it is " INT64_FORMAT, name, limit)));
 }
 
 static void
@@ -303,21 +213,6 @@ char *
 store_uuid_string(const pg_uuid_t *id)
 {
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
-}
-
-PG_FUNCTION_INFO_V1(memory_account_visible);
-
-/*
- * memory_account_visible(account_id text) → boolean
- *		Whether the session may see the account's data: true unless it is
- *		confined to another one.
- */
-Datum
-memory_account_visible(PG_FUNCTION_ARGS)
-{
-	text *account_id = PG_GETARG_TEXT_PP(0);
-
-	PG_RETURN_BOOL(store_account_visible(account_id));
 }
 
 PG_FUNCTION_INFO_V1(memory_uuid_v7);

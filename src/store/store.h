@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "account.h"
 #include "metering.h"
 #include "transcript.h"
 
@@ -45,8 +46,10 @@ typedef enum StoreStatement
 	STORE_CONVERSATIONS_INSERT,
 	STORE_CONVERSATION_UPDATE,
 	STORE_CONVERSATION_SET,
+	STORE_CONVERSATION_TEXTS,
 	STORE_CONVERSATION_BURY,
 	STORE_CONVERSATION_SEALED,
+	STORE_CONVERSATION_TOUCH,
 	STORE_CONVERSATIONS_RECENT,
 	STORE_TAIL_INSERT,
 	STORE_TAIL_UPDATE,
@@ -82,6 +85,7 @@ typedef enum StoreStatement
 	STORE_TRAINING_CLEAR,
 	STORE_FORGET_COUNTS,
 	STORE_FORGET_LEDGER,
+	STORE_FORGET_SEEN,
 	STORE_FORGET_SEGMENTS,
 	STORE_FORGET_TAIL,
 	STORE_FORGET_TOMBSTONES,
@@ -91,6 +95,8 @@ typedef enum StoreStatement
 	STORE_RETENTION_SET,
 	STORE_RETENTION_CLEAR,
 	STORE_RETENTION_DUE,
+	STORE_ERASURE_NOTE,
+	STORE_ERASURES_DONE,
 	STORE_PURGE_TOMBSTONES,
 	STORE_PURGE_CONVERSATIONS,
 	STORE_NSTATEMENTS
@@ -111,16 +117,13 @@ extern const Oid store_conversation_types[STORE_CONVERSATION_COLUMNS];
 /* Column of a row of SPI_tuptable. */
 extern Datum store_column(uint64 row, int column, bool *isnull);
 
-/* ---- store.c: accounts and arguments ---- */
+/* ---- store.c: arguments ---- */
 
-/* The account this session is confined to, or NULL. */
-extern const char *store_confined_account(void);
-extern bool store_account_visible(const text *account_id);
-extern text *store_check_account(text *account_id);
 extern void store_check_message(TranscriptMessage *message);
 extern Oid store_type_oid(const char *name);
 extern pg_uuid_t *store_new_uuid(void);
 extern char *store_uuid_string(const pg_uuid_t *id);
+extern void store_check_limit(const char *name, int64 limit);
 extern void store_check_metadata(Jsonb *metadata, const char *what);
 extern int32 store_estimate_tokens(const char *text, size_t len);
 
@@ -177,14 +180,16 @@ typedef enum StoreOpenMode
 	STORE_PROBE     /* NULL when unknown, foreign or deleted */
 } StoreOpenMode;
 
-extern int64 store_bump_account(text *account_id);
+extern int64 store_bump_account(text *account_id, bool make);
 extern bool store_hold_account(text *account_id);
 extern StoreConversation *
 store_open_conversation(text *account_id, const pg_uuid_t *id, int64 revision, StoreOpenMode mode);
 extern int64 store_add_message(StoreConversation *conversation, const TranscriptMessage *message);
 extern void store_close_conversation(StoreConversation *conversation, bool bulk);
 extern void store_check_seq(int64 seq);
+extern void store_check_parent_given(int64 parent_seq);
 extern void store_save_conversation(StoreConversation *conversation);
+extern uint32 store_segment_share(const TranscriptMessage *messages, uint32 n);
 extern void store_seal_tail(StoreConversation *conversation);
 extern void store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq);
 extern int64 store_last_message(StoreConversation *conversation);
@@ -235,7 +240,8 @@ typedef struct StoreChange
 	bool set_message_id;
 	bool set_metadata;
 	bool set_parent;
-	bool done; /* applied (false: the message is gone) */
+	bool done;           /* applied (false: the message is gone) */
+	int64 seen_revision; /* refused when the message has a later one; 0: never */
 	TranscriptMessage message;
 } StoreChange;
 
@@ -253,9 +259,6 @@ extern void
 store_usage_removed(StoreConversation *conversation, TranscriptMessage *message, bool in_tail);
 extern void store_usage_deleted(StoreConversation *conversation);
 extern void store_usage_write(StoreConversation *conversation);
-
-/* ---- compact.c ---- */
-extern int64 store_compact_conversation(text *account_id, const pg_uuid_t *id);
 
 /* ---- branch.c: reading along the current branch ---- */
 typedef struct BranchReader BranchReader;

@@ -160,12 +160,12 @@ PG_FUNCTION_INFO_V1(memory_check_account);
 
 /*
  * memory_check_account(account_id text) → text
- *		store_check_account, for functions in SQL.
+ *		account_check, for functions in SQL.
  */
 Datum
 memory_check_account(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_TEXT_P(store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_TEXT_P(account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
 }
 
 /* A text argument of up to so many bytes; NULL when it is null.  Errors: 22023, 54000. */
@@ -199,7 +199,7 @@ PG_FUNCTION_INFO_V1(memory_record_usage);
 Datum
 memory_record_usage(PG_FUNCTION_ARGS)
 {
-	text *account_id = store_check_account(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	text *model = argument_name(fcinfo, 1, "model", MEMORY_MAX_MODEL_BYTES);
 	text *request_id = argument_name(fcinfo, 6, "request_id", MEMORY_MAX_MESSAGE_ID_BYTES);
 	TimestampTz now = GetCurrentStatementStartTimestamp();

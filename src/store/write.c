@@ -27,11 +27,12 @@
 #define STORE_MAX_SEQ (PG_INT64_MAX / 2)
 
 /*
- * Locks the account until the transaction ends and takes its next revision;
- * makes the account when it is new.
+ * Locks the account until the transaction ends and takes its next revision.  One
+ * that does not exist is made, or else there is no lock and the result is 0: who
+ * only changes what is there must not bring back an account that was forgotten.
  */
 int64
-store_bump_account(text *account_id)
+store_bump_account(text *account_id, bool make)
 {
 	Datum values[2];
 	bool isnull;
@@ -39,6 +40,8 @@ store_bump_account(text *account_id)
 	values[0] = PointerGetDatum(account_id);
 	if (store_execute(STORE_ACCOUNT_BUMP, values, NULL, false) == 0)
 	{
+		if (!make)
+			return 0;
 		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
 	}
@@ -76,7 +79,7 @@ refuse_foreign(const pg_uuid_t *id, text *account_id)
 	values[0] = UUIDPGetDatum(id);
 	if (store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false) == 0)
 		return;
-	if (store_confined_account() != NULL)
+	if (account_confined() != NULL)
 		store_unknown_conversation(id, account_id);
 	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					errmsg("conversation %s does not belong to account \"%s\"",
@@ -112,7 +115,8 @@ read_conversation_row(StoreConversation *conversation)
 	conversation->content_bytes = DatumGetInt64(store_column(0, 5, &isnull));
 	conversation->tail_bytes = DatumGetInt64(store_column(0, 6, &isnull));
 	conversation->tail_count = DatumGetInt32(store_column(0, 7, &isnull));
-	conversation->branched = DatumGetBool(store_column(0, 8, &isnull));
+	conversation->branched =
+		conversation->message_count > 0 && DatumGetBool(store_column(0, 8, &isnull));
 	conversation->created_at = DatumGetTimestampTz(store_column(0, 9, &isnull));
 	conversation->updated_at = DatumGetTimestampTz(store_column(0, 10, &isnull));
 	conversation->has_times = true;
@@ -137,6 +141,7 @@ store_open_conversation(text *account_id, const pg_uuid_t *id, int64 revision, S
 	conversation->account_id = account_id;
 	conversation->revision = revision;
 	conversation->next_seq = 1;
+	conversation->last_seq = -1;
 	conversation->fresh = true;
 	store_run_init(&conversation->run);
 
@@ -183,6 +188,20 @@ write_run_to_tail(StoreConversation *conversation)
 	store_run_reset(run);
 }
 
+/*
+ * Whether a number belongs between others, or is one of them.  Below next_seq
+ * it does not where the last messages were deleted, and come back.
+ */
+static bool
+comes_late(StoreConversation *conversation, int64 seq)
+{
+	if (seq >= conversation->next_seq)
+		return false;
+	if (conversation->last_seq < 0)
+		conversation->last_seq = conversation->fresh ? 0 : store_last_message(conversation);
+	return seq <= conversation->last_seq;
+}
+
 /* The message before a number that was passed over; 0: there is none. */
 static int64
 message_before(StoreConversation *conversation, int64 seq)
@@ -213,7 +232,7 @@ store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq
 {
 	if (*parent_seq == -1)
 		*parent_seq =
-			seq >= conversation->next_seq ? conversation->leaf : message_before(conversation, seq);
+			comes_late(conversation, seq) ? message_before(conversation, seq) : conversation->leaf;
 	else if (*parent_seq != 0 &&
 			 (*parent_seq >= seq || !store_message_exists(conversation, *parent_seq)))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -234,6 +253,17 @@ store_check_seq(int64 seq)
 				 errmsg("seq " INT64_FORMAT " is out of range", seq),
 				 errhint("Messages are numbered 1, 2, 3 and so on; leave seq out to have the "
 						 "next number assigned.")));
+}
+
+/* A parent that the caller gives, not to be taken for the default, -1.  Error: 22023. */
+void
+store_check_parent_given(int64 parent_seq)
+{
+	if (parent_seq < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("parent_seq " INT64_FORMAT " is out of range", parent_seq),
+						errhint("A message answers an earlier one of its conversation; leave "
+								"parent_seq out for the one before, or give 0 for a new root.")));
 }
 
 /* Gives the message its number and parent, or refuses the ones it came with. */
@@ -284,8 +314,8 @@ take_tail(StoreConversation *conversation, uint32 *n)
 }
 
 /* How many of n > 0 messages the next segment takes. */
-static uint32
-segment_share(const TranscriptMessage *messages, uint32 n)
+uint32
+store_segment_share(const TranscriptMessage *messages, uint32 n)
 {
 	uint64 bytes = 0;
 	uint32 taken = 0;
@@ -321,7 +351,7 @@ store_seal_tail(StoreConversation *conversation)
 	}
 	while (n > 0)
 	{
-		uint32 share = segment_share(messages, n);
+		uint32 share = store_segment_share(messages, n);
 
 		store_usage_taken(conversation, messages, share);
 		store_insert_segment(conversation, messages, share);
@@ -358,12 +388,23 @@ count_message(StoreConversation *conversation, const TranscriptMessage *message)
 	}
 }
 
+/* A message with a number of before is there: it may have been deleted once. */
+static void
+remove_tombstone(StoreConversation *conversation, int64 seq)
+{
+	Datum values[3];
+
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	values[2] = Int64GetDatum(seq);
+	store_execute(STORE_TOMBSTONE_DELETE, values, NULL, false);
+}
+
 /* A number that was passed over and comes now: it goes between the others. */
 static void
 add_late_message(StoreConversation *conversation, const TranscriptMessage *message)
 {
 	StoreChange change;
-	Datum values[3];
 
 	if (store_message_exists(conversation, message->seq))
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -373,13 +414,6 @@ add_late_message(StoreConversation *conversation, const TranscriptMessage *messa
 
 	write_run_to_tail(conversation);
 	store_queue_write(conversation->queue);
-
-	/* it may have been deleted: it is there again */
-	values[0] = UUIDPGetDatum(&conversation->id);
-	values[1] = PointerGetDatum(conversation->account_id);
-	values[2] = Int64GetDatum(message->seq);
-	store_execute(STORE_TOMBSTONE_DELETE, values, NULL, false);
-
 	memset(&change, 0, sizeof(change));
 	change.seq = message->seq;
 	change.insert = true;
@@ -399,6 +433,7 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 {
 	StoreRun *run = &conversation->run;
 	TranscriptMessage added = *message;
+	bool late;
 
 	place_message(conversation, &added);
 	added.revision = conversation->revision;
@@ -408,8 +443,11 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 		added.has_created_at = true;
 	}
 
-	store_usage_added(conversation, &added, added.seq < conversation->next_seq);
 	if (added.seq < conversation->next_seq)
+		remove_tombstone(conversation, added.seq);
+	late = comes_late(conversation, added.seq);
+	store_usage_added(conversation, &added, late);
+	if (late)
 	{
 		add_late_message(conversation, &added);
 		count_message(conversation, &added);
@@ -418,7 +456,8 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 
 	count_message(conversation, &added);
 	conversation->branched |= added.parent_seq != conversation->leaf;
-	conversation->next_seq = added.seq + 1;
+	conversation->next_seq = Max(conversation->next_seq, added.seq + 1);
+	conversation->last_seq = added.seq;
 	conversation->leaf = added.seq;
 	if (!conversation->pinned)
 		conversation->head_seq = added.seq;

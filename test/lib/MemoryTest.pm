@@ -140,16 +140,19 @@ SELECT concat_ws(': ', account_id, conversation_id, what) FROM problem ORDER BY 
 SQL
 }
 
-# The store's five tables, a line each: what a dump must bring back.
+# Every table that a dump must bring back, a line each.
 sub digest_of
 {
 	my ($node, $database) = @_;
+	$database //= 'postgres';
 
+	my $tables = $node->safe_psql($database,
+		"SELECT t::regclass FROM pg_extension, unnest(extconfig) t WHERE extname = 'memory_ext' ORDER BY t::regclass::text");
 	return join "\n", map {
-		$node->safe_psql($database // 'postgres',
-			"SELECT '$_: ' || count(*) || ' rows, ' || md5(COALESCE(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\"), '')) FROM memory_store.$_ t"
+		$node->safe_psql($database,
+			"SELECT '$_: ' || count(*) || ' rows, ' || md5(COALESCE(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\"), '')) FROM $_ t"
 		)
-	} qw(accounts conversations segments tail tombstones);
+	} split /\n/, $tables;
 }
 
 # The two views, whole, in a fixed order; conversations without what is derived.

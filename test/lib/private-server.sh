@@ -52,7 +52,7 @@ parse_arguments()
 		[[ $argument =~ ^[A-Za-z_][A-Za-z_0-9]*= ]] || die "not NAME=value: $argument"
 		MAKE_VARIABLES+=("$argument")
 		case $argument in
-			PG_CONFIG=* | KEEP=* | CORPUS=* | WERROR=*) export "${argument?}" ;;
+			PG_CONFIG=* | KEEP=* | CORPUS=* | WERROR=* | CHECK=* | FUZZ=*) export "${argument?}" ;;
 		esac
 	done
 	# called by make, but not a part of it

@@ -1,0 +1,139 @@
+/*
+ * account.c
+ *		The account that a call works on: what an account_id must be, and the
+ *		setting that confines a session to one.
+ *
+ * Used by every room; knows none.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+
+#include "account.h"
+#include "compat.h"
+#include "memory_ext.h"
+
+static char *confined_account = NULL;
+
+static bool
+check_account_setting(char **newval, void **extra, GucSource source)
+{
+	if (*newval == NULL || strlen(*newval) <= MEMORY_MAX_ACCOUNT_ID_BYTES)
+		return true;
+	GUC_check_errdetail("An account_id has at most %d bytes.", MEMORY_MAX_ACCOUNT_ID_BYTES);
+	return false;
+}
+
+/*
+ * The setting that confines a session.
+ *
+ * The library may be loaded long after the session began.  Until then the
+ * setting is a mere name, to which a client may give a value as it connects,
+ * over the one that ALTER ROLE gave it.  PostgreSQL takes back what the client
+ * had no right to set, yet not the role's value: the session would be free.  It
+ * ends here instead.
+ */
+void
+account_init(void)
+{
+	bool was_set = GetConfigOption("memory_ext.account", true, false) != NULL;
+
+	/* not for RESET ALL, which anybody may say, even where SET is refused */
+	DefineCustomStringVariable("memory_ext.account",
+							   "Confines the session to one account; every other is not found.",
+							   "Empty: not confined.", &confined_account, "", PGC_SUSET,
+							   GUC_NO_RESET_ALL, check_account_setting, NULL, NULL);
+	if (was_set && !superuser_arg(GetSessionUserId()) &&
+		compat_setting_source("memory_ext.account") == PGC_S_DEFAULT)
+		ereport(FATAL, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied to set parameter \"memory_ext.account\""),
+						errdetail("It was set when the session began."),
+						errhint("Connect without it, or ask for GRANT SET ON PARAMETER.")));
+}
+
+const char *
+account_confined(void)
+{
+	return confined_account != NULL && confined_account[0] != '\0' ? confined_account : NULL;
+}
+
+bool
+account_visible(const text *account_id)
+{
+	const char *confined = account_confined();
+
+	return confined == NULL ||
+		   (strlen(confined) == VARSIZE_ANY_EXHDR(account_id) &&
+			memcmp(confined, VARDATA_ANY(account_id), VARSIZE_ANY_EXHDR(account_id)) == 0);
+}
+
+/*
+ * account_check
+ *		The account a call works on; NULL stands for the one that the session is
+ *		confined to.  Errors: 22004 none given, 22023 bad length, 42501 not the
+ *		session's account.
+ */
+text *
+account_check(text *account_id)
+{
+	Size length;
+
+	if (account_id == NULL)
+	{
+		if (account_confined() == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("account_id must not be null"),
+					 errhint("Name the account, or confine the session to one by setting "
+							 "memory_ext.account.")));
+		return cstring_to_text(account_confined());
+	}
+
+	length = VARSIZE_ANY_EXHDR(account_id);
+	if (length == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("account_id must not be empty"),
+				 errhint("An account_id has 1 to %d bytes.", MEMORY_MAX_ACCOUNT_ID_BYTES)));
+	if (length > MEMORY_MAX_ACCOUNT_ID_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("account_id \"%.*s...\" has %zu bytes",
+							   pg_mbcliplen(VARDATA_ANY(account_id), length, 32),
+							   VARDATA_ANY(account_id), length),
+						errhint("An account_id has 1 to %d bytes.", MEMORY_MAX_ACCOUNT_ID_BYTES)));
+
+	if (!account_visible(account_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("account \"%s\" is not available in this session",
+						text_to_cstring(account_id)),
+				 errhint("The session is confined to another account by memory_ext.account.")));
+	return account_id;
+}
+
+/* What works on all accounts is not for a session that may see one.  Error: 42501. */
+void
+account_check_unconfined(void)
+{
+	if (account_confined() != NULL)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("the session is confined to one account, this works on all"),
+						errhint("Use a session without memory_ext.account.")));
+}
+
+PG_FUNCTION_INFO_V1(memory_account_visible);
+
+/*
+ * memory_account_visible(account_id text) → boolean
+ *		Whether the session may see the account's data: true unless it is
+ *		confined to another one.
+ */
+Datum
+memory_account_visible(PG_FUNCTION_ARGS)
+{
+	text *account_id = PG_GETARG_TEXT_PP(0);
+
+	PG_RETURN_BOOL(account_visible(account_id));
+}

@@ -1,0 +1,26 @@
+/*
+ * account.h
+ *		The account that a call works on.
+ */
+#ifndef MEMORY_ACCOUNT_H
+#define MEMORY_ACCOUNT_H
+
+#include "postgres.h"
+
+/* The account this session is confined to, or NULL. */
+extern const char *account_confined(void);
+
+/* Whether the session may see the account's data. */
+extern bool account_visible(const text *account_id);
+
+/*
+ * The account a call works on; NULL stands for the one that the session is
+ * confined to.  Errors: 22004 none given, 22023 bad length, 42501 not the
+ * session's account.
+ */
+extern text *account_check(text *account_id);
+
+/* Refuses a confined session what concerns all accounts.  Error: 42501. */
+extern void account_check_unconfined(void);
+
+#endif /* MEMORY_ACCOUNT_H */

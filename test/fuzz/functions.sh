@@ -1,0 +1,63 @@
+# shellcheck shell=bash
+# What test/fuzz/run and test/run share.  The caller has sourced test/lib/private-server.sh and
+# made STAGE.
+
+# fuzz_compiler: sets CLANG to a clang that has libFuzzer and the sanitizers, and installs one
+# where that is possible; false, having said why, if there is none.
+fuzz_compiler()
+{
+	CLANG=${CLANG:-clang}
+	fuzz_compiler_works && return
+	if type -P apt-get > /dev/null && [ "$(id -u)" = 0 ]; then
+		# the runtime is a package of its own since Debian 12; before, it came with the compiler
+		( install_packages "clang libclang-rt-dev" ) || ( install_packages clang ) || true
+		fuzz_compiler_works && return
+	fi
+	say "fuzzing is left out: no clang with libFuzzer (Debian: clang libclang-rt-dev)"
+	return 1
+}
+
+fuzz_compiler_works()
+{
+	type -P "$CLANG" > /dev/null &&
+		echo 'int LLVMFuzzerTestOneInput(const void *d, unsigned long n) { return !d && n; }' |
+		"$CLANG" -x c -fsanitize=fuzzer,address,undefined -o "$STAGE/out/fuzz_probe" - \
+			> /dev/null 2>&1
+}
+
+# fuzz_format_build: compiles the target into STAGE/out/fuzz_format.
+fuzz_format_build()
+{
+	as_owner "$CLANG" -g -O1 -fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Werror \
+		-Isrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		-o "$STAGE/out/fuzz_format" test/fuzz/fuzz_format.c \
+		src/transcript/format.c src/transcript/encode.c src/transcript/decode.c
+}
+
+# fuzz_format SECONDS [option of libFuzzer ...]: what it finds new is in STAGE/out/new_format.  On
+# a failure it prints the report and the input.
+fuzz_format()
+{
+	local out=$STAGE/out seconds=$1 status=0 file
+	shift
+
+	as_owner mkdir -p "$out/new_format" "$out/crashes"
+	# caps: one allocation, and all
+	run_job as_owner env ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=0 \
+		"$out/fuzz_format" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
+		-malloc_limit_mb=256 -max_len=24000 -print_final_stats=1 -verbosity=0 \
+		-artifact_prefix="$out/crashes/" "$@" "$out/new_format" test/fuzz/corpus_format \
+		> "$out/fuzz_format.log" 2>&1 || status=$?
+	if [ "$status" = 0 ]; then
+		say "  format: $(sed -n 's/^stat::number_of_executed_units: *//p' "$out/fuzz_format.log") inputs, $(
+			find "$out/new_format" -type f | wc -l) of them new"
+		return
+	fi
+	tail -n 60 "$out/fuzz_format.log"
+	for file in "$out"/crashes/*; do
+		[ -e "$file" ] || continue
+		say "--- the input, in base64: $(basename "$file")"
+		base64 "$file" | head -n 60
+	done
+	return 1
+}
