@@ -297,7 +297,8 @@ prepare_or_warn(CompactPlan *plan)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED)
+		if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED &&
+			error->sqlerrcode != ERRCODE_FEATURE_NOT_SUPPORTED) /* an unknown version */
 			ReThrowError(error);
 		ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED),
 						  errmsg("conversation %s of account \"%s\" cannot be compacted: %s",
@@ -384,7 +385,7 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	SPITupleTable *found;
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "memory_store.compact_batch returns no record");
+		elog(ERROR, "memory.compact_batch returns no record");
 	descriptor = BlessTupleDesc(descriptor);
 	account_check_unconfined();
 	store_check_limit("max_conversations", PG_GETARG_INT32(2));

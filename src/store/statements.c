@@ -268,6 +268,7 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 	[STORE_COMPACT_STALE] =
 		{"SELECT DISTINCT s.conversation_id, s.account_id FROM memory_store.segments s"
 		 " WHERE (s.conversation_id, s.account_id) OPERATOR(pg_catalog.>) ($1, $2)"
+		 " AND EXISTS (SELECT FROM memory_store.dictionaries WHERE stale_at IS NOT NULL)"
 		 " AND $3 IS NOT NULL AND EXISTS (SELECT FROM memory_store.dictionaries d"
 		 " WHERE d.stale_at IS NOT NULL AND d.dictionary_id" EQ "memory.dictionary_id(s.body))"
 		 " ORDER BY s.conversation_id, s.account_id LIMIT $4",
