@@ -83,7 +83,7 @@ INSERT INTO memory_store.usage_reported VALUES (CURRENT_DATE - 3, '');
 SELECT memory.report_usage(2), memory.report_usage(2), memory.report_usage(2), memory.report_usage(2) >= 0;
 SELECT memory.report_usage(NULL) >= 0, memory.report_usage(NULL) >= 0, memory.report_usage();
 SELECT subscription_id, account_id, occurred_at::date = CURRENT_DATE - 3 AS on_its_day, data - 'day'
-FROM memory_store.outbox WHERE type = 'memory.usage.day' ORDER BY account_id;
+FROM memory_store.outbox WHERE type = 'usage.day' ORDER BY account_id;
 SELECT day >= CURRENT_DATE - 2 AS next_day FROM memory_store.usage_reported;
 -- a request that is remembered no longer
 UPDATE memory_store.usage_requests SET recorded_at = recorded_at - interval '8 days' WHERE account_id = 'u1';

@@ -172,7 +172,7 @@ BEGIN
 		SELECT account_id FROM memory_store.accounts
 		WHERE account_id > at_account ORDER BY account_id LIMIT max_accounts) a;
 	INSERT INTO memory_store.outbox (type, subscription_id, account_id, occurred_at, data)
-		SELECT 'memory.usage.day', a.subscription_id, a.account_id, at_day + interval '1 day' - interval '1 second',
+		SELECT 'usage.day', a.subscription_id, a.account_id, at_day + interval '1 day' - interval '1 second',
 			jsonb_build_object('day', at_day, 'messages', sum(u.messages), 'requests', sum(u.requests),
 				'input_tokens', sum(u.input_tokens), 'cached_input_tokens', sum(u.cached_input_tokens),
 				'cache_creation_tokens', sum(u.cache_creation_tokens), 'output_tokens', sum(u.output_tokens),

@@ -264,7 +264,9 @@ static void
 purge_statistics(void)
 {
 	static const char analyze[] =
-		"ANALYZE memory_store.conversations (account_id), memory_store.segments (account_id)";
+		"ANALYZE memory_store.conversations (account_id), memory_store.segments (account_id),"
+		" memory_store.usage_daily (account_id), memory_store.usage_calls (account_id),"
+		" memory_store.usage_requests (account_id), memory_store.outbox (account_id)";
 
 	if (store_execute(STORE_ERASURES_DONE, NULL, NULL, false) > 0 &&
 		SPI_execute(analyze, false, 0) != SPI_OK_UTILITY)
