@@ -28,7 +28,8 @@ BEGIN
 		problem := '*** not found: ' || damage;
 		RETURN NEXT;
 	END IF;
-	RETURN QUERY SELECT v.account_id, right(v.conversation_id::text, 12)::integer, v.problem
+	-- which check of the payload fails depends on the version of libzstd
+	RETURN QUERY SELECT v.account_id, right(v.conversation_id::text, 12)::integer, regexp_replace(v.problem, ': the payload .*', '')
 		FROM (SELECT (jsonb_populate_record(NULL::verify_test.line, to_jsonb(l))).* FROM unnest(found::verify_test.line[]) l) v;
 END $$;
 CREATE TYPE line AS (account_id text, conversation_id uuid, problem text);
@@ -36,12 +37,12 @@ CREATE TYPE line AS (account_id text, conversation_id uuid, problem text);
 -- c(1): segments 1-4, 5-8 and a tail 9-10, straight; c(2): the same with a branch, an edit and a deleted message;
 -- c(3): deleted; c(4): without messages; c(5): another account's
 SET memory_ext.segment_messages = 4;
-INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
-	SELECT 'ann', c(n), 'user', say(i), timestamptz '2020-01-01Z' + i * interval '1 min' FROM generate_series(1, 3) n, generate_series(1, 8) i;
+INSERT INTO memory.messages (account_id, conversation_id, role, content, tokens, created_at)
+	SELECT 'ann', c(n), 'user', say(i), 10, timestamptz '2020-01-01Z' + i * interval '1 min' FROM generate_series(1, 3) n, generate_series(1, 8) i;
 RESET memory_ext.segment_messages;
-SELECT memory.append('ann', c(n), 'user', say(i), created_at => timestamptz '2020-01-01Z' + i * interval '1 min') FROM generate_series(1, 2) n, generate_series(9, 10) i;
-SELECT memory.append('ann', c(2), 'assistant', 'another answer', parent_seq => 5, created_at => '2020-01-01Z');
-SELECT memory.edit_message('ann', c(2), 3, 'edited'), memory.delete_message('ann', c(2), 7), memory.delete_conversation('ann', c(3)),
+SELECT memory.append('ann', c(n), 'user', say(i), tokens => 10, created_at => timestamptz '2020-01-01Z' + i * interval '1 min') FROM generate_series(1, 2) n, generate_series(9, 10) i;
+SELECT memory.append('ann', c(2), 'assistant', 'another answer', tokens => 10, parent_seq => 5, created_at => '2020-01-01Z');
+SELECT memory.edit_message('ann', c(2), 3, 'edited', tokens => 10), memory.delete_message('ann', c(2), 7), memory.delete_conversation('ann', c(3)),
 	memory.create_conversation('ann', c(4)) = c(4) AS created, memory.append('bob', c(5), 'user', 'x', created_at => '2020-01-01Z');
 SELECT * FROM memory.verify();
 SELECT * FROM memory.verify('ann');
@@ -83,7 +84,7 @@ SELECT * FROM report($$UPDATE memory_store.segments SET last_seq = 5 WHERE conve
 SELECT * FROM report($$UPDATE memory_store.segments SET first_seq = 2 WHERE conversation_id = c(1) AND first_seq = 1$$);
 SELECT * FROM report($$UPDATE memory_store.segments SET body = '[]' WHERE conversation_id = c(1) AND first_seq = 1$$);
 SELECT * FROM report($$INSERT INTO memory_store.segments VALUES (c(4), 1, 1, 1, 'ann', '[]')$$);
-SELECT * FROM report($$INSERT INTO memory_store.segments SELECT conversation_id, 3, 6, revision, account_id, memory.slice(body, 3, 4) || memory.slice((SELECT body FROM memory_store.segments WHERE conversation_id = c(1) AND first_seq = 5), 5, 6)
+SELECT * FROM report($$INSERT INTO memory_store.segments SELECT conversation_id, 3, 6, revision, account_id, memory.concat(memory.slice(body, 3, 4), memory.slice((SELECT body FROM memory_store.segments WHERE conversation_id = c(1) AND first_seq = 5), 5, 6))
 	FROM memory_store.segments WHERE conversation_id = c(1) AND first_seq = 1$$);
 SELECT * FROM report($$INSERT INTO memory_store.tail SELECT conversation_id, 6, parent_seq, revision, created_at, tokens, account_id, role, content FROM memory_store.tail WHERE conversation_id = c(1) AND seq = 9$$);
 SELECT * FROM report($$DELETE FROM memory_store.segments WHERE conversation_id = c(1) AND first_seq = 5$$);
@@ -96,10 +97,11 @@ SELECT * FROM report($$UPDATE memory_store.segments SET body = overlay(body::byt
 SELECT * FROM report($$UPDATE memory_store.segments SET body = substr(body::bytea, 1, 60)::memory.transcript WHERE conversation_id = c(2) AND first_seq = 5$$) WHERE problem LIKE 'segment%';
 SELECT * FROM report($$UPDATE memory_store.segments SET body = '\x'::bytea::memory.transcript WHERE conversation_id = c(2) AND first_seq = 5$$) WHERE problem LIKE 'segment%';
 SELECT * FROM report($$UPDATE memory_store.segments SET body = (body::bytea || '\x00')::memory.transcript WHERE conversation_id = c(2) AND first_seq = 5$$) WHERE problem LIKE 'segment%';
--- every bit of one: noticed
+-- every bit of one: noticed, or without effect on the messages
 CREATE TABLE bits AS SELECT body::bytea AS body FROM memory_store.segments WHERE conversation_id = c(1) AND first_seq = 1;
-SELECT count(*) FILTER (WHERE memory_store.segment_problem(set_bit(body, i, 1 - get_bit(body, i))::memory.transcript) IS NULL) AS unnoticed
-	FROM bits, generate_series(0, 8 * length(body) - 1) i;
+SELECT count(*) FILTER (WHERE problem IS NULL) < 20 AS few_unnoticed, count(*) FILTER (WHERE CASE WHEN problem IS NULL THEN t::text <> body::memory.transcript::text END) AS changed
+	FROM bits, generate_series(0, 8 * length(body) - 1) i, LATERAL (SELECT set_bit(body, i, 1 - get_bit(body, i))::memory.transcript AS t) t,
+		LATERAL (SELECT memory_store.segment_problem(t) AS problem) p;
 
 --
 -- Dictionaries
@@ -142,7 +144,7 @@ SELECT account_id, problem FROM memory.verify();
 SELECT account_id, problem FROM memory.verify('ann');
 RESET memory_ext.account;
 -- a cancel goes through
-SET statement_timeout = '1ms';
+SET statement_timeout = '300ms';
 DO $$
 BEGIN
 	LOOP

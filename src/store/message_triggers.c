@@ -366,7 +366,8 @@ typedef struct Flush
 	MemoryContext account_context;
 	MemoryContext conversation_context;
 	MemoryContext row_context;
-	text *account_id; /* in account_context */
+	MemoryContext change_context; /* the texts of the changes at hand */
+	text *account_id;             /* in account_context */
 	int64 revision;
 	StoreConversation *conversation; /* in conversation_context */
 	int64 seen_revision;             /* see seen_revision(); -1: not looked up yet */
@@ -411,6 +412,7 @@ apply_changes(Flush *flush)
 		store_apply_changes(flush->conversation, flush->changes, flush->nchanges);
 	flush->nchanges = 0;
 	flush->changed_bytes = 0;
+	MemoryContextReset(flush->change_context);
 }
 
 static void
@@ -553,6 +555,7 @@ flush_update(Flush *flush, TupleTableSlot *slot)
 	message = &change->message;
 	change->seen_revision = seen_revision(flush);
 	row_message(slot, message);
+	MemoryContextSwitchTo(flush->change_context);
 	message->role = keep_bytes(message->role, message->role_len);
 	message->content = keep_bytes(message->content, message->content_len);
 	message->model = keep_bytes(message->model, message->model_len);
@@ -568,6 +571,7 @@ flush_update(Flush *flush, TupleTableSlot *slot)
 	change->set_message_id = CHANGED(changed, VIEW_MESSAGE_ID);
 	change->set_metadata = CHANGED(changed, VIEW_METADATA);
 	change->set_parent = CHANGED(changed, VIEW_PARENT_SEQ);
+	MemoryContextSwitchTo(flush->conversation_context);
 	if (change->set_parent)
 	{
 		store_check_parent(flush->conversation, change->seq, &message->parent_seq);
@@ -591,6 +595,7 @@ flush_rows(StatementBuffer *buffer, void (*write_row)(Flush *, TupleTableSlot *)
 	flush.conversation_context =
 		AllocSetContextCreate(old, "memory_ext conversation", ALLOCSET_DEFAULT_SIZES);
 	flush.row_context = AllocSetContextCreate(old, "memory_ext row", ALLOCSET_DEFAULT_SIZES);
+	flush.change_context = AllocSetContextCreate(old, "memory_ext change", ALLOCSET_DEFAULT_SIZES);
 
 	buffer_push_error_context(&where, "messages");
 	while (buffer_next(buffer, &slot))
@@ -606,6 +611,7 @@ flush_rows(StatementBuffer *buffer, void (*write_row)(Flush *, TupleTableSlot *)
 
 	buffer_pop_error_context(&where);
 	MemoryContextSwitchTo(old);
+	MemoryContextDelete(flush.change_context);
 	MemoryContextDelete(flush.row_context);
 	MemoryContextDelete(flush.conversation_context);
 	MemoryContextDelete(flush.account_context);

@@ -91,7 +91,7 @@ AS $$
 	SELECT account_id, conversation_id, format('revision %s is less than its messages'' %s', c.revision, t.revision)
 		FROM conversation c JOIN total t USING (account_id, conversation_id) WHERE t.revision > c.revision
 	UNION ALL
-	SELECT account_id, c.conversation_id, format('revision %s is not one of its account''s %s', c.revision, a.revision)
+	SELECT account_id, c.conversation_id, format('revision %s is not one of its account''s %s', c.revision, coalesce(a.revision, 0))
 		FROM conversation c LEFT JOIN memory_store.accounts a USING (account_id)
 		WHERE a.revision IS NULL OR c.revision > a.revision
 	UNION ALL

@@ -93,10 +93,10 @@ typedef struct Fuzzer
 /* ---------- which code ran ---------- */
 
 /* Bounds of the counters; there are none unless clang was asked for them. */
-extern uint8 counters_begin[] __asm__("__start___sancov_cntrs")
-	__attribute__((weak, visibility("hidden")));
-extern uint8 counters_end[] __asm__("__stop___sancov_cntrs")
-	__attribute__((weak, visibility("hidden")));
+extern uint8
+	counters_begin[] __asm__("__start___sancov_cntrs") __attribute__((weak, visibility("hidden")));
+extern uint8
+	counters_end[] __asm__("__stop___sancov_cntrs") __attribute__((weak, visibility("hidden")));
 
 /* What the instrumented code calls when it is loaded; the bounds above are enough. */
 void __sanitizer_cov_8bit_counters_init(uint8 *begin, uint8 *end);
@@ -133,7 +133,11 @@ coverage_grew(Fuzzer *f)
 
 		if (count == 0)
 			continue;
-		bucket = count < 4 ? 1 << (count - 1) : count < 8 ? 8 : count < 16 ? 16 : count < 32 ? 32 : 64;
+		bucket = count < 4    ? 1 << (count - 1)
+				 : count < 8  ? 8
+				 : count < 16 ? 16
+				 : count < 32 ? 32
+							  : 64;
 		if ((f->seen[i] & bucket) == 0)
 		{
 			f->covered += f->seen[i] == 0;
@@ -158,18 +162,78 @@ random_below(Fuzzer *f, uint32 limit)
 
 /* ---------- mutations ---------- */
 
-static const char *const words[] = {
-	"[", "]", "{", "}", ",", ":", "\"", "\\", "null", "true", "false", "[]", "{}", "\"\"", " ", "\n",
-	"\"role\":", "\"content\":", "\"seq\":", "\"parent_seq\":", "\"model\":", "\"tokens\":",
-	"\"created_at\":", "\"message_id\":", "\"metadata\":", "\"revision\":", "\"user\"",
-	"\"assistant\"", "{\"role\":\"user\",\"content\":\"x\"}", ",{\"role\":\"tool\",\"content\":\"\"}",
-	"\\u0000", "\\ud83d\\ude00", "\\ud83d", "\\udc00", "\\u00e9", "\\\"", "\\\\", "\\/", "\\x",
-	"0", "-1", "1", "2147483647", "2147483648", "9223372036854775807", "9223372036854775808",
-	"-9223372036854775808", "1e2", "1.5", "1e400", "1e-400", "1e131071", "NaN", "Infinity",
-	"\"infinity\"", "\"-infinity\"", "\"2024-02-30T00:00:00Z\"", "\"4714-11-24 00:00:00 BC\"",
-	"\"294276-12-31T23:59:59.999999Z\"", "\"294277-01-01\"", "\"now\"", "\"epoch\"",
-	"\"2000-01-01T00:00:00+15:59\"", "\"infinity BC\"", "{\"a\":{\"b\":[1,2,{\"c\":null}]}}",
-	"\xF0\x9F\x98\x80", "\xE4\xBD\xA0", "\xC3\xA9", "\xEF\xBB\xBF", "\x7F", "\x01", "\t"};
+static const char *const words[] = {"[",
+									"]",
+									"{",
+									"}",
+									",",
+									":",
+									"\"",
+									"\\",
+									"null",
+									"true",
+									"false",
+									"[]",
+									"{}",
+									"\"\"",
+									" ",
+									"\n",
+									"\"role\":",
+									"\"content\":",
+									"\"seq\":",
+									"\"parent_seq\":",
+									"\"model\":",
+									"\"tokens\":",
+									"\"created_at\":",
+									"\"message_id\":",
+									"\"metadata\":",
+									"\"revision\":",
+									"\"user\"",
+									"\"assistant\"",
+									"{\"role\":\"user\",\"content\":\"x\"}",
+									",{\"role\":\"tool\",\"content\":\"\"}",
+									"\\u0000",
+									"\\ud83d\\ude00",
+									"\\ud83d",
+									"\\udc00",
+									"\\u00e9",
+									"\\\"",
+									"\\\\",
+									"\\/",
+									"\\x",
+									"0",
+									"-1",
+									"1",
+									"2147483647",
+									"2147483648",
+									"9223372036854775807",
+									"9223372036854775808",
+									"-9223372036854775808",
+									"1e2",
+									"1.5",
+									"1e400",
+									"1e-400",
+									"1e131071",
+									"NaN",
+									"Infinity",
+									"\"infinity\"",
+									"\"-infinity\"",
+									"\"2024-02-30T00:00:00Z\"",
+									"\"4714-11-24 00:00:00 BC\"",
+									"\"294276-12-31T23:59:59.999999Z\"",
+									"\"294277-01-01\"",
+									"\"now\"",
+									"\"epoch\"",
+									"\"2000-01-01T00:00:00+15:59\"",
+									"\"infinity BC\"",
+									"{\"a\":{\"b\":[1,2,{\"c\":null}]}}",
+									"\xF0\x9F\x98\x80",
+									"\xE4\xBD\xA0",
+									"\xC3\xA9",
+									"\xEF\xBB\xBF",
+									"\x7F",
+									"\x01",
+									"\t"};
 
 static const int64 numbers[] = {0,
 								1,
