@@ -31,12 +31,16 @@ C_FILES = $(sort $(wildcard src/*.[ch] src/*/*.[ch] test/fuzz/*.c))
 INSTALL_SQL = $(wildcard \
 	src/memory_ext.sql \
 	src/transcript/transcript.sql \
+	src/metering/tables.sql \
 	src/store/tables.sql \
 	src/store/write.sql \
 	src/store/views.sql \
 	src/store/read.sql \
 	src/store/maintain.sql \
 	src/store/verify.sql \
+	src/metering/usage.sql \
+	src/metering/outbox.sql \
+	src/metering/rating.sql \
 	src/access.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 DATA = $(wildcard $(EXTENSION)--*--*.sql)
@@ -52,7 +56,7 @@ ISOLATION_OPTS = --inputdir=test --load-extension=$(EXTENSION)
 PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
 TAP_TESTS := $(if $(PROVE_TESTS),1)
 
-PG_CPPFLAGS = -I$(srcdir)/src -I$(srcdir)/src/transcript -I$(srcdir)/src/store
+PG_CPPFLAGS = -I$(srcdir)/src -I$(srcdir)/src/transcript -I$(srcdir)/src/metering -I$(srcdir)/src/store
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers \
 	$(if $(WERROR),-Werror)
 SHLIB_LINK = -lzstd -llz4

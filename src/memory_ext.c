@@ -20,6 +20,7 @@ _PG_init(void)
 {
 	account_init();
 	transcript_init();
+	metering_init();
 	store_init();
 
 	MarkGUCPrefixReserved("memory_ext");

@@ -16,6 +16,7 @@
 /* Each room defines its own settings; called once, from _PG_init. */
 extern void account_init(void);
 extern void transcript_init(void);
+extern void metering_init(void);
 extern void store_init(void);
 
 #endif /* MEMORY_EXT_H */

@@ -481,7 +481,7 @@ refuse_lost_update(StoreConversation *conversation, int32 given)
 }
 
 static void
-flush_row(TupleTableSlot *slot, TriggerEvent event, int64 revision)
+flush_row(TupleTableSlot *slot, TriggerEvent event, int64 revision, MeteringBatch *usage)
 {
 	text *account_id = DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]);
 	pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
@@ -497,6 +497,7 @@ flush_row(TupleTableSlot *slot, TriggerEvent event, int64 revision)
 	conversation = store_open_conversation(account_id, id, revision, STORE_PROBE);
 	if (conversation == NULL)
 		return; /* deleted since the statement saw it */
+	conversation->usage = usage;
 	if (TRIGGER_FIRED_BY_UPDATE(event))
 	{
 		if ((fields.given & (BIT(VIEW_TITLE) | BIT(VIEW_METADATA))) != 0)
@@ -522,6 +523,7 @@ memory_conversations_end(PG_FUNCTION_ARGS)
 	MemoryContext old;
 	TupleTableSlot *slot;
 	BufferErrorContext where;
+	MeteringBatch *usage = NULL;
 
 	SPI_connect();
 	row_context =
@@ -530,16 +532,22 @@ memory_conversations_end(PG_FUNCTION_ARGS)
 	buffer_push_error_context(&where, "conversations");
 	while (buffer_next(buffer, &slot))
 	{
+		text *account_id;
 		int64 revision;
 
 		CHECK_FOR_INTERRUPTS();
 		buffer_locate(&where, slot);
-		revision = buffer_lock_account(buffer, DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]),
-									   TRIGGER_FIRED_BY_INSERT(trigger->tg_event));
+		account_id = DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]);
+		MemoryContextSwitchTo(old);
+		usage = metering_batch_follow(usage, account_id);
+		MemoryContextSwitchTo(row_context);
+		revision =
+			buffer_lock_account(buffer, account_id, TRIGGER_FIRED_BY_INSERT(trigger->tg_event));
 		if (revision > 0) /* else the account was forgotten since the statement saw it */
-			flush_row(slot, trigger->tg_event, revision);
+			flush_row(slot, trigger->tg_event, revision, usage);
 		MemoryContextReset(row_context);
 	}
+	metering_batch_end(usage);
 	buffer_pop_error_context(&where);
 	MemoryContextSwitchTo(old);
 	SPI_finish();

@@ -34,8 +34,10 @@ take_bytes(const char **to, uint32 *to_length, const char *from, uint32 from_len
 
 /* Applies an edit to one message; counters follow. */
 static void
-edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreChange *change)
+edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreChange *change,
+			 bool in_tail)
 {
+	TranscriptMessage before = *message;
 	const TranscriptMessage *new = &change->message;
 
 	if (change->seen_revision > 0 && message->revision > change->seen_revision &&
@@ -74,12 +76,14 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	store_check_message(message);
 	conversation->token_count += message->tokens;
 	conversation->content_bytes += message->content_len;
+	store_usage_edited(conversation, &before, message, in_tail);
 	change->done = true;
 }
 
 /* What a removal does besides taking the message out of its place. */
 static void
-bury_message(StoreConversation *conversation, const TranscriptMessage *message, StoreChange *change)
+bury_message(StoreConversation *conversation, TranscriptMessage *message, StoreChange *change,
+			 bool in_tail)
 {
 	Datum values[6];
 	char nulls[] = "      ";
@@ -94,6 +98,7 @@ bury_message(StoreConversation *conversation, const TranscriptMessage *message, 
 			PointerGetDatum(cstring_to_text_with_len(message->message_id, message->message_id_len));
 	values[4] = Int64GetDatum(conversation->revision);
 	values[5] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
+	store_usage_removed(conversation, message, in_tail);
 	conversation->message_count--;
 	conversation->token_count -= message->tokens;
 	conversation->content_bytes -= message->content_len;
@@ -152,10 +157,10 @@ rewrite_segment(StoreConversation *conversation, StoreSegment *segment, StoreCha
 			TranscriptMessage *message = &transcript->messages[next++];
 
 			if (change->remove)
-				bury_message(conversation, message, change);
+				bury_message(conversation, message, change, false);
 			else
 			{
-				edit_message(conversation, message, change);
+				edit_message(conversation, message, change, false);
 				messages[kept++] = *message;
 			}
 		}
@@ -218,12 +223,12 @@ change_tail_row(StoreConversation *conversation, StoreChange *change)
 	if (change->remove)
 	{
 		conversation->tail_count--;
-		bury_message(conversation, &message, change);
+		bury_message(conversation, &message, change, true);
 		store_execute(STORE_TAIL_DELETE, values, NULL, false);
 	}
 	else
 	{
-		edit_message(conversation, &message, change);
+		edit_message(conversation, &message, change, true);
 		conversation->tail_bytes += message.content_len;
 		store_update_tail(conversation, &message);
 	}
@@ -428,6 +433,19 @@ store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n
 	return done;
 }
 
+/* The rows of a tail that was taken leave the ledger. */
+static void
+count_tail(StoreConversation *conversation, uint64 rows)
+{
+	for (uint64 i = 0; i < rows; i++)
+	{
+		TranscriptMessage message;
+
+		store_tail_row(i, &message);
+		store_usage_taken(conversation, &message, 1);
+	}
+}
+
 /* Deletes all that the conversation holds; its row stays as a tombstone. */
 void
 store_delete_conversation(StoreConversation *conversation)
@@ -439,7 +457,9 @@ store_delete_conversation(StoreConversation *conversation)
 	values[2] = Int64GetDatum(conversation->revision);
 	values[3] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
 	store_execute(STORE_SEGMENTS_DELETE, values, NULL, false);
-	store_execute(STORE_TAIL_CLEAR, values, NULL, false);
+	count_tail(conversation, store_execute(STORE_TAIL_TAKE, values, NULL, false));
+	store_usage_deleted(conversation);
 	store_execute(STORE_TOMBSTONES_DELETE, values, NULL, false);
 	store_execute(STORE_CONVERSATION_BURY, values, NULL, false);
+	store_usage_write(conversation);
 }

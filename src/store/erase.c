@@ -65,13 +65,46 @@ refuse_old_snapshot(Datum *values)
 						errhint("Run the transaction again.")));
 }
 
+/*
+ * Usage is numbers without text, but they stand under the account's name: they
+ * go with it, unless memory_ext.keep_usage_of_forgotten is on.  Then the tail's
+ * rows, the ledger of theirs, are counted before they go.
+ */
+static void
+keep_or_forget_usage(text *account_id)
+{
+	Datum values[1] = {PointerGetDatum(account_id)};
+	MeteringBatch *usage;
+	uint64 n;
+
+	if (!metering_keep_forgotten)
+	{
+		metering_forget(account_id);
+		return;
+	}
+	usage = metering_batch_create(account_id);
+	n = store_execute(STORE_FORGET_LEDGER, values, NULL, false);
+	for (uint64 i = 0; i < n; i++)
+	{
+		StoreConversation ledger = {.account_id = account_id, .usage = usage};
+		TranscriptMessage message;
+
+		store_tail_row(i, &message);
+		store_usage_taken(&ledger, &message, 1);
+	}
+	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
+	metering_batch_removed(usage, column_or_zero(2), column_or_zero(4), column_or_zero(3));
+	metering_batch_end(usage);
+}
+
 PG_FUNCTION_INFO_V1(memory_forget);
 
 /*
  * memory_forget(account_id text) → jsonb
  *		Erases the account with all it has, and returns the receipt: what was
  *		erased, which dictionaries became stale, and how many segments (of other
- *		accounts) maintain() has to recompress before these are dropped.  An
+ *		accounts) maintain() has to recompress before these are dropped.  Usage
+ *		is erased, too, unless memory_ext.keep_usage_of_forgotten is on.  An
  *		unknown account gives a receipt of zeros.
  */
 Datum
@@ -89,6 +122,7 @@ memory_forget(PG_FUNCTION_ARGS)
 	dictionary_lock_training(false);
 	(void) store_hold_account(account_id);
 	refuse_old_snapshot(values);
+	keep_or_forget_usage(account_id);
 	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
 	appendStringInfoString(&receipt, "{\"account_id\": ");
 	escape_json(&receipt, text_to_cstring(account_id));
@@ -185,6 +219,7 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	SPITupleTable *due;
 	MemoryContext scratch;
 	uint64 n;
+	MeteringBatch *usage = NULL;
 	int64 expired = 0;
 	bool isnull;
 
@@ -202,19 +237,24 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 		pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(due->vals[i], due->tupdesc, 2, &isnull));
 		TimestampTz updated_at =
 			DatumGetTimestampTz(SPI_getbinval(due->vals[i], due->tupdesc, 3, &isnull));
-		MemoryContext old = MemoryContextSwitchTo(scratch);
-		StoreConversation *conversation = store_begin(account_id, id, STORE_PROBE);
+		MemoryContext old;
+		StoreConversation *conversation;
 
 		CHECK_FOR_INTERRUPTS();
+		usage = metering_batch_follow(usage, account_id);
+		old = MemoryContextSwitchTo(scratch);
+		conversation = store_begin(account_id, id, STORE_PROBE);
 		/* it may have been resumed while the lock was waited for */
 		if (conversation != NULL && conversation->updated_at == updated_at)
 		{
+			conversation->usage = usage;
 			store_delete_conversation(conversation);
 			expired++;
 		}
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(scratch);
 	}
+	metering_batch_end(usage);
 	SPI_finish();
 	PG_RETURN_INT64(expired);
 }
@@ -224,7 +264,9 @@ static void
 purge_statistics(void)
 {
 	static const char analyze[] =
-		"ANALYZE memory_store.conversations (account_id), memory_store.segments (account_id)";
+		"ANALYZE memory_store.conversations (account_id), memory_store.segments (account_id),"
+		" memory_store.usage_daily (account_id), memory_store.usage_calls (account_id),"
+		" memory_store.usage_requests (account_id), memory_store.outbox (account_id)";
 
 	if (store_execute(STORE_ERASURES_DONE, NULL, NULL, false) > 0 &&
 		SPI_execute(analyze, false, 0) != SPI_OK_UTILITY)

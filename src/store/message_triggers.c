@@ -360,7 +360,9 @@ typedef struct Flush
 {
 	StatementBuffer *buffer;
 	bool bulk;
-	StoreQueue *queue; /* of a bulk INSERT; else NULL */
+	StoreQueue *queue;     /* of a bulk INSERT; else NULL */
+	MeteringBatch *usage;  /* of the account; in the statement's context */
+	MemoryContext context; /* the statement's */
 	MemoryContext account_context;
 	MemoryContext conversation_context;
 	MemoryContext row_context;
@@ -447,6 +449,8 @@ follow_row(Flush *flush, TupleTableSlot *slot, StoreOpenMode mode)
 	close_conversation(flush);
 	if (!same_account)
 	{
+		MemoryContextSwitchTo(flush->context);
+		flush->usage = metering_batch_follow(flush->usage, account_id);
 		MemoryContextReset(flush->account_context);
 		MemoryContextSwitchTo(flush->account_context);
 		flush->account_id =
@@ -462,7 +466,10 @@ follow_row(Flush *flush, TupleTableSlot *slot, StoreOpenMode mode)
 																		 flush->revision, mode);
 	flush->seen_revision = -1;
 	if (flush->conversation != NULL)
+	{
 		flush->conversation->queue = flush->queue;
+		flush->conversation->usage = flush->usage;
+	}
 }
 
 /*
@@ -581,6 +588,7 @@ flush_rows(StatementBuffer *buffer, void (*write_row)(Flush *, TupleTableSlot *)
 	MemoryContext old = CurrentMemoryContext;
 
 	flush.buffer = buffer;
+	flush.context = old;
 	flush.bulk = buffer_rows(buffer) > store_segment_messages;
 	flush.queue = flush.bulk && write_row == flush_insert ? store_queue_create() : NULL;
 	flush.account_context = AllocSetContextCreate(old, "memory_ext account", ALLOCSET_SMALL_SIZES);
@@ -599,6 +607,7 @@ flush_rows(StatementBuffer *buffer, void (*write_row)(Flush *, TupleTableSlot *)
 	}
 	close_conversation(&flush);
 	store_queue_write(flush.queue);
+	metering_batch_end(flush.usage);
 
 	buffer_pop_error_context(&where);
 	MemoryContextSwitchTo(old);

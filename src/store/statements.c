@@ -11,10 +11,9 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "jit/jit.h"
-#include "optimizer/cost.h"
 #include "utils/lsyscache.h"
 
+#include "plan.h"
 #include "store.h"
 
 #define EQ " OPERATOR(pg_catalog.=) "
@@ -25,7 +24,7 @@
 
 #define THIS_CONVERSATION "conversation_id" EQ "$1 AND account_id" EQ "$2"
 #define TAIL_COLUMNS                                                                               \
-	"seq, parent_seq, role, content, model, tokens, created_at, message_id, metadata, revision"
+	"seq, parent_seq, role, content, model, tokens, created_at, message_id, metadata, revision, counted"
 
 #define INSERT_CONVERSATION                                                                        \
 	"INSERT INTO memory_store.conversations (conversation_id, account_id, next_seq, head_seq,"     \
@@ -75,6 +74,11 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							" WHERE account_id" EQ "$1 FOR NO KEY UPDATE",
 							1,
 							{TEXTOID}},
+	[STORE_ACCOUNT_KNOW] = {"INSERT INTO memory_store.accounts"
+							" (account_id, subscription_id, revision, created_at)"
+							" VALUES ($1, $1, 0, $2) ON CONFLICT (account_id) DO NOTHING",
+							2,
+							{TEXTOID, TIMESTAMPTZOID}},
 	[STORE_CONVERSATION_READ] =
 		{"SELECT next_seq, head_seq, message_count, token_count, content_bytes, tail_bytes,"
 		 " tail_count, branched, created_at, updated_at, deleted_at, revision"
@@ -145,17 +149,17 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 {TEXTOID, INT8OID, TIMESTAMPTZOID, UUIDOID, INT8OID, BOOLOID}},
 	[STORE_TAIL_INSERT] =
 		{"INSERT INTO memory_store.tail (conversation_id, account_id, " TAIL_COLUMNS ")"
-		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-		 12,
+		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+		 13,
 		 {UUIDOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID,
-		  TEXTOID, TEXTOID, INT8OID}},
+		  TEXTOID, TEXTOID, INT8OID, BOOLOID}},
 	[STORE_TAIL_UPDATE] =
 		{"UPDATE memory_store.tail SET parent_seq = $4, role = $5, content = $6, model = $7,"
-		 " tokens = $8, created_at = $9, message_id = $10, metadata = $11, revision = $12"
+		 " tokens = $8, created_at = $9, message_id = $10, metadata = $11, revision = $12, counted = $13"
 		 " WHERE " THIS_CONVERSATION " AND seq" EQ "$3",
-		 12,
+		 13,
 		 {UUIDOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID,
-		  TEXTOID, TEXTOID, INT8OID}},
+		  TEXTOID, TEXTOID, INT8OID, BOOLOID}},
 	[STORE_TAIL_DELETE] = {"DELETE FROM memory_store.tail"
 						   " WHERE " THIS_CONVERSATION " AND seq" EQ "$3",
 						   3,
@@ -164,9 +168,6 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 						 " RETURNING " TAIL_COLUMNS,
 						 2,
 						 {UUIDOID, TEXTOID}},
-	[STORE_TAIL_CLEAR] = {"DELETE FROM memory_store.tail WHERE " THIS_CONVERSATION,
-						  2,
-						  {UUIDOID, TEXTOID}},
 	[STORE_TAIL_READ] = {"SELECT " TAIL_COLUMNS " FROM memory_store.tail"
 						 " WHERE " THIS_CONVERSATION " AND seq" GE "$3 ORDER BY seq",
 						 3,
@@ -321,8 +322,16 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 {0}},
 	[STORE_FORGET_COUNTS] =
 		{"SELECT pg_catalog.count(*), pg_catalog.sum(message_count)::pg_catalog.int8,"
-		 " pg_catalog.sum(content_bytes)::pg_catalog.int8"
+		 " pg_catalog.sum(content_bytes)::pg_catalog.int8,"
+		 " pg_catalog.sum(token_count)::pg_catalog.int8"
 		 " FROM memory_store.conversations WHERE account_id" EQ "$1 AND deleted_at IS NULL",
+		 1,
+		 {TEXTOID}},
+	[STORE_FORGET_LEDGER] =
+		{"SELECT t.seq, t.parent_seq, t.role, t.content, t.model, t.tokens, t.created_at,"
+		 " t.message_id, t.metadata, t.revision, t.counted FROM memory_store.tail t"
+		 " JOIN memory_store.conversations c ON t.conversation_id" EQ "c.conversation_id"
+		 " WHERE c.account_id" EQ "$1 AND t.account_id" EQ "$1 AND NOT t.counted",
 		 1,
 		 {TEXTOID}},
 	[STORE_FORGET_SEEN] =
@@ -382,7 +391,6 @@ statement_prepare(StoreStatement id)
 {
 	const StatementText *text = &statement_texts[id];
 	Oid argtypes[STORE_MAX_ARGS];
-	SPIPlanPtr plan;
 
 	for (int i = 0; i < text->nargs; i++)
 	{
@@ -393,12 +401,7 @@ statement_prepare(StoreStatement id)
 			argtypes[i] = get_array_type(store_type_oid("transcript"));
 	}
 
-	plan = SPI_prepare_cursor(text->sql, text->nargs, argtypes, CURSOR_OPT_GENERIC_PLAN);
-	if (plan == NULL)
-		elog(ERROR, "could not prepare statement %d of the store: %s", id,
-			 SPI_result_code_string(SPI_result));
-	SPI_keepplan(plan);
-	return plan;
+	return plan_prepare(text->sql, text->nargs, argtypes);
 }
 
 /*
@@ -421,49 +424,14 @@ forget_plans_of_another_extension(void)
 	plans_transcript = transcript;
 }
 
-/*
- * store_execute
- *
- * A generic plan may be made while a table is empty, when a sequential scan
- * looks as good as any; it would then be kept while the table grows.  Every
- * statement here has its index, so sequential scans are off while they are
- * planned, which may be at any execution.  Where one is needed all the same it
- * looks so dear that the plan would be compiled at each execution, for longer
- * than it runs; so that is off, too.
- */
+/* Runs a statement of the store: see plan_run. */
 uint64
 store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_only)
 {
-	MemoryContext context = CurrentMemoryContext;
-	bool saved_seqscan = enable_seqscan;
-	bool saved_jit = jit_enabled;
-	int result;
-
-	/* SPI keeps every result until SPI_finish, which may be a million rows away */
-	if (SPI_tuptable != NULL)
-		SPI_freetuptable(SPI_tuptable);
-
-	PG_TRY();
-	{
-		enable_seqscan = false;
-		jit_enabled = false;
-		forget_plans_of_another_extension();
-		if (statement_plans[id] == NULL)
-			statement_plans[id] = statement_prepare(id);
-		result = SPI_execute_plan(statement_plans[id], values, nulls, read_only, 0);
-	}
-	PG_FINALLY();
-	{
-		enable_seqscan = saved_seqscan;
-		jit_enabled = saved_jit;
-	}
-	PG_END_TRY();
-
-	/* SPI leaves its own context behind, whose contents stay until SPI_finish */
-	MemoryContextSwitchTo(context);
-	if (result < 0)
-		elog(ERROR, "statement %d of the store failed: %s", id, SPI_result_code_string(result));
-	return SPI_processed;
+	forget_plans_of_another_extension();
+	if (statement_plans[id] == NULL)
+		statement_plans[id] = statement_prepare(id);
+	return plan_run(statement_plans[id], values, nulls, read_only);
 }
 
 Datum

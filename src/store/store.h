@@ -4,7 +4,7 @@
  *
  * Calls inside the room go downward: triggers and SQL functions (buffer.c,
  * append.c, conversation.c, seal.c, read.c, context.c) → write.c and edit.c →
- * rows.c → statements.c.
+ * rows.c → statements.c; usage.c stands beside rows.c.
  */
 #ifndef STORE_H
 #define STORE_H
@@ -17,6 +17,7 @@
 #include "utils/uuid.h"
 
 #include "account.h"
+#include "metering.h"
 #include "transcript.h"
 
 /* ---- settings (store.c) ---- */
@@ -38,6 +39,7 @@ typedef enum StoreStatement
 	STORE_ACCOUNT_BUMP,
 	STORE_ACCOUNT_CREATE,
 	STORE_ACCOUNT_HOLD,
+	STORE_ACCOUNT_KNOW,
 	STORE_CONVERSATION_READ,
 	STORE_CONVERSATION_OWNERS,
 	STORE_CONVERSATION_INSERT,
@@ -53,7 +55,6 @@ typedef enum StoreStatement
 	STORE_TAIL_UPDATE,
 	STORE_TAIL_DELETE,
 	STORE_TAIL_TAKE,
-	STORE_TAIL_CLEAR,
 	STORE_TAIL_READ,
 	STORE_TAIL_ONE,
 	STORE_TAIL_NEWEST,
@@ -83,6 +84,7 @@ typedef enum StoreStatement
 	STORE_TRAINING_NOTE,
 	STORE_TRAINING_CLEAR,
 	STORE_FORGET_COUNTS,
+	STORE_FORGET_LEDGER,
 	STORE_FORGET_SEEN,
 	STORE_FORGET_SEGMENTS,
 	STORE_FORGET_TAIL,
@@ -164,9 +166,11 @@ typedef struct StoreConversation
 	int32 tail_count;
 	TimestampTz created_at;
 	TimestampTz updated_at;
-	bool has_times;    /* created_at and updated_at are set */
-	StoreRun run;      /* added, not yet written */
-	StoreQueue *queue; /* where new rows gather; NULL: each is inserted at once */
+	bool has_times;       /* created_at and updated_at are set */
+	StoreRun run;         /* added, not yet written */
+	StoreQueue *queue;    /* where new rows gather; NULL: each is inserted at once */
+	MeteringBatch *usage; /* NULL: made when needed */
+	bool owns_usage;
 } StoreConversation;
 
 typedef enum StoreOpenMode
@@ -243,6 +247,18 @@ typedef struct StoreChange
 
 extern int64 store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n);
 extern void store_delete_conversation(StoreConversation *conversation);
+
+/* ---- usage.c: what metering is told ---- */
+extern void
+store_usage_added(StoreConversation *conversation, TranscriptMessage *message, bool late);
+extern void
+store_usage_taken(StoreConversation *conversation, TranscriptMessage *messages, uint32 n);
+extern void store_usage_edited(StoreConversation *conversation, TranscriptMessage *before,
+							   TranscriptMessage *after, bool in_tail);
+extern void
+store_usage_removed(StoreConversation *conversation, TranscriptMessage *message, bool in_tail);
+extern void store_usage_deleted(StoreConversation *conversation);
+extern void store_usage_write(StoreConversation *conversation);
 
 /* ---- branch.c: reading along the current branch ---- */
 typedef struct BranchReader BranchReader;

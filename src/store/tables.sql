@@ -66,9 +66,11 @@ CREATE TABLE memory_store.tail (
 	model text,
 	message_id text,
 	metadata text,
+	counted boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (conversation_id, account_id, seq)
 );
 COMMENT ON TABLE memory_store.tail IS 'messages not yet sealed, a row each; always later than the conversation''s segments';
+COMMENT ON COLUMN memory_store.tail.counted IS 'false: the row is the ledger of its usage; true: memory_store.usage_daily has it';
 COMMENT ON COLUMN memory_store.tail.metadata IS 'jsonb in its text form, as transcripts hold it';
 
 CREATE TABLE memory_store.tombstones (

@@ -353,6 +353,7 @@ store_seal_tail(StoreConversation *conversation)
 	{
 		uint32 share = store_segment_share(messages, n);
 
+		store_usage_taken(conversation, messages, share);
 		store_insert_segment(conversation, messages, share);
 		messages += share;
 		n -= share;
@@ -432,6 +433,7 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 {
 	StoreRun *run = &conversation->run;
 	TranscriptMessage added = *message;
+	bool late;
 
 	place_message(conversation, &added);
 	added.revision = conversation->revision;
@@ -443,7 +445,9 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 
 	if (added.seq < conversation->next_seq)
 		remove_tombstone(conversation, added.seq);
-	if (comes_late(conversation, added.seq))
+	late = comes_late(conversation, added.seq);
+	store_usage_added(conversation, &added, late);
+	if (late)
 	{
 		add_late_message(conversation, &added);
 		count_message(conversation, &added);
@@ -526,5 +530,6 @@ store_close_conversation(StoreConversation *conversation, bool bulk)
 		write_run_to_tail(conversation);
 	settle_head(conversation);
 	store_save_conversation(conversation);
+	store_usage_write(conversation);
 	MemoryContextDelete(conversation->run.context);
 }

@@ -248,7 +248,7 @@ SELECT memory.delete_conversation('usable', '@{[ conversation(99) ]}');
 SQL
 	like($err, $error, "$name: the error");
 	is($out, "1\n2", "$name: the session goes on");
-	$node->safe_psql($failing, "DELETE FROM memory_store.conversations WHERE account_id = 'usable'; DELETE FROM memory_store.accounts WHERE account_id = 'usable'");
+	$node->safe_psql($failing, "DELETE FROM memory_store.conversations WHERE account_id = 'usable'; DELETE FROM memory_store.accounts WHERE account_id = 'usable'; DELETE FROM memory_store.usage_daily WHERE account_id = 'usable'");
 	is(digest_of($node, $failing), $before, "$name: nothing is left");
 	is($node->safe_psql('postgres', $temp_files), '0', "$name: no temporary file is left");
 	return;
@@ -310,7 +310,7 @@ SQL
 like($stderr, qr/ERROR:  canceling statement due to lock timeout/, 'savepoint: the error');
 is($stdout, 'hi', 'savepoint: the transaction goes on');
 is($node->safe_psql('postgres', $temp_files), '0', 'savepoint: no temporary file is left');
-$node->safe_psql($failing, "DELETE FROM memory_store.$_ WHERE account_id IN ('usable', 'caught')") for qw(conversations accounts tail);
+$node->safe_psql($failing, "DELETE FROM memory_store.$_ WHERE account_id IN ('usable', 'caught')") for qw(conversations accounts tail usage_daily);
 
 $holder->query_safe('ROLLBACK');
 $holder->quit;
