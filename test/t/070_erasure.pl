@@ -105,7 +105,8 @@ is($node->safe_psql('postgres', <<"SQL"), '19|1216|19|19|19|1|220', 'the receipt
 SELECT r -> 'conversations', r -> 'messages', r -> 'segments', r -> 'tail_messages', r -> 'tombstones', jsonb_array_length(r -> 'stale_dictionaries'), r #> '{pending,segments}'
 FROM memory.forget('$forgotten') r
 SQL
-is(places_of($forgotten), 'pg_statistic: 2', 'the account is gone at once, but for the statistics');
+# how many tables were analyzed before is autovacuum's business
+like(places_of($forgotten), qr/^pg_statistic: \d+\z/, 'the account is gone at once, but for the statistics');
 is(join(' ', map { s/: .*//r } split /\n/, places_of($marker)), join(' ', map { s/: .*//r } grep { /dictionaries|pg_toast/ } split /\n/, places_of($marker)),
 	'its text is in the dictionary only');
 like(places_of($marker), qr/dictionaries/, 'where it still is');
