@@ -237,6 +237,7 @@ SQL
 is($node->safe_psql('postgres', "SELECT count(*) - (SELECT count(*) FROM acknowledged) FROM memory.messages WHERE account_id LIKE 'busy %'"), '0', 'none is there that was not acknowledged');
 is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'verify() finds nothing');
 is(problems_of($node), '', 'nor does the check by hand');
+is($node->safe_psql('postgres', 'SELECT * FROM memory.usage_drift'), '', 'usage has not drifted');
 $node->safe_psql('postgres', 'CALL memory.maintain()');
 is($node->safe_psql('postgres', "SELECT count(*) FROM memory_store.dictionaries WHERE stale_at IS NOT NULL"), '0', 'and all that was stale is dropped in the end');
 is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'with nothing missing');

@@ -220,7 +220,8 @@ for my $round (1 .. $rounds)
 	write_file("$dir/told", map { "$_\n" } @lines);
 	$node->safe_psql('postgres', "\\copy told FROM '$dir/told' (DELIMITER '|', NULL '')");
 
-	is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', "round $round: verify() finds nothing");
+	is($node->safe_psql('postgres', 'SELECT v::text FROM memory.verify() v UNION ALL SELECT u::text FROM memory.usage_drift u'), '',
+		"round $round: verify() finds nothing, and usage has not drifted");
 	is($node->safe_psql('postgres', <<'SQL'), '', "round $round: all that was acknowledged is so, once");
 SELECT 'lost', t.* FROM told t LEFT JOIN memory.messages m USING (conversation_id, seq) WHERE kind = 'message' AND m.content IS DISTINCT FROM t.what
 UNION ALL
