@@ -33,6 +33,7 @@ INSTALL_SQL = $(wildcard \
 	src/transcript/transcript.sql \
 	src/quota/tables.sql \
 	src/quota/quota.sql \
+	src/metering/tables.sql \
 	src/store/tables.sql \
 	src/store/write.sql \
 	src/store/views.sql \
@@ -40,6 +41,9 @@ INSTALL_SQL = $(wildcard \
 	src/store/maintain.sql \
 	src/store/subscription.sql \
 	src/store/verify.sql \
+	src/metering/usage.sql \
+	src/metering/outbox.sql \
+	src/metering/rating.sql \
 	src/access.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 DATA = $(wildcard $(EXTENSION)--*--*.sql)

@@ -2,11 +2,13 @@
 -- privileges of its level.
 
 CREATE FUNCTION memory.grant_access(role name, level text) RETURNS void
-	AS 'MODULE_PATHNAME', 'memory_grant_access' LANGUAGE C VOLATILE STRICT;
+	AS 'MODULE_PATHNAME', 'memory_grant_access' LANGUAGE C VOLATILE STRICT
+	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION memory.grant_access(name, text) IS 'grants a role what a reader, writer or operator needs';
 
 CREATE FUNCTION memory.revoke_access(role name) RETURNS void
-	AS 'MODULE_PATHNAME', 'memory_revoke_access' LANGUAGE C VOLATILE STRICT;
+	AS 'MODULE_PATHNAME', 'memory_revoke_access' LANGUAGE C VOLATILE STRICT
+	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION memory.revoke_access(name) IS 'takes back what grant_access can give';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA memory FROM PUBLIC;
@@ -16,3 +18,4 @@ REVOKE ALL ON SCHEMA memory FROM PUBLIC;
 REVOKE ALL ON SCHEMA memory_store FROM PUBLIC;
 REVOKE ALL ON TYPE memory.transcript FROM PUBLIC;
 REVOKE ALL ON TYPE memory.message FROM PUBLIC;
+REVOKE ALL ON TYPE memory.outbox_event FROM PUBLIC;

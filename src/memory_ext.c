@@ -21,6 +21,7 @@ _PG_init(void)
 	account_init();
 	transcript_init();
 	quota_init();
+	metering_init();
 	store_init();
 
 	MarkGUCPrefixReserved("memory_ext");

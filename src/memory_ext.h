@@ -17,6 +17,7 @@
 extern void account_init(void);
 extern void transcript_init(void);
 extern void quota_init(void);
+extern void metering_init(void);
 extern void store_init(void);
 
 #endif /* MEMORY_EXT_H */

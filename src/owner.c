@@ -20,9 +20,9 @@ owner_enter(OwnerScope *scope)
 	HeapTuple schema = SearchSysCache1(NAMESPACENAME, CStringGetDatum("memory_store"));
 
 	if (!HeapTupleIsValid(schema))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA),
-						errmsg("schema memory_store does not exist"),
-						errhint("Run CREATE EXTENSION memory_ext in this database.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA), errmsg("schema memory_store does not exist"),
+				 errhint("Run CREATE EXTENSION memory_ext in this database.")));
 	GetUserIdAndSecContext(&scope->user, &scope->context);
 	SetUserIdAndSecContext(((Form_pg_namespace) GETSTRUCT(schema))->nspowner,
 						   scope->context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);

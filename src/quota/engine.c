@@ -71,6 +71,46 @@ read_row(QuotaHold *hold)
 	hold->subscription_id = quota_string(0, 10);
 }
 
+static void
+add_json_text(StringInfo json, const char *key, const char *value)
+{
+	appendStringInfo(json, "%s\"%s\": ", json->len > 1 ? ", " : "", key);
+	if (value == NULL)
+		appendStringInfoString(json, "null");
+	else
+		escape_json(json, value);
+}
+
+static void
+add_json_time(StringInfo json, const char *key, TimestampTz value)
+{
+	add_json_text(json, key,
+				  value == DT_NOEND
+					  ? NULL
+					  : TextDatumGetCString(
+							DirectFunctionCall2(timestamptz_to_char, TimestampTzGetDatum(value),
+												CStringGetTextDatum(
+													"YYYY-MM-DD\"T\"HH24:MI:SSOF"))));
+}
+
+/* What the event of a month's end says. */
+static char *
+closed_json(const QuotaHold *hold)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	add_json_text(&json, "subscription_id", hold->subscription_id);
+	add_json_text(&json, "plan_id", hold->plan_id);
+	add_json_time(&json, "period_start", hold->period_start[QUOTA_MONTH]);
+	add_json_time(&json, "period_end", hold->period_end[QUOTA_MONTH]);
+	appendStringInfo(&json, ", \"messages\": " INT64_FORMAT ", \"tokens\": " INT64_FORMAT "}",
+					 hold->used[quota_slot(QUOTA_MESSAGES, QUOTA_MONTH)],
+					 hold->used[quota_slot(QUOTA_TOKENS, QUOTA_MONTH)]);
+	return json.data;
+}
+
 /*
  * Periods that have ended begin anew.  A clock that is set back ends none:
  * counters would be lost.  An empty period is a new subscription's.
@@ -83,6 +123,8 @@ roll_periods(QuotaHold *hold)
 		if (hold->now < hold->period_end[period] &&
 			hold->period_start[period] < hold->period_end[period])
 			continue;
+		if (period == QUOTA_MONTH && hold->period_start[period] < hold->period_end[period])
+			hold->closed = closed_json(hold);
 		quota_period_bounds((QuotaPeriod) period, hold->starts_at, hold->time_zone, hold->now,
 							&hold->period_start[period], &hold->period_end[period]);
 		hold->used[quota_slot(QUOTA_MESSAGES, (QuotaPeriod) period)] = 0;
@@ -170,6 +212,8 @@ quota_create(const char *subscription_id, const char *plan_id, TimestampTz start
 	values[7] = values[6];
 	if (quota_execute(QUOTA_SUBSCRIPTION_CREATE, values, nulls, false) == 0)
 		return false;
+	if (plan_id != NULL)
+		quota_note_plan(subscription_id, plan_id, starts_at);
 
 	standing = count_standing(subscription_id);
 	if (standing.by_meter[QUOTA_CONVERSATIONS] != 0 || standing.by_meter[QUOTA_CONTENT_BYTES] != 0)
@@ -355,6 +399,40 @@ quota_save(QuotaHold *hold)
 	values[7] = write_array(hold->reserved, QUOTA_NSLOTS, INT8OID);
 	quota_execute(QUOTA_SUBSCRIPTION_SAVE, values, nulls, false);
 	hold->changed = false;
+	if (hold->closed != NULL)
+		metering_emit("period.closed", hold->subscription_id, hold->subscription_id, hold->closed);
+	hold->closed = NULL;
+}
+
+uint64
+quota_close_periods(int64 limit)
+{
+	Datum values[2] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int64GetDatum(limit)};
+	uint64 n = quota_execute(QUOTA_PERIODS_ENDED, values, NULL, false);
+	char **ids = palloc(mul_size(Max(n, 1), sizeof(char *)));
+
+	for (uint64 i = 0; i < n; i++)
+		ids[i] = quota_string(i, 1);
+	for (uint64 i = 0; i < n; i++)
+	{
+		QuotaHold *hold;
+
+		CHECK_FOR_INTERRUPTS();
+		hold = quota_begin_on(ids[i], ids[i]);
+		if (hold != NULL)
+			quota_save(hold);
+	}
+	return n;
+}
+
+void
+quota_note_plan(const char *subscription_id, const char *plan_id, TimestampTz from)
+{
+	Datum values[3] = {CStringGetTextDatum(subscription_id), TimestampTzGetDatum(from),
+					   CStringGetTextDatum(plan_id)};
+
+	quota_execute(QUOTA_HISTORY_CLEAR, values, NULL, false);
+	quota_execute(QUOTA_HISTORY_NOTE, values, NULL, false);
 }
 
 /* ---- holds of calls ---- */
@@ -456,28 +534,6 @@ quota_upgrade_for(const QuotaHold *hold, const QuotaAmounts *amounts)
 			return names[i];
 	}
 	return NULL;
-}
-
-static void
-add_json_text(StringInfo json, const char *key, const char *value)
-{
-	appendStringInfo(json, "%s\"%s\": ", json->len > 1 ? ", " : "", key);
-	if (value == NULL)
-		appendStringInfoString(json, "null");
-	else
-		escape_json(json, value);
-}
-
-static void
-add_json_time(StringInfo json, const char *key, TimestampTz value)
-{
-	add_json_text(json, key,
-				  value == DT_NOEND
-					  ? NULL
-					  : TextDatumGetCString(
-							DirectFunctionCall2(timestamptz_to_char, TimestampTzGetDatum(value),
-												CStringGetTextDatum(
-													"YYYY-MM-DD\"T\"HH24:MI:SSOF"))));
 }
 
 /* What a refusal and an event say of a limit: a stable interface. */
@@ -630,6 +686,7 @@ quota_forget_account(QuotaHold *hold, const char *account_id)
 	if (hold != NULL)
 		quota_save(hold);
 	quota_execute(QUOTA_FORGET_SUBSCRIPTION, values, NULL, false);
+	quota_execute(QUOTA_FORGET_HISTORY, values, NULL, false);
 }
 
 uint64

@@ -261,6 +261,7 @@ memory_change_plan(PG_FUNCTION_ARGS)
 		at_once = strcmp(timing, "now") == 0;
 	}
 	effective = at_once ? hold->now : hold->period_end[QUOTA_MONTH];
+	quota_note_plan(subscription_id, plan_id, effective);
 	hold->next_plan_id = at_once ? NULL : plan_id;
 	hold->next_plan_at = effective;
 	if (at_once)
@@ -274,6 +275,28 @@ memory_change_plan(PG_FUNCTION_ARGS)
 	metering_emit("plan.changed", subscription_id, subscription_id, event.data);
 	SPI_finish();
 	PG_RETURN_TIMESTAMPTZ(effective);
+}
+
+PG_FUNCTION_INFO_V1(memory_close_periods);
+
+/*
+ * memory_close_periods(max_subscriptions integer) → bigint
+ *		Has so many (NULL: all) of the subscriptions whose month has ended begin
+ *		the next one, with an event period.closed each; returns how many.  The
+ *		first use after the end does the same.  A batch of maintain().  Error:
+ *		42501 the session is confined.
+ */
+Datum
+memory_close_periods(PG_FUNCTION_ARGS)
+{
+	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
+	uint64 closed;
+
+	account_check_unconfined();
+	SPI_connect();
+	closed = quota_close_periods(limit);
+	SPI_finish();
+	PG_RETURN_INT64((int64) closed);
 }
 
 /* ---- reservations ---- */

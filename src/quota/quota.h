@@ -130,6 +130,12 @@ extern bool quota_exists(const char *subscription_id);
 /* Raises 40001: the account's subscription is not what it was. */
 extern void quota_moved(const char *account_id) pg_attribute_noreturn();
 
+/*
+ * Has so many of the subscriptions whose month has ended begin the next one, in
+ * key order; returns how many.
+ */
+extern uint64 quota_close_periods(int64 limit);
+
 /* The counters as they are, without a lock; NULL likewise. */
 extern QuotaHold *quota_peek(const char *account_id);
 
@@ -162,6 +168,9 @@ extern bool quota_create(const char *subscription_id, const char *plan_id, Times
  */
 typedef QuotaAmounts (*QuotaStanding)(const char *subscription_id);
 extern void quota_set_standing(QuotaStanding standing);
+
+/* Notes from when on the subscription has the plan; a later change that was noted is not to be. */
+extern void quota_note_plan(const char *subscription_id, const char *plan_id, TimestampTz from);
 
 /* Error 42704 when there is no such plan. */
 extern void quota_check_plan(const char *plan_id);
@@ -223,6 +232,9 @@ struct QuotaHold
 	int64 reserved[QUOTA_NSLOTS];
 	TimestampTz now;
 	bool changed; /* since it was read or saved */
+
+	/* the month that has ended since the row was written; NULL: none */
+	char *closed; /* data of the event, told when the row is saved */
 };
 
 #endif /* QUOTA_H */

@@ -38,6 +38,10 @@ CREATE FUNCTION memory.change_plan(subscription_id text, plan_id text, timing te
 	AS 'MODULE_PATHNAME', 'memory_change_plan' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.change_plan(text, text, text) IS 'changes a subscription''s plan, auto: upgrades now, downgrades when the month''s period ends; returns when';
 
+CREATE FUNCTION memory.close_periods(max_subscriptions integer DEFAULT NULL) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'memory_close_periods' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.close_periods(integer) IS 'begins the next month of subscriptions whose month has ended, with an event period.closed each, and returns how many; a batch of maintain()';
+
 CREATE FUNCTION memory.reserve_usage(account_id text, reservation_id text, amount bigint, meter text DEFAULT 'tokens', keep_for interval DEFAULT '15 minutes') RETURNS memory.quota_status
 	AS 'MODULE_PATHNAME', 'memory_reserve_usage' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.reserve_usage(text, text, bigint, text, interval) IS 'holds the most a call may use, or raises MX001; the same id again changes nothing';
@@ -68,4 +72,5 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.settle_usage(text, text, bigint)', 'writer'),
 	('EXECUTE ON FUNCTION memory.release_usage(text, text)', 'writer'),
 	('EXECUTE ON FUNCTION memory.quota_trigger()', 'operator'),
+	('EXECUTE ON FUNCTION memory.close_periods(integer)', 'operator'),
 	('EXECUTE ON FUNCTION memory.change_plan(text, text, text)', 'operator');

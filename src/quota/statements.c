@@ -2,8 +2,7 @@
  * statements.c
  *		The SQL statements of the quota room, prepared once a backend.
  *
- * As in the store: operators are named with their schema, plans are generic
- * and kept, sequential scans and compilation are off while they are planned.
+ * Operators are named with their schema; see plan.c for how they are run.
  *
  * What is cached beyond the transaction is read with the latest snapshot: a
  * transaction may see an older state, which it must not leave to the next.
@@ -11,16 +10,12 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
-#include "jit/jit.h"
-#include "optimizer/cost.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 
+#include "plan.h"
 #include "statements.h"
 
 #define EQ " OPERATOR(pg_catalog.=) "
-#define MAX_ARGS 10
 
 #define NO_PLAN_OF_LIMIT "NOT EXISTS (SELECT FROM memory.plans p WHERE p.plan_id" EQ "l.plan_id)"
 #define THIS_RESERVATION "account_id" EQ "$1 AND reservation_id" EQ "$2"
@@ -36,22 +31,14 @@
 	"COALESCE((SELECT a.subscription_id FROM memory_store.accounts a WHERE a.account_id" EQ        \
 	"$1), $1)"
 
-typedef struct StatementText
-{
-	const char *sql;
-	int nargs;
-	Oid argtypes[MAX_ARGS];
-	bool latest; /* sees what is committed now, in any transaction */
-} StatementText;
-
-static const StatementText texts[QUOTA_NSTATEMENTS] = {
+static PlanStatement statements[QUOTA_NSTATEMENTS] = {
 	[QUOTA_STATE] = {"SELECT EXISTS (SELECT FROM memory.plans),"
 					 " (SELECT plan_id FROM memory.plans WHERE is_default),"
 					 " EXISTS (SELECT FROM memory_store.accounts"
 					 " WHERE subscription_id OPERATOR(pg_catalog.<>) account_id)",
 					 0,
 					 {0},
-					 true},
+					 .latest = true},
 	[QUOTA_SUBSCRIPTION_OF] = {"SELECT subscription_id FROM memory_store.accounts"
 							   " WHERE account_id" EQ "$1",
 							   1,
@@ -61,7 +48,7 @@ static const StatementText texts[QUOTA_NSTATEMENTS] = {
 						   "$1 AND limit_value IS NOT NULL ORDER BY meter, period",
 						   1,
 						   {TEXTOID},
-						   true},
+						   .latest = true},
 	/* who puts a subscription on a plan keeps it from being deleted meanwhile */
 	[QUOTA_PLAN_EXISTS] = {"SELECT price FROM memory.plans WHERE plan_id" EQ "$1 FOR KEY SHARE",
 						   1,
@@ -73,7 +60,7 @@ static const StatementText texts[QUOTA_NSTATEMENTS] = {
 		 "$1), 0)) ORDER BY price, plan_id",
 		 1,
 		 {TEXTOID},
-		 true},
+		 .latest = true},
 	[QUOTA_PLAN_MISSING] =
 		{"SELECT u.plan_id, u.subscription_id FROM ("
 		 "SELECT plan_id, subscription_id FROM memory_store.subscriptions"
@@ -106,6 +93,26 @@ static const StatementText texts[QUOTA_NSTATEMENTS] = {
 		 8,
 		 {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
 		  INT8ARRAYOID, INT8ARRAYOID}},
+	[QUOTA_PERIODS_ENDED] = {"SELECT subscription_id FROM memory_store.subscriptions"
+							 " WHERE period_end[3] OPERATOR(pg_catalog.<=) $1"
+							 " AND period_start[3] OPERATOR(pg_catalog.<) period_end[3]"
+							 " ORDER BY subscription_id LIMIT $2",
+							 2,
+							 {TIMESTAMPTZOID, INT8OID}},
+	[QUOTA_HISTORY_CLEAR] = {"DELETE FROM memory_store.subscription_plans WHERE subscription_id" EQ
+							 "$1 AND valid_from OPERATOR(pg_catalog.>=) $2",
+							 2,
+							 {TEXTOID, TIMESTAMPTZOID}},
+	[QUOTA_HISTORY_NOTE] = {"INSERT INTO memory_store.subscription_plans"
+							" (subscription_id, valid_from, plan_id) VALUES ($1, $2, $3)",
+							3,
+							{TEXTOID, TIMESTAMPTZOID, TEXTOID}},
+	[QUOTA_FORGET_HISTORY] =
+		{"DELETE FROM memory_store.subscription_plans p WHERE p.subscription_id" EQ
+		 "$1 AND NOT EXISTS (SELECT FROM memory_store.subscriptions s WHERE s.subscription_id" EQ
+		 "$1)",
+		 1,
+		 {TEXTOID}},
 	[QUOTA_RESERVATION_EXPIRE] = {"UPDATE memory_store.reservations SET state = 'expired'"
 								  " WHERE " EXPIRED " RETURNING meter, amount",
 								  2,
@@ -150,54 +157,10 @@ static const StatementText texts[QUOTA_NSTATEMENTS] = {
 		 {TEXTOID}},
 };
 
-static SPIPlanPtr plans[QUOTA_NSTATEMENTS];
-
 uint64
 quota_execute(QuotaStatement id, Datum *values, const char *nulls, bool read_only)
 {
-	MemoryContext caller_context = CurrentMemoryContext;
-	bool saved_seqscan = enable_seqscan;
-	bool saved_jit = jit_enabled;
-	int result;
-
-	if (SPI_tuptable != NULL)
-		SPI_freetuptable(SPI_tuptable);
-	PG_TRY();
-	{
-		enable_seqscan = false;
-		jit_enabled = false;
-		if (plans[id] == NULL)
-		{
-			Oid types[MAX_ARGS];
-			SPIPlanPtr plan;
-
-			memcpy(types, texts[id].argtypes, sizeof(types));
-			plan =
-				SPI_prepare_cursor(texts[id].sql, texts[id].nargs, types, CURSOR_OPT_GENERIC_PLAN);
-
-			if (plan == NULL)
-				elog(ERROR, "could not prepare statement %d of quotas: %s", id,
-					 SPI_result_code_string(SPI_result));
-			SPI_keepplan(plan);
-			plans[id] = plan;
-		}
-		if (texts[id].latest)
-			result = SPI_execute_snapshot(plans[id], values, nulls, GetLatestSnapshot(),
-										  InvalidSnapshot, true, false, 0);
-		else
-			result = SPI_execute_plan(plans[id], values, nulls, read_only, 0);
-	}
-	PG_FINALLY();
-	{
-		enable_seqscan = saved_seqscan;
-		jit_enabled = saved_jit;
-	}
-	PG_END_TRY();
-	/* SPI leaves its procedure's context behind */
-	MemoryContextSwitchTo(caller_context);
-	if (result < 0)
-		elog(ERROR, "statement %d of quotas failed: %s", id, SPI_result_code_string(result));
-	return SPI_processed;
+	return plan_execute(&statements[id], values, nulls, read_only);
 }
 
 Datum

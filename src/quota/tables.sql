@@ -63,9 +63,19 @@ CREATE TABLE memory_store.reservations (
 CREATE INDEX reservations_expiry ON memory_store.reservations (subscription_id, expires_at) WHERE state = 'held';
 COMMENT ON TABLE memory_store.reservations IS 'holds for calls of models: held, then settled, released or expired';
 
+-- An invoice of a month that has passed goes by the plan of that time.
+CREATE TABLE memory_store.subscription_plans (
+	subscription_id text COLLATE "C" NOT NULL,
+	valid_from timestamptz NOT NULL,
+	plan_id text COLLATE "C" NOT NULL,
+	PRIMARY KEY (subscription_id, valid_from)
+);
+COMMENT ON TABLE memory_store.subscription_plans IS 'which plan a subscription had from when on';
+
 SELECT pg_catalog.pg_extension_config_dump('memory.plans', '');
 SELECT pg_catalog.pg_extension_config_dump('memory.plan_limits', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.subscriptions', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.subscription_plans', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.reservations', '');
 
 INSERT INTO memory_store.grants VALUES

@@ -77,7 +77,9 @@ store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid
 StoreConversation *
 store_begin(text *account_id, const pg_uuid_t *id, StoreOpenMode mode)
 {
-	return store_open_conversation(store_begin_account(account_id), id, mode);
+	StoreAccount *account = store_begin_account(account_id, mode != STORE_PROBE);
+
+	return account == NULL ? NULL : store_open_conversation(account, id, mode);
 }
 
 PG_FUNCTION_INFO_V1(memory_append);

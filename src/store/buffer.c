@@ -415,10 +415,11 @@ buffer_save_subscriptions(StatementBuffer *buffer)
 /*
  * The statement's hold on the account; locks the account when this is the
  * statement's first use of it, its subscription before it.  Lives as long as
- * the buffer.  Needs an SPI connection.
+ * the buffer.  NULL: it does not exist, and was not to be made.  Needs an SPI
+ * connection.
  */
 StoreAccount *
-buffer_lock_account(StatementBuffer *buffer, text *account_id)
+buffer_lock_account(StatementBuffer *buffer, text *account_id, bool make)
 {
 	BufferAccount *account = account_entry(buffer, account_id);
 
@@ -431,9 +432,12 @@ buffer_lock_account(StatementBuffer *buffer, text *account_id)
 			account->subscription_id = quota_subscription_of(account->account, false);
 			account->locked = quota_lock(account->subscription_id);
 		}
-		account->state = store_lock_account(cstring_to_text(account->account),
-											account->locked ? account->subscription_id : NULL);
+		account->state =
+			store_lock_account(cstring_to_text(account->account),
+							   account->locked ? account->subscription_id : NULL, make);
 		MemoryContextSwitchTo(old);
+		if (account->state == NULL)
+			return NULL;
 	}
 	/* a row trigger may have locked the account before the statement's end began the hold */
 	if (account->state->charged && account->hold != NULL)

@@ -59,7 +59,7 @@ buffer_put(StatementBuffer *buffer, TupleDesc (*describe)(void), Datum *values, 
 extern bool buffer_next(StatementBuffer *buffer, TupleTableSlot **slot);
 extern int64 buffer_rows(StatementBuffer *buffer);
 extern bool buffer_copying(void);
-extern StoreAccount *buffer_lock_account(StatementBuffer *buffer, text *account_id);
+extern StoreAccount *buffer_lock_account(StatementBuffer *buffer, text *account_id, bool make);
 extern void buffer_lock_subscriptions(StatementBuffer *buffer);
 extern void buffer_save_subscriptions(StatementBuffer *buffer);
 extern BufferNumbering *

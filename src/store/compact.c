@@ -9,27 +9,35 @@
  * is merged with later ones only once these amount to half of it, so that a
  * conversation that is resumed again and again is not rewritten each time.
  *
- * The new segments are built without any lock; then the account's lock is
- * taken, the old segments are compared with what was read (first_seq and
- * xmin), and replaced if nothing has changed.  Compaction changes no message
- * and takes no revision.
+ * The new segments of a whole batch are built without any lock; then the
+ * accounts' locks are taken, in key order, the old segments are compared with
+ * what was read (first_seq and xmin), and replaced if nothing has changed.  So
+ * nobody waits while others' conversations are compressed.  Compaction changes
+ * no message and takes no revision; that it writes the conversation's row anew
+ * tells writers with an old snapshot that the segments they see are gone.
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "dictionary.h"
+#include "format.h"
 #include "store.h"
 
 /* Larger payloads gain nothing from a dictionary. */
 #define DICTIONARY_USEFUL_BYTES (256 * 1024)
+/* A batch ends when its new segments take so much memory. */
+#define BATCH_BYTES ((Size) 32 * 1024 * 1024)
 
 /* A segment as the plan sees it. */
 typedef struct PlannedSegment
@@ -39,14 +47,6 @@ typedef struct PlannedSegment
 	int64 raw_bytes;
 	bool compact; /* compressed as it should be */
 } PlannedSegment;
-
-typedef struct CompactPlan
-{
-	const pg_uuid_t *id;
-	text *account_id;
-	PlannedSegment *segments;
-	uint64 count;
-} CompactPlan;
 
 /* One group's new body, built before the lock is taken. */
 typedef struct NewSegment
@@ -58,6 +58,16 @@ typedef struct NewSegment
 	int64 revision;
 	struct varlena *body;
 } NewSegment;
+
+typedef struct CompactPlan
+{
+	const pg_uuid_t *id;
+	text *account_id;
+	PlannedSegment *segments;
+	uint64 count;
+	NewSegment *groups;
+	uint64 ngroups;
+} CompactPlan;
 
 /* How a payload of this size should be compressed by now. */
 static TranscriptCompression
@@ -86,28 +96,31 @@ PG_FUNCTION_INFO_V1(memory_is_compact);
 /*
  * memory_is_compact(body transcript) → boolean
  *		Whether maintenance would leave a segment's compression as it is; reads
- *		the header only.
+ *		the header only.  Likewise one whose header is corrupt, which is for
+ *		memory.verify() to report.
  */
 Datum
 memory_is_compact(PG_FUNCTION_ARGS)
 {
+	struct varlena *slice = PG_DETOAST_DATUM_SLICE(PG_GETARG_DATUM(0), 0, TRANSCRIPT_HEADER_BYTES);
 	TranscriptHeader header;
+	TranscriptProblem problem;
 
-	transcript_read_header(PG_GETARG_DATUM(0), &header);
+	if (!transcript_header_decode((const uint8 *) VARDATA_ANY(slice), VARSIZE_ANY_EXHDR(slice),
+								  &header, &problem))
+		PG_RETURN_BOOL(true);
 	PG_RETURN_BOOL(is_compact(&header, dictionary_current()));
 }
 
 static void
-read_plan(CompactPlan *plan, const pg_uuid_t *id, text *account_id)
+read_plan(CompactPlan *plan)
 {
 	uint32 current = dictionary_current();
 	Datum values[2];
 	bool isnull;
 
-	values[0] = UUIDPGetDatum(id);
-	values[1] = PointerGetDatum(account_id);
-	plan->id = id;
-	plan->account_id = account_id;
+	values[0] = UUIDPGetDatum(plan->id);
+	values[1] = PointerGetDatum(plan->account_id);
 	plan->count = store_execute(STORE_SEGMENTS_PLAN, values, NULL, false);
 	plan->segments = palloc(mul_size(Max(plan->count, 1), sizeof(PlannedSegment)));
 	for (uint64 i = 0; i < plan->count; i++)
@@ -163,8 +176,12 @@ build_group(const CompactPlan *plan, NewSegment *new)
 
 		CHECK_FOR_INTERRUPTS();
 		if (!store_segment_after(plan->id, plan->account_id, plan->segments[i].first_seq, false,
-								 &segment))
-			break; /* gone since: the comparison under the lock will notice */
+								 &segment) ||
+			segment.first_seq != plan->segments[i].first_seq)
+		{
+			count = 0; /* somebody else has replaced it */
+			break;
+		}
 		part = transcript_open(segment.body);
 		size = mul_size(add_size(count, part->count), sizeof(TranscriptMessage));
 		messages = messages == NULL ? palloc(size) : repalloc_huge(messages, size);
@@ -224,45 +241,116 @@ replace_group(const CompactPlan *plan, const NewSegment *new)
 }
 
 /*
- * store_compact_conversation
- *		Compacts one conversation; returns how many segments were replaced.
- *		Needs an SPI connection; memory is the caller's current context.
+ * Plans one conversation and builds what is to be written, in the current
+ * memory context.  False: there is nothing to do, or somebody else is at work.
  */
-int64
-store_compact_conversation(text *account_id, const pg_uuid_t *id)
+static bool
+prepare(CompactPlan *plan)
 {
-	CompactPlan plan;
-	NewSegment *new;
-	int groups = 0;
-	int64 replaced = 0;
-
-	read_plan(&plan, id, account_id);
-	if (plan.count == 0)
-		return 0;
-	new = palloc(mul_size(plan.count, sizeof(NewSegment)));
-	for (uint64 from = 0; from < plan.count;)
+	read_plan(plan);
+	plan->groups = palloc(mul_size(Max(plan->count, 1), sizeof(NewSegment)));
+	plan->ngroups = 0;
+	for (uint64 from = 0; from < plan->count;)
 	{
-		uint64 to = group_end(&plan, from);
+		uint64 to = group_end(plan, from);
 
-		if (to > from + 1 || !plan.segments[from].compact)
+		if (to > from + 1 || !plan->segments[from].compact)
 		{
-			new[groups].from = from;
-			new[groups].to = to;
-			build_group(&plan, &new[groups]);
-			if (new[groups].body == NULL)
-				return 0;
-			groups++;
+			NewSegment *new = &plan->groups[plan->ngroups++];
+
+			new->from = from;
+			new->to = to;
+			build_group(plan, new);
+			if (new->body == NULL)
+				return false;
 		}
 		from = to;
 	}
-	if (groups == 0 || !store_hold_account(account_id) || !plan_holds(&plan))
-		return 0;
-	for (int i = 0; i < groups; i++)
+	return plan->ngroups > 0;
+}
+
+/*
+ * The same, but a corrupt segment does not keep all others from maintenance:
+ * its conversation is left as it is, with a warning.
+ */
+static bool
+prepare_or_warn(CompactPlan *plan)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool prepared = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
 	{
-		replace_group(&plan, &new[i]);
-		replaced += new[i].to - new[i].from;
+		prepared = prepare(plan);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED &&
+			error->sqlerrcode != ERRCODE_FEATURE_NOT_SUPPORTED) /* an unknown version */
+			ReThrowError(error);
+		ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED),
+						  errmsg("conversation %s of account \"%s\" cannot be compacted: %s",
+								 store_uuid_string(plan->id), text_to_cstring(plan->account_id),
+								 error->message),
+						  errhint("See memory.verify() for what is wrong with it.")));
+		prepared = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return prepared;
+}
+
+/*
+ * Replaces the segments under the account's lock; returns how many.  Where they
+ * have changed since, insist says to plan anew: under the lock it stays.
+ */
+static int64
+apply(CompactPlan *plan, bool insist)
+{
+	Datum values[2];
+	int64 replaced = 0;
+
+	if (!store_hold_account(plan->account_id))
+		return 0;
+	if (!plan_holds(plan) && (!insist || !prepare_or_warn(plan)))
+		return 0;
+	values[0] = UUIDPGetDatum(plan->id);
+	values[1] = PointerGetDatum(plan->account_id);
+	store_execute(STORE_CONVERSATION_TOUCH, values, NULL, false);
+	for (uint64 i = 0; i < plan->ngroups; i++)
+	{
+		replace_group(plan, &plan->groups[i]);
+		replaced += plan->groups[i].to - plan->groups[i].from;
 	}
 	return replaced;
+}
+
+/* The order in which accounts are locked: that of their keys. */
+static int
+compare_accounts(const void *a, const void *b)
+{
+	const text *left = ((const CompactPlan *) a)->account_id;
+	const text *right = ((const CompactPlan *) b)->account_id;
+	Size left_size = VARSIZE_ANY_EXHDR(left);
+	Size right_size = VARSIZE_ANY_EXHDR(right);
+	int result = memcmp(VARDATA_ANY(left), VARDATA_ANY(right), Min(left_size, right_size));
+
+	if (result != 0)
+		return result;
+	return left_size < right_size ? -1 : left_size > right_size;
 }
 
 PG_FUNCTION_INFO_V1(memory_compact_batch);
@@ -272,8 +360,9 @@ PG_FUNCTION_INFO_V1(memory_compact_batch);
  *						max_conversations integer, only_stale boolean) → record
  *		Compacts the next resting conversations in order of their key behind
  *		the given one; with only_stale those that use a stale dictionary,
- *		resting or not.  Returns the key to go on behind (NULL: nothing is
- *		left), and how many segments were replaced.  A batch of maintain().
+ *		resting or not, also if somebody changes them meanwhile.  Returns the
+ *		key to go on behind (NULL: nothing is left), and how many segments were
+ *		replaced.  A batch of maintain().
  *		Errors: 22023, 42501 the session is confined.
  */
 Datum
@@ -281,17 +370,22 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 {
 	TupleDesc descriptor;
 	MemoryContext result_context = CurrentMemoryContext;
-	MemoryContext scratch;
-	Datum values[5];
+	bool only_stale = PG_GETARG_BOOL(3);
+	Datum values[4];
 	Datum result[3];
 	bool nulls[3] = {true, true, false};
 	int64 replaced = 0;
+	Size bytes = 0;
+	CompactPlan *plans;
+	uint64 nplans = 0;
 	uint64 n;
 	bool isnull;
+	Datum id = (Datum) 0;
+	Datum account = (Datum) 0;
 	SPITupleTable *found;
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "memory_store.compact_batch returns no record");
+		elog(ERROR, "memory.compact_batch returns no record");
 	descriptor = BlessTupleDesc(descriptor);
 	account_check_unconfined();
 	store_check_limit("max_conversations", PG_GETARG_INT32(2));
@@ -303,30 +397,41 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	values[3] = Int64GetDatum(PG_GETARG_INT32(2));
 
 	SPI_connect();
-	n = store_execute(PG_GETARG_BOOL(3) ? STORE_COMPACT_STALE : STORE_COMPACT_RESTING, values, NULL,
+	n = store_execute(only_stale ? STORE_COMPACT_STALE : STORE_COMPACT_RESTING, values, NULL,
 					  false);
 	found = SPI_tuptable;
 	SPI_tuptable = NULL; /* kept while others come and go */
-	scratch =
-		AllocSetContextCreate(CurrentMemoryContext, "memory_ext compact", ALLOCSET_DEFAULT_SIZES);
-	for (uint64 i = 0; i < n; i++)
+	plans = palloc(mul_size(Max(n, 1), sizeof(CompactPlan)));
+	for (uint64 i = 0; i < n && bytes < BATCH_BYTES; i++)
 	{
-		Datum id = SPI_getbinval(found->vals[i], found->tupdesc, 1, &isnull);
-		Datum account = SPI_getbinval(found->vals[i], found->tupdesc, 2, &isnull);
-		MemoryContext old = MemoryContextSwitchTo(scratch);
+		CompactPlan *plan = &plans[nplans];
 
+		id = SPI_getbinval(found->vals[i], found->tupdesc, 1, &isnull);
+		account = SPI_getbinval(found->vals[i], found->tupdesc, 2, &isnull);
+		nulls[0] = nulls[1] = false;
 		CHECK_FOR_INTERRUPTS();
-		replaced += store_compact_conversation(DatumGetTextPP(account), DatumGetUUIDP(id));
+		plan->id = DatumGetUUIDP(id);
+		plan->account_id = DatumGetTextPP(account);
+		if (!prepare_or_warn(plan))
+			continue;
+		for (uint64 k = 0; k < plan->ngroups; k++)
+			bytes += VARSIZE(plan->groups[k].body);
+		nplans++;
+	}
+	if (!nulls[0])
+	{
+		MemoryContext old = MemoryContextSwitchTo(result_context);
+
+		result[0] = datumCopy(id, false, UUID_LEN);
+		result[1] = datumCopy(account, false, -1);
 		MemoryContextSwitchTo(old);
-		MemoryContextReset(scratch);
-		if (i == n - 1)
-		{
-			old = MemoryContextSwitchTo(result_context);
-			result[0] = datumCopy(id, false, UUID_LEN);
-			result[1] = datumCopy(account, false, -1);
-			nulls[0] = nulls[1] = false;
-			MemoryContextSwitchTo(old);
-		}
+	}
+
+	qsort(plans, nplans, sizeof(CompactPlan), compare_accounts);
+	for (uint64 i = 0; i < nplans; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		replaced += apply(&plans[i], only_stale);
 	}
 	SPI_finish();
 	result[2] = Int64GetDatum(replaced);

@@ -139,8 +139,7 @@ save_fields(StoreConversation *conversation, const ConversationFields *fields)
 static void
 create_conversation(StoreAccount *account, const pg_uuid_t *id, const ConversationFields *fields)
 {
-	StoreConversation *conversation =
-		store_open_conversation(account, id, STORE_CREATE);
+	StoreConversation *conversation = store_open_conversation(account, id, STORE_CREATE);
 
 	if (conversation->exists)
 		ereport(ERROR,
@@ -203,7 +202,7 @@ memory_create_conversation(PG_FUNCTION_ARGS)
 	check_times(&fields);
 
 	SPI_connect();
-	account = store_begin_account(account_id);
+	account = store_begin_account(account_id, true);
 	create_conversation(account, id, &fields);
 	store_end_account(account);
 	SPI_finish();
@@ -455,8 +454,7 @@ row_fields(TupleTableSlot *slot, ConversationFields *fields)
 static void
 refuse_lost_update(StoreConversation *conversation, int32 given)
 {
-	Datum values[2] = {UUIDPGetDatum(&conversation->id),
-					   PointerGetDatum(conversation->account_id)};
+	Datum values[2] = {UUIDPGetDatum(&conversation->id), PointerGetDatum(conversation->account_id)};
 	char *seen[2];
 	bool isnull;
 
@@ -474,18 +472,18 @@ refuse_lost_update(StoreConversation *conversation, int32 given)
 
 		if ((given & BIT(VIEW_TITLE + i)) != 0 &&
 			(seen[i] == NULL || now == NULL ? seen[i] != now : strcmp(seen[i], now) != 0))
-			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-							errmsg("could not serialize access due to concurrent update"),
-							errdetail("The %s of conversation %s has been changed since the "
-									  "statement began.",
-									  i == 0 ? "title" : "metadata",
-									  store_uuid_string(&conversation->id)),
-							errhint("Run the statement again.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update"),
+					 errdetail("The %s of conversation %s has been changed since the "
+							   "statement began.",
+							   i == 0 ? "title" : "metadata", store_uuid_string(&conversation->id)),
+					 errhint("Run the statement again.")));
 	}
 }
 
 static void
-flush_row(TupleTableSlot *slot, TriggerEvent event, StoreAccount *account)
+flush_row(TupleTableSlot *slot, TriggerEvent event, StoreAccount *account, MeteringBatch *usage)
 {
 	pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
 	StoreConversation *conversation;
@@ -500,6 +498,7 @@ flush_row(TupleTableSlot *slot, TriggerEvent event, StoreAccount *account)
 	conversation = store_open_conversation(account, id, STORE_PROBE);
 	if (conversation == NULL)
 		return; /* deleted since the statement saw it */
+	conversation->usage = usage;
 	if (TRIGGER_FIRED_BY_UPDATE(event))
 	{
 		if ((fields.given & (BIT(VIEW_TITLE) | BIT(VIEW_METADATA))) != 0)
@@ -526,6 +525,7 @@ memory_conversations_end(PG_FUNCTION_ARGS)
 	TupleTableSlot *slot;
 	BufferErrorContext where;
 	StoreAccount *account = NULL;
+	MeteringBatch *usage = NULL;
 
 	SPI_connect();
 	buffer_lock_subscriptions(buffer);
@@ -535,19 +535,27 @@ memory_conversations_end(PG_FUNCTION_ARGS)
 	buffer_push_error_context(&where, "conversations");
 	while (buffer_next(buffer, &slot))
 	{
+		text *account_id;
 		StoreAccount *before = account;
 
 		CHECK_FOR_INTERRUPTS();
 		buffer_locate(&where, slot);
-		account = buffer_lock_account(buffer, DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]));
+		account_id = DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]);
+		MemoryContextSwitchTo(old);
+		usage = metering_batch_follow(usage, account_id);
+		MemoryContextSwitchTo(row_context);
+		account =
+			buffer_lock_account(buffer, account_id, TRIGGER_FIRED_BY_INSERT(trigger->tg_event));
 		if (before != NULL && before != account)
 			store_end_account(before);
-		flush_row(slot, trigger->tg_event, account);
+		if (account != NULL) /* else it was forgotten since the statement saw it */
+			flush_row(slot, trigger->tg_event, account, usage);
 		MemoryContextReset(row_context);
 	}
 	if (account != NULL)
 		store_end_account(account);
 	buffer_save_subscriptions(buffer);
+	metering_batch_end(usage);
 	buffer_pop_error_context(&where);
 	MemoryContextSwitchTo(old);
 	SPI_finish();

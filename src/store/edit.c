@@ -34,18 +34,21 @@ take_bytes(const char **to, uint32 *to_length, const char *from, uint32 from_len
 
 /* Applies an edit to one message; counters follow. */
 static void
-edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreChange *change)
+edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreChange *change,
+			 bool in_tail)
 {
+	TranscriptMessage before = *message;
 	const TranscriptMessage *new = &change->message;
 
 	if (change->seen_revision > 0 && message->revision > change->seen_revision &&
 		message->revision != conversation->revision)
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("could not serialize access due to concurrent update"),
-						errdetail("Message " INT64_FORMAT " of conversation %s has been changed since "
-								  "the statement began.",
-								  message->seq, store_uuid_string(&conversation->id)),
-						errhint("Run the statement again.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update"),
+				 errdetail("Message " INT64_FORMAT " of conversation %s has been changed since "
+						   "the statement began.",
+						   message->seq, store_uuid_string(&conversation->id)),
+				 errhint("Run the statement again.")));
 
 	conversation->token_count -= message->tokens;
 	conversation->content_bytes -= message->content_len;
@@ -73,12 +76,14 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	store_check_message(message);
 	conversation->token_count += message->tokens;
 	conversation->content_bytes += message->content_len;
+	store_usage_edited(conversation, &before, message, in_tail);
 	change->done = true;
 }
 
 /* What a removal does besides taking the message out of its place. */
 static void
-bury_message(StoreConversation *conversation, const TranscriptMessage *message, StoreChange *change)
+bury_message(StoreConversation *conversation, TranscriptMessage *message, StoreChange *change,
+			 bool in_tail)
 {
 	Datum values[6];
 	char nulls[] = "      ";
@@ -93,12 +98,33 @@ bury_message(StoreConversation *conversation, const TranscriptMessage *message, 
 			PointerGetDatum(cstring_to_text_with_len(message->message_id, message->message_id_len));
 	values[4] = Int64GetDatum(conversation->revision);
 	values[5] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
+	store_usage_removed(conversation, message, in_tail);
 	conversation->message_count--;
 	conversation->token_count -= message->tokens;
 	conversation->content_bytes -= message->content_len;
 	change->message.parent_seq = message->parent_seq;
 	change->done = true;
 	store_execute(STORE_TOMBSTONE_INSERT, values, nulls, false);
+}
+
+/*
+ * Writes what a rewritten segment holds now.  Late messages let it grow: past
+ * twice the usual size it is divided, so that the next ones stay cheap.
+ */
+static void
+write_merged(StoreConversation *conversation, const TranscriptMessage *messages, uint32 n,
+			 bool has_grown)
+{
+	bool divide = has_grown && n > 2 * store_segment_share(messages, n);
+
+	while (n > 0)
+	{
+		uint32 share = divide ? store_segment_share(messages, n) : n;
+
+		store_insert_segment(conversation, messages, share);
+		messages += share;
+		n -= share;
+	}
 }
 
 /*
@@ -131,10 +157,10 @@ rewrite_segment(StoreConversation *conversation, StoreSegment *segment, StoreCha
 			TranscriptMessage *message = &transcript->messages[next++];
 
 			if (change->remove)
-				bury_message(conversation, message, change);
+				bury_message(conversation, message, change, false);
 			else
 			{
-				edit_message(conversation, message, change);
+				edit_message(conversation, message, change, false);
 				messages[kept++] = *message;
 			}
 		}
@@ -143,25 +169,40 @@ rewrite_segment(StoreConversation *conversation, StoreSegment *segment, StoreCha
 		messages[kept++] = transcript->messages[next++];
 
 	store_delete_segment(&conversation->id, conversation->account_id, segment->first_seq);
-	if (kept > 0)
-		store_insert_segment(conversation, messages, kept);
+	write_merged(conversation, messages, kept, kept > transcript->count);
 }
 
-/* A late message between the segments: a segment of its own, or the tail. */
+/*
+ * A late message between the segments: into the one before while that has
+ * room, else a segment of its own; behind the last segment into the tail.
+ */
 static void
 insert_between(StoreConversation *conversation, StoreChange *change)
 {
-	StoreSegment after;
+	StoreSegment segment;
+	TranscriptHeader header;
 
-	if (store_segment_after(&conversation->id, conversation->account_id, change->seq, false,
-							&after))
-		store_insert_segment(conversation, &change->message, 1);
-	else
+	if (!store_segment_after(&conversation->id, conversation->account_id, change->seq, false,
+							 &segment))
 	{
 		store_insert_tail(conversation, &change->message);
 		conversation->tail_count++;
 		conversation->tail_bytes += change->message.content_len;
+		change->done = true;
+		return;
 	}
+	if (store_segment_before(&conversation->id, conversation->account_id, change->seq, false,
+							 &segment))
+	{
+		transcript_read_header(segment.body, &header);
+		if (header.message_count < (uint32) store_segment_messages &&
+			header.content_bytes < (uint32) store_segment_bytes * 1024)
+		{
+			rewrite_segment(conversation, &segment, change, 1);
+			return;
+		}
+	}
+	store_insert_segment(conversation, &change->message, 1);
 	change->done = true;
 }
 
@@ -182,12 +223,12 @@ change_tail_row(StoreConversation *conversation, StoreChange *change)
 	if (change->remove)
 	{
 		conversation->tail_count--;
-		bury_message(conversation, &message, change);
+		bury_message(conversation, &message, change, true);
 		store_execute(STORE_TAIL_DELETE, values, NULL, false);
 	}
 	else
 	{
-		edit_message(conversation, &message, change);
+		edit_message(conversation, &message, change, true);
 		conversation->tail_bytes += message.content_len;
 		store_update_tail(conversation, &message);
 	}
@@ -392,6 +433,19 @@ store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n
 	return done;
 }
 
+/* The rows of a tail that was taken leave the ledger. */
+static void
+count_tail(StoreConversation *conversation, uint64 rows)
+{
+	for (uint64 i = 0; i < rows; i++)
+	{
+		TranscriptMessage message;
+
+		store_tail_row(i, &message);
+		store_usage_taken(conversation, &message, 1);
+	}
+}
+
 /* Deletes all that the conversation holds; its row stays as a tombstone. */
 void
 store_delete_conversation(StoreConversation *conversation)
@@ -405,7 +459,9 @@ store_delete_conversation(StoreConversation *conversation)
 	values[2] = Int64GetDatum(conversation->revision);
 	values[3] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
 	store_execute(STORE_SEGMENTS_DELETE, values, NULL, false);
-	store_execute(STORE_TAIL_CLEAR, values, NULL, false);
+	count_tail(conversation, store_execute(STORE_TAIL_TAKE, values, NULL, false));
+	store_usage_deleted(conversation);
 	store_execute(STORE_TOMBSTONES_DELETE, values, NULL, false);
 	store_execute(STORE_CONVERSATION_BURY, values, NULL, false);
+	store_usage_write(conversation);
 }

@@ -6,10 +6,13 @@
  * A dictionary holds text of the accounts it was trained on.  Forgetting one
  * of them makes the dictionary stale: it is not written with any more,
  * maintain() recompresses the segments that need it (of whatever account) and
- * then drops it.
+ * then drops it.  Training and forgetting exclude each other
+ * (dictionary_lock_training), and what decides about an erasure is read with a
+ * snapshot of that moment, whatever the transaction's.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -17,6 +20,7 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "dictionary.h"
@@ -55,13 +59,76 @@ charge_forgotten(text *account_id)
 	quota_forget_account(hold, name);
 }
 
+/* A count of rows, by the first column, as they are at this moment. */
+static int64
+count_now(StoreStatement id, Datum *values)
+{
+	int64 count;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	store_execute(id, values, NULL, true);
+	count = column_or_zero(1);
+	PopActiveSnapshot();
+	return count;
+}
+
+/*
+ * A transaction with an old snapshot would pass over an account, or a
+ * dictionary trained on it, that came later, and report an erasure that is
+ * none.  (What has changed since is refused by its row.)  Error: 40001.
+ */
+static void
+refuse_old_snapshot(Datum *values)
+{
+	if (!IsolationUsesXactSnapshot())
+		return;
+	store_execute(STORE_FORGET_SEEN, values, NULL, false);
+	if (column_or_zero(1) != count_now(STORE_FORGET_SEEN, values))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("could not serialize access due to concurrent update"),
+						errhint("Run the transaction again.")));
+}
+
+/*
+ * Usage is numbers without text, but they stand under the account's name: they
+ * go with it, unless memory_ext.keep_usage_of_forgotten is on.  Then the tail's
+ * rows, the ledger of theirs, are counted before they go.
+ */
+static void
+keep_or_forget_usage(text *account_id)
+{
+	Datum values[1] = {PointerGetDatum(account_id)};
+	MeteringBatch *usage;
+	uint64 n;
+
+	if (!metering_keep_forgotten)
+	{
+		metering_forget(account_id);
+		return;
+	}
+	usage = metering_batch_create(account_id);
+	n = store_execute(STORE_FORGET_LEDGER, values, NULL, false);
+	for (uint64 i = 0; i < n; i++)
+	{
+		StoreConversation ledger = {.account_id = account_id, .usage = usage};
+		TranscriptMessage message;
+
+		store_tail_row(i, &message);
+		store_usage_taken(&ledger, &message, 1);
+	}
+	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
+	metering_batch_removed(usage, column_or_zero(2), column_or_zero(4), column_or_zero(3));
+	metering_batch_end(usage);
+}
+
 PG_FUNCTION_INFO_V1(memory_forget);
 
 /*
  * memory_forget(account_id text) → jsonb
  *		Erases the account with all it has, and returns the receipt: what was
  *		erased, which dictionaries became stale, and how many segments (of other
- *		accounts) maintain() has to recompress before these are dropped.  An
+ *		accounts) maintain() has to recompress before these are dropped.  Usage
+ *		is erased, too, unless memory_ext.keep_usage_of_forgotten is on.  An
  *		unknown account gives a receipt of zeros.
  */
 Datum
@@ -76,7 +143,10 @@ memory_forget(PG_FUNCTION_ARGS)
 
 	initStringInfo(&receipt);
 	SPI_connect();
+	dictionary_lock_training(false);
 	charge_forgotten(account_id);
+	refuse_old_snapshot(values);
+	keep_or_forget_usage(account_id);
 	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
 	appendStringInfoString(&receipt, "{\"account_id\": ");
 	escape_json(&receipt, text_to_cstring(account_id));
@@ -109,6 +179,7 @@ memory_forget(PG_FUNCTION_ARGS)
 					 stale, pending);
 	if (stale > 0)
 		store_execute(STORE_TRAINING_CLEAR, NULL, NULL, false); /* maintain() trains anew */
+	store_execute(STORE_ERASURE_NOTE, NULL, NULL, false);
 	SPI_finish();
 	dictionary_changed();
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(receipt.data)));
@@ -120,7 +191,7 @@ PG_FUNCTION_INFO_V1(memory_set_retention);
  * memory_set_retention(account_id text, keep interval) → void
  *		How long maintain() keeps a conversation after its last change; NULL
  *		account_id: the default of all accounts, NULL keep: no limit of its own.
- *		Error: 22023 not a positive interval.
+ *		Errors: 22023 not a positive interval, 22008 longer than the calendar.
  */
 Datum
 memory_set_retention(PG_FUNCTION_ARGS)
@@ -145,6 +216,10 @@ memory_set_retention(PG_FUNCTION_ARGS)
 								   DatumGetCString(
 									   DirectFunctionCall1(interval_out, IntervalPGetDatum(keep)))),
 							errhint("Give NULL to keep conversations without limit.")));
+		/* an interval that leads out of the calendar would fail in maintain() */
+		(void) DirectFunctionCall2(timestamptz_mi_interval,
+								   TimestampTzGetDatum(GetCurrentTimestamp()),
+								   IntervalPGetDatum(keep));
 		values[1] = IntervalPGetDatum(keep);
 		store_execute(STORE_RETENTION_SET, values, NULL, false);
 	}
@@ -170,6 +245,7 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	MemoryContext scratch;
 	StoreAccount *account = NULL;
 	uint64 n;
+	MeteringBatch *usage = NULL;
 	int64 expired = 0;
 	bool isnull;
 
@@ -186,7 +262,9 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	{
 		text *account_id = DatumGetTextPP(SPI_getbinval(due->vals[i], due->tupdesc, 1, &isnull));
 		pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(due->vals[i], due->tupdesc, 2, &isnull));
-		MemoryContext old = MemoryContextSwitchTo(scratch);
+		TimestampTz updated_at =
+			DatumGetTimestampTz(SPI_getbinval(due->vals[i], due->tupdesc, 3, &isnull));
+		MemoryContext old;
 		StoreConversation *conversation;
 
 		CHECK_FOR_INTERRUPTS();
@@ -195,13 +273,16 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 			!DatumGetBool(DirectFunctionCall2(byteaeq, PointerGetDatum(account->account_id),
 											  PointerGetDatum(account_id))))
 			break;
-		MemoryContextSwitchTo(call_context);
+		old = MemoryContextSwitchTo(call_context);
+		usage = metering_batch_follow(usage, account_id);
 		if (account == NULL)
-			account = store_begin_account(account_id);
+			account = store_begin_account(account_id, false);
 		MemoryContextSwitchTo(scratch);
-		conversation = store_open_conversation(account, id, STORE_PROBE);
-		if (conversation != NULL)
+		conversation = account == NULL ? NULL : store_open_conversation(account, id, STORE_PROBE);
+		/* it may have been resumed while the lock was waited for */
+		if (conversation != NULL && conversation->updated_at == updated_at)
 		{
+			conversation->usage = usage;
 			store_delete_conversation(conversation);
 			expired++;
 		}
@@ -210,8 +291,23 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	}
 	if (account != NULL)
 		store_end_account(account);
+	metering_batch_end(usage);
 	SPI_finish();
 	PG_RETURN_INT64(expired);
+}
+
+/* After an erasure, new statistics of the columns of account ids that have any. */
+static void
+purge_statistics(void)
+{
+	static const char analyze[] =
+		"ANALYZE memory_store.conversations (account_id), memory_store.segments (account_id),"
+		" memory_store.usage_daily (account_id), memory_store.usage_calls (account_id),"
+		" memory_store.usage_requests (account_id), memory_store.outbox (account_id)";
+
+	if (store_execute(STORE_ERASURES_DONE, NULL, NULL, false) > 0 &&
+		SPI_execute(analyze, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not analyze the store's tables");
 }
 
 PG_FUNCTION_INFO_V1(memory_purge);
@@ -219,7 +315,9 @@ PG_FUNCTION_INFO_V1(memory_purge);
 /*
  * memory_purge() → bigint
  *		Removes the tombstones, and the reservations that have ended, older than
- *		memory_ext.purge_after; returns how many tombstones.  A step of maintain().  Error: 42501 the session is confined.
+ *		memory_ext.purge_after; returns how many tombstones.  Removes the ids of
+ *		forgotten accounts from the planner's statistics.  A step of maintain().
+ *		Error: 42501 the session is confined.
  */
 Datum
 memory_purge(PG_FUNCTION_ARGS)
@@ -233,18 +331,22 @@ memory_purge(PG_FUNCTION_ARGS)
 	purged = store_execute(STORE_PURGE_TOMBSTONES, values, NULL, false);
 	purged += store_execute(STORE_PURGE_CONVERSATIONS, values, NULL, false);
 	(void) quota_purge(DatumGetTimestampTz(values[0]));
+	purge_statistics();
 	SPI_finish();
 	PG_RETURN_INT64((int64) purged);
 }
 
-/* Drops a dictionary unless a segment needs it; its lock keeps writers out. */
+/*
+ * Drops a dictionary unless a segment needs it; its lock keeps writers out, and
+ * with the lock what they have written is to be seen.
+ */
 static bool
 drop_dictionary(int64 dictionary_id)
 {
 	Datum values[1] = {Int64GetDatum(dictionary_id)};
 
 	dictionary_lock((uint32) dictionary_id, true);
-	if (store_execute(STORE_DICTIONARY_USED, values, NULL, false) > 0)
+	if (count_now(STORE_DICTIONARY_USED, values) > 0)
 		return false;
 	return store_execute(STORE_DICTIONARY_DROP, values, NULL, false) > 0;
 }

@@ -71,10 +71,10 @@ CREATE PROCEDURE memory.maintain(batch_size integer DEFAULT 100) LANGUAGE plpgsq
 DECLARE
 	done bigint;
 	total bigint;
-	told timestamptz := pg_catalog.clock_timestamp();
+	told pg_catalog.timestamptz := pg_catalog.clock_timestamp();
 	dictionary bigint;
-	conversation uuid;
-	account text;
+	conversation pg_catalog.uuid;
+	account pg_catalog.text;
 BEGIN
 	total := 0;
 	LOOP
@@ -95,6 +95,19 @@ BEGIN
 		total := total OPERATOR(pg_catalog.+) done;
 	END LOOP;
 	RAISE INFO 'sealed the tails of % conversations', total;
+
+	-- accounts that record calls all the time must not keep this loop going
+	FOR batch IN 1..1000 LOOP
+		done := memory.roll_up_usage(batch_size);
+		COMMIT;
+		EXIT WHEN (done OPERATOR(pg_catalog.<) batch_size) IS NOT FALSE;
+	END LOOP;
+
+	LOOP
+		done := memory.close_periods(batch_size);
+		COMMIT;
+		EXIT WHEN (done OPERATOR(pg_catalog.<) batch_size) IS NOT FALSE;
+	END LOOP;
 
 	dictionary := memory.train_if_due();
 	COMMIT;
@@ -135,9 +148,20 @@ BEGIN
 	IF done OPERATOR(pg_catalog.>) 0 THEN
 		RAISE INFO 'purged % tombstones', done;
 	END IF;
+
+	LOOP
+		done := memory.report_usage(batch_size);
+		COMMIT;
+		EXIT WHEN done OPERATOR(pg_catalog.=) 0;
+	END LOOP;
+	done := memory.trim_outbox();
+	COMMIT;
+	IF done OPERATOR(pg_catalog.>) 0 THEN
+		RAISE INFO 'removed % events', done;
+	END IF;
 END
 $$;
-COMMENT ON PROCEDURE memory.maintain(integer) IS 'retention, idle tails, dictionaries, compaction, tombstones: in short transactions';
+COMMENT ON PROCEDURE memory.maintain(integer) IS 'retention, idle tails, usage, dictionaries, compaction, tombstones, outbox: in short transactions';
 
 CREATE FUNCTION memory_store.is_compact(memory.transcript) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'memory_is_compact' LANGUAGE C STABLE STRICT;

@@ -191,7 +191,7 @@ owner_of(const pg_uuid_t *id)
 static void
 count_conversation(StatementBuffer *buffer, BufferNumbering *numbering, text *account_id)
 {
-	StoreAccount *account = buffer_lock_account(buffer, account_id);
+	StoreAccount *account = buffer_lock_account(buffer, account_id, true);
 	StoreConversation *conversation =
 		store_open_conversation(account, &numbering->id, STORE_CREATE);
 
@@ -360,10 +360,13 @@ typedef struct Flush
 {
 	StatementBuffer *buffer;
 	bool bulk;
-	StoreQueue *queue; /* of a bulk INSERT; else NULL */
+	StoreQueue *queue;     /* of a bulk INSERT; else NULL */
+	MeteringBatch *usage;  /* of the account; in the statement's context */
+	MemoryContext context; /* the statement's */
 	MemoryContext conversation_context;
 	MemoryContext row_context;
-	StoreAccount *account;           /* the buffer's */
+	MemoryContext change_context;    /* the texts of the changes at hand */
+	StoreAccount *account;           /* the buffer's; NULL: it was forgotten meanwhile */
 	StoreConversation *conversation; /* in conversation_context */
 	int64 seen_revision;             /* see seen_revision(); -1: not looked up yet */
 	StoreChange *changes;            /* of UPDATE and DELETE; likewise */
@@ -407,6 +410,7 @@ apply_changes(Flush *flush)
 		store_apply_changes(flush->conversation, flush->changes, flush->nchanges);
 	flush->nchanges = 0;
 	flush->changed_bytes = 0;
+	MemoryContextReset(flush->change_context);
 }
 
 static void
@@ -456,15 +460,21 @@ follow_row(Flush *flush, TupleTableSlot *slot, StoreOpenMode mode)
 	if (!same_account)
 	{
 		end_account(flush);
-		flush->account = buffer_lock_account(flush->buffer, account_id);
+		MemoryContextSwitchTo(flush->context);
+		flush->usage = metering_batch_follow(flush->usage, account_id);
+		flush->account = buffer_lock_account(flush->buffer, account_id, mode == STORE_CREATE);
 	}
 	MemoryContextSwitchTo(flush->conversation_context);
 	if (store_queue_holds(flush->queue, id))
 		store_queue_write(flush->queue); /* another account's, to be refused */
-	flush->conversation = store_open_conversation(flush->account, id, mode);
+	flush->conversation =
+		flush->account == NULL ? NULL : store_open_conversation(flush->account, id, mode);
 	flush->seen_revision = -1;
 	if (flush->conversation != NULL)
+	{
 		flush->conversation->queue = flush->queue;
+		flush->conversation->usage = flush->usage;
+	}
 }
 
 /*
@@ -550,6 +560,7 @@ flush_update(Flush *flush, TupleTableSlot *slot)
 	message = &change->message;
 	change->seen_revision = seen_revision(flush);
 	row_message(slot, message);
+	MemoryContextSwitchTo(flush->change_context);
 	message->role = keep_bytes(message->role, message->role_len);
 	message->content = keep_bytes(message->content, message->content_len);
 	message->model = keep_bytes(message->model, message->model_len);
@@ -565,6 +576,7 @@ flush_update(Flush *flush, TupleTableSlot *slot)
 	change->set_message_id = CHANGED(changed, VIEW_MESSAGE_ID);
 	change->set_metadata = CHANGED(changed, VIEW_METADATA);
 	change->set_parent = CHANGED(changed, VIEW_PARENT_SEQ);
+	MemoryContextSwitchTo(flush->conversation_context);
 	if (change->set_parent)
 	{
 		store_check_parent(flush->conversation, change->seq, &message->parent_seq);
@@ -581,11 +593,13 @@ flush_rows(StatementBuffer *buffer, void (*write_row)(Flush *, TupleTableSlot *)
 	MemoryContext old = CurrentMemoryContext;
 
 	flush.buffer = buffer;
+	flush.context = old;
 	flush.bulk = buffer_rows(buffer) > store_segment_messages;
 	flush.queue = flush.bulk && write_row == flush_insert ? store_queue_create() : NULL;
 	flush.conversation_context =
 		AllocSetContextCreate(old, "memory_ext conversation", ALLOCSET_DEFAULT_SIZES);
 	flush.row_context = AllocSetContextCreate(old, "memory_ext row", ALLOCSET_DEFAULT_SIZES);
+	flush.change_context = AllocSetContextCreate(old, "memory_ext change", ALLOCSET_DEFAULT_SIZES);
 
 	buffer_push_error_context(&where, "messages");
 	buffer_lock_subscriptions(buffer);
@@ -600,9 +614,11 @@ flush_rows(StatementBuffer *buffer, void (*write_row)(Flush *, TupleTableSlot *)
 	end_account(&flush);
 	buffer_save_subscriptions(buffer);
 	store_queue_write(flush.queue);
+	metering_batch_end(flush.usage);
 
 	buffer_pop_error_context(&where);
 	MemoryContextSwitchTo(old);
+	MemoryContextDelete(flush.change_context);
 	MemoryContextDelete(flush.row_context);
 	MemoryContextDelete(flush.conversation_context);
 }

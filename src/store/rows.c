@@ -83,11 +83,13 @@ bytes_datum(const char *data, uint32 length, char *is_null)
 }
 
 /* The parameters of STORE_TAIL_INSERT and STORE_TAIL_UPDATE. */
+#define TAIL_PARAMETERS 13
+
 static void
 tail_parameters(StoreConversation *conversation, const TranscriptMessage *message, Datum *values,
 				char *nulls)
 {
-	memset(nulls, ' ', 12);
+	memset(nulls, ' ', TAIL_PARAMETERS);
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);
 	values[2] = Int64GetDatum(message->seq);
@@ -100,13 +102,14 @@ tail_parameters(StoreConversation *conversation, const TranscriptMessage *messag
 	values[9] = bytes_datum(message->message_id, message->message_id_len, &nulls[9]);
 	values[10] = bytes_datum(message->metadata, message->metadata_len, &nulls[10]);
 	values[11] = Int64GetDatum(message->revision);
+	values[12] = BoolGetDatum(message->counted);
 }
 
 void
 store_insert_tail(StoreConversation *conversation, const TranscriptMessage *message)
 {
-	Datum values[12];
-	char nulls[12];
+	Datum values[TAIL_PARAMETERS];
+	char nulls[TAIL_PARAMETERS];
 
 	tail_parameters(conversation, message, values, nulls);
 	store_execute(STORE_TAIL_INSERT, values, nulls, false);
@@ -115,8 +118,8 @@ store_insert_tail(StoreConversation *conversation, const TranscriptMessage *mess
 void
 store_update_tail(StoreConversation *conversation, const TranscriptMessage *message)
 {
-	Datum values[12];
-	char nulls[12];
+	Datum values[TAIL_PARAMETERS];
+	char nulls[TAIL_PARAMETERS];
 
 	tail_parameters(conversation, message, values, nulls);
 	if (store_execute(STORE_TAIL_UPDATE, values, nulls, false) != 1)
@@ -195,6 +198,7 @@ store_tail_row(uint64 row, TranscriptMessage *message)
 	message->message_id = column_bytes(row, 8, &message->message_id_len);
 	message->metadata = column_bytes(row, 9, &message->metadata_len);
 	message->revision = DatumGetInt64(store_column(row, 10, &isnull));
+	message->counted = DatumGetBool(store_column(row, 11, &isnull));
 }
 
 static bool

@@ -39,7 +39,7 @@ list_candidates(uint64 n)
 
 /* Seals one tail under its account's lock; false when nothing is left of it. */
 static bool
-seal_candidate(const Candidate *candidate)
+seal_candidate(const Candidate *candidate, MeteringBatch *usage)
 {
 	StoreAccount account = {.account_id = candidate->account_id};
 	StoreConversation *conversation;
@@ -51,6 +51,7 @@ seal_candidate(const Candidate *candidate)
 	if (conversation == NULL || conversation->tail_count == 0)
 		return false;
 
+	conversation->usage = usage;
 	store_seal_tail(conversation);
 	values[0] = UUIDPGetDatum(&candidate->id);
 	values[1] = PointerGetDatum(candidate->account_id);
@@ -64,15 +65,20 @@ seal_candidates(const Candidate *candidates, uint64 n)
 	MemoryContext scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext tail", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(scratch);
+	MeteringBatch *usage = NULL;
 	int64 sealed = 0;
 
 	for (uint64 i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		sealed += seal_candidate(&candidates[i]);
+		MemoryContextSwitchTo(old);
+		usage = metering_batch_follow(usage, candidates[i].account_id);
+		MemoryContextSwitchTo(scratch);
+		sealed += seal_candidate(&candidates[i], usage);
 		MemoryContextReset(scratch);
 	}
 	MemoryContextSwitchTo(old);
+	metering_batch_end(usage);
 	MemoryContextDelete(scratch);
 	return sealed;
 }

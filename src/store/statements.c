@@ -11,10 +11,9 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "jit/jit.h"
-#include "optimizer/cost.h"
 #include "utils/lsyscache.h"
 
+#include "plan.h"
 #include "store.h"
 
 #define EQ " OPERATOR(pg_catalog.=) "
@@ -25,7 +24,7 @@
 
 #define THIS_CONVERSATION "conversation_id" EQ "$1 AND account_id" EQ "$2"
 #define TAIL_COLUMNS                                                                               \
-	"seq, parent_seq, role, content, model, tokens, created_at, message_id, metadata, revision"
+	"seq, parent_seq, role, content, model, tokens, created_at, message_id, metadata, revision, counted"
 
 #define INSERT_CONVERSATION                                                                        \
 	"INSERT INTO memory_store.conversations (conversation_id, account_id, next_seq, head_seq,"     \
@@ -75,6 +74,11 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							" WHERE account_id" EQ "$1 FOR NO KEY UPDATE",
 							1,
 							{TEXTOID}},
+	[STORE_ACCOUNT_KNOW] = {"INSERT INTO memory_store.accounts"
+							" (account_id, subscription_id, revision, created_at)"
+							" VALUES ($1, $1, 0, $2) ON CONFLICT (account_id) DO NOTHING",
+							2,
+							{TEXTOID, TIMESTAMPTZOID}},
 	[STORE_CONVERSATION_READ] =
 		{"SELECT next_seq, head_seq, message_count, token_count, content_bytes, tail_bytes,"
 		 " tail_count, branched, created_at, updated_at, deleted_at, revision"
@@ -128,6 +132,10 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " WHERE " THIS_CONVERSATION,
 		 2,
 		 {UUIDOID, TEXTOID}},
+	[STORE_CONVERSATION_TOUCH] = {"UPDATE memory_store.conversations SET tail_count = tail_count"
+								  " WHERE " THIS_CONVERSATION,
+								  2,
+								  {UUIDOID, TEXTOID}},
 	[STORE_CONVERSATIONS_RECENT] =
 		{"SELECT conversation_id, title, metadata, archived,"
 		 " CASE WHEN head_seq" EQ "0 THEN NULL ELSE head_seq END, message_count, token_count,"
@@ -141,17 +149,17 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 {TEXTOID, INT8OID, TIMESTAMPTZOID, UUIDOID, INT8OID, BOOLOID}},
 	[STORE_TAIL_INSERT] =
 		{"INSERT INTO memory_store.tail (conversation_id, account_id, " TAIL_COLUMNS ")"
-		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-		 12,
+		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+		 13,
 		 {UUIDOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID,
-		  TEXTOID, TEXTOID, INT8OID}},
+		  TEXTOID, TEXTOID, INT8OID, BOOLOID}},
 	[STORE_TAIL_UPDATE] =
 		{"UPDATE memory_store.tail SET parent_seq = $4, role = $5, content = $6, model = $7,"
-		 " tokens = $8, created_at = $9, message_id = $10, metadata = $11, revision = $12"
+		 " tokens = $8, created_at = $9, message_id = $10, metadata = $11, revision = $12, counted = $13"
 		 " WHERE " THIS_CONVERSATION " AND seq" EQ "$3",
-		 12,
+		 13,
 		 {UUIDOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID,
-		  TEXTOID, TEXTOID, INT8OID}},
+		  TEXTOID, TEXTOID, INT8OID, BOOLOID}},
 	[STORE_TAIL_DELETE] = {"DELETE FROM memory_store.tail"
 						   " WHERE " THIS_CONVERSATION " AND seq" EQ "$3",
 						   3,
@@ -160,9 +168,6 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 						 " RETURNING " TAIL_COLUMNS,
 						 2,
 						 {UUIDOID, TEXTOID}},
-	[STORE_TAIL_CLEAR] = {"DELETE FROM memory_store.tail WHERE " THIS_CONVERSATION,
-						  2,
-						  {UUIDOID, TEXTOID}},
 	[STORE_TAIL_READ] = {"SELECT " TAIL_COLUMNS " FROM memory_store.tail"
 						 " WHERE " THIS_CONVERSATION " AND seq" GE "$3 ORDER BY seq",
 						 3,
@@ -263,6 +268,7 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 	[STORE_COMPACT_STALE] =
 		{"SELECT DISTINCT s.conversation_id, s.account_id FROM memory_store.segments s"
 		 " WHERE (s.conversation_id, s.account_id) OPERATOR(pg_catalog.>) ($1, $2)"
+		 " AND EXISTS (SELECT FROM memory_store.dictionaries WHERE stale_at IS NOT NULL)"
 		 " AND $3 IS NOT NULL AND EXISTS (SELECT FROM memory_store.dictionaries d"
 		 " WHERE d.stale_at IS NOT NULL AND d.dictionary_id" EQ "memory.dictionary_id(s.body))"
 		 " ORDER BY s.conversation_id, s.account_id LIMIT $4",
@@ -284,16 +290,22 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 1,
 		 {TEXTOID}},
 	[STORE_DICTIONARIES_DROPPABLE] =
-		{"SELECT dictionary_id FROM memory_store.dictionaries WHERE NOT is_current", 0, {0}},
-	[STORE_DICTIONARY_USED] = {"SELECT FROM memory_store.segments"
-							   " WHERE memory.dictionary_id(body)" EQ "$1 LIMIT 1",
+		{"SELECT dictionary_id FROM memory_store.dictionaries WHERE NOT is_current ORDER BY 1",
+		 0,
+		 {0}},
+	[STORE_DICTIONARY_USED] = {"SELECT EXISTS (SELECT FROM memory_store.segments"
+							   " WHERE memory.dictionary_id(body)" EQ "$1)::pg_catalog.int4"
+							   "::pg_catalog.int8",
 							   1,
 							   {INT8OID}},
-	[STORE_DICTIONARY_DROP] =
-		{"WITH a AS (DELETE FROM memory_store.dictionary_accounts WHERE dictionary_id" EQ "$1)"
-		 " DELETE FROM memory_store.dictionaries WHERE dictionary_id" EQ "$1 AND NOT is_current",
-		 1,
-		 {INT8OID}},
+	[STORE_DICTIONARY_DROP] = {"WITH d AS (DELETE FROM memory_store.dictionaries"
+							   " WHERE dictionary_id" EQ
+							   "$1 AND NOT is_current RETURNING dictionary_id),"
+							   " a AS (DELETE FROM memory_store.dictionary_accounts"
+							   " WHERE dictionary_id" EQ "ANY (SELECT dictionary_id FROM d))"
+							   " SELECT FROM d",
+							   1,
+							   {INT8OID}},
 	[STORE_TRAINING_DUE] =
 		{"SELECT total" GE "$1 AND (last IS NULL OR total" GE "(last OPERATOR(pg_catalog.*) $2))"
 		 " FROM (SELECT COALESCE(pg_catalog.sum(content_bytes), 0)::pg_catalog.int8 AS total"
@@ -329,8 +341,22 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 {TEXTOID, TEXTOID, TIMESTAMPTZOID}},
 	[STORE_FORGET_COUNTS] =
 		{"SELECT pg_catalog.count(*), pg_catalog.sum(message_count)::pg_catalog.int8,"
-		 " pg_catalog.sum(content_bytes)::pg_catalog.int8"
+		 " pg_catalog.sum(content_bytes)::pg_catalog.int8,"
+		 " pg_catalog.sum(token_count)::pg_catalog.int8"
 		 " FROM memory_store.conversations WHERE account_id" EQ "$1 AND deleted_at IS NULL",
+		 1,
+		 {TEXTOID}},
+	[STORE_FORGET_LEDGER] =
+		{"SELECT t.seq, t.parent_seq, t.role, t.content, t.model, t.tokens, t.created_at,"
+		 " t.message_id, t.metadata, t.revision, t.counted FROM memory_store.tail t"
+		 " JOIN memory_store.conversations c ON t.conversation_id" EQ "c.conversation_id"
+		 " WHERE c.account_id" EQ "$1 AND t.account_id" EQ "$1 AND NOT t.counted",
+		 1,
+		 {TEXTOID}},
+	[STORE_FORGET_SEEN] =
+		{"SELECT (SELECT pg_catalog.count(*) FROM memory_store.accounts WHERE account_id" EQ "$1)"
+		 " OPERATOR(pg_catalog.+) (SELECT pg_catalog.count(*)"
+		 " FROM memory_store.dictionary_accounts WHERE account_id" EQ "$1)",
 		 1,
 		 {TEXTOID}},
 	[STORE_FORGET_SEGMENTS] = {FORGET_FROM("segments"), 1, {TEXTOID}},
@@ -354,7 +380,7 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							   1,
 							   {TEXTOID}},
 	[STORE_RETENTION_DUE] =
-		{"SELECT c.account_id, c.conversation_id FROM memory_store.conversations c"
+		{"SELECT c.account_id, c.conversation_id, c.updated_at FROM memory_store.conversations c"
 		 " LEFT JOIN memory_store.retention own ON own.account_id" EQ "c.account_id"
 		 " LEFT JOIN memory_store.retention other ON other.account_id" EQ "''"
 		 " WHERE c.deleted_at IS NULL AND c.updated_at" LT
@@ -362,6 +388,11 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " ORDER BY 1, 2 LIMIT $2",
 		 2,
 		 {TIMESTAMPTZOID, INT8OID}},
+	[STORE_ERASURE_NOTE] = {"INSERT INTO memory_store.erasures (erased_at)"
+							" VALUES (pg_catalog.clock_timestamp()) ON CONFLICT DO NOTHING",
+							0,
+							{0}},
+	[STORE_ERASURES_DONE] = {"DELETE FROM memory_store.erasures", 0, {0}},
 	[STORE_PURGE_TOMBSTONES] = {"DELETE FROM memory_store.tombstones WHERE deleted_at" LT "$1",
 								1,
 								{TIMESTAMPTZOID}},
@@ -379,7 +410,6 @@ statement_prepare(StoreStatement id)
 {
 	const StatementText *text = &statement_texts[id];
 	Oid argtypes[STORE_MAX_ARGS];
-	SPIPlanPtr plan;
 
 	for (int i = 0; i < text->nargs; i++)
 	{
@@ -390,12 +420,7 @@ statement_prepare(StoreStatement id)
 			argtypes[i] = get_array_type(store_type_oid("transcript"));
 	}
 
-	plan = SPI_prepare_cursor(text->sql, text->nargs, argtypes, CURSOR_OPT_GENERIC_PLAN);
-	if (plan == NULL)
-		elog(ERROR, "could not prepare statement %d of the store: %s", id,
-			 SPI_result_code_string(SPI_result));
-	SPI_keepplan(plan);
-	return plan;
+	return plan_prepare(text->sql, text->nargs, argtypes);
 }
 
 /*
@@ -418,49 +443,14 @@ forget_plans_of_another_extension(void)
 	plans_transcript = transcript;
 }
 
-/*
- * store_execute
- *
- * A generic plan may be made while a table is empty, when a sequential scan
- * looks as good as any; it would then be kept while the table grows.  Every
- * statement here has its index, so sequential scans are off while they are
- * planned, which may be at any execution.  Where one is needed all the same it
- * looks so dear that the plan would be compiled at each execution, for longer
- * than it runs; so that is off, too.
- */
+/* Runs a statement of the store: see plan_run. */
 uint64
 store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_only)
 {
-	MemoryContext context = CurrentMemoryContext;
-	bool saved_seqscan = enable_seqscan;
-	bool saved_jit = jit_enabled;
-	int result;
-
-	/* SPI keeps every result until SPI_finish, which may be a million rows away */
-	if (SPI_tuptable != NULL)
-		SPI_freetuptable(SPI_tuptable);
-
-	PG_TRY();
-	{
-		enable_seqscan = false;
-		jit_enabled = false;
-		forget_plans_of_another_extension();
-		if (statement_plans[id] == NULL)
-			statement_plans[id] = statement_prepare(id);
-		result = SPI_execute_plan(statement_plans[id], values, nulls, read_only, 0);
-	}
-	PG_FINALLY();
-	{
-		enable_seqscan = saved_seqscan;
-		jit_enabled = saved_jit;
-	}
-	PG_END_TRY();
-
-	/* SPI leaves its own context behind, whose contents stay until SPI_finish */
-	MemoryContextSwitchTo(context);
-	if (result < 0)
-		elog(ERROR, "statement %d of the store failed: %s", id, SPI_result_code_string(result));
-	return SPI_processed;
+	forget_plans_of_another_extension();
+	if (statement_plans[id] == NULL)
+		statement_plans[id] = statement_prepare(id);
+	return plan_run(statement_plans[id], values, nulls, read_only);
 }
 
 Datum

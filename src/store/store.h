@@ -4,7 +4,7 @@
  *
  * Calls inside the room go downward: triggers and SQL functions (buffer.c,
  * append.c, conversation.c, seal.c, read.c, context.c) → write.c and edit.c →
- * rows.c → statements.c.
+ * rows.c → statements.c; usage.c stands beside rows.c.
  */
 #ifndef STORE_H
 #define STORE_H
@@ -18,6 +18,7 @@
 
 #include "account.h"
 #include "quota.h"
+#include "metering.h"
 #include "transcript.h"
 
 /* ---- settings (store.c) ---- */
@@ -39,6 +40,7 @@ typedef enum StoreStatement
 	STORE_ACCOUNT_BUMP,
 	STORE_ACCOUNT_CREATE,
 	STORE_ACCOUNT_HOLD,
+	STORE_ACCOUNT_KNOW,
 	STORE_CONVERSATION_READ,
 	STORE_CONVERSATION_OWNERS,
 	STORE_CONVERSATION_INSERT,
@@ -48,12 +50,12 @@ typedef enum StoreStatement
 	STORE_CONVERSATION_TEXTS,
 	STORE_CONVERSATION_BURY,
 	STORE_CONVERSATION_SEALED,
+	STORE_CONVERSATION_TOUCH,
 	STORE_CONVERSATIONS_RECENT,
 	STORE_TAIL_INSERT,
 	STORE_TAIL_UPDATE,
 	STORE_TAIL_DELETE,
 	STORE_TAIL_TAKE,
-	STORE_TAIL_CLEAR,
 	STORE_TAIL_READ,
 	STORE_TAIL_ONE,
 	STORE_TAIL_NEWEST,
@@ -86,6 +88,8 @@ typedef enum StoreStatement
 	STORE_SUBSCRIPTION_ACCOUNTS,
 	STORE_ACCOUNT_PROBE,
 	STORE_ACCOUNT_SUBSCRIBE,
+	STORE_FORGET_LEDGER,
+	STORE_FORGET_SEEN,
 	STORE_FORGET_SEGMENTS,
 	STORE_FORGET_TAIL,
 	STORE_FORGET_TOMBSTONES,
@@ -95,6 +99,8 @@ typedef enum StoreStatement
 	STORE_RETENTION_SET,
 	STORE_RETENTION_CLEAR,
 	STORE_RETENTION_DUE,
+	STORE_ERASURE_NOTE,
+	STORE_ERASURES_DONE,
 	STORE_PURGE_TOMBSTONES,
 	STORE_PURGE_CONVERSATIONS,
 	STORE_NSTATEMENTS
@@ -147,11 +153,11 @@ typedef struct StoreRun
 typedef struct StoreAccount
 {
 	text *account_id;
-	int64 revision; /* the statement's */
+	int64 revision;        /* the statement's */
 	char *subscription_id; /* when there are plans */
-	bool charged;    /* usage is charged to the subscription, which is locked */
-	QuotaHold *hold; /* NULL: begun when the amounts are known */
-	bool shared;     /* the hold is other accounts', too: who began it saves it */
+	bool charged;          /* usage is charged to the subscription, which is locked */
+	QuotaHold *hold;       /* NULL: begun when the amounts are known */
+	bool shared;           /* the hold is other accounts', too: who began it saves it */
 	QuotaAmounts amounts;
 } StoreAccount;
 
@@ -163,8 +169,8 @@ typedef struct StoreConversation
 	text *account_id; /* the account's */
 	int64 revision;   /* the statement's */
 	bool exists;      /* has a row */
-	bool fresh;     /* had no message when it was opened */
-	bool pinned;    /* head_seq was promised by a restore: appends leave it */
+	bool fresh;       /* had no message when it was opened */
+	bool pinned;      /* head_seq was promised by a restore: appends leave it */
 	bool branched;
 	int64 next_seq;
 	int64 head_seq;
@@ -177,10 +183,12 @@ typedef struct StoreConversation
 	int32 tail_count;
 	TimestampTz created_at;
 	TimestampTz updated_at;
-	bool has_times;    /* created_at and updated_at are set */
-	StoreRun run;      /* added, not yet written */
+	bool has_times;       /* created_at and updated_at are set */
+	StoreRun run;         /* added, not yet written */
+	StoreQueue *queue;    /* where new rows gather; NULL: each is inserted at once */
+	MeteringBatch *usage; /* NULL: made when needed */
+	bool owns_usage;
 	int64 charged_bytes; /* content that is in the account's amounts already */
-	StoreQueue *queue; /* where new rows gather; NULL: each is inserted at once */
 } StoreConversation;
 
 typedef enum StoreOpenMode
@@ -190,8 +198,8 @@ typedef enum StoreOpenMode
 	STORE_PROBE     /* NULL when unknown, foreign or deleted */
 } StoreOpenMode;
 
-extern StoreAccount *store_begin_account(text *account_id);
-extern StoreAccount *store_lock_account(text *account_id, const char *locked);
+extern StoreAccount *store_begin_account(text *account_id, bool make);
+extern StoreAccount *store_lock_account(text *account_id, const char *locked, bool make);
 extern void store_end_account(StoreAccount *account);
 extern bool store_hold_account(text *account_id);
 extern StoreConversation *
@@ -201,6 +209,7 @@ extern void store_close_conversation(StoreConversation *conversation, bool bulk)
 extern void store_check_seq(int64 seq);
 extern void store_check_parent_given(int64 parent_seq);
 extern void store_save_conversation(StoreConversation *conversation);
+extern uint32 store_segment_share(const TranscriptMessage *messages, uint32 n);
 extern void store_seal_tail(StoreConversation *conversation);
 extern void store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq);
 extern int64 store_last_message(StoreConversation *conversation);
@@ -251,7 +260,7 @@ typedef struct StoreChange
 	bool set_message_id;
 	bool set_metadata;
 	bool set_parent;
-	bool done; /* applied (false: the message is gone) */
+	bool done;           /* applied (false: the message is gone) */
 	int64 seen_revision; /* refused when the message has a later one; 0: never */
 	TranscriptMessage message;
 } StoreChange;
@@ -264,6 +273,17 @@ extern void subscription_init(void);
 
 /* ---- compact.c ---- */
 extern int64 store_compact_conversation(text *account_id, const pg_uuid_t *id);
+/* ---- usage.c: what metering is told ---- */
+extern void
+store_usage_added(StoreConversation *conversation, TranscriptMessage *message, bool late);
+extern void
+store_usage_taken(StoreConversation *conversation, TranscriptMessage *messages, uint32 n);
+extern void store_usage_edited(StoreConversation *conversation, TranscriptMessage *before,
+							   TranscriptMessage *after, bool in_tail);
+extern void
+store_usage_removed(StoreConversation *conversation, TranscriptMessage *message, bool in_tail);
+extern void store_usage_deleted(StoreConversation *conversation);
+extern void store_usage_write(StoreConversation *conversation);
 
 /* ---- branch.c: reading along the current branch ---- */
 typedef struct BranchReader BranchReader;

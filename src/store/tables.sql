@@ -67,9 +67,11 @@ CREATE TABLE memory_store.tail (
 	model text,
 	message_id text,
 	metadata text,
+	counted boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (conversation_id, account_id, seq)
 );
 COMMENT ON TABLE memory_store.tail IS 'messages not yet sealed, a row each; always later than the conversation''s segments';
+COMMENT ON COLUMN memory_store.tail.counted IS 'false: the row is the ledger of its usage; true: memory_store.usage_daily has it';
 COMMENT ON COLUMN memory_store.tail.metadata IS 'jsonb in its text form, as transcripts hold it';
 
 CREATE TABLE memory_store.tombstones (
@@ -98,7 +100,8 @@ COMMENT ON TABLE memory_store.dictionary_accounts IS 'whose text a dictionary wa
 
 CREATE TABLE memory_store.trainings (
 	trained_at timestamptz NOT NULL,
-	content_bytes bigint NOT NULL
+	content_bytes bigint NOT NULL,
+	PRIMARY KEY (trained_at)
 );
 COMMENT ON TABLE memory_store.trainings IS 'how much content there was when maintain() last tried to train a dictionary';
 
@@ -109,6 +112,22 @@ CREATE TABLE memory_store.retention (
 );
 COMMENT ON TABLE memory_store.retention IS 'how long conversations are kept after their last change; account_id empty: the default';
 
+CREATE TABLE memory_store.erasures (
+	erased_at timestamptz NOT NULL,
+	PRIMARY KEY (erased_at)
+);
+COMMENT ON TABLE memory_store.erasures IS 'when accounts were forgotten whose ids the planner''s statistics may still hold; emptied by maintain()';
+
 SELECT pg_catalog.pg_extension_config_dump('memory_store.dictionary_accounts', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.trainings', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.retention', '');
+
+-- The planner's statistics hold values of the rows.  Of what people wrote they shall hold none, and account
+-- ids only where plans need it: maintain() has these analyzed anew after an erasure (erase.c).
+ALTER TABLE memory_store.accounts ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN subscription_id SET STATISTICS 0;
+ALTER TABLE memory_store.conversations ALTER COLUMN title SET STATISTICS 0, ALTER COLUMN metadata SET STATISTICS 0;
+ALTER TABLE memory_store.tail ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN role SET STATISTICS 0, ALTER COLUMN content SET STATISTICS 0,
+	ALTER COLUMN model SET STATISTICS 0, ALTER COLUMN message_id SET STATISTICS 0, ALTER COLUMN metadata SET STATISTICS 0;
+ALTER TABLE memory_store.tombstones ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN message_id SET STATISTICS 0;
+ALTER TABLE memory_store.dictionary_accounts ALTER COLUMN account_id SET STATISTICS 0;
+ALTER TABLE memory_store.retention ALTER COLUMN account_id SET STATISTICS 0;

@@ -7,8 +7,9 @@
  * is kept with which the held-out payloads, scaled up to the whole store, and
  * the dictionary itself take the least, if that saves a settable share.
  *
- * The samples live in one context of the call.  No lock is held but the share
- * lock on the new dictionary.
+ * The samples live in one context of the call.  Held to the end of the
+ * transaction are the lock of training, which keeps memory.forget out, and
+ * share locks on the old and the new dictionary.
  */
 #include "postgres.h"
 
@@ -19,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "dictionary.h"
 #include "memory_ext.h"
@@ -116,13 +118,16 @@ sampling_add(Sampling *sampling, text *account_id, Datum body)
 
 /*
  * Reads payloads until there are enough: a sample of the table's pages, so
- * that the whole table gives somewhat more than is taken.
+ * that the whole table gives somewhat more than is taken; in any order, because
+ * the pages themselves come oldest first.  The snapshot is of this moment: an
+ * account that was forgotten since the statement began is not to be sampled.
  */
 static void
 gather_samples(Sampling *sampling)
 {
 	static const char query[] =
-		"SELECT account_id, body FROM memory_store.segments TABLESAMPLE SYSTEM ($1)";
+		"SELECT account_id, body FROM memory_store.segments TABLESAMPLE SYSTEM ($1)"
+		" ORDER BY pg_catalog.random()";
 	MemoryContext scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext sample", ALLOCSET_DEFAULT_SIZES);
 	Oid types[] = {FLOAT4OID};
@@ -138,6 +143,7 @@ gather_samples(Sampling *sampling)
 	values[0] = Float4GetDatum(
 		total == 0 ? 100 : Min(100.0, 100.0 * 4 * (double) sampling->space / (double) total));
 
+	PushActiveSnapshot(GetLatestSnapshot());
 	portal = SPI_cursor_open_with_args(NULL, query, 1, types, values, NULL, true, 0);
 	while (more)
 	{
@@ -157,6 +163,7 @@ gather_samples(Sampling *sampling)
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(portal);
+	PopActiveSnapshot();
 	MemoryContextDelete(scratch);
 }
 
@@ -235,6 +242,7 @@ train(int64 space, double min_gain, Training *training)
 	DictionaryReport report = {0};
 
 	memset(training, 0, sizeof(*training));
+	dictionary_lock_training(true);
 	sampling_init(&sampling, space);
 	gather_samples(&sampling);
 	training->samples = sampling.training.count;
@@ -303,6 +311,17 @@ memory_train_dictionary(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
 }
 
+static bool
+training_is_due(void)
+{
+	Datum values[2] = {Int64GetDatum((int64) store_dictionary_min_kb * 1024),
+					   Int64GetDatum(GROWTH)};
+	bool isnull;
+
+	store_execute(STORE_TRAINING_DUE, values, NULL, false);
+	return DatumGetBool(store_column(0, 1, &isnull));
+}
+
 PG_FUNCTION_INFO_V1(memory_train_if_due);
 
 /*
@@ -316,20 +335,19 @@ Datum
 memory_train_if_due(PG_FUNCTION_ARGS)
 {
 	Training training = {0};
-	Datum values[2];
-	bool isnull;
 
 	account_check_unconfined();
 	if (!store_auto_dictionary)
 		PG_RETURN_NULL();
 	SPI_connect();
-	values[0] = Int64GetDatum((int64) store_dictionary_min_kb * 1024);
-	values[1] = Int64GetDatum(GROWTH);
-	store_execute(STORE_TRAINING_DUE, values, NULL, false);
-	if (DatumGetBool(store_column(0, 1, &isnull)))
+	if (training_is_due())
 	{
-		store_execute(STORE_TRAINING_NOTE, NULL, NULL, false);
-		train(DEFAULT_SAMPLE_BYTES, store_dictionary_min_gain, &training);
+		/* somebody else may train, and decide that nothing is due any more */
+		dictionary_lock_training(true);
+		if (training_is_due())
+			train(DEFAULT_SAMPLE_BYTES, store_dictionary_min_gain, &training);
+		if (training.measured)
+			store_execute(STORE_TRAINING_NOTE, NULL, NULL, false);
 	}
 	SPI_finish();
 	if (training.dictionary_id == 0)

@@ -40,9 +40,10 @@ AS $$
 		FROM segment s WHERE s.problem IS NOT NULL
 	UNION ALL
 	SELECT s.account_id, s.conversation_id, format('segment %s: range or revision differ from its messages', s.first_seq)
-		FROM segment s JOIN message m USING (account_id, conversation_id, first_seq)
+		FROM segment s LEFT JOIN message m USING (account_id, conversation_id, first_seq)
+		WHERE s.problem IS NULL
 		GROUP BY s.account_id, s.conversation_id, s.first_seq, s.last_seq, s.revision
-		HAVING min(m.seq) <> s.first_seq OR max(m.seq) <> s.last_seq OR max(m.revision) <> s.revision
+		HAVING (min(m.seq), max(m.seq), max(m.revision)) IS DISTINCT FROM (s.first_seq, s.last_seq, s.revision)
 	UNION ALL
 	SELECT a.account_id, a.conversation_id, format('segments %s and %s overlap', a.first_seq, a.next_first)
 		FROM (SELECT s.*, lead(s.first_seq) OVER (PARTITION BY s.account_id, s.conversation_id ORDER BY s.first_seq) AS next_first
@@ -90,7 +91,7 @@ AS $$
 	SELECT account_id, conversation_id, format('revision %s is less than its messages'' %s', c.revision, t.revision)
 		FROM conversation c JOIN total t USING (account_id, conversation_id) WHERE t.revision > c.revision
 	UNION ALL
-	SELECT account_id, c.conversation_id, format('revision %s is not one of its account''s %s', c.revision, a.revision)
+	SELECT account_id, c.conversation_id, format('revision %s is not one of its account''s %s', c.revision, coalesce(a.revision, 0))
 		FROM conversation c LEFT JOIN memory_store.accounts a USING (account_id)
 		WHERE a.revision IS NULL OR c.revision > a.revision
 	UNION ALL
@@ -99,10 +100,22 @@ AS $$
 		WHERE ($1 IS NULL OR account_id = $1) AND memory.account_visible(account_id)
 			AND (c.conversation_id IS NULL OR c.deleted_at IS NOT NULL)
 	UNION ALL
-	SELECT s.account_id, s.conversation_id, format('segment %s needs dictionary %s, which is not there', s.first_seq, memory.dictionary_id(s.body))
-		FROM segment s
-		WHERE memory.dictionary_id(s.body) IS NOT NULL AND NOT EXISTS (
-			SELECT FROM memory_store.dictionaries d WHERE d.dictionary_id = memory.dictionary_id(s.body))
+	SELECT m.account_id, m.conversation_id, format('message %s has a tombstone', m.seq)
+		FROM message m JOIN memory_store.tombstones x USING (account_id, conversation_id, seq)
+	UNION ALL
+	SELECT x.account_id, x.conversation_id, format('revision %s of tombstone %s is greater than the conversation''s %s', x.revision, x.seq, c.revision)
+		FROM memory_store.tombstones x JOIN conversation c USING (account_id, conversation_id) WHERE x.revision > c.revision
+	UNION ALL
+	SELECT s.account_id, s.conversation_id, format('segment %s needs dictionary %s, which is not there', s.first_seq, s.dictionary_id)
+		FROM (SELECT *, CASE WHEN problem IS NULL THEN memory.dictionary_id(body) END AS dictionary_id FROM segment) s
+		WHERE s.dictionary_id IS NOT NULL AND NOT EXISTS (
+			SELECT FROM memory_store.dictionaries d WHERE d.dictionary_id = s.dictionary_id)
+	UNION ALL
+	SELECT x.account_id, NULL, format('dictionary %s holds text of an account that does not exist', d.dictionary_id)
+		FROM memory_store.dictionary_accounts x JOIN memory_store.dictionaries d USING (dictionary_id)
+			LEFT JOIN memory_store.accounts a USING (account_id)
+		WHERE d.stale_at IS NULL AND a.account_id IS NULL
+			AND ($1 IS NULL OR x.account_id = $1) AND memory.account_visible(x.account_id)
 $$;
 COMMENT ON FUNCTION memory.verify(text) IS 'checks all that is stored, of one account or of all (null): transcripts, counters, ranges of seq, heads, parents, revisions, dictionaries; no row: all is well';
 

@@ -26,9 +26,13 @@
 /* Keeps arithmetic on seq away from overflow; nobody counts so far. */
 #define STORE_MAX_SEQ (PG_INT64_MAX / 2)
 
-/* Locks the account's row and takes its next revision; makes it when it is new. */
-static void
-bump_account(StoreAccount *account)
+/*
+ * Locks the account's row and takes its next revision.  One that does not exist
+ * is made, or else there is no lock and the result is false: who only changes
+ * what is there must not bring back an account that was forgotten.
+ */
+static bool
+bump_account(StoreAccount *account, bool make)
 {
 	Datum values[2];
 	bool isnull;
@@ -36,29 +40,34 @@ bump_account(StoreAccount *account)
 	values[0] = PointerGetDatum(account->account_id);
 	if (store_execute(STORE_ACCOUNT_BUMP, values, NULL, false) == 0)
 	{
+		if (!make)
+			return false;
 		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
 	}
 	account->revision = DatumGetInt64(store_column(0, 1, &isnull));
 	if (account->charged || quota_active())
 		account->subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
+	return true;
 }
 
 /*
  * store_lock_account
  *		Locks the account until the transaction ends and takes its next revision.
- *		locked: its subscription, which is locked; NULL: it has no plan.  Error:
+ *		locked: its subscription, which is locked; NULL: it has no plan.  An
+ *		account that does not exist is made, or else the result is NULL.  Error:
  *		40001 this has changed before the lock was ours.  To lock the other
  *		subscription now, after the account, could be a deadlock.
  */
 StoreAccount *
-store_lock_account(text *account_id, const char *locked)
+store_lock_account(text *account_id, const char *locked, bool make)
 {
 	StoreAccount *account = palloc0(sizeof(StoreAccount));
 
 	account->account_id = account_id;
 	account->charged = locked != NULL;
-	bump_account(account);
+	if (!bump_account(account, make))
+		return NULL;
 	if (locked != NULL ? strcmp(locked, account->subscription_id) != 0
 					   : quota_active() && quota_exists(account->subscription_id))
 		quota_moved(text_to_cstring(account_id));
@@ -70,13 +79,14 @@ store_lock_account(text *account_id, const char *locked)
  *		The same for a statement on one account: takes both locks, parent first.
  */
 StoreAccount *
-store_begin_account(text *account_id)
+store_begin_account(text *account_id, bool make)
 {
 	QuotaHold *hold = quota_active() ? quota_begin(text_to_cstring(account_id)) : NULL;
 	StoreAccount *account =
-		store_lock_account(account_id, hold != NULL ? hold->subscription_id : NULL);
+		store_lock_account(account_id, hold != NULL ? hold->subscription_id : NULL, make);
 
-	account->hold = hold;
+	if (account != NULL)
+		account->hold = hold;
 	return account;
 }
 
@@ -372,8 +382,8 @@ take_tail(StoreConversation *conversation, uint32 *n)
 }
 
 /* How many of n > 0 messages the next segment takes. */
-static uint32
-segment_share(const TranscriptMessage *messages, uint32 n)
+uint32
+store_segment_share(const TranscriptMessage *messages, uint32 n)
 {
 	uint64 bytes = 0;
 	uint32 taken = 0;
@@ -409,8 +419,9 @@ store_seal_tail(StoreConversation *conversation)
 	}
 	while (n > 0)
 	{
-		uint32 share = segment_share(messages, n);
+		uint32 share = store_segment_share(messages, n);
 
+		store_usage_taken(conversation, messages, share);
 		store_insert_segment(conversation, messages, share);
 		messages += share;
 		n -= share;
@@ -507,6 +518,7 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 {
 	StoreRun *run = &conversation->run;
 	TranscriptMessage added = *message;
+	bool late;
 
 	place_message(conversation, &added);
 	added.revision = conversation->revision;
@@ -518,7 +530,9 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 
 	if (added.seq < conversation->next_seq)
 		remove_tombstone(conversation, added.seq);
-	if (comes_late(conversation, added.seq))
+	late = comes_late(conversation, added.seq);
+	store_usage_added(conversation, &added, late);
+	if (late)
 	{
 		add_late_message(conversation, &added);
 		count_message(conversation, &added);
@@ -607,5 +621,6 @@ store_close_conversation(StoreConversation *conversation, bool bulk)
 		write_run_to_tail(conversation);
 	settle_head(conversation);
 	store_save_conversation(conversation);
+	store_usage_write(conversation);
 	MemoryContextDelete(conversation->run.context);
 }

@@ -123,26 +123,59 @@ out_of_memory(void)
 	ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory for a zstd dictionary")));
 }
 
-/* Reads a dictionary into an empty place of the cache. */
-static void
-load(Dictionary *place, uint32 id)
+/* Looks a dictionary up with the active snapshot; false: it is not there. */
+static bool
+find(uint32 id)
 {
 	Oid types[] = {INT8OID};
 	Datum values[] = {Int64GetDatum(id)};
+
+	run("SELECT body FROM memory_store.dictionaries"
+		" WHERE dictionary_id OPERATOR(pg_catalog.=) $1",
+		1, types, values, true, SPI_OK_SELECT);
+	return SPI_processed > 0;
+}
+
+/*
+ * The same with what is committed by now.  It is the catalogs' snapshot, because
+ * a parallel worker can have no other new one.
+ */
+static bool
+find_committed(uint32 id)
+{
+	bool found;
+
+	PushActiveSnapshot(GetCatalogSnapshot(dictionaries_relation()));
+	found = find(id);
+	PopActiveSnapshot();
+	return found;
+}
+
+static void
+report_missing(uint32 id)
+{
+	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+					errmsg("transcript needs dictionary %u, which is not in this database", id),
+					errhint("Transcripts move between databases in their text form; their stored "
+							"bytes need the dictionary they were written with.")));
+}
+
+/*
+ * Reads a dictionary into an empty place of the cache.  An old snapshot finds
+ * what has been dropped since, for segments that it still sees; but whoever
+ * waited for a lock, or writes with an old snapshot, has segments and
+ * dictionaries that are newer than it.
+ */
+static void
+load(Dictionary *place, uint32 id)
+{
 	OwnerScope scope;
 	bytea *bytes;
 	bool isnull;
 
 	owner_begin(&scope);
-	run("SELECT body FROM memory_store.dictionaries"
-		" WHERE dictionary_id OPERATOR(pg_catalog.=) $1",
-		1, types, values, true, SPI_OK_SELECT);
-	if (SPI_processed == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("transcript needs dictionary %u, which is not in this database", id),
-				 errhint("Transcripts move between databases in their text form; their stored "
-						 "bytes need the dictionary they were written with.")));
+	if (!find(id) && !find_committed(id))
+		report_missing(id);
 	bytes = DatumGetByteaPP(first_column(1, &isnull));
 	place->size = VARSIZE_ANY_EXHDR(bytes);
 	place->bytes = malloc(place->size);
@@ -282,6 +315,26 @@ void
 dictionary_changed(void)
 {
 	current_known = false;
+}
+
+void
+dictionary_use(uint32 id)
+{
+	OwnerScope scope;
+
+	dictionary_lock(id, false);
+	owner_begin(&scope);
+	if (!find_committed(id))
+		report_missing(id);
+	owner_end(&scope);
+}
+
+void
+dictionary_lock_training(bool trains)
+{
+	/* no dictionary has the id 0 */
+	LockDatabaseObject(dictionaries_relation(), 0, 0,
+					   trains ? ShareRowExclusiveLock : RowExclusiveLock);
 }
 
 void

@@ -48,6 +48,19 @@ extern void dictionary_changed(void);
 extern void dictionary_lock(uint32 id, bool exclusive);
 
 /*
+ * Before writing with a dictionary that somebody has named: the shared lock,
+ * and that it is still there, which a cache does not say.  Error: XX001.
+ */
+extern void dictionary_use(uint32 id);
+
+/*
+ * To the end of the transaction, one trains, or any number erase accounts: so
+ * whoever erases one sees every dictionary that was trained on it, and whoever
+ * trains sees none of its text.
+ */
+extern void dictionary_lock_training(bool trains);
+
+/*
  * Trains a dictionary of at most size bytes from the samples into bytes.
  * Returns its size, 0 when the samples do not give one.  Not interruptible.
  */

@@ -90,6 +90,7 @@ typedef struct TranscriptMessage
 	int64_t created_at; /* TimestampTz: microseconds since 2000-01-01 UTC */
 	int32_t tokens;     /* -1: not known */
 	bool has_created_at;
+	bool counted; /* for whoever keeps messages: not a part of the format */
 	uint32_t role_len;
 	uint32_t content_len;
 	uint32_t model_len;

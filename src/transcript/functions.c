@@ -13,6 +13,7 @@
 
 #include "../compat.h"
 #include "../memory_ext.h"
+#include "dictionary.h"
 #include "pack.h"
 #include "transcript.h"
 
@@ -244,6 +245,8 @@ memory_transcript_recompress(PG_FUNCTION_ARGS)
 	TranscriptHeader header;
 	char *raw = transcript_unpack_payload(PG_GETARG_DATUM(0), &header);
 
+	if (compression.dictionary_id != 0)
+		dictionary_use(compression.dictionary_id);
 	PG_RETURN_POINTER(transcript_pack(&header, raw, &compression));
 }
 

@@ -295,9 +295,9 @@ take_byte(Input *input)
 static int64_t
 take_number(Input *input)
 {
-	static const int64_t edges[] = {0,         -1,        1,         INT64_MAX, INT64_MIN,
-									INT32_MAX, INT32_MIN, UINT32_MAX, 127,       128,
-									16383,     16384,     INT64_MAX - 1, INT64_MIN + 1};
+	static const int64_t edges[] =
+		{0,          -1,  1,   INT64_MAX, INT64_MIN, INT32_MAX,     INT32_MIN,
+		 UINT32_MAX, 127, 128, 16383,     16384,     INT64_MAX - 1, INT64_MIN + 1};
 	uint8_t kind = take_byte(input);
 	uint64_t value = 0;
 	int i;

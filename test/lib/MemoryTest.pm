@@ -140,14 +140,16 @@ SELECT concat_ws(': ', account_id, conversation_id, what) FROM problem ORDER BY 
 SQL
 }
 
-# Every table that a dump must bring back, a line each.
+# Every table of the extension, a line each: a dump must bring it back.
 sub digest_of
 {
 	my ($node, $database) = @_;
 	$database //= 'postgres';
 
 	my $tables = $node->safe_psql($database,
-		"SELECT t::regclass FROM pg_extension, unnest(extconfig) t WHERE extname = 'memory_ext' ORDER BY t::regclass::text");
+		"SELECT c.oid::regclass FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e'
+		JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+		WHERE extname = 'memory_ext' AND relkind = 'r' ORDER BY c.oid::regclass::text");
 	return join "\n", map {
 		$node->safe_psql($database,
 			"SELECT '$_: ' || count(*) || ' rows, ' || md5(COALESCE(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\"), '')) FROM $_ t"

@@ -37,6 +37,22 @@ instrument_runtime()
 	readlink -f "$library"
 }
 
+# instrument_preload: the runtime, and a library whose one constructor runs before all others and
+# starts it.  Else it starts at the first malloc of some library's constructor; libgpg-error calls
+# malloc in bindtextdomain, under gettext's lock, which the starting runtime takes as well.
+instrument_preload()
+{
+	local runtime cc=${INSTRUMENT_CC:-$("$PG_CONFIG" --cc)}
+
+	runtime=$(instrument_runtime)
+	as_owner "${cc%% *}" -x c -shared -fPIC -Wl,-z,initfirst -o "$STAGE/out/start_runtime.so" - \
+		-x none "$runtime" <<-'END' || die "the sanitizers' starter does not compile"
+			void __asan_init(void);
+			__attribute__((constructor)) static void start(void) { __asan_init(); }
+		END
+	printf '%s' "$runtime:$STAGE/out/start_runtime.so"
+}
+
 # instrument_build: how the extension is compiled.
 instrument_build()
 {
@@ -57,32 +73,34 @@ instrument_build()
 # instrument_server: after make_private_tree.
 instrument_server()
 {
-	local watch
+	local run
 
 	REPORTS=$STAGE/out/reports
 	as_owner mkdir -p "$REPORTS"
 	case $CHECK in
 		asan)
-			watch="env LD_PRELOAD=$(instrument_runtime)"
-			watch+=" ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:disable_coredump=1"
-			watch+=":detect_stack_use_after_return=0:log_path=$REPORTS/asan"
-			watch+=" UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:abort_on_error=1"
-			watch+=":log_path=$REPORTS/ubsan"
+			# what is freed is kept for 4 MB only: there are tests of how much memory is used
+			run="export LD_PRELOAD=$(instrument_preload)
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:disable_coredump=1:quarantine_size_mb=4\
+:detect_stack_use_after_return=0:log_path=$REPORTS/asan
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:abort_on_error=1:log_path=$REPORTS/ubsan
+exec -a $PGBIN/postgres $PGBIN/postgres.plain \"\$@\""
 			;;
 		valgrind)
-			watch="$(type -P valgrind) --quiet --leak-check=no --num-callers=50"
-			watch+=" --error-limit=no --suppressions=$STAGE/src/test/lib/valgrind.supp"
-			watch+=" --child-silent-after-fork=no --xml=yes --xml-file=$REPORTS/memcheck.%p"
+			run="exec $(type -P valgrind) --quiet --leak-check=no --num-callers=50 --error-limit=no \
+	--suppressions=$STAGE/src/test/lib/valgrind.supp --gen-suppressions=all \
+	--xml=yes --xml-file=$REPORTS/memcheck.%p $PGBIN/postgres.plain \"\$@\""
 			;;
 	esac
+	# it knows itself by the script's name (-a), for a restart reads that from postmaster.opts
 	as_owner mv "$PGBIN/postgres" "$PGBIN/postgres.plain"
 	as_owner tee "$PGBIN/postgres" > /dev/null <<END
-#!/bin/sh
+#!/bin/bash
 case " \$* " in
 	*" --boot "* | *" --check "* | *" --single "* | *" -V "* | *" --version "* | *" -C "*)
-		exec $PGBIN/postgres.plain "\$@" ;;
+		exec -a $PGBIN/postgres $PGBIN/postgres.plain "\$@" ;;
 esac
-exec $watch $PGBIN/postgres.plain "\$@"
+$run
 END
 	as_owner chmod 755 "$PGBIN/postgres"
 }
@@ -104,9 +122,16 @@ instrument_reports()
 		return
 	fi
 	n=0
-	for file in "$REPORTS"/*; do
+	# a sanitizer that cannot write its report says it in the server's log
+	for file in "$REPORTS"/* $(grep -rlaE 'runtime error: |Sanitizer' \
+		"$STAGE"/*.log "$STAGE/out/tap" 2> /dev/null); do
 		[ -s "$file" ] || continue
 		n=$((n + 1))
+		[ "$(dirname "$file")" = "$REPORTS" ] || {
+			say "--- report $n, $file"
+			grep -aE -A 30 'runtime error: |Sanitizer' "$file" | head -n 80
+			continue
+		}
 		[ "$n" -gt 5 ] || { say "--- report $n" && head -n 80 "$file"; }
 	done
 	say "sanitizers: $n reports"

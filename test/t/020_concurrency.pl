@@ -173,6 +173,7 @@ my $log = slurp_file($node->logfile);
 unlike($log, qr/deadlock detected/, 'nobody waited in a circle');
 unlike($log, qr/ERROR: (?! could not serialize access)/, 'no other error either');
 is(problems_of($node), '', 'the tables agree with each other');
+is($node->safe_psql('postgres', 'SELECT * FROM memory.usage_drift'), '', 'usage is what the messages were');
 
 is($node->safe_psql('postgres', <<'SQL'), '', 'no acknowledged message is lost');
 SELECT a.account_id, a.conversation_id, a.seq, a.content, m.content

@@ -193,7 +193,7 @@ sub peak_of
 
 SKIP:
 {
-	skip 'the memory of a backend is only known on Linux', 4 unless -r '/proc/self/status';
+	skip 'the memory of a backend is only known on Linux', 6 unless -r '/proc/self/status';
 
 	my ($before, $after) = peak_of($large, <<"SQL");
 SET work_mem = '4MB';
@@ -211,6 +211,17 @@ SET work_mem = '4MB';
 SQL
 	cmp_ok($after - $before, '<', 60 * 1024, '20000 rows of 8 kB, most in conversations of their own: likewise');
 	note("$before kB before, $after kB after");
+
+	# one conversation of 80 MB, and a statement that changes all of it
+	my $one = new_database('one');
+	($before, $after) = peak_of($one, <<"SQL");
+SET work_mem = '4MB';
+\\copy memory.messages (account_id, conversation_id, role, content) FROM PROGRAM 'perl $generate 10000 1 @{[ 'x' x 8000 ]}' (FORMAT csv)
+UPDATE memory.messages SET model = 'm';
+SQL
+	cmp_ok($after - $before, '<', 60 * 1024, '10000 rows of 8 kB in one conversation, and their UPDATE: likewise');
+	note("$before kB before, $after kB after");
+	is(problems_of($node, $one), '', 'its tables agree');
 }
 
 my $log = slurp_file($node->logfile);
@@ -237,7 +248,7 @@ SELECT memory.delete_conversation('usable', '@{[ conversation(99) ]}');
 SQL
 	like($err, $error, "$name: the error");
 	is($out, "1\n2", "$name: the session goes on");
-	$node->safe_psql($failing, "DELETE FROM memory_store.conversations WHERE account_id = 'usable'; DELETE FROM memory_store.accounts WHERE account_id = 'usable'");
+	$node->safe_psql($failing, "DELETE FROM memory_store.conversations WHERE account_id = 'usable'; DELETE FROM memory_store.accounts WHERE account_id = 'usable'; DELETE FROM memory_store.usage_daily WHERE account_id = 'usable'");
 	is(digest_of($node, $failing), $before, "$name: nothing is left");
 	is($node->safe_psql('postgres', $temp_files), '0', "$name: no temporary file is left");
 	return;
@@ -299,7 +310,7 @@ SQL
 like($stderr, qr/ERROR:  canceling statement due to lock timeout/, 'savepoint: the error');
 is($stdout, 'hi', 'savepoint: the transaction goes on');
 is($node->safe_psql('postgres', $temp_files), '0', 'savepoint: no temporary file is left');
-$node->safe_psql($failing, "DELETE FROM memory_store.$_ WHERE account_id IN ('usable', 'caught')") for qw(conversations accounts tail);
+$node->safe_psql($failing, "DELETE FROM memory_store.$_ WHERE account_id IN ('usable', 'caught')") for qw(conversations accounts tail usage_daily);
 
 $holder->query_safe('ROLLBACK');
 $holder->quit;

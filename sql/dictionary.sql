@@ -1,0 +1,229 @@
+-- Dictionaries: trained over many accounts, kept when they save enough, used by what is sealed, compacted and
+-- named; and what is said when one is missing.  Ids and sizes depend on the version of libzstd: none is shown.
+SET TIME ZONE 'UTC';
+-- level 19 gains little here, and takes its time
+SET memory_ext.compact_compression = 'zstd:9';
+TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
+	memory_store.dictionaries, memory_store.dictionary_accounts, memory_store.trainings, memory_store.retention;
+\pset null '(null)'
+
+CREATE SCHEMA dictionary_test;
+SET search_path = dictionary_test, public;
+-- n words of a vocabulary, the same for the same seed
+CREATE FUNCTION say(vocabulary text, seed integer, n integer DEFAULT 14) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+	SELECT string_agg(words[1 + abs(hashint4(seed * 31 + i)) % cardinality(words)], ' ')
+	FROM string_to_array(vocabulary, ' ') words, generate_series(1, n) i $$;
+\set planner 'the index is scanned because planner expects few rows and statistics say otherwise vacuum should run before analyze table grows quickly replication slot keeps segment until standby has read it checkpoint writes dirty buffers to disk then transaction commits lock waits for another session'
+\set kitchen 'Mehl und Butter in eine vorgewärmte Schüssel geben Zucker Eier langsam unterrühren Teig zugedeckt ruhen lassen Ofen vorheizen Form einfetten Äpfel schälen vierteln entkernen darauf verteilen goldbraun backen abkühlen'
+CREATE FUNCTION conversation(account integer, n integer) RETURNS uuid LANGUAGE sql IMMUTABLE
+	AS $$ SELECT lpad(to_char(account, 'FM000') || to_char(n, 'FM000'), 32, '0')::uuid $$;
+-- what a statement fails with
+CREATE FUNCTION try(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result text;
+	hint text;
+BEGIN
+	EXECUTE statement INTO result;
+	RETURN result;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+	RETURN SQLSTATE || ' ' || SQLERRM || coalesce(' / ' || nullif(hint, ''), '');
+END $$;
+-- the whole store, compacted
+CREATE FUNCTION compact(only_stale boolean DEFAULT false) RETURNS bigint LANGUAGE plpgsql SET memory_ext.compact_after = 0 AS $$
+DECLARE
+	batch record;
+	total bigint := 0;
+BEGIN
+	batch := ('00000000-0000-0000-0000-000000000000'::uuid, ''::text, 0::bigint);
+	LOOP
+		batch := memory.compact_batch(batch.f1, batch.f2, 20, only_stale);
+		EXIT WHEN batch.conversation_id IS NULL;
+		total := total + batch.segments;
+		batch := (batch.conversation_id, batch.account_id, 0::bigint);
+	END LOOP;
+	RETURN total;
+END $$;
+CREATE VIEW dictionaries AS
+	SELECT is_current, stale_at IS NOT NULL AS stale, created_at <= now() + interval '1 min' AS created,
+		dictionary_bytes BETWEEN 10000 AND 1024 * 1024 AS has_size, samples >= 100 AS enough_samples, sample_bytes > samples AS has_bytes,
+		gain >= 5 AS gain, segments
+	FROM memory.dictionaries ORDER BY memory.dictionaries.created_at;
+CREATE VIEW stored AS
+	SELECT count(*) AS segments, count(memory.dictionary_id(body)) AS with_dictionary,
+		count(DISTINCT memory.dictionary_id(body)) AS dictionaries, string_agg(DISTINCT regexp_replace(memory.compression(body), '@\d+$', '@ID'), ' ') AS compression
+	FROM memory_store.segments;
+
+--
+-- Training
+--
+-- nothing to learn from
+SELECT * FROM memory.train_dictionary();
+INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
+	SELECT 'account ' || a, conversation(a, c), CASE i % 2 WHEN 1 THEN 'user' ELSE 'assistant' END, say(:'planner', a * 10000 + c * 100 + i), timestamptz '2020-01-01Z' + i * interval '1 min'
+	FROM generate_series(1, 24) a, generate_series(1, 2) c, generate_series(1, 64) i;
+-- too little
+SELECT dictionary_id, dictionary_bytes, samples < 100 AS few, accounts, gain FROM memory.train_dictionary();
+SELECT count(*) FROM memory.dictionaries;
+INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
+	SELECT 'account ' || a, conversation(a, c), CASE i % 2 WHEN 1 THEN 'user' ELSE 'assistant' END, say(:'planner', a * 10000 + c * 100 + i), timestamptz '2020-01-01Z' + i * interval '1 min'
+	FROM generate_series(1, 24) a, generate_series(3, 11) c, generate_series(1, 64) i;
+CREATE TABLE before AS SELECT * FROM memory.messages;
+-- what cannot be asked
+SELECT try('SELECT memory.train_dictionary(1024 * 1024 - 1)');
+SELECT try('SELECT memory.train_dictionary(1024 * 1024 * 1024 + 1)');
+-- it saves less than is wanted: nothing is kept
+SELECT dictionary_id, dictionary_bytes, samples >= 100 AS enough, accounts, gain BETWEEN 5 AND 98 AS gain FROM memory.train_dictionary(min_gain => 99);
+SET memory_ext.dictionary_min_gain = 99;
+SELECT dictionary_id, gain BETWEEN 5 AND 98 AS gain FROM memory.train_dictionary(2 * 1024 * 1024);
+RESET memory_ext.dictionary_min_gain;
+SELECT count(*) FROM memory.dictionaries;
+-- undone
+BEGIN;
+SELECT dictionary_id IS NOT NULL AS kept FROM memory.train_dictionary(2 * 1024 * 1024);
+ROLLBACK;
+SELECT memory.append('account 1', conversation(1, 999), 'user', say(:'planner', 1)), memory.seal('account 1', conversation(1, 999));
+SELECT memory.dictionary_id(body) FROM memory_store.segments WHERE conversation_id = conversation(1, 999);
+SELECT memory.forget('nobody') -> 'stale_dictionaries' AS stale;
+DELETE FROM memory.conversations WHERE conversation_id = conversation(1, 999);
+-- a sample of all; no account has more than its share of a smaller one
+SELECT dictionary_id IS NOT NULL AS kept, dictionary_bytes > 10000 AS has_size, samples >= 100 AS enough, accounts, gain > 5 AS gain
+	FROM memory.train_dictionary(1024 * 1024);
+SELECT * FROM dictionaries;
+-- the id is that of its bytes
+SELECT dictionary_id = ('x' || left(encode(sha256(body), 'hex'), 8))::bit(32)::bigint AS content_addressed,
+	samples = (SELECT d.samples FROM memory.dictionaries d) AS same FROM memory_store.dictionaries;
+-- whose text it holds
+SELECT count(*) AS accounts, count(DISTINCT dictionary_id) AS dictionaries FROM memory_store.dictionary_accounts;
+-- the same text again: nothing is left to gain
+SELECT dictionary_id, gain < 5 AS little FROM memory.train_dictionary(2 * 1024 * 1024);
+
+--
+-- Who uses it
+--
+SELECT * FROM stored;
+-- what is sealed
+SELECT memory.append('account 1', conversation(1, 100), 'user', say(:'planner', i)) > 0 AS ok FROM generate_series(1, 3) i;
+SELECT memory.seal('account 1');
+SELECT memory.compression(s.body) = 'zstd:3@' || d.dictionary_id AS with_dictionary, memory.dictionary_id(s.body) = d.dictionary_id AS same
+	FROM memory_store.segments s, memory.dictionaries d WHERE conversation_id = conversation(1, 100);
+-- what a bulk statement writes
+INSERT INTO memory.messages (account_id, conversation_id, role, content)
+	SELECT 'account 1', conversation(1, 101), 'user', say(:'planner', i) FROM generate_series(1, 70) i;
+-- what is edited
+SELECT memory.edit_message('account 2', conversation(2, 1), 5, say(:'planner', 5)) > 0 AS edited;
+SELECT * FROM stored;
+SELECT segments FROM memory.dictionaries;
+-- not where it is switched off, or cannot be used
+SET memory_ext.use_dictionary = off;
+SELECT memory.append('account 1', conversation(1, 102), 'user', say(:'planner', 1)), memory.seal('account 1');
+RESET memory_ext.use_dictionary;
+SET memory_ext.compression = 'lz4';
+SELECT memory.append('account 1', conversation(1, 103), 'user', say(:'planner', 1, 100)), memory.seal('account 1');
+RESET memory_ext.compression;
+SELECT try('SET memory_ext.compression = ''zstd:3@1''');
+SELECT try('SET memory_ext.compact_compression = ''zstd:19@1''');
+SELECT memory.compression(body), memory.dictionary_id(body) FROM memory_store.segments
+	WHERE conversation_id IN (conversation(1, 102), conversation(1, 103)) ORDER BY conversation_id;
+-- what is compacted, all of it; the large ones do without
+INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
+	SELECT 'account 3', conversation(3, 100), 'user', say(:'planner', i), '2020-01-01Z' FROM generate_series(1, 3200) i;
+SELECT sum(memory.stored_bytes(body)) AS bytes FROM memory_store.segments WHERE conversation_id < conversation(100, 1) \gset
+SELECT compact() > 0 AS compacted;
+SELECT compact() AS nothing_left;
+SELECT memory.raw_bytes(body) > 256 * 1024 AS large, memory.dictionary_id(body) IS NOT NULL AS with_dictionary, count(*) FROM memory_store.segments GROUP BY 1, 2 ORDER BY 1;
+SELECT sum(memory.stored_bytes(body)) < :bytes AS smaller FROM memory_store.segments;
+SELECT segments = (SELECT with_dictionary FROM stored) AS all_are_users FROM memory.dictionaries;
+SELECT count(*) AS messages, count(*) FILTER (WHERE b.content = m.content) AS same FROM before b LEFT JOIN memory.messages m USING (account_id, conversation_id, seq)
+	WHERE (conversation_id, seq) <> (conversation(2, 1), 5);
+SELECT * FROM memory.verify();
+-- what names it, in anybody's table
+SELECT dictionary_id AS id FROM memory.dictionaries \gset
+CREATE TABLE mine AS SELECT memory.transcript_agg('user', say(:'planner', i)) AS t FROM generate_series(1, 20) i;
+SELECT memory.compression(r) = 'zstd:19@' || :id AS named, memory.stored_bytes(r) < memory.stored_bytes(memory.recompress(t, 'zstd:19')) AS smaller, r::text = t::text AS same
+	FROM mine, memory.recompress(t, 'zstd:19@' || :id) r;
+SELECT memory.compression(memory.recompress(t, 'zstd@' || :id)) = 'zstd:3@' || :id AS default_level FROM mine;
+-- one that grows is stored as it is
+SELECT memory.compression(memory.recompress('[{"role":"u","content":"x"}]', 'zstd:19@' || :id));
+SELECT try(format('SELECT memory.recompress(t, %L) FROM mine', c)) FROM unnest(ARRAY['zstd:19@1', 'lz4@1', 'none@1', 'zstd:19@', 'zstd:19@x', 'zstd@1:19', 'zstd:19@4294967296', 'zstd:19@-1', 'zstd:19@1 ', '@1']) c;
+SELECT memory.compression(memory.recompress(t, 'zstd:19@0')) AS none FROM mine;
+
+--
+-- One that is missing
+--
+CREATE CAST (bytea AS memory.transcript) WITHOUT FUNCTION;
+CREATE CAST (memory.transcript AS bytea) WITHOUT FUNCTION;
+-- the header's field: four bytes at 8
+UPDATE mine SET t = overlay(memory.recompress(t, 'zstd:19@' || :id)::bytea PLACING '\x4d000000' FROM 9)::memory.transcript;
+SELECT memory.dictionary_id(t), memory.compression(t), memory.message_count(t) FROM mine;
+SELECT try(s) FROM unnest(ARRAY['SELECT t::text FROM mine', 'SELECT count(*) FROM mine, memory.unpack(t)', 'SELECT memory.verify(t) FROM mine', 'SELECT memory.recompress(t, ''lz4'') FROM mine']) s;
+-- the frame needs the dictionary that the header names
+UPDATE mine SET t = overlay(t::bytea PLACING '\x00000000' FROM 9)::memory.transcript;
+SELECT try('SELECT memory.verify(t) FROM mine');
+DROP CAST (bytea AS memory.transcript);
+DROP CAST (memory.transcript AS bytea);
+
+--
+-- Another takes its place
+--
+INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
+	SELECT 'cook ' || a, conversation(500 + a, c), 'user', say(:'kitchen', a * 10000 + c * 100 + i), '2020-01-01Z'
+	FROM generate_series(1, 20) a, generate_series(1, 20) c, generate_series(1, 40) i;
+SELECT dictionary_id IS NOT NULL AND dictionary_id <> :id AS kept, accounts FROM memory.train_dictionary(4 * 1024 * 1024, min_gain => -100);
+SELECT is_current, segments > 0 AS used FROM memory.dictionaries ORDER BY created_at;
+SELECT memory.drop_dictionaries() AS still_used;
+SELECT compact() > 0 AS compacted;
+SELECT is_current, segments > 0 AS used FROM memory.dictionaries ORDER BY created_at;
+SELECT memory.drop_dictionaries() AS dropped;
+SELECT * FROM memory.verify();
+SELECT count(DISTINCT dictionary_id) AS dictionaries FROM memory_store.dictionary_accounts;
+-- one that is gone is not written with, though this session knows it
+SELECT replace(try(format('SELECT memory.recompress(%L, ''zstd:19@%s'')', jsonb_build_array(jsonb_build_object('role', 'user', 'content', say(:'planner', 1, 100))), :id)), :'id', 'ID');
+
+--
+-- When maintain() trains
+--
+TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
+	memory_store.dictionaries, memory_store.dictionary_accounts;
+INSERT INTO memory.messages SELECT * FROM before;
+-- there is not enough, by default
+SELECT memory.train_if_due();
+SELECT count(*) FROM memory_store.trainings;
+SET memory_ext.dictionary_min_size = '1MB';
+SET memory_ext.auto_dictionary = off;
+SELECT memory.train_if_due();
+RESET memory_ext.auto_dictionary;
+-- enough, but it does not save what is wanted: not tried again until the store has grown
+SET memory_ext.dictionary_min_gain = 99;
+SELECT memory.train_if_due();
+RESET memory_ext.dictionary_min_gain;
+SELECT memory.train_if_due();
+SELECT count(*) FROM memory_store.trainings;
+UPDATE memory_store.trainings SET content_bytes = content_bytes / 8 + 1;
+SELECT memory.train_if_due();
+UPDATE memory_store.trainings SET content_bytes = content_bytes - 1;
+SELECT memory.train_if_due() AS id \gset
+SELECT dictionary_id = :id AS trained FROM memory.dictionaries WHERE is_current;
+SELECT * FROM dictionaries;
+SELECT memory.train_if_due();
+-- whoever is forgotten takes it along, and another is trained at once
+SELECT jsonb_array_length(memory.forget('account 7') -> 'stale_dictionaries') AS stale;
+SELECT is_current, stale FROM dictionaries;
+SELECT memory.train_if_due() IS NOT NULL AS trained;
+SELECT is_current, stale FROM dictionaries;
+SELECT count(*) FROM memory_store.dictionary_accounts WHERE account_id = 'account 7';
+RESET memory_ext.dictionary_min_size;
+
+--
+-- A session that is confined to an account
+--
+SET memory_ext.account = 'account 1';
+SELECT try('SELECT memory.train_dictionary()');
+SELECT try('SELECT memory.train_if_due()');
+SELECT try('SELECT memory.drop_dictionaries()');
+RESET memory_ext.account;
+
+SET client_min_messages = warning;
+TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
+	memory_store.dictionaries, memory_store.dictionary_accounts, memory_store.trainings, memory_store.retention, memory_store.erasures;
+DROP SCHEMA dictionary_test CASCADE;

@@ -1,0 +1,431 @@
+-- Who may do what: access levels, confinement to one account, and callers that
+-- put objects of their own in the way.
+SET TIME ZONE 'UTC';
+DELETE FROM memory.conversations;
+TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
+	memory_store.tombstones;
+\pset null '(null)'
+\set c1 '00000000-0000-0000-0000-000000000001'
+\set c2 '00000000-0000-0000-0000-000000000002'
+\set c3 '00000000-0000-0000-0000-000000000003'
+\set c7 '00000000-0000-0000-0000-000000000007'
+\set c9 '00000000-0000-0000-0000-000000000009'
+
+--
+-- Nothing is for everybody
+--
+-- what the extension has and grant_access does not know: for its owner only
+SELECT p.oid::regprocedure AS of_the_owner FROM pg_proc p
+	WHERE pronamespace = 'memory'::regnamespace AND NOT EXISTS (SELECT FROM memory_store.grants g
+		WHERE g.privilege LIKE 'EXECUTE ON %' AND to_regprocedure(regexp_replace(g.privilege, '^EXECUTE ON (FUNCTION|PROCEDURE) ', '')) = p.oid)
+	ORDER BY proname;
+SELECT c.oid::regclass AS forgotten FROM pg_class c
+	WHERE relnamespace = 'memory'::regnamespace AND relkind IN ('r', 'v', 'm', 'p', 'f', 'S') AND NOT EXISTS (SELECT FROM memory_store.grants g
+		WHERE to_regclass(substring(g.privilege FROM ' ON (memory\.\w+)$')) = c.oid);
+-- granted to PUBLIC: schemas, relations, functions, types (a view's row type goes with the view)
+SELECT 'schema' AS kind, nspname::text AS name FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner))) a
+	WHERE nspname IN ('memory', 'memory_store') AND a.grantee = 0
+UNION ALL
+SELECT 'relation', oid::regclass::text FROM pg_class, aclexplode(coalesce(relacl, acldefault('r', relowner))) a
+	WHERE relnamespace IN ('memory'::regnamespace, 'memory_store'::regnamespace) AND a.grantee = 0
+UNION ALL
+SELECT 'function', oid::regprocedure::text FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) a
+	WHERE pronamespace IN ('memory'::regnamespace, 'memory_store'::regnamespace) AND a.grantee = 0
+UNION ALL
+SELECT 'type', oid::regtype::text FROM pg_type t, aclexplode(coalesce(typacl, acldefault('T', typowner))) a
+	WHERE typnamespace IN ('memory'::regnamespace, 'memory_store'::regnamespace) AND a.grantee = 0 AND typcategory <> 'A'
+		AND (typrelid = 0 OR (SELECT relkind FROM pg_class c WHERE c.oid = t.typrelid) = 'c');
+-- what runs with the owner's rights has no search_path to be led astray by: C that
+-- qualifies all names, or one of its own
+SELECT p.oid::regprocedure AS careless FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+	WHERE pronamespace IN ('memory'::regnamespace, 'memory_store'::regnamespace) AND prosecdef AND lanname <> 'c'
+		AND NOT coalesce(proconfig::text LIKE '%search\_path=pg\_catalog, pg\_temp%', false);
+
+--
+-- Levels
+--
+CREATE ROLE regress_nobody LOGIN;
+CREATE ROLE regress_reader LOGIN;
+CREATE ROLE regress_writer LOGIN;
+CREATE ROLE regress_operator LOGIN;
+SELECT memory.grant_access('regress_reader', 'reader'), memory.grant_access('regress_writer', 'writer'), memory.grant_access('regress_operator', 'operator');
+SELECT memory.append('ann', :'c1', 'user', 'ann''s text', tokens => 1), memory.append('bob', :'c2', 'user', 'bob''s text', tokens => 1);
+SELECT memory.seal();
+SELECT memory.append('ann', :'c1', 'user', 'ann''s tail', tokens => 1), memory.append('bob', :'c2', 'user', 'bob''s tail', tokens => 1);
+
+CREATE SCHEMA security_test;
+-- Whether a role may run a statement, whose effects are undone.
+CREATE FUNCTION security_test.may(role name, statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('SET LOCAL ROLE %I', role);
+	EXECUTE statement;
+	RAISE EXCEPTION USING ERRCODE = 'XXYES';
+EXCEPTION
+	WHEN SQLSTATE 'XXYES' OR invalid_transaction_termination THEN
+		RETURN 'yes';
+	WHEN insufficient_privilege THEN
+		RETURN '-';
+END $$;
+SELECT replace(replace(statement, '00000000-0000-0000-0000-00000000000', 'c'), 'memory.', '') AS statement,
+	security_test.may('regress_nobody', statement) AS nobody, security_test.may('regress_reader', statement) AS reader,
+	security_test.may('regress_writer', statement) AS writer, security_test.may('regress_operator', statement) AS operator
+FROM unnest(ARRAY[
+	$$SELECT * FROM memory.messages$$, $$SELECT * FROM memory.conversations$$, $$SELECT * FROM memory.storage$$,
+	$$SELECT memory.history('ann', '00000000-0000-0000-0000-000000000001')$$,
+	$$SELECT memory.context('ann', '00000000-0000-0000-0000-000000000001', 100)$$,
+	$$SELECT memory.message('ann', '00000000-0000-0000-0000-000000000001', 1)$$,
+	$$SELECT memory.recent_conversations('ann')$$, $$SELECT memory.uuid_v7()$$, $$SELECT memory.estimate_tokens('x')$$,
+	$$SELECT '[]'::memory.transcript$$, $$SELECT memory.transcript('user', 'x')$$, $$CREATE TEMP TABLE t (t memory.transcript)$$,
+	$$SELECT memory.append('ann', '00000000-0000-0000-0000-000000000001', 'user', 'x')$$,
+	$$SELECT memory.append('ann', '00000000-0000-0000-0000-000000000001', '[]'::jsonb)$$,
+	$$SELECT memory.create_conversation('ann')$$, $$SELECT memory.update_conversation('ann', '00000000-0000-0000-0000-000000000001')$$,
+	$$SELECT memory.delete_conversation('ann', '00000000-0000-0000-0000-000000000001')$$,
+	$$SELECT memory.edit_message('ann', '00000000-0000-0000-0000-000000000001', 1, 'x')$$,
+	$$SELECT memory.delete_message('ann', '00000000-0000-0000-0000-000000000001', 1)$$,
+	$$INSERT INTO memory.messages (conversation_id, role, content) VALUES ('00000000-0000-0000-0000-000000000001', 'user', 'x')$$,
+	$$UPDATE memory.messages SET content = 'x'$$, $$DELETE FROM memory.messages$$,
+	$$INSERT INTO memory.conversations (account_id) VALUES ('ann')$$, $$UPDATE memory.conversations SET title = 'x'$$,
+	$$DELETE FROM memory.conversations$$,
+	$$SELECT memory.seal()$$, $$SELECT memory.seal_idle()$$, $$CALL memory.maintain()$$, $$SELECT * FROM memory.verify()$$,
+	$$SELECT memory.forget('ann')$$, $$SELECT memory.set_retention('ann', '1 year')$$, $$SELECT memory.train_dictionary()$$,
+	$$SELECT * FROM memory.dictionaries$$,
+	$$SELECT memory.grant_access('regress_nobody', 'reader')$$, $$SELECT memory.revoke_access('regress_reader')$$,
+	$$SELECT * FROM memory_store.accounts$$, $$SELECT * FROM memory_store.grants$$, $$SELECT * FROM memory_store.tail_messages$$,
+	$$INSERT INTO memory_store.grants VALUES ('SELECT ON memory_store.tail', 'reader')$$, $$TRUNCATE memory_store.tail$$,
+	$$SELECT memory_store.statement_begin()$$, $$CREATE TABLE memory.t ()$$, $$CREATE TABLE memory_store.t ()$$,
+	$$CREATE TRIGGER t INSTEAD OF INSERT ON memory.messages FOR EACH ROW EXECUTE FUNCTION memory_store.messages_insert()$$,
+	$$SET session_replication_role = replica$$, $$SET memory_ext.account = 'ann'$$]) WITH ORDINALITY AS x (statement, n) ORDER BY n;
+-- of the schema memory_store nothing at all
+SELECT r.rolname, has_schema_privilege(r.oid, 'memory_store', 'USAGE, CREATE') AS schema,
+	count(*) FILTER (WHERE has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')) AS relations,
+	(SELECT count(*) FROM pg_proc p WHERE pronamespace = 'memory_store'::regnamespace AND has_function_privilege(r.oid, p.oid, 'EXECUTE')) AS functions
+	FROM pg_roles r, pg_class c WHERE r.rolname LIKE 'regress\_%' AND c.relnamespace = 'memory_store'::regnamespace AND c.relkind IN ('r', 'v', 'S')
+	GROUP BY r.oid, r.rolname ORDER BY 1;
+-- a lower level does not take away; revoke_access takes all
+SELECT memory.grant_access('regress_operator', 'reader');
+SELECT security_test.may('regress_operator', 'SELECT memory.seal()') AS still;
+SELECT memory.revoke_access('regress_operator');
+SELECT security_test.may('regress_operator', 'SELECT memory.seal()') AS seal, security_test.may('regress_operator', 'SELECT * FROM memory.messages') AS read,
+	has_schema_privilege('regress_operator', 'memory', 'USAGE') AS schema;
+SELECT count(*) AS left_over FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = 'regress_operator'::regrole;
+SELECT memory.grant_access('regress_operator', 'operator');
+SELECT memory.grant_access('regress_operator', 'admin');
+SELECT memory.grant_access('no such role', 'reader');
+SELECT memory.grant_access('public', 'reader');
+-- a name that needs quotes
+CREATE ROLE "regress; DROP ROLE regress_reader; --";
+SELECT memory.grant_access('regress; DROP ROLE regress_reader; --', 'writer');
+SELECT memory.revoke_access('regress; DROP ROLE regress_reader; --');
+DROP ROLE "regress; DROP ROLE regress_reader; --";
+
+--
+-- One account only
+--
+CREATE ROLE regress_ann LOGIN;
+CREATE ROLE regress_gateway LOGIN;
+SELECT memory.grant_access('regress_ann', 'operator'), memory.grant_access('regress_gateway', 'writer');
+GRANT CREATE ON SCHEMA security_test TO regress_ann;
+GRANT USAGE ON SCHEMA security_test TO regress_ann;
+ALTER ROLE regress_ann SET memory_ext.account = 'ann';
+GRANT SET ON PARAMETER memory_ext.account TO regress_gateway;
+\c - regress_ann
+SET TIME ZONE 'UTC';
+SET datestyle = 'ISO';
+SHOW memory_ext.account;
+-- all views show ann's
+SELECT account_id, seq, content FROM memory.messages ORDER BY 1, 2;
+SELECT account_id, message_count FROM memory.conversations;
+SELECT account_id, conversations, messages FROM memory.storage;
+SELECT count(*) FROM memory.messages WHERE account_id = 'bob';
+SELECT count(*) FROM memory.messages WHERE conversation_id = :'c2';
+-- functions: left out it is ann's, another is not available, its conversations are not found
+SELECT seq, content FROM memory.history(NULL, :'c1');
+SELECT count(*) FROM memory.context(NULL, :'c1', NULL);
+SELECT content FROM memory.message(NULL, :'c1', 1);
+SELECT conversation_id, message_count FROM memory.recent_conversations(NULL);
+CREATE FUNCTION security_test.raises(statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE statement;
+	RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE || ' ' || SQLERRM;
+END $$;
+SELECT replace(f, '00000000-0000-0000-0000-00000000000', 'c') AS function, security_test.raises(format('SELECT memory.%s', f)) FROM unnest(ARRAY[
+	$$history('bob', '00000000-0000-0000-0000-000000000002')$$, $$history(NULL, '00000000-0000-0000-0000-000000000002')$$,
+	$$context('bob', '00000000-0000-0000-0000-000000000002', 1)$$, $$context(NULL, '00000000-0000-0000-0000-000000000002', 1)$$,
+	$$message('bob', '00000000-0000-0000-0000-000000000002', 1)$$, $$message(NULL, '00000000-0000-0000-0000-000000000002', 1)$$,
+	$$recent_conversations('bob')$$, $$append('bob', '00000000-0000-0000-0000-000000000002', 'user', 'x')$$,
+	$$append(NULL, '00000000-0000-0000-0000-000000000002', 'user', 'x')$$,
+	$$append('bob', '00000000-0000-0000-0000-000000000009', '[]'::jsonb)$$,
+	$$append(NULL, '00000000-0000-0000-0000-000000000002', '[{"role": "user", "content": "x"}]'::jsonb)$$,
+	$$create_conversation('bob')$$, $$create_conversation(NULL, '00000000-0000-0000-0000-000000000002')$$,
+	$$update_conversation('bob', '00000000-0000-0000-0000-000000000002', 'x')$$,
+	$$update_conversation(NULL, '00000000-0000-0000-0000-000000000002', 'x')$$,
+	$$delete_conversation('bob', '00000000-0000-0000-0000-000000000002')$$, $$delete_conversation(NULL, '00000000-0000-0000-0000-000000000002')$$,
+	$$edit_message('bob', '00000000-0000-0000-0000-000000000002', 1, 'x')$$, $$edit_message(NULL, '00000000-0000-0000-0000-000000000002', 1, 'x')$$,
+	$$delete_message('bob', '00000000-0000-0000-0000-000000000002', 1)$$, $$delete_message(NULL, '00000000-0000-0000-0000-000000000002', 1)$$,
+	$$seal('bob')$$, $$forget('bob')$$, $$set_retention('bob', '1 day')$$, $$expire_batch()$$, $$purge()$$, $$train_dictionary()$$, $$train_if_due()$$,
+	$$compact_batch('00000000-0000-0000-0000-000000000000', '')$$, $$drop_dictionaries()$$]) f;
+SELECT * FROM memory.verify('bob');
+SELECT memory.account_visible('ann') AS ann, memory.account_visible('bob') AS bob;
+\set SHOW_CONTEXT never
+CALL memory.maintain();
+\set SHOW_CONTEXT errors
+-- sealing is for ann's only
+SET memory_ext.seal_after = 0;
+SELECT memory.seal_idle(NULL);
+SELECT memory.append(NULL, :'c1', 'user', 'one more', tokens => 1);
+SELECT memory.seal(), memory.seal(NULL, :'c2');
+-- writing through the views
+INSERT INTO memory.messages (account_id, conversation_id, role, content) VALUES ('bob', :'c2', 'user', 'x');
+INSERT INTO memory.messages (conversation_id, role, content) VALUES (:'c2', 'user', 'x');
+INSERT INTO memory.messages (conversation_id, role, content) VALUES (:'c3', 'user', 'a new conversation of ann''s') RETURNING account_id, seq;
+INSERT INTO memory.conversations (account_id) VALUES ('bob');
+INSERT INTO memory.conversations (conversation_id, title) VALUES (:'c2', 'x');
+INSERT INTO memory.conversations (conversation_id, title) VALUES (:'c9', 'ann''s, too') RETURNING account_id;
+COPY memory.messages (conversation_id, account_id, role, content) FROM STDIN;
+00000000-0000-0000-0000-000000000003	ann	user	x
+00000000-0000-0000-0000-000000000002	bob	user	x
+\.
+COPY memory.messages (conversation_id, role, content) FROM STDIN;
+00000000-0000-0000-0000-000000000003	user	x
+00000000-0000-0000-0000-000000000002	user	x
+\.
+COPY memory.messages (conversation_id, role, content) FROM STDIN;
+00000000-0000-0000-0000-000000000003	user	copied
+\.
+COPY (SELECT account_id, conversation_id, seq, content FROM memory.messages ORDER BY 2, 3) TO STDOUT;
+UPDATE memory.messages SET content = 'overwritten' WHERE conversation_id = :'c2' RETURNING seq;
+UPDATE memory.messages SET content = content || '!' WHERE seq = 1 RETURNING account_id, content;
+UPDATE memory.conversations SET title = 'overwritten' WHERE account_id = 'bob' RETURNING title;
+UPDATE memory.conversations SET title = 'a title' RETURNING account_id;
+DELETE FROM memory.messages WHERE account_id = 'bob' RETURNING seq;
+DELETE FROM memory.conversations WHERE conversation_id <> :'c1' RETURNING account_id;
+-- a caller's function in WHERE, however cheap, does not see other accounts' rows, nor does an error tell of them
+CREATE FUNCTION security_test.peep(what text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE COST 0.0000001 AS $$
+BEGIN
+	RAISE NOTICE 'saw %', what;
+	RETURN true;
+END $$;
+CREATE FUNCTION security_test.peep(a text, b text) RETURNS boolean LANGUAGE sql IMMUTABLE COST 0.0000001 AS 'SELECT security_test.peep(a)';
+CREATE OPERATOR security_test.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = security_test.peep);
+SELECT count(*) FROM memory.messages WHERE security_test.peep(content);
+SELECT count(*) FROM memory.messages WHERE security_test.peep(account_id) AND conversation_id = :'c2';
+SELECT count(*) FROM memory.messages WHERE content OPERATOR(security_test.===) 'x';
+SELECT count(*) FROM memory.conversations WHERE security_test.peep(account_id);
+SELECT count(*) FROM memory.storage WHERE security_test.peep(account_id);
+SELECT count(*) FROM memory.messages WHERE content::integer = 1;
+SELECT count(*) FROM memory.conversations WHERE account_id::integer = 1;
+SELECT count(*) FROM memory.conversations c JOIN memory.messages m USING (conversation_id) WHERE security_test.peep(c.account_id || ': ' || m.content);
+UPDATE memory.messages SET content = 'seen' WHERE security_test.peep(content);
+DELETE FROM memory.messages WHERE security_test.peep(content);
+-- the setting is not the role's to change
+SET memory_ext.account = 'bob';
+SET memory_ext.account TO DEFAULT;
+RESET memory_ext.account;
+SELECT set_config('memory_ext.account', 'bob', true);
+CREATE FUNCTION security_test.bob() RETURNS bigint LANGUAGE sql SET memory_ext.account = 'bob' AS 'SELECT count(*) FROM memory.messages';
+ALTER ROLE regress_ann SET memory_ext.account = 'bob';
+ALTER ROLE regress_ann RESET memory_ext.account;
+ALTER ROLE regress_ann RESET ALL;
+RESET ALL;
+SHOW memory_ext.account;
+DISCARD ALL;
+SHOW memory_ext.account;
+SELECT DISTINCT account_id FROM memory.conversations;
+UPDATE pg_settings SET setting = 'bob' WHERE name = 'memory_ext.account';
+\c - regress_ann
+SELECT DISTINCT account_id FROM memory.conversations;
+-- a value given in the session by a function with the right to do so stays, too; the
+-- function uses the extension first, so that the setting is known to be protected
+\c - postgres
+ALTER ROLE regress_ann RESET memory_ext.account;
+CREATE FUNCTION security_test.enter(account text) RETURNS boolean LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	AS $$ SELECT memory.account_visible('') IS NOT NULL AND set_config('memory_ext.account', account, false) = account $$;
+\c - regress_ann
+SELECT security_test.enter('bob');
+SELECT DISTINCT account_id FROM memory.conversations;
+SET memory_ext.account = '';
+RESET memory_ext.account;
+RESET ALL;
+DISCARD ALL;
+SHOW memory_ext.account;
+-- the gateway has been granted the setting
+\c - regress_gateway
+BEGIN;
+SET LOCAL memory_ext.account = 'bob';
+SELECT DISTINCT account_id FROM memory.conversations;
+COMMIT;
+SELECT DISTINCT account_id FROM memory.conversations ORDER BY 1;
+SET memory_ext.account = 'nobody';
+SELECT count(*) FROM memory.messages;
+-- what bob has is as it was
+\c - postgres
+SET memory_ext.account = 'bob';
+SELECT account_id, seq, content FROM memory.messages ORDER BY 2;
+SELECT title, message_count FROM memory.conversations;
+SELECT tail_count FROM memory_store.conversations WHERE account_id = 'bob';
+RESET memory_ext.account;
+SELECT account_id, revision FROM memory_store.accounts ORDER BY 1;
+
+--
+-- Callers that put objects of their own in the way
+--
+CREATE ROLE regress_evil LOGIN;
+SELECT memory.grant_access('regress_evil', 'operator');
+CREATE SCHEMA evil AUTHORIZATION regress_evil;
+\c - regress_evil
+SET TIME ZONE 'UTC';
+-- operators and functions that tell who runs them
+CREATE FUNCTION evil.tell(what text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+	RAISE NOTICE 'evil % ran as %', what, current_user;
+END $$;
+DO $$
+DECLARE
+	type text;
+	name text;
+BEGIN
+	FOREACH type IN ARRAY '{text,uuid,int8,int4,bool,timestamptz,interval,jsonb,name,oid}'::text[] LOOP
+		FOREACH name IN ARRAY '{=,<>,<,<=,>,>=,+,-,>>,||,~}'::text[] LOOP
+			EXECUTE format('CREATE FUNCTION evil.%1$I(a %2$s, b %2$s) RETURNS %3$s LANGUAGE plpgsql AS
+				$f$ BEGIN PERFORM evil.tell(%1$L); RETURN NULL; END $f$', name || ' of ' || type, type,
+				CASE WHEN name IN ('+', '-', '>>', '||') THEN type ELSE 'bool' END);
+			EXECUTE format('CREATE OPERATOR evil.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = evil.%I)', name, type, type, name || ' of ' || type);
+		END LOOP;
+	END LOOP;
+	FOREACH name IN ARRAY '{now(),clock_timestamp(),unnest(anyarray),array_position(anyarray\,anyelement),octet_length(text),
+		account_visible(text),unpack(memory.transcript),stored_bytes(memory.transcript),estimate_tokens(text),seal_idle(integer),
+		expire_batch(integer),purge(),current_setting(text),round(numeric\,integer),format(text\,text),format(text\,bigint)}'::text[] LOOP
+		EXECUTE format('CREATE FUNCTION evil.%s RETURNS bool LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell(%L); RETURN NULL; END $f$', name, name);
+	END LOOP;
+	FOREACH type IN ARRAY '{text,uuid,int8,int4,timestamptz}'::text[] LOOP
+		EXECUTE format('CREATE FUNCTION evil.step(state %1$s, value %1$s) RETURNS %1$s LANGUAGE plpgsql AS
+			$f$ BEGIN PERFORM evil.tell(%2$L); RETURN NULL; END $f$', type, 'aggregate of ' || type);
+		FOREACH name IN ARRAY '{max,min,count,sum}'::text[] LOOP
+			EXECUTE format('CREATE AGGREGATE evil.%I(%s) (SFUNC = evil.step, STYPE = %s)', name, type, type);
+		END LOOP;
+	END LOOP;
+END $$;
+-- the casts of the system's types are not to be had
+CREATE CAST (uuid AS text) WITH INOUT AS IMPLICIT;
+-- tables as the store's, with triggers, and types as the system's
+CREATE FUNCTION evil.trigger() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM evil.tell('trigger on ' || tg_relid::regclass);
+	RETURN NULL;
+END $$;
+DO $$
+DECLARE
+	name text;
+BEGIN
+	FOREACH name IN ARRAY '{accounts,conversations,segments,tail,tombstones,grants,dictionaries,retention,messages}'::text[] LOOP
+		EXECUTE format('CREATE TABLE evil.%I (account_id text, conversation_id uuid, seq bigint, role text, content text, body memory.transcript)', name);
+		EXECUTE format('CREATE TRIGGER t BEFORE INSERT OR UPDATE OR DELETE ON evil.%I FOR EACH ROW EXECUTE FUNCTION evil.trigger()', name);
+	END LOOP;
+END $$;
+CREATE DOMAIN evil.uuid AS integer;
+CREATE DOMAIN evil.jsonb AS integer;
+CREATE DOMAIN evil.timestamptz AS integer;
+CREATE DOMAIN evil.name AS integer;
+CREATE DOMAIN evil.interval AS integer;
+CREATE DOMAIN evil.message AS integer;
+CREATE DOMAIN evil.transcript AS integer;
+CREATE DOMAIN evil.text AS integer;
+
+-- In a new session all statements of the store are yet to be planned, and all that
+-- the caller writes without a schema is evil.
+\c - regress_evil
+SET TIME ZONE 'UTC';
+SET search_path = evil, pg_catalog;
+SELECT 'a'::pg_catalog.text = 'a'::pg_catalog.text AS evil_works;
+SELECT pg_catalog.count(*) FROM messages;
+-- yet the extension does what it should, and none of it is called
+SET memory_ext.segment_messages = 4;
+SELECT memory.append('eve', :'c7', 'user', 'one', tokens => 1, created_at => '2026-01-01Z', metadata => '{"a": 1}');
+SELECT memory.append('eve', :'c7', '[{"role": "user", "content": "two"}, {"role": "user", "content": "three"}, {"role": "user", "content": "four"}, {"role": "user", "content": "five"}]');
+INSERT INTO memory.messages (account_id, conversation_id, role, content) VALUES ('eve', :'c7', 'user', 'six'), ('eve', :'c7', 'user', 'seven') RETURNING seq;
+INSERT INTO memory.messages (conversation_id, seq, role, content) VALUES (:'c7', 10, 'user', 'ten');
+INSERT INTO memory.messages (conversation_id, seq, role, content) VALUES (:'c7', 9, 'user', 'late');
+COPY memory.messages (conversation_id, account_id, role, content) FROM STDIN;
+00000000-0000-0000-0000-000000000007	eve	user	eleven
+00000000-0000-0000-0000-000000000008	eve	user	1
+00000000-0000-0000-0000-000000000008	eve	user	2
+00000000-0000-0000-0000-000000000008	eve	user	3
+00000000-0000-0000-0000-000000000008	eve	user	4
+00000000-0000-0000-0000-000000000008	eve	user	5
+\.
+SELECT memory.edit_message('eve', :'c7', 2, 'two!');
+SELECT memory.delete_message('eve', :'c7', 3);
+UPDATE memory.messages SET content = 'seven!' WHERE conversation_id OPERATOR(pg_catalog.=) :'c7' AND seq OPERATOR(pg_catalog.=) 7;
+DELETE FROM memory.messages WHERE conversation_id OPERATOR(pg_catalog.=) :'c7' AND seq OPERATOR(pg_catalog.=) 4;
+SELECT seq, parent_seq, content FROM memory.history('eve', :'c7');
+SELECT seq, content FROM memory.context('eve', :'c7', NULL, 2);
+SELECT content, metadata FROM memory.message('eve', :'c7', 1);
+SELECT memory.create_conversation('eve', '00000000-0000-0000-0000-000000000004', 'title', '{"a": 1}');
+SELECT memory.update_conversation('eve', '00000000-0000-0000-0000-000000000004', 'another');
+INSERT INTO memory.conversations (conversation_id, account_id, title) VALUES ('00000000-0000-0000-0000-000000000005', 'eve', 'five');
+UPDATE memory.conversations SET title = 'fünf' WHERE conversation_id OPERATOR(pg_catalog.=) '00000000-0000-0000-0000-000000000005';
+SELECT conversation_id, title, message_count FROM memory.recent_conversations('eve');
+SELECT memory.delete_conversation('eve', '00000000-0000-0000-0000-000000000004');
+DELETE FROM memory.conversations WHERE conversation_id OPERATOR(pg_catalog.=) '00000000-0000-0000-0000-000000000005';
+SELECT account_id, conversations, messages FROM memory.storage ORDER BY account_id;
+SELECT memory.seal('eve', :'c7'), memory.seal('eve'), memory.seal();
+SET memory_ext.seal_after = 0;
+SET memory_ext.compact_after = 0;
+SET memory_ext.purge_after = 0;
+SET memory_ext.auto_dictionary = off;
+SELECT memory.append('eve', :'c7', 'user', 'last', created_at => '2026-01-01Z');
+SELECT memory.set_retention('nobody', '1 day');
+CALL memory.maintain();
+SELECT * FROM memory.verify();
+SELECT (memory.train_dictionary()).dictionary_id AS too_little_for_one;
+SELECT is_current FROM memory.dictionaries;
+SELECT memory.forget('nobody') IS NOT NULL AS receipt;
+SELECT memory.message_count(body) FROM (SELECT memory.transcript('user', 'x') AS body) t;
+-- temporary objects come before all others, even before the system's
+\c - regress_evil
+SET TIME ZONE 'UTC';
+CREATE TEMP TABLE accounts (account_id text, subscription_id text, revision bigint, created_at timestamptz);
+CREATE TEMP TABLE conversations (LIKE memory.conversations);
+CREATE TEMP TABLE segments (conversation_id uuid, account_id text, body memory.transcript);
+CREATE TEMP TABLE tail (conversation_id uuid, account_id text, seq bigint);
+CREATE TEMP TABLE messages (LIKE memory.messages);
+CREATE DOMAIN pg_temp.uuid AS integer;
+CREATE DOMAIN pg_temp.timestamptz AS integer;
+CREATE DOMAIN pg_temp.text AS integer;
+SELECT memory.append('eve', :'c7', 'user', 'with temporary tables');
+INSERT INTO memory.messages (conversation_id, role, content) VALUES (:'c7', 'user', 'and again') RETURNING seq;
+SELECT seq, content FROM memory.history('eve', :'c7', max_messages => 2);
+SELECT conversation_id, message_count FROM memory.recent_conversations('eve') LIMIT 1;
+SELECT memory.seal();
+SET memory_ext.compact_after = '10000d';
+SET memory_ext.auto_dictionary = off;
+CALL memory.maintain();
+SELECT * FROM memory.verify();
+SELECT count(*) FROM conversations;
+-- a superuser who grants while all this is in the way
+\c - postgres
+SET search_path = evil, pg_catalog;
+SELECT memory.grant_access('regress_nobody', 'writer');
+SELECT memory.revoke_access('regress_nobody');
+RESET search_path;
+
+--
+-- Triggers switched off: for superusers only
+--
+-- functions store all the same; the views need their triggers
+SET session_replication_role = replica;
+SELECT memory.append('ann', :'c1', 'user', 'stored');
+RESET session_replication_role;
+SELECT seq, content FROM memory.history('ann', :'c1');
+ALTER TABLE memory.messages DISABLE TRIGGER ALL;
+
+DELETE FROM memory.conversations;
+TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
+	memory_store.tombstones;
+SET client_min_messages = warning;
+DROP SCHEMA security_test CASCADE;
+DROP SCHEMA evil CASCADE;
+DROP OWNED BY regress_nobody, regress_reader, regress_writer, regress_operator, regress_ann, regress_gateway, regress_evil;
+DROP ROLE regress_nobody, regress_reader, regress_writer, regress_operator, regress_ann, regress_gateway, regress_evil;

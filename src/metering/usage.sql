@@ -1,0 +1,172 @@
+-- Recording calls, and the views of usage.  A view adds up the rolled-up rows,
+-- the tail's rows that are not counted (each is the ledger of its own usage),
+-- and the recorded calls that wait; so it is exact at any moment.  A condition
+-- on account_id reaches the index of each part.
+
+CREATE FUNCTION memory_store.check_account(account_id text) RETURNS text
+	AS 'MODULE_PATHNAME', 'memory_check_account' LANGUAGE C STABLE;
+COMMENT ON FUNCTION memory_store.check_account(text) IS 'the account a call works on; null: the session''s; an error when it is not this session''s';
+
+CREATE FUNCTION memory.record_usage(
+	account_id text,
+	model text,
+	input_tokens bigint,
+	cached_input_tokens bigint DEFAULT 0,
+	output_tokens bigint DEFAULT 0,
+	cache_creation_tokens bigint DEFAULT 0,
+	request_id text DEFAULT NULL,
+	occurred_at timestamptz DEFAULT NULL
+) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'memory_record_usage' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.record_usage(text, text, bigint, bigint, bigint, bigint, text, timestamptz) IS 'records a call of a model that stores no message; false: the request_id was recorded before';
+
+CREATE FUNCTION memory.roll_up_usage(max_accounts integer DEFAULT 100) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'memory_roll_up_usage' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.roll_up_usage(integer) IS 'rolls up the recorded calls of some (NULL: all) accounts; returns how many had some';
+
+-- The tail's part.  By conversation, so that one account's rows are found by
+-- its conversations: the tail has no index on account_id.
+CREATE VIEW memory_store.usage_ledger WITH (security_barrier = true) AS
+	SELECT c.account_id, (t.created_at AT TIME ZONE 'UTC')::date AS day,
+		COALESCE(t.model, '') COLLATE "C" AS model,
+		CASE WHEN t.role = 'assistant' THEN 0 ELSE t.tokens END::bigint AS input_tokens,
+		CASE WHEN t.role = 'assistant' THEN t.tokens ELSE 0 END::bigint AS output_tokens,
+		octet_length(t.content)::bigint AS content_bytes
+	FROM memory_store.conversations c
+	JOIN memory_store.tail t ON t.conversation_id = c.conversation_id AND t.account_id = c.account_id
+	WHERE c.tail_count > 0 AND NOT t.counted AND memory.account_visible(c.account_id);
+COMMENT ON VIEW memory_store.usage_ledger IS 'usage of messages that are not rolled up yet';
+
+CREATE VIEW memory_store.usage_rolled WITH (security_barrier = true) AS
+	SELECT u.* FROM memory_store.usage_daily u WHERE memory.account_visible(u.account_id);
+COMMENT ON VIEW memory_store.usage_rolled IS 'memory_store.usage_daily, as far as the session may see it';
+
+CREATE VIEW memory_store.usage_waiting WITH (security_barrier = true) AS
+	SELECT u.* FROM memory_store.usage_calls u WHERE memory.account_visible(u.account_id);
+COMMENT ON VIEW memory_store.usage_waiting IS 'recorded calls that are not rolled up yet';
+
+CREATE VIEW memory.usage_daily WITH (security_barrier = true) AS
+	SELECT u.account_id, u.day, u.model,
+		sum(u.messages)::bigint AS messages,
+		sum(u.requests)::bigint AS requests,
+		sum(u.input_tokens)::bigint AS input_tokens,
+		sum(u.cached_input_tokens)::bigint AS cached_input_tokens,
+		sum(u.cache_creation_tokens)::bigint AS cache_creation_tokens,
+		sum(u.output_tokens)::bigint AS output_tokens,
+		sum(u.content_bytes)::bigint AS content_bytes,
+		sum(u.imported_messages)::bigint AS imported_messages,
+		sum(u.imported_tokens)::bigint AS imported_tokens,
+		sum(u.imported_bytes)::bigint AS imported_bytes
+	FROM (
+		SELECT r.account_id, r.day, r.model, r.messages, r.requests,
+			r.input_tokens + r.request_input_tokens AS input_tokens,
+			r.request_cached_input_tokens AS cached_input_tokens,
+			r.request_cache_creation_tokens AS cache_creation_tokens,
+			r.output_tokens + r.request_output_tokens AS output_tokens,
+			r.content_bytes, r.imported_messages, r.imported_tokens, r.imported_bytes
+		FROM memory_store.usage_rolled r
+		WHERE r.messages + r.requests + r.imported_messages + r.content_bytes
+			+ r.input_tokens + r.output_tokens > 0
+		UNION ALL
+		SELECT l.account_id, l.day, l.model, 1, 0, l.input_tokens, 0, 0, l.output_tokens, l.content_bytes, 0, 0, 0
+		FROM memory_store.usage_ledger l
+		UNION ALL
+		SELECT w.account_id, w.day, w.model, 0, 1, w.input_tokens, w.cached_input_tokens,
+			w.cache_creation_tokens, w.output_tokens, 0, 0, 0, 0
+		FROM memory_store.usage_waiting w
+	) u
+	GROUP BY u.account_id, u.day, u.model;
+COMMENT ON VIEW memory.usage_daily IS 'usage by account, UTC day and model (empty: none named); token counts are disjoint, imported_ columns are backdated messages and no usage';
+
+CREATE VIEW memory.usage_by_model WITH (security_barrier = true) AS
+	SELECT u.account_id, date_trunc('month', u.day::timestamp)::date AS month, u.model,
+		sum(u.messages)::bigint AS messages,
+		sum(u.requests)::bigint AS requests,
+		sum(u.input_tokens)::bigint AS input_tokens,
+		sum(u.cached_input_tokens)::bigint AS cached_input_tokens,
+		sum(u.cache_creation_tokens)::bigint AS cache_creation_tokens,
+		sum(u.output_tokens)::bigint AS output_tokens,
+		sum(u.content_bytes)::bigint AS content_bytes
+	FROM memory.usage_daily u
+	GROUP BY 1, 2, 3;
+COMMENT ON VIEW memory.usage_by_model IS 'usage by account, calendar month (UTC; its first day) and model';
+
+CREATE VIEW memory.usage_current WITH (security_barrier = true) AS
+	SELECT u.account_id, min(p.month) AS month,
+		sum(u.messages)::bigint AS messages,
+		sum(u.requests)::bigint AS requests,
+		sum(u.input_tokens)::bigint AS input_tokens,
+		sum(u.cached_input_tokens)::bigint AS cached_input_tokens,
+		sum(u.cache_creation_tokens)::bigint AS cache_creation_tokens,
+		sum(u.output_tokens)::bigint AS output_tokens,
+		sum(u.input_tokens + u.cached_input_tokens + u.cache_creation_tokens + u.output_tokens)::bigint AS tokens,
+		sum(u.content_bytes)::bigint AS content_bytes
+	FROM (SELECT date_trunc('month', CURRENT_TIMESTAMP AT TIME ZONE 'UTC')::date AS month) p
+	CROSS JOIN memory.usage_daily u
+	WHERE u.day >= date_trunc('month', CURRENT_TIMESTAMP AT TIME ZONE 'UTC')::date
+		AND u.day < (date_trunc('month', CURRENT_TIMESTAMP AT TIME ZONE 'UTC') + interval '1 month')::date
+	GROUP BY u.account_id;
+COMMENT ON VIEW memory.usage_current IS 'usage of the current calendar month (UTC) by account';
+
+-- What is stored, day by day: all that came, imports included, less what was deleted.
+CREATE VIEW memory.storage_daily WITH (security_barrier = true) AS
+	SELECT d.account_id, d.day, d.added_messages, d.removed_messages, d.added_bytes, d.removed_bytes,
+		sum(d.added_messages - d.removed_messages) OVER days::bigint AS messages,
+		sum(d.added_bytes - d.removed_bytes) OVER days::bigint AS content_bytes
+	FROM (
+		SELECT u.account_id, u.day,
+			sum(u.added_messages)::bigint AS added_messages, sum(u.removed_messages)::bigint AS removed_messages,
+			sum(u.added_bytes)::bigint AS added_bytes, sum(u.removed_bytes)::bigint AS removed_bytes
+		FROM (
+			SELECT r.account_id, r.day, r.messages + r.imported_messages AS added_messages, r.removed_messages,
+				r.content_bytes + r.imported_bytes AS added_bytes, r.removed_bytes
+			FROM memory_store.usage_rolled r
+			UNION ALL
+			SELECT l.account_id, l.day, 1, 0, l.content_bytes, 0 FROM memory_store.usage_ledger l
+		) u
+		GROUP BY u.account_id, u.day
+	) d
+	WINDOW days AS (PARTITION BY d.account_id ORDER BY d.day);
+COMMENT ON VIEW memory.storage_daily IS 'messages and bytes of content that came and went, by UTC day, and how many were stored at its end; imports stand on the day they were created';
+
+-- Must be empty.  The data's side are the conversations' counters, which
+-- memory.verify() compares with the messages.
+CREATE VIEW memory.usage_drift WITH (security_barrier = true) AS
+	SELECT account_id, v.meter, v.metered, v.stored
+	FROM (
+		SELECT u.account_id, sum(u.messages)::bigint AS messages, sum(u.tokens)::bigint AS tokens,
+			sum(u.content_bytes)::bigint AS content_bytes
+		FROM (
+			SELECT r.account_id, r.messages + r.imported_messages - r.removed_messages AS messages,
+				r.input_tokens + r.output_tokens + r.imported_tokens - r.removed_tokens AS tokens,
+				r.content_bytes + r.imported_bytes - r.removed_bytes AS content_bytes
+			FROM memory_store.usage_rolled r
+			UNION ALL
+			SELECT l.account_id, 1, l.input_tokens + l.output_tokens, l.content_bytes
+			FROM memory_store.usage_ledger l
+		) u
+		GROUP BY u.account_id
+	) m
+	FULL JOIN (
+		SELECT c.account_id, sum(c.message_count)::bigint AS messages, sum(c.token_count)::bigint AS tokens,
+			sum(c.content_bytes)::bigint AS content_bytes
+		FROM memory_store.conversations c
+		WHERE memory.account_visible(c.account_id)
+		GROUP BY c.account_id
+	) s USING (account_id)
+	CROSS JOIN LATERAL (VALUES
+		('messages', COALESCE(m.messages, 0), COALESCE(s.messages, 0)),
+		('tokens', COALESCE(m.tokens, 0), COALESCE(s.tokens, 0)),
+		('content_bytes', COALESCE(m.content_bytes, 0), COALESCE(s.content_bytes, 0))
+	) v (meter, metered, stored)
+	WHERE v.metered <> v.stored;
+COMMENT ON VIEW memory.usage_drift IS 'must be empty: accounts whose usage, less what was removed, is not what their conversations hold';
+
+INSERT INTO memory_store.grants VALUES
+	('EXECUTE ON FUNCTION memory.record_usage(text, text, bigint, bigint, bigint, bigint, text, timestamptz)', 'writer'),
+	('EXECUTE ON FUNCTION memory.roll_up_usage(integer)', 'operator'),
+	('SELECT ON memory.usage_daily', 'reader'),
+	('SELECT ON memory.usage_by_model', 'reader'),
+	('SELECT ON memory.usage_current', 'reader'),
+	('SELECT ON memory.storage_daily', 'reader'),
+	('SELECT ON memory.usage_drift', 'operator');

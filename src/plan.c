@@ -1,0 +1,101 @@
+/*
+ * plan.c
+ *		Running prepared statements, for every room.
+ *
+ * Plans are generic and kept until the backend ends.  Each operator in a
+ * statement is named with its schema, so that no search_path of a caller
+ * changes what the statement means.  Callers hold an SPI connection; rows
+ * belong to it and are gone after SPI_finish.
+ */
+#include "postgres.h"
+
+#include "jit/jit.h"
+#include "optimizer/cost.h"
+#include "utils/snapmgr.h"
+
+#include "plan.h"
+
+/*
+ * A generic plan may be made while a table is empty, when a sequential scan
+ * looks as good as any; it would then be kept while the table grows.  Every
+ * statement here has its index, so sequential scans are off while they are
+ * planned, which may be at any execution.  Where one is needed all the same it
+ * looks so dear that the plan would be compiled at each execution, for longer
+ * than it runs; so that is off, too.
+ */
+static int
+execute_by_index(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only, bool latest)
+{
+	bool saved_seqscan = enable_seqscan;
+	bool saved_jit = jit_enabled;
+	int result;
+
+	PG_TRY();
+	{
+		enable_seqscan = false;
+		jit_enabled = false;
+		if (latest)
+			result = SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot,
+										  true, false, 0);
+		else
+			result = SPI_execute_plan(plan, values, nulls, read_only, 0);
+	}
+	PG_FINALLY();
+	{
+		enable_seqscan = saved_seqscan;
+		jit_enabled = saved_jit;
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/* Prepares a statement for good. */
+SPIPlanPtr
+plan_prepare(const char *sql, int nargs, Oid *argtypes)
+{
+	SPIPlanPtr plan = SPI_prepare_cursor(sql, nargs, argtypes, CURSOR_OPT_GENERIC_PLAN);
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	return plan;
+}
+
+static uint64
+run(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only, bool latest)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int result;
+
+	/* SPI keeps every result until SPI_finish, which may be a million rows away */
+	if (SPI_tuptable != NULL)
+		SPI_freetuptable(SPI_tuptable);
+
+	result = execute_by_index(plan, values, nulls, read_only, latest);
+
+	/* SPI leaves its own context behind, whose contents stay until SPI_finish */
+	MemoryContextSwitchTo(context);
+
+	if (result < 0)
+		elog(ERROR, "a prepared statement failed: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+/*
+ * Runs a plan; nulls as SPI takes them, or NULL.  Returns SPI_processed; rows
+ * are in SPI_tuptable until the next call.
+ */
+uint64
+plan_run(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only)
+{
+	return run(plan, values, nulls, read_only, false);
+}
+
+/* Prepares the statement when it is new to the backend, and runs it likewise. */
+uint64
+plan_execute(PlanStatement *statement, Datum *values, const char *nulls, bool read_only)
+{
+	if (statement->plan == NULL)
+		statement->plan = plan_prepare(statement->sql, statement->nargs, statement->argtypes);
+	return run(statement->plan, values, nulls, read_only, statement->latest);
+}

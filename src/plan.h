@@ -1,0 +1,33 @@
+/*
+ * plan.h
+ *		Running prepared statements, for every room.
+ */
+#ifndef MEMORY_PLAN_H
+#define MEMORY_PLAN_H
+
+#include "postgres.h"
+
+#include "executor/spi.h"
+
+#define PLAN_MAX_ARGS 20
+
+/*
+ * A statement of a room, prepared at its first use in a backend.  Its
+ * parameters are of built-in types, so that the plan outlives DROP EXTENSION
+ * and CREATE EXTENSION.
+ */
+typedef struct PlanStatement
+{
+	const char *sql;
+	int nargs;
+	Oid argtypes[PLAN_MAX_ARGS];
+	SPIPlanPtr plan; /* NULL: not prepared yet */
+	bool latest;     /* reads what is committed now, whatever the transaction's snapshot */
+} PlanStatement;
+
+extern SPIPlanPtr plan_prepare(const char *sql, int nargs, Oid *argtypes);
+extern uint64 plan_run(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only);
+extern uint64
+plan_execute(PlanStatement *statement, Datum *values, const char *nulls, bool read_only);
+
+#endif /* MEMORY_PLAN_H */

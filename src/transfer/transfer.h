@@ -1,0 +1,123 @@
+/*
+ * transfer.h
+ *		The transfer room: documents of every chat format in and out.
+ *
+ * A document is one JSON value of an import: a conversation, or, in formats
+ * that store messages one by one, a message that names its conversation.  A
+ * format reads a document into a TransferConversation and writes one back.
+ * Formats know jsonb and nothing of the store; import.c and export.c know the
+ * store's views and nothing of the formats.
+ *
+ * Everything that a format returns lives in the memory context that was
+ * current when it was called; texts may point into the document, which lives
+ * longer.
+ */
+#ifndef TRANSFER_H
+#define TRANSFER_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+/* What a message answers, where it is not the index of another message. */
+#define TRANSFER_PARENT_BEFORE (-1) /* the message before it in the array */
+#define TRANSFER_PARENT_ROOT (-2)   /* nothing */
+
+/* A text of a document: not terminated by NUL; data NULL: there is none. */
+typedef struct TransferText
+{
+	const char *data;
+	uint32 length;
+} TransferText;
+
+typedef struct TransferMessage
+{
+	int64 seq;    /* out: its number.  In: 0, or the number that a native document gives */
+	int32 parent; /* index into messages, less than its own; or TRANSFER_PARENT_... */
+	int32 tokens; /* -1: not known */
+	TransferText role;
+	TransferText content;
+	TransferText model;
+	TransferText message_id;
+	TimestampTz created_at; /* of use if has_created_at */
+	bool has_created_at;
+	Jsonb *metadata; /* an object, or NULL; see "What has no column" */
+} TransferMessage;
+
+/*
+ * What has no column.  Under the key of the format's name, metadata keeps what
+ * a document had besides, so that writing it in the same format gives an
+ * equivalent document back (equal as jsonb): {"openai": {"tool_calls": […]}}.
+ * A writer of another format ignores it, except for what README.md says all
+ * formats share (tool calls, tool results, names).
+ */
+typedef struct TransferConversation
+{
+	TransferText source_id; /* the document's own id; none: the import hashes the document */
+	bool partial;           /* the document is one message of a conversation: it is added to it */
+	TransferText title;
+	Jsonb *metadata; /* likewise */
+	bool archived;
+	bool has_created_at;
+	bool has_updated_at;
+	TimestampTz created_at;
+	TimestampTz updated_at;
+	int32 head;                /* index of the current leaf; -1: the last message */
+	TransferMessage *messages; /* parents before their answers */
+	int32 count;
+} TransferConversation;
+
+/* Why a document was refused.  The names are part of the interface (memory.job_errors). */
+typedef enum TransferReason
+{
+	TRANSFER_OK,
+	TRANSFER_BAD_JSON,
+	TRANSFER_UNKNOWN_FORMAT,
+	TRANSFER_NO_MESSAGES,
+	TRANSFER_BAD_ROLE,
+	TRANSFER_BAD_PARENT, /* missing, or a cycle */
+	TRANSFER_BAD_TIME,
+	TRANSFER_BAD_VALUE, /* a field of another type than the format's */
+	TRANSFER_NUL,
+	TRANSFER_TOO_LARGE,
+	TRANSFER_CONFLICT /* differs from what is stored under its id */
+} TransferReason;
+
+/* Filled in by whoever refuses; path is where in the document: $.messages[3].role */
+typedef struct TransferProblem
+{
+	TransferReason reason;
+	const char *path;
+	const char *message; /* primary message style: lower case, no full stop */
+} TransferProblem;
+
+typedef struct TransferFormat
+{
+	const char *name; /* what users call it, and the key in metadata */
+	const char *label;
+
+	/* Whether a document looks like this format; cheap; the first that says yes reads it. */
+	bool (*detect)(Jsonb *document);
+
+	/* False: refused, and problem says why. */
+	bool (*read)(Jsonb *document, TransferConversation *conversation, TransferProblem *problem);
+
+	/*
+	 * The conversation in this format: one document, or, for formats that
+	 * store messages one by one, an array of them with *many set.  NULL: the
+	 * format is only read.
+	 */
+	Jsonb *(*write)(const TransferConversation *conversation, bool *many);
+} TransferFormat;
+
+/* format.c: all formats, in the order in which they are asked. */
+extern const TransferFormat *const transfer_formats[];
+extern const int transfer_nformats;
+extern const TransferFormat *transfer_format_named(const char *name);
+extern const TransferFormat *transfer_format_of(Jsonb *document);
+extern const char *transfer_reason_name(TransferReason reason);
+extern bool transfer_refuse(TransferProblem *problem, TransferReason reason, const char *path,
+							const char *format, ...) pg_attribute_printf(4, 5);
+
+#endif /* TRANSFER_H */
