@@ -19,3 +19,4 @@ REVOKE ALL ON SCHEMA memory_store FROM PUBLIC;
 REVOKE ALL ON TYPE memory.transcript FROM PUBLIC;
 REVOKE ALL ON TYPE memory.message FROM PUBLIC;
 REVOKE ALL ON TYPE memory.outbox_event FROM PUBLIC;
+REVOKE ALL ON TYPE memory.quota_status FROM PUBLIC;

@@ -137,3 +137,11 @@ memory_account_visible(PG_FUNCTION_ARGS)
 
 	PG_RETURN_BOOL(account_visible(account_id));
 }
+
+bool
+account_same(const text *a, const text *b)
+{
+	Size length = VARSIZE_ANY_EXHDR(a);
+
+	return length == VARSIZE_ANY_EXHDR(b) && memcmp(VARDATA_ANY(a), VARDATA_ANY(b), length) == 0;
+}

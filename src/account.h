@@ -20,6 +20,9 @@ extern bool account_visible(const text *account_id);
  */
 extern text *account_check(text *account_id);
 
+/* Whether two account_ids are the same. */
+extern bool account_same(const text *a, const text *b);
+
 /* Refuses a confined session what concerns all accounts.  Error: 42501. */
 extern void account_check_unconfined(void);
 

@@ -53,11 +53,13 @@ execute_by_index(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_on
 SPIPlanPtr
 plan_prepare(const char *sql, int nargs, Oid *argtypes)
 {
+	MemoryContext context = CurrentMemoryContext;
 	SPIPlanPtr plan = SPI_prepare_cursor(sql, nargs, argtypes, CURSOR_OPT_GENERIC_PLAN);
 
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
 	SPI_keepplan(plan);
+	MemoryContextSwitchTo(context); /* SPI leaves its own behind */
 	return plan;
 }
 

@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 
 #include "memory_ext.h"
+#include "account.h"
 #include "metering.h"
 #include "plan.h"
 
@@ -96,9 +97,7 @@ metering_batch_end(MeteringBatch *batch)
 MeteringBatch *
 metering_batch_follow(MeteringBatch *batch, const text *account_id)
 {
-	if (batch != NULL && VARSIZE_ANY_EXHDR(batch->account_id) == VARSIZE_ANY_EXHDR(account_id) &&
-		memcmp(VARDATA_ANY(batch->account_id), VARDATA_ANY(account_id),
-			   VARSIZE_ANY_EXHDR(account_id)) == 0)
+	if (batch != NULL && account_same(batch->account_id, account_id))
 		return batch;
 	metering_batch_end(batch);
 	return metering_batch_create(account_id);

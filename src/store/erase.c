@@ -227,6 +227,115 @@ memory_set_retention(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* An account with conversations that are due, and its subscription. */
+typedef struct DueAccount
+{
+	text *account_id;
+	char *subscription_id;
+	bool locked; /* the subscription is, so it has a plan */
+} DueAccount;
+
+static int
+compare_subscription(const void *a, const void *b)
+{
+	return strcmp((*(DueAccount *const *) a)->subscription_id,
+				  (*(DueAccount *const *) b)->subscription_id);
+}
+
+/*
+ * The accounts of rows that are in order of account.  Their subscriptions are
+ * locked, in key order, before the first account is.
+ */
+static DueAccount *
+lock_due_subscriptions(SPITupleTable *due, uint64 n)
+{
+	DueAccount *accounts = palloc0(mul_size(Max(n, 1), sizeof(DueAccount)));
+	DueAccount **order = palloc(mul_size(Max(n, 1), sizeof(DueAccount *)));
+	uint64 count = 0;
+	bool isnull;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		text *account_id = DatumGetTextPP(SPI_getbinval(due->vals[i], due->tupdesc, 1, &isnull));
+
+		if (count > 0 && account_same(account_id, accounts[count - 1].account_id))
+			continue;
+		accounts[count].account_id = account_id;
+		order[count] = &accounts[count];
+		count++;
+	}
+	if (!quota_active())
+		return accounts;
+	for (uint64 i = 0; i < count; i++)
+		accounts[i].subscription_id =
+			quota_subscription_of(text_to_cstring(accounts[i].account_id), false);
+	qsort(order, count, sizeof(DueAccount *), compare_subscription);
+	for (uint64 i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		order[i]->locked = quota_lock(order[i]->subscription_id);
+	}
+	pfree(order);
+	return accounts;
+}
+
+/* Deletes a conversation unless it was resumed while the account's lock was waited for. */
+static bool
+expire_conversation(StoreAccount *account, const pg_uuid_t *id, TimestampTz updated_at,
+					MeteringBatch *usage)
+{
+	StoreConversation *conversation = store_open_conversation(account, id, STORE_PROBE);
+
+	if (conversation == NULL || conversation->updated_at != updated_at)
+		return false;
+	conversation->usage = usage;
+	store_delete_conversation(conversation);
+	return true;
+}
+
+/* Deletes the rows' conversations; returns how many. */
+static int64
+expire_due(SPITupleTable *due, uint64 n)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext scratch =
+		AllocSetContextCreate(caller, "memory_ext expire", ALLOCSET_DEFAULT_SIZES);
+	DueAccount *current = NULL;
+	DueAccount *next = lock_due_subscriptions(due, n);
+	StoreAccount *account = NULL;
+	MeteringBatch *usage = NULL;
+	int64 expired = 0;
+	bool isnull;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		text *account_id = DatumGetTextPP(SPI_getbinval(due->vals[i], due->tupdesc, 1, &isnull));
+		pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(due->vals[i], due->tupdesc, 2, &isnull));
+		TimestampTz updated_at =
+			DatumGetTimestampTz(SPI_getbinval(due->vals[i], due->tupdesc, 3, &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if (current == NULL || !account_same(account_id, current->account_id))
+		{
+			if (account != NULL)
+				store_end_account(account);
+			current = next++;
+			usage = metering_batch_follow(usage, account_id);
+			account = store_lock_account(current->account_id,
+										 current->locked ? current->subscription_id : NULL, false);
+		}
+		MemoryContextSwitchTo(scratch);
+		if (account != NULL && expire_conversation(account, id, updated_at, usage))
+			expired++;
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(scratch);
+	}
+	if (account != NULL)
+		store_end_account(account);
+	metering_batch_end(usage);
+	return expired;
+}
+
 PG_FUNCTION_INFO_V1(memory_expire_batch);
 
 /*
@@ -241,13 +350,8 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
 	Datum values[2] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int64GetDatum(limit)};
 	SPITupleTable *due;
-	MemoryContext call_context;
-	MemoryContext scratch;
-	StoreAccount *account = NULL;
 	uint64 n;
-	MeteringBatch *usage = NULL;
-	int64 expired = 0;
-	bool isnull;
+	int64 expired;
 
 	account_check_unconfined();
 	store_check_limit("max_conversations", limit);
@@ -255,43 +359,7 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	n = store_execute(STORE_RETENTION_DUE, values, NULL, false);
 	due = SPI_tuptable;
 	SPI_tuptable = NULL; /* kept while others come and go */
-	call_context = CurrentMemoryContext;
-	scratch =
-		AllocSetContextCreate(CurrentMemoryContext, "memory_ext expire", ALLOCSET_DEFAULT_SIZES);
-	for (uint64 i = 0; i < n; i++)
-	{
-		text *account_id = DatumGetTextPP(SPI_getbinval(due->vals[i], due->tupdesc, 1, &isnull));
-		pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(due->vals[i], due->tupdesc, 2, &isnull));
-		TimestampTz updated_at =
-			DatumGetTimestampTz(SPI_getbinval(due->vals[i], due->tupdesc, 3, &isnull));
-		MemoryContext old;
-		StoreConversation *conversation;
-
-		CHECK_FOR_INTERRUPTS();
-		/* one account a transaction: its subscription's lock comes before all others */
-		if (account != NULL &&
-			!DatumGetBool(DirectFunctionCall2(byteaeq, PointerGetDatum(account->account_id),
-											  PointerGetDatum(account_id))))
-			break;
-		old = MemoryContextSwitchTo(call_context);
-		usage = metering_batch_follow(usage, account_id);
-		if (account == NULL)
-			account = store_begin_account(account_id, false);
-		MemoryContextSwitchTo(scratch);
-		conversation = account == NULL ? NULL : store_open_conversation(account, id, STORE_PROBE);
-		/* it may have been resumed while the lock was waited for */
-		if (conversation != NULL && conversation->updated_at == updated_at)
-		{
-			conversation->usage = usage;
-			store_delete_conversation(conversation);
-			expired++;
-		}
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(scratch);
-	}
-	if (account != NULL)
-		store_end_account(account);
-	metering_batch_end(usage);
+	expired = expire_due(due, n);
 	SPI_finish();
 	PG_RETURN_INT64(expired);
 }

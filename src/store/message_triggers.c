@@ -447,10 +447,8 @@ follow_row(Flush *flush, TupleTableSlot *slot, StoreOpenMode mode)
 {
 	text *account_id = DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]);
 	pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
-	text *current = flush->account != NULL ? flush->account->account_id : NULL;
 	bool same_account =
-		current != NULL && VARSIZE_ANY_EXHDR(account_id) == VARSIZE_ANY_EXHDR(current) &&
-		memcmp(VARDATA_ANY(account_id), VARDATA_ANY(current), VARSIZE_ANY_EXHDR(current)) == 0;
+		flush->account != NULL && account_same(account_id, flush->account->account_id);
 
 	if (same_account && flush->conversation != NULL &&
 		memcmp(id, &flush->conversation->id, UUID_LEN) == 0)

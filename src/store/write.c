@@ -46,8 +46,7 @@ bump_account(StoreAccount *account, bool make)
 		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
 	}
 	account->revision = DatumGetInt64(store_column(0, 1, &isnull));
-	if (account->charged || quota_active())
-		account->subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
+	account->subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
 	return true;
 }
 
@@ -435,22 +434,13 @@ store_seal_tail(StoreConversation *conversation)
 	conversation->tail_bytes = 0;
 }
 
-/*
- * A message of long ago that is written now is an import: it is stored, but
- * was not used in this period.
- */
-static bool
-store_is_current(const TranscriptMessage *message)
-{
-	return message->created_at >= GetCurrentTimestamp() - USECS_PER_DAY;
-}
-
 static void
 count_message(StoreConversation *conversation, const TranscriptMessage *message)
 {
 	QuotaAmounts *amounts = &conversation->account->amounts;
 
-	if (store_is_current(message))
+	/* one of long ago is an import: stored, but not used in this period */
+	if (metering_classify(message->created_at) != METERING_IMPORTED)
 	{
 		amounts->by_meter[QUOTA_MESSAGES]++;
 		amounts->by_meter[QUOTA_TOKENS] += message->tokens;
