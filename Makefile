@@ -44,6 +44,7 @@ INSTALL_SQL = $(wildcard \
 	src/metering/usage.sql \
 	src/metering/outbox.sql \
 	src/metering/rating.sql \
+	src/transfer/compress.sql \
 	src/access.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 DATA = $(wildcard $(EXTENSION)--*--*.sql)
@@ -59,7 +60,8 @@ ISOLATION_OPTS = --inputdir=test --load-extension=$(EXTENSION)
 PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
 TAP_TESTS := $(if $(PROVE_TESTS),1)
 
-PG_CPPFLAGS = -I$(srcdir)/src -I$(srcdir)/src/transcript -I$(srcdir)/src/quota -I$(srcdir)/src/metering -I$(srcdir)/src/store
+PG_CPPFLAGS = -I$(srcdir)/src -I$(srcdir)/src/transcript -I$(srcdir)/src/quota -I$(srcdir)/src/metering \
+	-I$(srcdir)/src/store -I$(srcdir)/src/transfer
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers \
 	$(if $(WERROR),-Werror)
 SHLIB_LINK = -lzstd -llz4
