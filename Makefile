@@ -45,6 +45,10 @@ INSTALL_SQL = $(wildcard \
 	src/metering/outbox.sql \
 	src/metering/rating.sql \
 	src/transfer/compress.sql \
+	src/transfer/formats.sql \
+	src/transfer/jobs.sql \
+	src/transfer/import.sql \
+	src/transfer/export.sql \
 	src/access.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 DATA = $(wildcard $(EXTENSION)--*--*.sql)

@@ -46,6 +46,20 @@ typedef struct TransferMessage
 } TransferMessage;
 
 /*
+ * A document's own id and account.
+ *
+ * In: source_id is the id that the document has for its conversation.  A uuid
+ * becomes the conversation_id; of another one, or of the whole document where
+ * there is none, the conversation_id is a hash.  The import keeps both format
+ * and source_id (in the conversation's metadata, key "import"), so no format
+ * has to.  Out: source_id is what the document of this very format had (data
+ * NULL: it had none, and none is to be written); for a conversation that comes
+ * from elsewhere it is the conversation_id.
+ *
+ * account_id is set by native documents only; the import's own setting wins.
+ */
+
+/*
  * What has no column.  Under the key of the format's name, metadata keeps what
  * a document had besides, so that writing it in the same format gives an
  * equivalent document back (equal as jsonb): {"openai": {"tool_calls": […]}}.
@@ -54,8 +68,9 @@ typedef struct TransferMessage
  */
 typedef struct TransferConversation
 {
-	TransferText source_id; /* the document's own id; none: the import hashes the document */
-	bool partial;           /* the document is one message of a conversation: it is added to it */
+	TransferText source_id;
+	TransferText account_id;
+	bool partial; /* the document is one message of a conversation: it is added to it */
 	TransferText title;
 	Jsonb *metadata; /* likewise */
 	bool archived;
@@ -81,7 +96,8 @@ typedef enum TransferReason
 	TRANSFER_BAD_VALUE, /* a field of another type than the format's */
 	TRANSFER_NUL,
 	TRANSFER_TOO_LARGE,
-	TRANSFER_CONFLICT /* differs from what is stored under its id */
+	TRANSFER_CONFLICT, /* differs from what is stored under its id */
+	TRANSFER_DELETED   /* its conversation has been deleted here */
 } TransferReason;
 
 /* Filled in by whoever refuses; path is where in the document: $.messages[3].role */
@@ -119,5 +135,16 @@ extern const TransferFormat *transfer_format_of(Jsonb *document);
 extern const char *transfer_reason_name(TransferReason reason);
 extern bool transfer_refuse(TransferProblem *problem, TransferReason reason, const char *path,
 							const char *format, ...) pg_attribute_printf(4, 5);
+
+/* convert.c: the format that a caller names; NULL for 'auto'.  Error: 22023. */
+extern const TransferFormat *transfer_format_argument(const char *name, bool to_write);
+
+/*
+ * time.c: times as documents write them, whatever the session's DateStyle and
+ * TimeZone are, so that reading and writing a document is immutable.
+ */
+extern bool transfer_parse_time(const char *data, uint32 length, TimestampTz *time);
+extern bool transfer_epoch_time(double seconds, TimestampTz *time);
+extern char *transfer_time_string(TimestampTz time);
 
 #endif /* TRANSFER_H */
