@@ -88,27 +88,63 @@ add_json_time(StringInfo json, const char *key, TimestampTz value)
 				  value == DT_NOEND
 					  ? NULL
 					  : TextDatumGetCString(
-							DirectFunctionCall2(timestamptz_to_char, TimestampTzGetDatum(value),
+							DirectFunctionCall2(timestamp_to_char,
+												DirectFunctionCall2(timestamptz_zone,
+																	CStringGetTextDatum("UTC"),
+																	TimestampTzGetDatum(value)),
 												CStringGetTextDatum(
-													"YYYY-MM-DD\"T\"HH24:MI:SSOF"))));
+													"YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\""))));
 }
 
 /* What the event of a month's end says. */
 static char *
 closed_json(const QuotaHold *hold)
 {
+	char *plan_id = hold->plan_id != NULL ? hold->plan_id : quota_default_plan();
 	StringInfoData json;
 
 	initStringInfo(&json);
 	appendStringInfoChar(&json, '{');
 	add_json_text(&json, "subscription_id", hold->subscription_id);
-	add_json_text(&json, "plan_id", hold->plan_id);
+	add_json_text(&json, "plan_id", plan_id);
 	add_json_time(&json, "period_start", hold->period_start[QUOTA_MONTH]);
 	add_json_time(&json, "period_end", hold->period_end[QUOTA_MONTH]);
 	appendStringInfo(&json, ", \"messages\": " INT64_FORMAT ", \"tokens\": " INT64_FORMAT "}",
 					 hold->used[quota_slot(QUOTA_MESSAGES, QUOTA_MONTH)],
 					 hold->used[quota_slot(QUOTA_TOKENS, QUOTA_MONTH)]);
 	return json.data;
+}
+
+static void
+begin_period(QuotaHold *hold, QuotaPeriod period, TimestampTz moment)
+{
+	quota_period_bounds(period, hold->starts_at, hold->time_zone, moment,
+						&hold->period_start[period], &hold->period_end[period]);
+	hold->used[quota_slot(QUOTA_MESSAGES, period)] = 0;
+	hold->used[quota_slot(QUOTA_TOKENS, period)] = 0;
+}
+
+/* A plan that was to change by then has changed. */
+static void
+change_if_due(QuotaHold *hold, TimestampTz moment)
+{
+	if (hold->next_plan_id == NULL || hold->next_plan_at > moment)
+		return;
+	hold->plan_id = hold->next_plan_id;
+	hold->next_plan_id = NULL;
+}
+
+/* Each month that has ended is told, also those without use; each has its plan. */
+static void
+close_months(QuotaHold *hold)
+{
+	while (hold->period_end[QUOTA_MONTH] <= hold->now)
+	{
+		CHECK_FOR_INTERRUPTS();
+		hold->closed = lappend(hold->closed, closed_json(hold));
+		begin_period(hold, QUOTA_MONTH, hold->period_end[QUOTA_MONTH]);
+		change_if_due(hold, hold->period_start[QUOTA_MONTH]);
+	}
 }
 
 /*
@@ -120,15 +156,12 @@ roll_periods(QuotaHold *hold)
 {
 	for (int period = 0; period < QUOTA_NBOUNDS; period++)
 	{
-		if (hold->now < hold->period_end[period] &&
-			hold->period_start[period] < hold->period_end[period])
-			continue;
-		if (period == QUOTA_MONTH && hold->period_start[period] < hold->period_end[period])
-			hold->closed = closed_json(hold);
-		quota_period_bounds((QuotaPeriod) period, hold->starts_at, hold->time_zone, hold->now,
-							&hold->period_start[period], &hold->period_end[period]);
-		hold->used[quota_slot(QUOTA_MESSAGES, (QuotaPeriod) period)] = 0;
-		hold->used[quota_slot(QUOTA_TOKENS, (QuotaPeriod) period)] = 0;
+		if (hold->period_start[period] == hold->period_end[period])
+			begin_period(hold, (QuotaPeriod) period, hold->now);
+		else if (period == QUOTA_MONTH)
+			close_months(hold);
+		else if (hold->period_end[period] <= hold->now)
+			begin_period(hold, (QuotaPeriod) period, hold->now);
 	}
 }
 
@@ -139,11 +172,7 @@ refresh(QuotaHold *hold)
 	char *plan_id;
 
 	roll_periods(hold);
-	if (hold->next_plan_id != NULL && hold->next_plan_at <= hold->now)
-	{
-		hold->plan_id = hold->next_plan_id;
-		hold->next_plan_id = NULL;
-	}
+	change_if_due(hold, hold->now);
 	plan_id = hold->plan_id != NULL ? hold->plan_id : quota_default_plan();
 	if (plan_id != NULL)
 		quota_read_plan(plan_id, &hold->plan);
@@ -383,6 +412,7 @@ quota_peek(const char *account_id)
 void
 quota_save(QuotaHold *hold)
 {
+	ListCell *cell;
 	Datum values[8];
 	char nulls[8] = "        ";
 
@@ -399,9 +429,10 @@ quota_save(QuotaHold *hold)
 	values[7] = write_array(hold->reserved, QUOTA_NSLOTS, INT8OID);
 	quota_execute(QUOTA_SUBSCRIPTION_SAVE, values, nulls, false);
 	hold->changed = false;
-	if (hold->closed != NULL)
-		metering_emit("period.closed", hold->subscription_id, hold->subscription_id, hold->closed);
-	hold->closed = NULL;
+	foreach (cell, hold->closed)
+		metering_emit("period.closed", hold->subscription_id, hold->subscription_id,
+					  (char *) lfirst(cell));
+	hold->closed = NIL;
 }
 
 uint64
@@ -433,6 +464,21 @@ quota_note_plan(const char *subscription_id, const char *plan_id, TimestampTz fr
 
 	quota_execute(QUOTA_HISTORY_CLEAR, values, NULL, false);
 	quota_execute(QUOTA_HISTORY_NOTE, values, NULL, false);
+}
+
+void
+quota_tell_change(const QuotaHold *hold, const char *plan_id, TimestampTz from)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	add_json_text(&json, "subscription_id", hold->subscription_id);
+	add_json_text(&json, "previous_plan_id", hold->plan.plan_id);
+	add_json_text(&json, "plan_id", plan_id);
+	add_json_time(&json, "effective_at", from);
+	appendStringInfoChar(&json, '}');
+	metering_emit("plan.changed", hold->subscription_id, hold->subscription_id, json.data);
 }
 
 /* ---- holds of calls ---- */
@@ -537,28 +583,24 @@ quota_upgrade_for(const QuotaHold *hold, const QuotaAmounts *amounts)
 }
 
 /* What a refusal and an event say of a limit: a stable interface. */
-static char *
-limit_json(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit, int64 requested,
-		   const char *upgrade)
+static StringInfo
+limit_json(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit, int64 requested)
 {
 	TimestampTz end = limit->period < QUOTA_NBOUNDS ? hold->period_end[limit->period] : DT_NOEND;
-	StringInfoData json;
+	StringInfo json = makeStringInfo();
 
-	initStringInfo(&json);
-	appendStringInfoChar(&json, '{');
-	add_json_text(&json, "subscription_id", hold->subscription_id);
-	add_json_text(&json, "account_id", account_id);
-	add_json_text(&json, "plan_id", hold->plan.plan_id);
-	add_json_text(&json, "meter", quota_meter_name(limit->meter));
-	add_json_text(&json, "period", quota_period_name(limit->period));
-	appendStringInfo(&json,
+	appendStringInfoChar(json, '{');
+	add_json_text(json, "subscription_id", hold->subscription_id);
+	add_json_text(json, "account_id", account_id);
+	add_json_text(json, "plan_id", hold->plan.plan_id);
+	add_json_text(json, "meter", quota_meter_name(limit->meter));
+	add_json_text(json, "period", quota_period_name(limit->period));
+	appendStringInfo(json,
 					 ", \"limit\": " INT64_FORMAT ", \"used\": " INT64_FORMAT
 					 ", \"reserved\": " INT64_FORMAT ", \"requested\": " INT64_FORMAT,
 					 limit->limit, hold->used[limit->slot], hold->reserved[limit->slot], requested);
-	add_json_time(&json, "period_end", end);
-	add_json_text(&json, "upgrade_to", upgrade);
-	appendStringInfoChar(&json, '}');
-	return json.data;
+	add_json_time(json, "period_end", end);
+	return json;
 }
 
 static void
@@ -567,17 +609,32 @@ refuse(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
 {
 	char *upgrade = quota_upgrade_for(hold, amounts);
 	int64 requested = amounts->by_meter[limit->meter];
+	StringInfo json = limit_json(hold, account_id, limit, requested);
 
-	ereport(ERROR,
-			(errcode(MX001),
-			 errmsg("account \"%s\" has " INT64_FORMAT " of " INT64_FORMAT " %s left, " INT64_FORMAT
-					" are needed",
-					account_id, quota_remaining(hold, limit), limit->limit,
-					quota_meter_name(limit->meter), requested),
-			 errdetail_internal("%s", limit_json(hold, account_id, limit, requested, upgrade)),
-			 upgrade != NULL
-				 ? errhint("Plan \"%s\" would allow it: see memory.change_plan.", upgrade)
-				 : errhint("No plan that is offered would allow it.")));
+	add_json_text(json, "upgrade_to", upgrade);
+	appendStringInfoChar(json, '}');
+	ereport(ERROR, (errcode(MX001),
+					errmsg("account \"%s\" has " INT64_FORMAT " of " INT64_FORMAT
+						   " %s left, " INT64_FORMAT " are needed",
+						   account_id, quota_remaining(hold, limit), limit->limit,
+						   quota_meter_name(limit->meter), requested),
+					errdetail_internal("%s", json->data),
+					upgrade != NULL
+						? errhint("Plan \"%s\" would allow it: see memory.change_plan.", upgrade)
+						: errhint("No plan that is offered would allow it.")));
+}
+
+/* An event of a limit; threshold 0: none was passed. */
+static void
+tell_limit(const char *type, const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
+		   int64 amount, double threshold)
+{
+	StringInfo json = limit_json(hold, account_id, limit, amount);
+
+	if (threshold > 0)
+		appendStringInfo(json, ", \"threshold\": %.15g", threshold);
+	appendStringInfoChar(json, '}');
+	metering_emit(type, hold->subscription_id, account_id, json->data);
 }
 
 /* Events for the thresholds that a limit's counter has passed, and a soft limit. */
@@ -589,15 +646,14 @@ tell_crossings(const QuotaHold *hold, const char *account_id, const QuotaLimit *
 
 	for (int i = 0; i < limit->nthresholds; i++)
 	{
-		double at = limit->thresholds[i] * (double) limit->limit;
+		/* 0.07 of 100 is 7, also in binary */
+		double at = limit->thresholds[i] * (double) limit->limit * (1 - 1e-12);
 
 		if ((double) before < at && (double) after >= at)
-			metering_emit("quota.threshold", hold->subscription_id, account_id,
-						  limit_json(hold, account_id, limit, amount, NULL));
+			tell_limit("quota.threshold", hold, account_id, limit, amount, limit->thresholds[i]);
 	}
 	if (!limit->hard && before <= limit->limit && after > limit->limit)
-		metering_emit("quota.exceeded", hold->subscription_id, account_id,
-					  limit_json(hold, account_id, limit, amount, NULL));
+		tell_limit("quota.exceeded", hold, account_id, limit, amount, 0);
 }
 
 static void

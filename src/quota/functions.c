@@ -11,11 +11,9 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/timestamp.h"
 
 #include "account.h"
-#include "metering.h"
 #include "quota.h"
 #include "statements.h"
 
@@ -236,7 +234,6 @@ memory_change_plan(PG_FUNCTION_ARGS)
 	QuotaHold *hold;
 	bool at_once;
 	TimestampTz effective;
-	StringInfoData event;
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("plan_id must not be null"),
@@ -268,11 +265,7 @@ memory_change_plan(PG_FUNCTION_ARGS)
 		hold->plan_id = plan_id;
 	quota_save(hold);
 
-	initStringInfo(&event);
-	appendStringInfoString(&event, "{\"plan_id\": ");
-	escape_json(&event, plan_id);
-	appendStringInfo(&event, ", \"at_once\": %s}", at_once ? "true" : "false");
-	metering_emit("plan.changed", subscription_id, subscription_id, event.data);
+	quota_tell_change(hold, plan_id, effective);
 	SPI_finish();
 	PG_RETURN_TIMESTAMPTZ(effective);
 }

@@ -14,6 +14,7 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
 #include "utils/timestamp.h"
 
 typedef enum QuotaMeter
@@ -172,6 +173,9 @@ extern void quota_set_standing(QuotaStanding standing);
 /* Notes from when on the subscription has the plan; a later change that was noted is not to be. */
 extern void quota_note_plan(const char *subscription_id, const char *plan_id, TimestampTz from);
 
+/* Puts the event of a change into the outbox: from the plan that the hold was read with. */
+extern void quota_tell_change(const QuotaHold *hold, const char *plan_id, TimestampTz from);
+
 /* Error 42704 when there is no such plan. */
 extern void quota_check_plan(const char *plan_id);
 
@@ -233,8 +237,8 @@ struct QuotaHold
 	TimestampTz now;
 	bool changed; /* since it was read or saved */
 
-	/* the month that has ended since the row was written; NULL: none */
-	char *closed; /* data of the event, told when the row is saved */
+	/* months that have ended since the row was written: the events' data, told when it is saved */
+	List *closed;
 };
 
 #endif /* QUOTA_H */

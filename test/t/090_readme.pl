@@ -159,7 +159,7 @@ WHERE p.pronamespace = 'memory'::regnamespace
 ORDER BY 1
 SQL
 my @documented;
-foreach my $heading (qw(Writing Reading Storage Usage Transfer Access Transcripts))
+foreach my $heading (qw(Writing Reading Storage Usage Quotas Transfer Access Transcripts))
 {
 	push @documented, map { code($_->[0]) . " $_->[1]" } table_below($heading);
 }
