@@ -201,7 +201,7 @@ SELECT raises($$SELECT memory.enforce_limit('mia', 'tokens', -1)$$);
 -- numbers end where bigint does
 SELECT (memory.enforce_limit('mia', 'content_bytes', 9223372036854775000)).reason;
 SELECT raises($$SELECT memory.enforce_limit('mia', 'content_bytes', 9223372036854775807)$$);
-UPDATE memory_store.subscriptions SET used[10] = 3 WHERE subscription_id = 'mia';
+UPDATE memory_store.subscriptions SET used[10] = 3, outside_bytes = 0 WHERE subscription_id = 'mia';
 
 --
 -- Plans change: upgrades now, downgrades next period
@@ -379,6 +379,9 @@ SELECT messages, conversations, content_bytes FROM slots('old');
 SELECT memory.append('old', '00000000-0000-0000-0000-000000000032', 'user', '2');
 SELECT raises($$SELECT memory.append('old', '00000000-0000-0000-0000-000000000032', 'user', '3')$$);
 SELECT subscription_id, plan_id, time_zone FROM memory.subscriptions WHERE subscription_id = 'old';
+-- a name that nobody has is no subscription
+SELECT raises($$SELECT memory.change_plan('odl', 'small')$$);
+SELECT count(*) FROM memory_store.subscriptions WHERE subscription_id = 'odl';
 -- another default is theirs at once, unless they were given one by name
 UPDATE memory.plans SET is_default = false;
 UPDATE memory.plans SET is_default = true WHERE plan_id = 'mixed';
@@ -414,6 +417,7 @@ SELECT * FROM memory.verify();
 -- Who may
 --
 -- a session that is confined to one account
+UPDATE memory.plan_limits SET limit_value = 7 WHERE plan_id = 'shared' AND meter = 'messages';
 SET memory_ext.account = 'una';
 SELECT (memory.check_quota(NULL, 'messages')).reason;
 SELECT raises($$SELECT memory.check_quota('ann', 'messages')$$);
@@ -426,8 +430,17 @@ SELECT raises($$SELECT memory.change_plan('ann', 'none')$$);
 SELECT raises($$SELECT memory.subscribe('ann', 'none')$$);
 SELECT raises($$SELECT memory.set_subscription('ann', 'una')$$);
 SELECT raises($$SELECT memory.set_subscription('una', 'ann')$$);
-SELECT count(*) FROM memory.subscriptions;
-SELECT count(*) FROM memory.quota_usage;
+-- it sees the subscription of its account, which others share, and no other
+SELECT subscription_id, plan_id FROM memory.subscriptions;
+SELECT subscription_id, meter, used, limit_value FROM memory.quota_usage ORDER BY meter;
+SELECT q.used, q.limit_value FROM memory.check_quota(NULL, 'messages') q;
+SELECT raises($$SELECT memory.close_periods()$$);
+-- what it writes counts there; NULL is its account
+SELECT memory.append(NULL, '00000000-0000-0000-0000-000000000041', 'user', 'in the team');
+INSERT INTO memory.messages (conversation_id, role, content) VALUES ('00000000-0000-0000-0000-000000000041', 'user', 'by the view');
+SELECT (memory.reserve_usage(NULL, 'confined', 5)).reserved, memory.settle_usage(NULL, 'confined', 3), (memory.enforce_limit(NULL, 'tokens', 1)).used;
+SELECT raises($$SELECT memory.enforce_limit(NULL, 'messages', 1000)$$);
+SELECT subscription_id, meter, used, limit_value FROM memory.quota_usage ORDER BY meter;
 RESET memory_ext.account;
 -- a role of each level
 CREATE ROLE quota_reader;

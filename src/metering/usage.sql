@@ -130,9 +130,19 @@ CREATE VIEW memory.storage_daily WITH (security_barrier = true) AS
 COMMENT ON VIEW memory.storage_daily IS 'messages and bytes of content that came and went, by UTC day, and how many were stored at its end; imports stand on the day they were created';
 
 -- Must be empty.  The data's side are the conversations' counters, which
--- memory.verify() compares with the messages.
+-- memory.verify() compares with the messages.  A subscription's counter, less
+-- what stands outside the store, is compared with what its accounts hold, and
+-- what it has reserved with its reservations.
 CREATE VIEW memory.usage_drift WITH (security_barrier = true) AS
-	SELECT account_id, v.meter, v.metered, v.stored
+	WITH stored AS (
+		SELECT c.account_id, count(*) FILTER (WHERE c.deleted_at IS NULL) AS conversations,
+			sum(c.message_count)::bigint AS messages, sum(c.token_count)::bigint AS tokens,
+			sum(c.content_bytes)::bigint AS content_bytes
+		FROM memory_store.conversations c
+		WHERE memory.account_visible(c.account_id)
+		GROUP BY c.account_id
+	)
+	SELECT account_id, v.meter, v.metered, v.stored, NULL::text AS subscription_id
 	FROM (
 		SELECT u.account_id, sum(u.messages)::bigint AS messages, sum(u.tokens)::bigint AS tokens,
 			sum(u.content_bytes)::bigint AS content_bytes
@@ -147,20 +157,43 @@ CREATE VIEW memory.usage_drift WITH (security_barrier = true) AS
 		) u
 		GROUP BY u.account_id
 	) m
-	FULL JOIN (
-		SELECT c.account_id, sum(c.message_count)::bigint AS messages, sum(c.token_count)::bigint AS tokens,
-			sum(c.content_bytes)::bigint AS content_bytes
-		FROM memory_store.conversations c
-		WHERE memory.account_visible(c.account_id)
-		GROUP BY c.account_id
-	) s USING (account_id)
+	FULL JOIN stored s USING (account_id)
 	CROSS JOIN LATERAL (VALUES
 		('messages', COALESCE(m.messages, 0), COALESCE(s.messages, 0)),
 		('tokens', COALESCE(m.tokens, 0), COALESCE(s.tokens, 0)),
 		('content_bytes', COALESCE(m.content_bytes, 0), COALESCE(s.content_bytes, 0))
 	) v (meter, metered, stored)
-	WHERE v.metered <> v.stored;
-COMMENT ON VIEW memory.usage_drift IS 'must be empty: accounts whose usage, less what was removed, is not what their conversations hold';
+	WHERE v.metered <> v.stored
+	UNION ALL
+	SELECT NULL, v.meter, v.metered, v.stored, s.subscription_id
+	FROM memory_store.subscriptions s
+	LEFT JOIN (
+		SELECT a.subscription_id, sum(d.conversations)::bigint AS conversations, sum(d.content_bytes)::bigint AS content_bytes
+		FROM memory_store.accounts a JOIN stored d USING (account_id)
+		GROUP BY 1
+	) d USING (subscription_id)
+	LEFT JOIN (
+		SELECT r.subscription_id, sum(r.amount) FILTER (WHERE r.meter = 'messages') AS messages,
+			sum(r.amount) FILTER (WHERE r.meter = 'tokens') AS tokens,
+			sum(r.amount) FILTER (WHERE r.meter = 'conversations') AS conversations,
+			sum(r.amount) FILTER (WHERE r.meter = 'content_bytes') AS content_bytes
+		FROM memory_store.reservations r WHERE r.state = 'held'
+		GROUP BY 1
+	) r USING (subscription_id)
+	CROSS JOIN LATERAL (VALUES
+		('conversations', s.used[9] - s.outside_conversations, COALESCE(d.conversations, 0)),
+		('content_bytes', s.used[10] - s.outside_bytes, COALESCE(d.content_bytes, 0)),
+		('reserved messages', s.reserved[4], COALESCE(r.messages, 0)::bigint),
+		('reserved tokens', s.reserved[8], COALESCE(r.tokens, 0)::bigint),
+		('reserved conversations', s.reserved[9], COALESCE(r.conversations, 0)::bigint),
+		('reserved content_bytes', s.reserved[10], COALESCE(r.content_bytes, 0)::bigint)
+	) v (meter, metered, stored)
+	WHERE v.metered <> v.stored AND memory.account_visible(s.subscription_id)
+		-- a confined session sees one account, the subscription may have others
+		AND NOT EXISTS (SELECT FROM memory_store.accounts a
+			WHERE a.subscription_id = s.subscription_id AND a.subscription_id <> a.account_id
+				AND NOT memory.account_visible(a.account_id));
+COMMENT ON VIEW memory.usage_drift IS 'must be empty: accounts whose usage, less what was removed, is not what their conversations hold; subscriptions whose counters are not what stands and is reserved';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.record_usage(text, text, bigint, bigint, bigint, bigint, text, timestamptz)', 'writer'),

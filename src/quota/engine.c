@@ -4,8 +4,8 @@
  *
  * The row is locked before anything of the subscription's accounts, and written
  * once a statement; its lock, held to commit, makes limits exact under any
- * concurrency: whoever comes next sees what was committed.  Nothing that
- * changes is indexed, so that updates stay HOT.
+ * concurrency: whoever comes next sees what was committed.  Nothing is indexed
+ * that changes with the counters, so that updates stay HOT.
  *
  * A counter belongs to a period; a row is brought to the present when it is
  * read: periods that have ended begin anew at zero, a plan that was to change
@@ -69,6 +69,8 @@ read_row(QuotaHold *hold)
 	read_array(8, QUOTA_NSLOTS, hold->used);
 	read_array(9, QUOTA_NSLOTS, hold->reserved);
 	hold->subscription_id = quota_string(0, 10);
+	for (int i = 0; i < QUOTA_NSTANDING; i++)
+		hold->outside[i] = DatumGetInt64(quota_column(0, 11 + i, &isnull));
 }
 
 static void
@@ -223,20 +225,22 @@ quota_create(const char *subscription_id, const char *plan_id, TimestampTz start
 			 const char *time_zone)
 {
 	int64 nothing[QUOTA_NSLOTS] = {0};
-	TimestampTz never[QUOTA_NBOUNDS];
+	TimestampTz start[QUOTA_NBOUNDS];
+	TimestampTz end[QUOTA_NBOUNDS];
 	Datum values[8];
 	char nulls[8] = "        ";
 	QuotaAmounts standing;
 
 	for (int i = 0; i < QUOTA_NBOUNDS; i++)
-		never[i] = starts_at; /* an empty period: has always ended */
+		quota_period_bounds((QuotaPeriod) i, starts_at, time_zone, GetCurrentTimestamp(), &start[i],
+							&end[i]);
 	values[0] = CStringGetTextDatum(subscription_id);
 	nulls[1] = plan_id == NULL ? 'n' : ' ';
 	values[1] = plan_id == NULL ? (Datum) 0 : CStringGetTextDatum(plan_id);
 	values[2] = TimestampTzGetDatum(starts_at);
 	values[3] = CStringGetTextDatum(time_zone);
-	values[4] = write_array(never, QUOTA_NBOUNDS, TIMESTAMPTZOID);
-	values[5] = values[4];
+	values[4] = write_array(start, QUOTA_NBOUNDS, TIMESTAMPTZOID);
+	values[5] = write_array(end, QUOTA_NBOUNDS, TIMESTAMPTZOID);
 	values[6] = write_array(nothing, QUOTA_NSLOTS, INT8OID);
 	values[7] = values[6];
 	if (quota_execute(QUOTA_SUBSCRIPTION_CREATE, values, nulls, false) == 0)
@@ -338,6 +342,22 @@ quota_exists(const char *subscription_id)
 	return quota_execute(QUOTA_SUBSCRIPTION_READ, values, NULL, false) > 0;
 }
 
+bool
+quota_account_exists(const char *account_id)
+{
+	Datum values[1] = {CStringGetTextDatum(account_id)};
+
+	return quota_execute(QUOTA_SUBSCRIPTION_OF, values, NULL, false) > 0;
+}
+
+void
+quota_drop_unused(const char *subscription_id)
+{
+	Datum values[1] = {CStringGetTextDatum(subscription_id)};
+
+	quota_execute(QUOTA_DROP_UNUSED, values, NULL, false);
+}
+
 void
 quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amount)
 {
@@ -413,8 +433,8 @@ void
 quota_save(QuotaHold *hold)
 {
 	ListCell *cell;
-	Datum values[8];
-	char nulls[8] = "        ";
+	Datum values[10];
+	char nulls[10] = "          ";
 
 	values[0] = CStringGetTextDatum(hold->subscription_id);
 	nulls[1] = hold->plan_id == NULL ? 'n' : ' ';
@@ -427,6 +447,8 @@ quota_save(QuotaHold *hold)
 	values[5] = write_array(hold->period_end, QUOTA_NBOUNDS, TIMESTAMPTZOID);
 	values[6] = write_array(hold->used, QUOTA_NSLOTS, INT8OID);
 	values[7] = write_array(hold->reserved, QUOTA_NSLOTS, INT8OID);
+	for (int i = 0; i < QUOTA_NSTANDING; i++)
+		values[8 + i] = Int64GetDatum(hold->outside[i]);
 	quota_execute(QUOTA_SUBSCRIPTION_SAVE, values, nulls, false);
 	hold->changed = false;
 	foreach (cell, hold->closed)
@@ -657,18 +679,39 @@ tell_crossings(const QuotaHold *hold, const char *account_id, const QuotaLimit *
 }
 
 static void
-add_used(QuotaHold *hold, QuotaMeter meter, QuotaPeriod period, int64 amount)
+add_to(int64 *counter, int64 amount, QuotaMeter meter)
 {
-	int slot = quota_slot(meter, period);
-	bool flows = period != QUOTA_CURRENT;
-
-	if (flows && amount < 0)
-		return; /* what was used was used */
-	if (pg_add_s64_overflow(hold->used[slot], amount, &hold->used[slot]))
+	if (pg_add_s64_overflow(*counter, amount, counter))
 		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 						errmsg("usage of %s is out of range", quota_meter_name(meter))));
-	/* somebody's own trigger may give back more than it took */
-	hold->used[slot] = Max(hold->used[slot], 0);
+}
+
+/* What was used was used: an amount that is given back counts nothing. */
+static void
+add_flow(QuotaHold *hold, QuotaMeter meter, int64 amount)
+{
+	for (int period = QUOTA_HOUR; period <= QUOTA_LIFETIME && amount > 0; period++)
+		add_to(&hold->used[quota_slot(meter, (QuotaPeriod) period)], amount, meter);
+}
+
+/*
+ * What stands goes down as well.  Somebody's own trigger may give back more
+ * than it took; that must not lower what stands in the store.
+ */
+static void
+add_standing(QuotaHold *hold, QuotaMeter meter, const QuotaAmounts *amounts)
+{
+	int slot = quota_slot(meter, QUOTA_CURRENT);
+	int64 *outside = &hold->outside[slot - (QUOTA_NSLOTS - QUOTA_NSTANDING)];
+	int64 amount = amounts->by_meter[meter];
+
+	if (amounts->outside)
+	{
+		amount = Max(amount, -*outside);
+		add_to(outside, amount, meter);
+	}
+	add_to(&hold->used[slot], amount, meter);
+	hold->used[slot] = Max(hold->used[slot], *outside);
 }
 
 void
@@ -690,13 +733,10 @@ add_amounts(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts
 	int64 before[QUOTA_NSLOTS];
 
 	memcpy(before, hold->used, sizeof(before));
-	for (int period = QUOTA_HOUR; period <= QUOTA_LIFETIME; period++)
-	{
-		add_used(hold, QUOTA_MESSAGES, (QuotaPeriod) period, amounts->by_meter[QUOTA_MESSAGES]);
-		add_used(hold, QUOTA_TOKENS, (QuotaPeriod) period, amounts->by_meter[QUOTA_TOKENS]);
-	}
-	add_used(hold, QUOTA_CONVERSATIONS, QUOTA_CURRENT, amounts->by_meter[QUOTA_CONVERSATIONS]);
-	add_used(hold, QUOTA_CONTENT_BYTES, QUOTA_CURRENT, amounts->by_meter[QUOTA_CONTENT_BYTES]);
+	add_flow(hold, QUOTA_MESSAGES, amounts->by_meter[QUOTA_MESSAGES]);
+	add_flow(hold, QUOTA_TOKENS, amounts->by_meter[QUOTA_TOKENS]);
+	add_standing(hold, QUOTA_CONVERSATIONS, amounts);
+	add_standing(hold, QUOTA_CONTENT_BYTES, amounts);
 	hold->changed = true;
 
 	for (int i = 0; i < hold->plan.nlimits; i++)

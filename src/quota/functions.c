@@ -143,6 +143,7 @@ memory_enforce_limit(PG_FUNCTION_ARGS)
 	Datum status;
 
 	amounts.by_meter[meter] = argument_amount(fcinfo, 2, 1);
+	amounts.outside = true;
 	SPI_connect();
 	hold = quota_begin_settled(account_id);
 	if (hold != NULL)
@@ -231,7 +232,7 @@ memory_change_plan(PG_FUNCTION_ARGS)
 		text_to_cstring(account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
 	char *plan_id;
 	char *timing = PG_ARGISNULL(2) ? "auto" : text_to_cstring(PG_GETARG_TEXT_PP(2));
-	QuotaHold *hold;
+	QuotaHold *hold = NULL;
 	bool at_once;
 	TimestampTz effective;
 
@@ -246,7 +247,9 @@ memory_change_plan(PG_FUNCTION_ARGS)
 						errhint("Use auto, now or next_period.")));
 
 	SPI_connect();
-	hold = quota_begin_on(subscription_id, subscription_id);
+	/* the default plan would make a subscription for any name */
+	if (quota_exists(subscription_id) || quota_account_exists(subscription_id))
+		hold = quota_begin_on(subscription_id, subscription_id);
 	if (hold == NULL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA),
 						errmsg("subscription \"%s\" does not exist", subscription_id),
@@ -276,8 +279,8 @@ PG_FUNCTION_INFO_V1(memory_close_periods);
  * memory_close_periods(max_subscriptions integer) → bigint
  *		Has so many (NULL: all) of the subscriptions whose month has ended begin
  *		the next one, with an event period.closed each; returns how many.  The
- *		first use after the end does the same.  A batch of maintain().  Error:
- *		42501 the session is confined.
+ *		first use after the end does the same.  A batch of maintain().  Errors:
+ *		22023, 42501 the session is confined.
  */
 Datum
 memory_close_periods(PG_FUNCTION_ARGS)
@@ -286,6 +289,10 @@ memory_close_periods(PG_FUNCTION_ARGS)
 	uint64 closed;
 
 	account_check_unconfined();
+	if (limit < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_subscriptions must not be negative, it is " INT64_FORMAT, limit)));
 	SPI_connect();
 	closed = quota_close_periods(limit);
 	SPI_finish();
@@ -440,6 +447,7 @@ end_reservation(QuotaHold *hold, const char *id, const char *state, int64 actual
 		QuotaAmounts amounts = {{0}};
 
 		amounts.by_meter[found.meter] = actual;
+		amounts.outside = true;
 		if (strcmp(found.state, "held") == 0)
 			quota_consume_held(hold, &amounts);
 		else

@@ -39,13 +39,15 @@ typedef enum QuotaPeriod
 /* The periods that end; a subscription's row has their bounds. */
 #define QUOTA_NBOUNDS 3
 
-/* A slot of a subscription's counters: a meter in a period. */
+/* A slot of a subscription's counters: a meter in a period; what stands comes last. */
 #define QUOTA_NSLOTS 10
+#define QUOTA_NSTANDING 2
 
 /* Amounts by meter; negative ones lower what stands and never what flows. */
 typedef struct QuotaAmounts
 {
 	int64 by_meter[QUOTA_NMETERS];
+	bool outside; /* what stands of it is not in the store */
 } QuotaAmounts;
 
 /* ---- period.c ---- */
@@ -127,6 +129,15 @@ extern bool quota_lock(const char *subscription_id);
 
 /* Whether the subscription has a row that others see, too. */
 extern bool quota_exists(const char *subscription_id);
+
+/* Whether there is such an account. */
+extern bool quota_account_exists(const char *account_id);
+
+/*
+ * Takes a locked subscription back that the default plan has made for an
+ * account that turns out not to exist.
+ */
+extern void quota_drop_unused(const char *subscription_id);
 
 /* Raises 40001: the account's subscription is not what it was. */
 extern void quota_moved(const char *account_id) pg_attribute_noreturn();
@@ -234,6 +245,7 @@ struct QuotaHold
 	TimestampTz period_end[QUOTA_NBOUNDS];
 	int64 used[QUOTA_NSLOTS];
 	int64 reserved[QUOTA_NSLOTS];
+	int64 outside[QUOTA_NSTANDING]; /* of what stands: conversations, content_bytes */
 	TimestampTz now;
 	bool changed; /* since it was read or saved */
 

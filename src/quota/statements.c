@@ -24,7 +24,8 @@
 
 #define SUBSCRIPTION                                                                               \
 	"SELECT plan_id, starts_at, time_zone, next_plan_id, next_plan_at, period_start, period_end,"  \
-	" used, reserved, subscription_id FROM memory_store.subscriptions WHERE subscription_id" EQ
+	" used, reserved, subscription_id, outside_conversations, outside_bytes"                       \
+	" FROM memory_store.subscriptions WHERE subscription_id" EQ
 
 /* An account's subscription: its own unless it was given another. */
 #define OF_ACCOUNT                                                                                 \
@@ -88,14 +89,13 @@ static PlanStatement statements[QUOTA_NSTATEMENTS] = {
 		  INT8ARRAYOID, INT8ARRAYOID}},
 	[QUOTA_SUBSCRIPTION_SAVE] =
 		{"UPDATE memory_store.subscriptions SET plan_id = $2, next_plan_id = $3,"
-		 " next_plan_at = $4, period_start = $5, period_end = $6, used = $7, reserved = $8"
-		 " WHERE subscription_id" EQ "$1",
-		 8,
+		 " next_plan_at = $4, period_start = $5, period_end = $6, used = $7, reserved = $8,"
+		 " outside_conversations = $9, outside_bytes = $10 WHERE subscription_id" EQ "$1",
+		 10,
 		 {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
-		  INT8ARRAYOID, INT8ARRAYOID}},
+		  INT8ARRAYOID, INT8ARRAYOID, INT8OID, INT8OID}},
 	[QUOTA_PERIODS_ENDED] = {"SELECT subscription_id FROM memory_store.subscriptions"
 							 " WHERE period_end[3] OPERATOR(pg_catalog.<=) $1"
-							 " AND period_start[3] OPERATOR(pg_catalog.<) period_end[3]"
 							 " ORDER BY subscription_id LIMIT $2",
 							 2,
 							 {TIMESTAMPTZOID, INT8OID}},
@@ -152,6 +152,16 @@ static PlanStatement statements[QUOTA_NSTATEMENTS] = {
 	[QUOTA_FORGET_SUBSCRIPTION] =
 		{"DELETE FROM memory_store.subscriptions s WHERE s.subscription_id" EQ
 		 "$1 AND NOT EXISTS (SELECT FROM memory_store.accounts a WHERE a.subscription_id" EQ
+		 "$1 AND a.subscription_id OPERATOR(pg_catalog.<>) a.account_id)",
+		 1,
+		 {TEXTOID}},
+	/* only what a write made by itself, and has not used */
+	[QUOTA_DROP_UNUSED] =
+		{"DELETE FROM memory_store.subscriptions s WHERE s.subscription_id" EQ
+		 "$1 AND s.plan_id IS NULL AND s.next_plan_id IS NULL"
+		 " AND 0" EQ "ALL (s.used) AND 0" EQ "ALL (s.reserved)"
+		 " AND NOT EXISTS (SELECT FROM memory_store.accounts a WHERE a.account_id" EQ
+		 "$1) AND NOT EXISTS (SELECT FROM memory_store.accounts a WHERE a.subscription_id" EQ
 		 "$1 AND a.subscription_id OPERATOR(pg_catalog.<>) a.account_id)",
 		 1,
 		 {TEXTOID}},

@@ -34,7 +34,9 @@ COMMENT ON COLUMN memory.plan_limits.thresholds IS 'shares of the limit whose cr
 -- One row a subscription: its lock orders all who use the subscription, and all
 -- its counters are changed by one update.  The arrays have the slots of
 -- src/quota/quota.h: messages by hour, day, month, lifetime, tokens likewise,
--- conversations, content_bytes; the periods are hour, day, month.
+-- conversations, content_bytes; the periods are hour, day, month.  What stands
+-- is counted with what stands outside the store (memory.enforce_limit and
+-- memory.quota_trigger), which is also kept by itself.
 CREATE TABLE memory_store.subscriptions (
 	subscription_id text COLLATE "C" NOT NULL PRIMARY KEY,
 	plan_id text COLLATE "C",
@@ -45,8 +47,13 @@ CREATE TABLE memory_store.subscriptions (
 	period_start timestamptz[] NOT NULL,
 	period_end timestamptz[] NOT NULL,
 	used bigint[] NOT NULL,
-	reserved bigint[] NOT NULL
+	reserved bigint[] NOT NULL,
+	outside_conversations bigint NOT NULL DEFAULT 0,
+	outside_bytes bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
+-- for memory.close_periods; the hour's bounds are in the array as well, so that
+-- one update an hour is no HOT update
+CREATE INDEX subscriptions_closing ON memory_store.subscriptions ((period_end[3]));
 COMMENT ON TABLE memory_store.subscriptions IS 'who pays: the plan, the period''s anchor and time zone, and what is used and reserved';
 
 CREATE TABLE memory_store.reservations (

@@ -160,6 +160,7 @@ charge_all(Charge *charges, uint64 n, QuotaMeter meter)
 			hold = quota_begin_on(charges[i].subscription_id, charges[i].account_id);
 		}
 		amounts.by_meter[meter] = charges[i].amount;
+		amounts.outside = true;
 		if (hold != NULL)
 			quota_consume(hold, charges[i].account_id, &amounts);
 	}

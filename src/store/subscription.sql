@@ -8,6 +8,9 @@ CREATE FUNCTION memory.set_subscription(account_id text, subscription_id text) R
 	AS 'MODULE_PATHNAME', 'memory_set_subscription' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.set_subscription(text, text) IS 'has an account share a subscription; what stands in it moves along';
 
+-- A session that is confined to one account sees where the account's
+-- subscription stands, as memory.check_quota tells it, too.
+--
 -- A row is brought to the present when it is next written; the views show the
 -- present before: a plan that was to change has changed, a period that has
 -- ended counts 0, an expired reservation holds nothing.
@@ -19,7 +22,9 @@ CREATE VIEW memory.subscriptions WITH (security_barrier = true) AS
 		CASE WHEN s.next_plan_at > now() THEN s.next_plan_id END AS next_plan_id,
 		CASE WHEN s.next_plan_at > now() THEN s.next_plan_at END AS next_plan_at
 	FROM memory_store.subscriptions s
-	WHERE memory.account_visible(s.subscription_id);
+	WHERE memory.account_visible(s.subscription_id)
+		OR s.subscription_id = (SELECT a.subscription_id FROM memory_store.accounts a
+			WHERE a.account_id = current_setting('memory_ext.account', true) AND memory.account_visible(a.account_id));
 COMMENT ON VIEW memory.subscriptions IS 'who pays: plan, anchor of the periods, and a change that is to come';
 
 -- The arrays' slots are src/quota/quota.h's.
@@ -42,7 +47,9 @@ CREATE VIEW memory.quota_usage WITH (security_barrier = true) AS
 			(s.reserved[b.slot] - COALESCE((SELECT sum(r.amount) FROM memory_store.reservations r
 				WHERE r.subscription_id = s.subscription_id AND r.state = 'held' AND r.expires_at <= now() AND r.meter = l.meter), 0))::bigint AS reserved
 	) u
-	WHERE memory.account_visible(s.subscription_id);
+	WHERE memory.account_visible(s.subscription_id)
+		OR s.subscription_id = (SELECT a.subscription_id FROM memory_store.accounts a
+			WHERE a.account_id = current_setting('memory_ext.account', true) AND memory.account_visible(a.account_id));
 COMMENT ON VIEW memory.quota_usage IS 'percent of each limit that a subscription has used in the period';
 
 CREATE FUNCTION memory.load_example_plans() RETURNS void LANGUAGE sql VOLATILE

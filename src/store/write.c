@@ -86,6 +86,8 @@ store_begin_account(text *account_id, bool make)
 
 	if (account != NULL)
 		account->hold = hold;
+	else if (hold != NULL)
+		quota_drop_unused(hold->subscription_id);
 	return account;
 }
 

@@ -88,6 +88,7 @@ sub check_counters
 	is($node->safe_psql($database, 'SELECT * FROM drift'), '', "$name: the counters are what the data says");
 	is(problems_of($node, $database), '', "$name: the tables agree with each other");
 	is($node->safe_psql($database, 'SELECT * FROM memory.verify()'), '', "$name: memory.verify() says so, too");
+	is($node->safe_psql($database, 'SELECT * FROM memory.usage_drift'), '', "$name: usage has not drifted");
 	return;
 }
 
@@ -161,25 +162,30 @@ COMMIT;
 \endif
 SQL
 );
-new_database('rollbacks');
-one_team('rollbacks', 20);
-# after a refusal the transaction goes on from its savepoint
-@psqls = map {
-	my $n = $_;
-	start_psql('rollbacks', "savepoints$n", map {
-		my ($a, $append) = (1 + ($n + $_) % 20);
-		$append = "SELECT memory.append('account $a', conversation($a), 'user', 'a message');";
-		"BEGIN; SAVEPOINT one; $append ROLLBACK TO one; $append\n", $_ % 3 ? "SAVEPOINT two; $append RELEASE two;\n" : "ROLLBACK TO one;\n",
-		"SAVEPOINT three; $append ROLLBACK TO three; COMMIT;\n"
-	} 1 .. 40);
-} 1 .. 8;
-pgbench('rollbacks', 'rollbacks', 32, 50, %mixed);
-$_->{run}->finish for @psqls;
-is(join('', map { grep { /ERROR/ && !/messages left|current transaction is aborted|savepoint "three" does not exist/ } split /^/, ${ $_->{err} } } @psqls), '', 'rollbacks: no other error');
-cmp_ok($node->safe_psql('rollbacks', 'SELECT count(*) FROM memory.messages'), '<=', $limit, "rollbacks: no more than $limit");
-check_counters('rollbacks', 'rollbacks');
-pgbench('rollbacks, to the end', 'rollbacks', 32, 40, append => $mixed{'append@6'});
-is($node->safe_psql('rollbacks', 'SELECT count(*) FROM memory.messages'), $limit, 'rollbacks: none is lost');
+for my $clients (16, 64)
+{
+	my $name = "rollbacks of $clients clients";
+	my $database = "rollbacks_$clients";
+	new_database($database);
+	one_team($database, 20);
+	# after a refusal the transaction goes on from its savepoint
+	@psqls = map {
+		my $n = $_;
+		start_psql($database, "savepoints$n", map {
+			my ($a, $append) = (1 + ($n + $_) % 20);
+			$append = "SELECT memory.append('account $a', conversation($a), 'user', 'a message');";
+			"BEGIN; SAVEPOINT one; $append ROLLBACK TO one; $append\n", $_ % 3 ? "SAVEPOINT two; $append RELEASE two;\n" : "ROLLBACK TO one;\n",
+			"SAVEPOINT three; $append ROLLBACK TO three; COMMIT;\n"
+		} 1 .. 40);
+	} 1 .. 8;
+	pgbench($name, $database, $clients, int(1600 / $clients), %mixed);
+	$_->{run}->finish for @psqls;
+	is(join('', map { grep { /ERROR/ && !/messages left|current transaction is aborted|savepoint "three" does not exist/ } split /^/, ${ $_->{err} } } @psqls), '', "$name: no other error");
+	cmp_ok($node->safe_psql($database, 'SELECT count(*) FROM memory.messages'), '<=', $limit, "$name: no more than $limit");
+	check_counters($name, $database);
+	pgbench("$name, to the end", $database, $clients, int(1280 / $clients), append => $mixed{'append@6'});
+	is($node->safe_psql($database, 'SELECT count(*) FROM memory.messages'), $limit, "$name: none is lost");
+}
 
 # --- the server dies in the middle
 new_database('crash');
@@ -285,6 +291,7 @@ SQL
 is($node->safe_psql('crosswise', 'SELECT sum(used[4]) = (SELECT count(*) FROM memory.messages), sum(used[8]) = (SELECT sum(tokens) FROM memory.messages) + (SELECT count(*) FROM calls) FROM memory_store.subscriptions'), 't|t', 'crosswise: what was used is, in all, what there is');
 is($node->safe_psql('crosswise', "SELECT * FROM drift WHERE subscription_id LIKE 'account %'"), '', 'crosswise: and so for each that nobody left');
 is(problems_of($node, 'crosswise'), '', 'crosswise: the tables agree with each other');
+is($node->safe_psql('crosswise', 'SELECT * FROM memory.usage_drift'), '', 'crosswise: usage has not drifted');
 
 # --- a large COPY that does not fit leaves nothing behind
 new_database('copied');
@@ -308,7 +315,7 @@ SELECT memory.change_plan('shared', 'pro');
 SELECT memory.reserve_usage('c', 'call', 500), memory.reserve_usage('c', 'done', 500), memory.settle_usage('c', 'done', 400);
 SQL
 my $digest = digest_of($node, 'copied');
-like($digest, qr/^memory\.plan_limits: 13 rows.*^memory_store\.reservations: 2 rows.*^memory_store\.subscriptions: 4 rows/ms, 'dump: there is some of everything') or diag($digest);
+like($digest, qr/^memory\.plan_limits: 13 rows.*^memory_store\.outbox: [1-9]\d* rows.*^memory_store\.reservations: 2 rows.*^memory_store\.subscription_plans: 3 rows.*^memory_store\.subscriptions: 4 rows/ms, 'dump: there is some of everything') or diag($digest);
 my $usage = $node->safe_psql('copied', 'SELECT * FROM memory.quota_usage ORDER BY 1, 2, 3, 4; SELECT * FROM memory.subscriptions ORDER BY 1');
 for my $how (qw(plain custom data_only))
 {
