@@ -41,4 +41,18 @@ compat_setting_source(const char *name)
 #endif
 }
 
+/* 17 takes the memory of a lexer of JSON from the caller if that has some. */
+#include "common/jsonapi.h"
+#include "mb/pg_wchar.h"
+
+static inline JsonLexContext *
+compat_json_lexer(char *text, int length)
+{
+#if PG_VERSION_NUM >= 170000
+	return makeJsonLexContextCstringLen(NULL, text, length, PG_UTF8, true);
+#else
+	return makeJsonLexContextCstringLen(text, length, PG_UTF8, true);
+#endif
+}
+
 #endif /* MEMORY_COMPAT_H */

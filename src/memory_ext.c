@@ -23,6 +23,7 @@ _PG_init(void)
 	quota_init();
 	metering_init();
 	store_init();
+	transfer_init();
 
 	MarkGUCPrefixReserved("memory_ext");
 }

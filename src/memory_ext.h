@@ -19,5 +19,6 @@ extern void transcript_init(void);
 extern void quota_init(void);
 extern void metering_init(void);
 extern void store_init(void);
+extern void transfer_init(void);
 
 #endif /* MEMORY_EXT_H */

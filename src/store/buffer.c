@@ -65,6 +65,7 @@ struct StatementBuffer
 	BufferAccount *last_account;
 	HTAB *conversations; /* numbered by row triggers */
 	List *holds;         /* those of the accounts, to be saved at the end */
+	void *data;          /* of another room's view */
 };
 
 static slist_head buffers = SLIST_STATIC_INIT(buffers);
@@ -259,6 +260,20 @@ buffer_next(StatementBuffer *buffer, TupleTableSlot **slot)
 	slot_getallattrs(buffer->slot);
 	*slot = buffer->slot;
 	return true;
+}
+
+/* For the views of other rooms, whose statements nest as these do: the buffer's context, */
+MemoryContext
+buffer_context(StatementBuffer *buffer)
+{
+	return buffer->context;
+}
+
+/* and something in it. */
+void **
+buffer_data(StatementBuffer *buffer)
+{
+	return &buffer->data;
 }
 
 int64

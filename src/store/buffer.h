@@ -57,6 +57,8 @@ extern void buffer_free(StatementBuffer *buffer);
 extern void
 buffer_put(StatementBuffer *buffer, TupleDesc (*describe)(void), Datum *values, bool *nulls);
 extern bool buffer_next(StatementBuffer *buffer, TupleTableSlot **slot);
+extern MemoryContext buffer_context(StatementBuffer *buffer);
+extern void **buffer_data(StatementBuffer *buffer);
 extern int64 buffer_rows(StatementBuffer *buffer);
 extern bool buffer_copying(void);
 extern StoreAccount *buffer_lock_account(StatementBuffer *buffer, text *account_id, bool make);

@@ -1,0 +1,104 @@
+/*
+ * import.h
+ *		Importing: bytes in, conversations stored, in batches.
+ *
+ *	import = import_begin(&options);
+ *	for each chunk:
+ *		import_feed(import, chunk, length);
+ *		while (import_gather(import))
+ *			import_write(import);         -- the batch is full
+ *	import_finish(import);
+ *	while (import_gather(import))
+ *		import_write(import);
+ *	import_write(import);                 -- what is left
+ *
+ * A batch is written by one import_write, in whatever transaction the caller
+ * has; a job commits after it, together with import_mark's place, from which
+ * import_resume goes on.  The import lives in the memory context that was
+ * current at import_begin, and so outlives transactions if that does.
+ */
+#ifndef TRANSFER_IMPORT_H
+#define TRANSFER_IMPORT_H
+
+#include "postgres.h"
+
+#include "utils/uuid.h"
+
+#include "splitter.h"
+#include "transfer.h"
+
+typedef enum ImportState
+{
+	IMPORT_IMPORTED,  /* the conversation is new */
+	IMPORT_EXTENDED,  /* it has new messages */
+	IMPORT_UNCHANGED, /* it is there already */
+	IMPORT_REJECTED
+} ImportState;
+
+typedef struct ImportOptions
+{
+	text *account_id;             /* NULL: the documents name theirs */
+	const TransferFormat *format; /* NULL: told apart */
+	bool skip;                    /* what is rejected is noted; else it is an error */
+	bool replace_nul;             /* \u0000 becomes U+FFFD; else the document is rejected */
+	Size max_document;            /* bytes of one document's text */
+	int32 batch_documents;
+	Size batch_bytes;
+	int64 job_id; /* under which rejects are noted; 0: nowhere */
+	int32 part;
+} ImportOptions;
+
+typedef struct ImportCounts
+{
+	int64 bytes;
+	int64 documents; /* = imported + extended + unchanged + rejected */
+	int64 imported;
+	int64 extended;
+	int64 unchanged;
+	int64 rejected;
+	int64 messages; /* stored */
+} ImportCounts;
+
+/* What became of one document. */
+typedef struct ImportResult
+{
+	ImportState state;
+	pg_uuid_t conversation_id;
+	bool has_conversation;
+	int64 messages;
+	TransferProblem problem; /* of IMPORT_REJECTED */
+} ImportResult;
+
+typedef struct Import Import;
+
+/* The settings memory_ext.import_*; job_id and part are 0.  Errors: 22023, 42501. */
+extern void import_options(ImportOptions *options);
+
+extern Import *import_begin(const ImportOptions *options);
+extern void import_resume(Import *import, const SplitterMark *mark);
+extern void import_feed(Import *import, const char *data, Size length);
+extern void import_finish(Import *import);
+
+/* True: a batch is full; false: the chunk is used up, and may be freed. */
+extern bool import_gather(Import *import);
+
+/* Stores the batch.  Adds to import_counts. */
+extern void import_write(Import *import);
+extern const ImportCounts *import_counts(const Import *import);
+extern void import_mark(const Import *import, SplitterMark *mark);
+
+/*
+ * A document that the caller has as a whole, followed by a NUL, instead of a
+ * feed; line and offset are what its rejection tells.  source_id: the conversation's id, where the
+ * caller knows it and the document does not (data NULL: the document's own).
+ * True: the batch is full.
+ */
+extern bool import_add(Import *import, const char *data, Size length, uint64 line, uint64 offset,
+					   TransferText source_id);
+
+/* One document by itself, and what became of it. */
+extern void
+import_one(const ImportOptions *options, const char *data, Size length, ImportResult *result);
+extern const char *import_state_name(ImportState state);
+
+#endif /* TRANSFER_IMPORT_H */

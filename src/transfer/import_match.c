@@ -1,0 +1,355 @@
+/*
+ * import_match.c
+ *		What of a document is new, beside the conversation that is stored.
+ *
+ * A message is known by its number in native documents, by its id where all
+ * messages of the document have one, else by its place.  A known message must
+ * have the same role and content, or the document contradicts what is stored.
+ * A message that was deleted here does not come back; what answers it answers
+ * its parent.
+ *
+ * Called with an SPI connection, under the account's lock.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/hsearch.h"
+
+#include "import_private.h"
+#include "plan.h"
+#include "stored.h"
+
+/* ---- messages by id ---- */
+
+typedef struct KnownMessage
+{
+	TransferText id; /* the key */
+	int64 seq;       /* 0: deleted */
+	TransferText role;
+	TransferText content;
+} KnownMessage;
+
+static uint32
+hash_text(const void *key, Size size)
+{
+	const TransferText *text = key;
+
+	return hash_bytes((const unsigned char *) text->data, (int) text->length);
+}
+
+static int
+compare_texts(const void *a, const void *b, Size size)
+{
+	const TransferText *left = a;
+	const TransferText *right = b;
+
+	if (left->length != right->length)
+		return 1;
+	return memcmp(left->data, right->data, left->length);
+}
+
+static HTAB *
+create_table(int32 n)
+{
+	HASHCTL control = {0};
+
+	control.keysize = sizeof(TransferText);
+	control.entrysize = sizeof(KnownMessage);
+	control.hash = hash_text;
+	control.match = compare_texts;
+	control.hcxt = CurrentMemoryContext;
+	return hash_create("memory_ext messages by id", Max(n, 16), &control,
+					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+}
+
+static KnownMessage *
+know(HTAB *table, TransferText id, int64 seq, TransferText role, TransferText content)
+{
+	bool found;
+	KnownMessage *known = hash_search(table, &id, HASH_ENTER, &found);
+
+	if (found)
+		return known; /* ids are not unique in the store: the first counts */
+	known->seq = seq;
+	known->role = role;
+	known->content = content;
+	return known;
+}
+
+static TransferText
+text_of(const char *data, uint32 length)
+{
+	TransferText result = {data, length};
+
+	return result;
+}
+
+static PlanStatement tombstones =
+	{"SELECT t.message_id FROM memory_store.tombstones t"
+	 " WHERE t.conversation_id OPERATOR(pg_catalog.=) $1 AND t.account_id OPERATOR(pg_catalog.=) $2"
+	 " AND t.message_id IS NOT NULL",
+	 2,
+	 {UUIDOID, TEXTOID}};
+
+/* What the conversation has, and what it had. */
+static HTAB *
+known_messages(const ImportDocument *document, const TranscriptMessage *stored, int32 n)
+{
+	HTAB *table = create_table(n);
+	TransferText nothing = {NULL, 0};
+	Datum values[2];
+	uint64 deleted;
+
+	for (int32 i = 0; i < n; i++)
+		if (stored[i].message_id != NULL)
+			(void) know(table, text_of(stored[i].message_id, stored[i].message_id_len),
+						stored[i].seq, text_of(stored[i].role, stored[i].role_len),
+						text_of(stored[i].content, stored[i].content_len));
+
+	values[0] = UUIDPGetDatum(&document->id);
+	values[1] = PointerGetDatum(document->account_id);
+	deleted = plan_execute(&tombstones, values, NULL, false);
+	for (uint64 i = 0; i < deleted; i++)
+	{
+		bool isnull;
+		text *id =
+			DatumGetTextPP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+
+		(void) know(table,
+					text_of(pnstrdup(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id)),
+							VARSIZE_ANY_EXHDR(id)),
+					0, nothing, nothing);
+	}
+	return table;
+}
+
+/* ---- comparing ---- */
+
+static bool
+same_text(TransferText left, TransferText right)
+{
+	return left.length == right.length && memcmp(left.data, right.data, left.length) == 0;
+}
+
+static bool
+refuse_difference(ImportDocument *document, int32 index, int64 seq)
+{
+	return transfer_refuse(&document->problem, TRANSFER_CONFLICT, "$",
+						   "message %d is not message " INT64_FORMAT
+						   " of conversation %s, which is stored already",
+						   index + 1, seq, store_uuid_string(&document->id));
+}
+
+static void
+add_row(ImportGroup *group, const ImportDocument *document, const TransferMessage *message,
+		int64 seq, int64 parent_seq)
+{
+	ImportRow *row = &group->rows[group->nrows++];
+
+	row->document = document;
+	row->message = message;
+	row->seq = seq;
+	row->parent_seq = parent_seq;
+}
+
+/* ---- a document that is a conversation ---- */
+
+typedef enum MatchBy
+{
+	BY_PLACE,
+	BY_SEQ,
+	BY_ID
+} MatchBy;
+
+static MatchBy
+match_by(const TransferConversation *conversation)
+{
+	HTAB *ids;
+
+	if (conversation->count == 0)
+		return BY_PLACE;
+	if (conversation->messages[0].seq > 0)
+		return BY_SEQ;
+	ids = create_table(conversation->count);
+	for (int32 i = 0; i < conversation->count; i++)
+	{
+		const TransferMessage *message = &conversation->messages[i];
+		bool found;
+
+		if (message->message_id.data == NULL)
+			return BY_PLACE;
+		(void) hash_search(ids, &message->message_id, HASH_ENTER, &found);
+		if (found)
+			return BY_PLACE;
+	}
+	return BY_ID;
+}
+
+typedef struct Matching
+{
+	ImportGroup *group;
+	ImportDocument *document;
+	MatchBy by;
+	const TranscriptMessage *stored;
+	int32 nstored;
+	HTAB *known; /* BY_ID */
+	int64 *seqs; /* of the document's messages; of a deleted one: its parent's; 0: none */
+} Matching;
+
+/*
+ * The message that is stored for one of the document's: its seq; 0: it is new;
+ * -1: it was deleted.  Role and content are those that are stored.
+ */
+static int64
+find_stored(Matching *matching, int32 index, int64 seq, TransferText *role, TransferText *content)
+{
+	const TransferMessage *message = &matching->document->conversation.messages[index];
+	const TranscriptMessage *found;
+
+	if (!matching->group->exists)
+		return 0;
+	if (matching->by == BY_ID)
+	{
+		KnownMessage *known = hash_search(matching->known, &message->message_id, HASH_FIND, NULL);
+
+		if (known == NULL)
+			return 0;
+		*role = known->role;
+		*content = known->content;
+		return known->seq == 0 ? -1 : known->seq;
+	}
+	found = store_find_message(unconstify(TranscriptMessage *, matching->stored), matching->nstored,
+							   seq);
+	if (found == NULL)
+		return seq < matching->group->next_seq ? -1 : 0;
+	*role = text_of(found->role, found->role_len);
+	*content = text_of(found->content, found->content_len);
+	return seq;
+}
+
+/* Places one message; false: it contradicts what is stored. */
+static bool
+match_message(Matching *matching, int32 index, int64 *next_seq)
+{
+	const TransferMessage *message = &matching->document->conversation.messages[index];
+	int64 seq = matching->by == BY_SEQ  ? message->seq
+				: matching->by == BY_ID ? *next_seq
+										: index + 1;
+	int32 parent = message->parent == TRANSFER_PARENT_BEFORE ? index - 1 : message->parent;
+	int64 parent_seq = parent < 0 ? 0 : matching->seqs[parent];
+	TransferText role;
+	TransferText content;
+	int64 stored = find_stored(matching, index, seq, &role, &content);
+
+	if (stored == -1)
+		matching->seqs[index] = parent_seq;
+	else if (stored == 0)
+	{
+		matching->seqs[index] = seq;
+		add_row(matching->group, matching->document, message, seq, parent_seq);
+		*next_seq = seq + 1;
+	}
+	else
+	{
+		matching->seqs[index] = stored;
+		if (!same_text(role, message->role) || !same_text(content, message->content))
+			return refuse_difference(matching->document, index, stored);
+	}
+	return true;
+}
+
+static void
+match_whole(Import *import, ImportGroup *group, const TranscriptMessage *stored, int32 nstored)
+{
+	ImportDocument *document = group->documents[0];
+	const TransferConversation *conversation = &document->conversation;
+	Matching matching = {group, document, match_by(conversation), stored, nstored};
+	int64 next_seq = group->next_seq;
+
+	matching.seqs = palloc(mul_size(Max(conversation->count, 1), sizeof(int64)));
+	if (matching.by == BY_ID && group->exists)
+		matching.known = known_messages(document, stored, nstored);
+	for (int32 i = 0; i < conversation->count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!match_message(&matching, i, &next_seq))
+		{
+			group->nrows = 0;
+			import_reject(import, document);
+			return;
+		}
+	}
+	document->added = group->nrows;
+	document->state = !group->exists      ? IMPORT_IMPORTED
+					  : group->nrows == 0 ? IMPORT_UNCHANGED
+										  : IMPORT_EXTENDED;
+	if (conversation->head >= 0 && group->nrows > 0 &&
+		matching.seqs[conversation->head] != group->rows[group->nrows - 1].seq)
+		group->new_head = matching.seqs[conversation->head];
+}
+
+/* ---- documents that are a message each ---- */
+
+static void
+match_parts(Import *import, ImportGroup *group, const TranscriptMessage *stored, int32 nstored)
+{
+	HTAB *known = group->exists ? known_messages(group->documents[0], stored, nstored)
+								: create_table(group->ndocuments);
+	int64 leaf = group->head_seq;
+
+	for (int32 i = 0; i < group->ndocuments; i++)
+	{
+		ImportDocument *document = group->documents[i];
+		const TransferMessage *message = &document->conversation.messages[0];
+		KnownMessage *found = hash_search(known, &message->message_id, HASH_FIND, NULL);
+		int64 seq = group->next_seq;
+
+		CHECK_FOR_INTERRUPTS();
+		if (found != NULL && found->seq > 0 &&
+			(!same_text(found->role, message->role) ||
+			 !same_text(found->content, message->content)))
+		{
+			(void) refuse_difference(document, 0, found->seq);
+			import_reject(import, document);
+			continue;
+		}
+		if (found != NULL)
+		{
+			document->state = IMPORT_UNCHANGED;
+			continue;
+		}
+		document->state = !group->exists && group->nrows == 0 ? IMPORT_IMPORTED : IMPORT_EXTENDED;
+		document->added = 1;
+		add_row(group, document, message, seq, message->parent == TRANSFER_PARENT_ROOT ? 0 : leaf);
+		(void) know(known, message->message_id, seq, message->role, message->content);
+		leaf = seq;
+		group->next_seq++;
+	}
+}
+
+/*
+ * import_match
+ *		What is to be stored of a group's documents, and what becomes of them.
+ *		Errors: those of import_reject.
+ */
+void
+import_match(Import *import, ImportGroup *group)
+{
+	ImportDocument *first = group->documents[0];
+	TranscriptMessage *stored = NULL;
+	int32 nstored = 0;
+	int64 messages = 0;
+
+	for (int32 i = 0; i < group->ndocuments; i++)
+		messages += group->documents[i]->conversation.count;
+	group->rows =
+		MemoryContextAllocHuge(CurrentMemoryContext, mul_size(Max(messages, 1), sizeof(ImportRow)));
+	if (group->exists)
+		stored = stored_messages(&first->id, first->account_id, false, &nstored);
+	if (first->conversation.partial)
+		match_parts(import, group, stored, nstored);
+	else
+		match_whole(import, group, stored, nstored);
+}

@@ -1,0 +1,541 @@
+/*
+ * import_read.c
+ *		A document's text to a conversation that the store will take: JSON, the
+ *		format, the store's limits, account and id.
+ *
+ * PostgreSQL's JSON parser, and what formats call, report some errors by
+ * throwing them.  So each document is read in a subtransaction: bad input is
+ * turned into a rejection, every other error goes on.  Nothing is written in
+ * it, so it costs no transaction id.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/cryptohash.h"
+#include "common/sha2.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "account.h"
+#include "compat.h"
+#include "import_private.h"
+#include "memory_ext.h"
+
+/* As the store's limit of a message's metadata; a byte is six in the text form at worst. */
+#define MAX_METADATA_BYTES (16 * 1024 * 1024)
+#define MAX_SEQ (PG_INT64_MAX / 2)
+
+/* ---- excerpts ---- */
+
+/*
+ * import_excerpt
+ *		A piece of the text, for notes: from a bit before `at`, on one line,
+ *		valid UTF-8 whatever the text is.
+ */
+const char *
+import_excerpt(const char *data, Size length, Size at)
+{
+	Size begin = at > IMPORT_EXCERPT_BYTES / 2 ? at - IMPORT_EXCERPT_BYTES / 2 : 0;
+	char *excerpt = palloc(IMPORT_EXCERPT_BYTES + 1);
+	Size used = 0;
+
+	while (begin < length && begin > 0 && ((unsigned char) data[begin] & 0xc0) == 0x80)
+		begin++;
+	while (begin < length && used < IMPORT_EXCERPT_BYTES)
+	{
+		const char *p = data + begin;
+		int size = pg_utf_mblen((const unsigned char *) p);
+
+		if (size > length - begin || used + size > IMPORT_EXCERPT_BYTES)
+			break;
+		if (!pg_utf8_islegal((const unsigned char *) p, size))
+		{
+			excerpt[used++] = '?';
+			begin++;
+			continue;
+		}
+		memcpy(excerpt + used, p, size);
+		if ((unsigned char) *p < 0x20)
+			excerpt[used] = ' ';
+		used += size;
+		begin += size;
+	}
+	excerpt[used] = '\0';
+	return excerpt;
+}
+
+/* ---- JSON ---- */
+
+/* Moves the document's line and offset to a place in its text. */
+static void
+locate(ImportDocument *document, const char *data, Size length, Size at)
+{
+	document->offset += at;
+	for (Size i = 0; i < at; i++)
+		if (data[i] == '\n')
+			document->line++;
+	document->excerpt = import_excerpt(data, length, at);
+}
+
+/* Says where and why the text is not JSON; false. */
+static bool
+refuse_json(ImportDocument *document, char *data, Size length)
+{
+	JsonLexContext *lexer = compat_json_lexer(data, (int) length);
+	JsonParseErrorType error = pg_parse_json(lexer, &nullSemAction);
+	char *message;
+	Size at;
+
+	if (error == JSON_SUCCESS)
+		return true;
+	message = pstrdup(json_errdetail(error, lexer)); /* it may be a constant */
+	if (message[0] != '\0' && message[strlen(message) - 1] == '.')
+		message[strlen(message) - 1] = '\0';
+	at = lexer->token_start != NULL ? (Size) (lexer->token_start - data) : 0;
+	locate(document, data, length, Min(at, length));
+	return transfer_refuse(&document->problem, TRANSFER_BAD_JSON, "$", "the JSON is not valid: %s",
+						   message);
+}
+
+/* The next \u0000 in a text, or NULL: an even number of backslashes is none before it. */
+static char *
+find_nul_escape(char *p)
+{
+	while ((p = strchr(p, '\\')) != NULL)
+	{
+		if (strncmp(p, "\\u0000", 6) == 0)
+			return p;
+		p += p[1] != '\0' ? 2 : 1;
+	}
+	return NULL;
+}
+
+/* Replaces the character that PostgreSQL has not; false: refused. */
+static bool
+replace_nul(Import *import, ImportDocument *document, char *data, Size length)
+{
+	char *nul = find_nul_escape(data);
+
+	if (nul == NULL)
+		return true;
+	if (!import->options.replace_nul)
+	{
+		locate(document, data, length, nul - data);
+		return transfer_refuse(&document->problem, TRANSFER_NUL, "$",
+							   "the document contains the character \\u0000");
+	}
+	for (; nul != NULL; nul = find_nul_escape(nul))
+		memcpy(nul, "\\ufffd", 6);
+	return true;
+}
+
+/*
+ * The text as jsonb in the batch's context; the parser's garbage goes with the
+ * scratch context.
+ */
+static Jsonb *
+parse(Import *import, char *data)
+{
+	MemoryContext old = MemoryContextSwitchTo(import->scratch);
+	Jsonb *parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(data)));
+	Jsonb *kept = MemoryContextAlloc(old, VARSIZE(parsed));
+
+	memcpy(kept, parsed, VARSIZE(parsed));
+	MemoryContextSwitchTo(old);
+	return kept;
+}
+
+/* ---- what the store demands of a conversation ---- */
+
+static bool
+refuse_long(TransferProblem *problem, int32 index, const char *what, uint32 length, uint32 limit)
+{
+	return transfer_refuse(problem, TRANSFER_TOO_LARGE, "$",
+						   "%s of message %d has %u bytes, more than the limit of %u", what,
+						   index + 1, length, limit);
+}
+
+static bool
+check_metadata(TransferProblem *problem, int32 index, Jsonb *metadata)
+{
+	if (metadata == NULL || VARSIZE(metadata) < MAX_METADATA_BYTES / 8)
+		return true;
+	if (strlen(JsonbToCString(NULL, &metadata->root, VARSIZE(metadata))) <= MAX_METADATA_BYTES)
+		return true;
+	return transfer_refuse(problem, TRANSFER_TOO_LARGE, "$",
+						   "metadata of message %d has more than %d bytes", index + 1,
+						   MAX_METADATA_BYTES);
+}
+
+static bool
+check_message(const TransferConversation *conversation, int32 index, TransferProblem *problem)
+{
+	TransferMessage *message = &conversation->messages[index];
+
+	if (message->role.data == NULL || message->role.length == 0)
+		return transfer_refuse(problem, TRANSFER_BAD_ROLE, "$", "message %d has no role",
+							   index + 1);
+	if (message->role.length > MEMORY_MAX_ROLE_BYTES)
+		return transfer_refuse(problem, TRANSFER_BAD_ROLE, "$",
+							   "the role of message %d has %u bytes, more than the limit of %d",
+							   index + 1, message->role.length, MEMORY_MAX_ROLE_BYTES);
+	if (message->content.data == NULL)
+		message->content.data = "";
+	if (message->content.length > MEMORY_MAX_CONTENT_BYTES)
+		return refuse_long(problem, index, "content", message->content.length,
+						   MEMORY_MAX_CONTENT_BYTES);
+	if (message->model.length > MEMORY_MAX_MODEL_BYTES)
+		return refuse_long(problem, index, "model", message->model.length, MEMORY_MAX_MODEL_BYTES);
+	if (message->message_id.length > MEMORY_MAX_MESSAGE_ID_BYTES)
+		return refuse_long(problem, index, "the id", message->message_id.length,
+						   MEMORY_MAX_MESSAGE_ID_BYTES);
+	if (message->parent < TRANSFER_PARENT_ROOT || message->parent >= index)
+		return transfer_refuse(problem, TRANSFER_BAD_PARENT, "$",
+							   "message %d does not answer an earlier one", index + 1);
+	if (message->seq < 0 || message->seq > MAX_SEQ)
+		return transfer_refuse(problem, TRANSFER_BAD_VALUE, "$",
+							   "seq of message %d is out of range", index + 1);
+	if (message->has_created_at &&
+		(TIMESTAMP_NOT_FINITE(message->created_at) || !IS_VALID_TIMESTAMP(message->created_at)))
+		return transfer_refuse(problem, TRANSFER_BAD_TIME, "$",
+							   "the time of message %d is out of range", index + 1);
+	return check_metadata(problem, index, message->metadata);
+}
+
+static bool
+check_conversation(const TransferConversation *conversation, TransferProblem *problem)
+{
+	if ((conversation->has_created_at && !IS_VALID_TIMESTAMP(conversation->created_at)) ||
+		(conversation->has_updated_at && !IS_VALID_TIMESTAMP(conversation->updated_at)))
+		return transfer_refuse(problem, TRANSFER_BAD_TIME, "$",
+							   "a time of the conversation is out of range");
+	if (conversation->partial &&
+		(conversation->source_id.data == NULL || conversation->count != 1 ||
+		 conversation->messages[0].message_id.data == NULL))
+		return transfer_refuse(problem, TRANSFER_BAD_VALUE, "$",
+							   "a message that comes by itself needs an id, and its "
+							   "conversation's");
+	for (int32 i = 0; i < conversation->count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!check_message(conversation, i, problem))
+			return false;
+	}
+	return true;
+}
+
+/* ---- whose, and which ---- */
+
+static bool
+find_account(Import *import, ImportDocument *document)
+{
+	const TransferText *named = &document->conversation.account_id;
+	text *account_id;
+
+	if (import->options.account_id != NULL || (named->data == NULL && document->account_id != NULL))
+		return true; /* the import's, or the session's */
+	if (named->data == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("document " UINT64_FORMAT " names no account, and none is set",
+						document->number),
+				 errhint("Set memory_ext.import_account to the account that the conversations "
+						 "are for.")));
+	if (named->length == 0 || named->length > MEMORY_MAX_ACCOUNT_ID_BYTES)
+		return transfer_refuse(&document->problem, TRANSFER_BAD_VALUE, "$.account_id",
+							   "account_id has %u bytes, not 1 to %d", named->length,
+							   MEMORY_MAX_ACCOUNT_ID_BYTES);
+	account_id = cstring_to_text_with_len(named->data, named->length);
+	if (!account_visible(account_id))
+		return transfer_refuse(&document->problem, TRANSFER_BAD_VALUE, "$.account_id",
+							   "account \"%s\" is not available in this session",
+							   text_to_cstring(account_id));
+	document->account_id = account_id;
+	return true;
+}
+
+/* The canonical form with hyphens, as documents write it; others are names. */
+static bool
+is_uuid(const TransferText *text, pg_uuid_t *id)
+{
+	int digits = 0;
+
+	if (text->data == NULL || text->length != 36)
+		return false;
+	memset(id, 0, sizeof(*id));
+	for (int i = 0; i < 36; i++)
+	{
+		char c = text->data[i];
+		int value;
+
+		if (i == 8 || i == 13 || i == 18 || i == 23)
+		{
+			if (c != '-')
+				return false;
+			continue;
+		}
+		if (c >= '0' && c <= '9')
+			value = c - '0';
+		else if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'))
+			value = (c | 0x20) - 'a' + 10;
+		else
+			return false;
+		id->data[digits / 2] |= value << (digits % 2 == 0 ? 4 : 0);
+		digits++;
+	}
+	return true;
+}
+
+static void
+hash_part(pg_cryptohash_ctx *hash, const char *data, Size length)
+{
+	uint64 size = length;
+	uint8 bytes[8];
+
+	/* the length first, so that no two lists of parts are the same bytes */
+	for (int i = 0; i < 8; i++)
+		bytes[i] = (uint8) (size >> (56 - 8 * i));
+	if (pg_cryptohash_update(hash, bytes, sizeof(bytes)) < 0 ||
+		pg_cryptohash_update(hash, (const uint8 *) data, length) < 0)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a hash")));
+}
+
+/*
+ * A UUID of version 8 (RFC 9562, section 5.8) from SHA-256 over account, format
+ * and either the document's id or the document.
+ */
+static void
+hash_id(ImportDocument *document, Jsonb *parsed)
+{
+	const TransferText *source_id = &document->conversation.source_id;
+	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
+	uint8 digest[PG_SHA256_DIGEST_LENGTH];
+
+	if (hash == NULL || pg_cryptohash_init(hash) < 0)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a hash")));
+	hash_part(hash, VARDATA_ANY(document->account_id), VARSIZE_ANY_EXHDR(document->account_id));
+	hash_part(hash, document->format->name, strlen(document->format->name));
+	if (source_id->data != NULL)
+	{
+		hash_part(hash, "id", 2);
+		hash_part(hash, source_id->data, source_id->length);
+	}
+	else
+	{
+		char *text = JsonbToCString(NULL, &parsed->root, VARSIZE(parsed));
+
+		hash_part(hash, "document", 8);
+		hash_part(hash, text, strlen(text));
+		pfree(text);
+	}
+	if (pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a hash")));
+	pg_cryptohash_free(hash);
+	memcpy(document->id.data, digest, UUID_LEN);
+	document->id.data[6] = (document->id.data[6] & 0x0f) | 0x80;
+	document->id.data[8] = (document->id.data[8] & 0x3f) | 0x80;
+}
+
+/* What the conversation's metadata say of where it comes from; see transfer.h. */
+static void
+note_origin(ImportDocument *document)
+{
+	TransferConversation *conversation = &document->conversation;
+	JsonbParseState *state = NULL;
+	JsonbValue key = {.type = jbvString};
+	JsonbValue value = {.type = jbvString};
+	Jsonb *origin;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	key.val.string.val = "import";
+	key.val.string.len = 6;
+	pushJsonbValue(&state, WJB_KEY, &key);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	key.val.string.val = "format";
+	pushJsonbValue(&state, WJB_KEY, &key);
+	value.val.string.val = unconstify(char *, document->format->name);
+	value.val.string.len = strlen(document->format->name);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	if (conversation->source_id.data != NULL)
+	{
+		key.val.string.val = "source_id";
+		key.val.string.len = 9;
+		pushJsonbValue(&state, WJB_KEY, &key);
+		value.val.string.val = unconstify(char *, conversation->source_id.data);
+		value.val.string.len = conversation->source_id.length;
+		pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	origin = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	if (conversation->metadata != NULL)
+		origin =
+			DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(conversation->metadata),
+											   JsonbPGetDatum(origin)));
+	conversation->metadata = origin;
+}
+
+/* ---- a document ---- */
+
+/* Reads the text; errors that bad input makes may be thrown. */
+static bool
+read_document(Import *import, ImportDocument *document, char *data, TransferText source_id)
+{
+	TransferProblem *problem = &document->problem;
+	Jsonb *parsed = parse(import, data);
+
+	document->format = import->options.format;
+	if (document->format == NULL)
+		document->format = transfer_format_of(parsed);
+	if (document->format == NULL)
+		return transfer_refuse(problem, TRANSFER_UNKNOWN_FORMAT, "$",
+							   "the document is of no known format");
+	if (!document->format->read(parsed, &document->conversation, problem))
+		return false;
+	if (source_id.data != NULL)
+		document->conversation.source_id = source_id;
+	if (!find_account(import, document) || !check_conversation(&document->conversation, problem))
+		return false;
+
+	if (!is_uuid(&document->conversation.source_id, &document->id))
+		hash_id(document, parsed);
+	document->has_id = true;
+	if (document->format != transfer_format_named("native"))
+		note_origin(document);
+	return true;
+}
+
+/* Whether an error is about the input, and its message, for the problem. */
+static bool
+is_input_error(const ErrorData *error)
+{
+	int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	/* the one error of class 22 that is ours and about the call, not the input */
+	if (error->sqlerrcode == ERRCODE_NULL_VALUE_NOT_ALLOWED)
+		return false;
+	return category == ERRCODE_DATA_EXCEPTION || category == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+}
+
+/* read_document in a subtransaction; an error about the input is returned, else NULL. */
+static ErrorData *
+try_document(Import *import, ImportDocument *document, char *data, TransferText source_id,
+			 bool *accepted)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		*accepted = read_document(import, document, data, source_id);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_END_TRY();
+	if (error != NULL && !is_input_error(error))
+		ReThrowError(error);
+	return error;
+}
+
+/*
+ * import_read
+ *		Reads a document's text, which a NUL follows and which may be changed,
+ *		into the current context.
+ */
+bool
+import_read(Import *import, ImportDocument *document, const char *data, Size length,
+			TransferText source_id)
+{
+	char *text = unconstify(char *, data);
+	ErrorData *error;
+	bool accepted = false;
+	Size valid;
+
+	document->account_id = import_default_account(import);
+	document->excerpt = import_excerpt(data, Min(length, IMPORT_EXCERPT_BYTES), 0);
+	valid = pg_encoding_verifymbstr(PG_UTF8, data, (int) length);
+	if (valid < length)
+	{
+		locate(document, data, length, valid);
+		return transfer_refuse(&document->problem,
+							   data[valid] == '\0' ? TRANSFER_NUL : TRANSFER_BAD_JSON, "$",
+							   "a byte 0x%02x is not valid here", (unsigned char) data[valid]);
+	}
+
+	error = try_document(import, document, text, source_id, &accepted);
+	if (error != NULL && error->sqlerrcode == ERRCODE_UNTRANSLATABLE_CHARACTER)
+	{
+		if (!replace_nul(import, document, text, length))
+			return false;
+		error = try_document(import, document, text, source_id, &accepted);
+	}
+	if (error == NULL)
+		return accepted;
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+		return transfer_refuse(&document->problem, TRANSFER_TOO_LARGE, "$", "%s", error->message);
+	if (!refuse_json(document, text, length))
+		return false;
+	return transfer_refuse(&document->problem, TRANSFER_BAD_VALUE, "$", "%s", error->message);
+}
+
+/*
+ * import_array_is_document
+ *		Whether an array with this first element is a document, not a list of
+ *		documents: a format knows it.  What cannot be parsed is none.
+ */
+bool
+import_array_is_document(void *arg, const char *first, Size length)
+{
+	Import *import = arg;
+	MemoryContext old = MemoryContextSwitchTo(import->scratch);
+	ResourceOwner owner = CurrentResourceOwner;
+	char *array = palloc(length + 3);
+	volatile bool result = false;
+
+	array[0] = '[';
+	memcpy(array + 1, first, length);
+	memcpy(array + 1 + length, "]", 2);
+	for (char *nul = array; (nul = find_nul_escape(nul)) != NULL;)
+		memcpy(nul, "\\ufffd", 6);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(import->scratch);
+	PG_TRY();
+	{
+		Jsonb *parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(array)));
+
+		result = import->options.format != NULL ? import->options.format->detect(parsed)
+												: transfer_format_of(parsed) != NULL;
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(import->scratch);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (!is_input_error(error))
+			ReThrowError(error);
+	}
+	PG_END_TRY();
+	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(import->scratch);
+	return result;
+}

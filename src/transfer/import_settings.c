@@ -1,0 +1,327 @@
+/*
+ * import_settings.c
+ *		How an import is asked for: the settings, the view
+ *		memory.import_documents, and memory.import_document.
+ *
+ * The view's row trigger takes a line of the input, the statement's end writes
+ * what is left and notes the job.  Statements nest as those of the store's
+ * views do, and use its buffers (store/buffer.c), whose context owns the import.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "account.h"
+#include "buffer.h"
+#include "import_private.h"
+#include "memory_ext.h"
+#include "plan.h"
+
+#define BATCH_DOCUMENTS 1000
+#define BATCH_BYTES (8 * 1024 * 1024)
+
+typedef enum OnError
+{
+	ON_ERROR_STOP,
+	ON_ERROR_SKIP
+} OnError;
+
+typedef enum OnNul
+{
+	ON_NUL_ERROR,
+	ON_NUL_REPLACE
+} OnNul;
+
+static const struct config_enum_entry on_error_options[] = {{"stop", ON_ERROR_STOP, false},
+															{"skip", ON_ERROR_SKIP, false},
+															{NULL, 0, false}};
+static const struct config_enum_entry on_nul_options[] = {{"error", ON_NUL_ERROR, false},
+														  {"replace", ON_NUL_REPLACE, false},
+														  {NULL, 0, false}};
+
+static char *account_setting = NULL;
+static char *format_setting = NULL;
+static int on_error_setting = ON_ERROR_STOP;
+static int on_nul_setting = ON_NUL_ERROR;
+static int max_document_kb = 64 * 1024;
+
+static bool
+check_account_setting(char **newval, void **extra, GucSource source)
+{
+	if (strlen(*newval) <= MEMORY_MAX_ACCOUNT_ID_BYTES)
+		return true;
+	GUC_check_errdetail("An account_id has at most %d bytes.", MEMORY_MAX_ACCOUNT_ID_BYTES);
+	return false;
+}
+
+static bool
+check_format_setting(char **newval, void **extra, GucSource source)
+{
+	StringInfoData known;
+
+	if (strcmp(*newval, "auto") == 0 || transfer_format_named(*newval) != NULL)
+		return true;
+	initStringInfo(&known);
+	for (int i = 0; i < transfer_nformats; i++)
+		appendStringInfo(&known, ", %s", transfer_formats[i]->name);
+	GUC_check_errhint("Formats: auto%s.", known.data);
+	return false;
+}
+
+/* Defines the settings of imports. */
+void
+transfer_init(void)
+{
+	DefineCustomStringVariable("memory_ext.import_account",
+							   "The account that imported documents are for.",
+							   "Empty: the one that a document names, or the session's.",
+							   &account_setting, "", PGC_USERSET, 0, check_account_setting, NULL,
+							   NULL);
+	DefineCustomStringVariable("memory_ext.import_format", "The format of imported documents.",
+							   "auto: told apart document by document.", &format_setting, "auto",
+							   PGC_USERSET, 0, check_format_setting, NULL, NULL);
+	DefineCustomEnumVariable("memory_ext.import_on_error",
+							 "What an import does about a document that cannot be stored.",
+							 "stop: nothing is stored. skip: memory.job_errors has it.",
+							 &on_error_setting, ON_ERROR_STOP, on_error_options, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomEnumVariable("memory_ext.import_on_nul",
+							 "What an import does about the character with code 0.",
+							 "error: the document is rejected. replace: by U+FFFD.",
+							 &on_nul_setting, ON_NUL_ERROR, on_nul_options, PGC_USERSET, 0, NULL,
+							 NULL, NULL);
+	DefineCustomIntVariable("memory_ext.import_max_document",
+							"An imported document has at most this size.", NULL, &max_document_kb,
+							64 * 1024, 1, 255 * 1024, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+}
+
+void
+import_options(ImportOptions *options)
+{
+	memset(options, 0, sizeof(*options));
+	if (account_setting[0] != '\0')
+		options->account_id = account_check(cstring_to_text(account_setting));
+	options->format = transfer_format_argument(format_setting, false);
+	options->skip = on_error_setting == ON_ERROR_SKIP;
+	options->replace_nul = on_nul_setting == ON_NUL_REPLACE;
+	options->max_document = (Size) max_document_kb * 1024;
+	options->batch_documents = BATCH_DOCUMENTS;
+	options->batch_bytes = BATCH_BYTES;
+}
+
+/* ---- the view ---- */
+
+/* What a statement on the view has: lives in its buffer's context. */
+typedef struct LineImport
+{
+	Import *import;
+	MemoryContext context;
+	TimestampTz started_at;
+} LineImport;
+
+static PlanStatement next_job =
+	{"SELECT pg_catalog.nextval('memory_store.job_ids'::pg_catalog.regclass)", 0, {0}};
+
+static PlanStatement insert_job = {
+	"INSERT INTO memory_store.jobs (job_id, kind, source, format, account_id, options, state,"
+	" started_by, created_at, started_at, finished_at, total_bytes)"
+	" VALUES ($1, 'import', 'copy', $2, $3, pg_catalog.jsonb_build_object('on_error', $4, 'on_nul',"
+	" $5), 'finished', $6, $7, $7, pg_catalog.clock_timestamp(), $8)",
+	8,
+	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID}};
+
+static PlanStatement insert_part = {
+	"INSERT INTO memory_store.job_parts (job_id, part, state, bytes, documents, imported, extended,"
+	" unchanged, rejected, messages, updated_at)"
+	" VALUES ($1, 0, 'finished', $2, $3, $4, $5, $6, $7, $8, pg_catalog.clock_timestamp())",
+	8,
+	{INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}};
+
+static LineImport *
+begin_lines(StatementBuffer *buffer)
+{
+	LineImport **lines = (LineImport **) buffer_data(buffer);
+	ImportOptions options;
+	MemoryContext old;
+	bool isnull;
+
+	if (*lines != NULL)
+		return *lines;
+	old = MemoryContextSwitchTo(buffer_context(buffer));
+	*lines = palloc0(sizeof(LineImport));
+	(*lines)->started_at = GetCurrentTimestamp();
+	import_options(&options);
+	MemoryContextSwitchTo(old);
+
+	SPI_connect();
+	(void) plan_execute(&next_job, NULL, NULL, false);
+	options.job_id =
+		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+
+	MemoryContextSwitchTo(buffer_context(buffer));
+	(*lines)->import = import_begin(&options);
+	MemoryContextSwitchTo(old);
+	return *lines;
+}
+
+/* Reads and stores all that the chunk completes. */
+static void
+take_chunk(Import *import, const char *data, Size length)
+{
+	import_feed(import, data, length);
+	while (import_gather(import))
+		import_write(import);
+}
+
+PG_FUNCTION_INFO_V1(memory_import_lines);
+
+/*
+ * memory_import_lines() → trigger
+ *		INSTEAD OF INSERT on memory.import_documents: a line of the input, whose
+ *		end it has lost; NULL is an empty one.  Errors: those of the import.
+ */
+Datum
+memory_import_lines(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	LineImport *lines = begin_lines(buffer_find(trigger));
+	TupleDesc descriptor = RelationGetDescr(trigger->tg_relation);
+	Datum value;
+	bool isnull;
+
+	value = heap_getattr(trigger->tg_trigtuple, 1, descriptor, &isnull);
+	if (!isnull)
+	{
+		text *line = DatumGetTextPP(value);
+
+		take_chunk(lines->import, VARDATA_ANY(line), VARSIZE_ANY_EXHDR(line));
+		if ((Pointer) line != DatumGetPointer(value))
+			pfree(line);
+	}
+	take_chunk(lines->import, "\n", 1);
+
+	/* never COPY's own tuple: the executor frees it only when it gets another one back */
+	value = (Datum) 0;
+	isnull = true;
+	return PointerGetDatum(heap_form_tuple(descriptor, &value, &isnull));
+}
+
+static void
+note_job(const LineImport *lines, const ImportOptions *options, const ImportCounts *counts)
+{
+	text *account_id = import_default_account(lines->import);
+	Datum values[8];
+	char nulls[] = "        ";
+
+	values[0] = Int64GetDatum(options->job_id);
+	values[1] = CStringGetTextDatum(options->format == NULL ? "auto" : options->format->name);
+	values[2] = PointerGetDatum(account_id);
+	nulls[2] = account_id == NULL ? 'n' : ' ';
+	values[3] = CStringGetTextDatum(options->skip ? "skip" : "stop");
+	values[4] = CStringGetTextDatum(options->replace_nul ? "replace" : "error");
+	values[5] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false));
+	values[6] = TimestampTzGetDatum(lines->started_at);
+	values[7] = Int64GetDatum(counts->bytes);
+	(void) plan_execute(&insert_job, values, nulls, false);
+
+	values[1] = Int64GetDatum(counts->bytes);
+	values[2] = Int64GetDatum(counts->documents);
+	values[3] = Int64GetDatum(counts->imported);
+	values[4] = Int64GetDatum(counts->extended);
+	values[5] = Int64GetDatum(counts->unchanged);
+	values[6] = Int64GetDatum(counts->rejected);
+	values[7] = Int64GetDatum(counts->messages);
+	(void) plan_execute(&insert_part, values, NULL, false);
+}
+
+PG_FUNCTION_INFO_V1(memory_import_end);
+
+/*
+ * memory_import_end() → trigger
+ *		AFTER STATEMENT on memory.import_documents: stores what is left, notes
+ *		the job, and tells the counts.  Errors: those of the import.
+ */
+Datum
+memory_import_end(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	StatementBuffer *buffer = buffer_find(trigger);
+	LineImport *lines = begin_lines(buffer);
+	const ImportCounts *counts = import_counts(lines->import);
+
+	import_finish(lines->import);
+	while (import_gather(lines->import))
+		import_write(lines->import);
+	import_write(lines->import);
+	SPI_connect();
+	note_job(lines, &lines->import->options, counts);
+	SPI_finish();
+	ereport(NOTICE,
+			(errmsg(INT64_FORMAT " documents: " INT64_FORMAT " imported, " INT64_FORMAT
+								 " extended, " INT64_FORMAT " unchanged, " INT64_FORMAT
+								 " rejected; " INT64_FORMAT " messages stored (job " INT64_FORMAT
+								 ")",
+					counts->documents, counts->imported, counts->extended, counts->unchanged,
+					counts->rejected, counts->messages, lines->import->options.job_id)));
+	buffer_free(buffer_pop(trigger));
+	PG_RETURN_POINTER(NULL);
+}
+
+/* ---- one document ---- */
+
+PG_FUNCTION_INFO_V1(memory_import_document);
+
+/*
+ * memory_import_document(account_id text, document text, format text)
+ *		→ (conversation_id uuid, state text, messages bigint, reason text,
+ *		path text, message text)
+ *		Imports one document; a rejection is a result, not an error.  NULL
+ *		account_id: the one that the document names, else the session's.
+ *		Errors: 22004 document or format is NULL, 22023 unknown format.
+ */
+Datum
+memory_import_document(PG_FUNCTION_ARGS)
+{
+	ImportOptions options;
+	ImportResult result;
+	TupleDesc descriptor;
+	Datum values[6];
+	bool nulls[6] = {0};
+	char *document;
+
+	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("%s must not be null", PG_ARGISNULL(1) ? "document" : "format")));
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "memory.import_document does not return a row");
+	import_options(&options);
+	options.account_id = PG_ARGISNULL(0) ? NULL : account_check(PG_GETARG_TEXT_PP(0));
+	options.format = transfer_format_argument(text_to_cstring(PG_GETARG_TEXT_PP(2)), false);
+	options.skip = true;
+	document = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	import_one(&options, document, strlen(document), &result);
+
+	values[0] = UUIDPGetDatum(&result.conversation_id);
+	nulls[0] = !result.has_conversation;
+	values[1] = CStringGetTextDatum(import_state_name(result.state));
+	values[2] = Int64GetDatum(result.messages);
+	nulls[3] = nulls[4] = nulls[5] = result.state != IMPORT_REJECTED;
+	if (result.state == IMPORT_REJECTED)
+	{
+		values[3] = CStringGetTextDatum(transfer_reason_name(result.problem.reason));
+		values[4] = CStringGetTextDatum(result.problem.path);
+		values[5] = CStringGetTextDatum(result.problem.message);
+	}
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+}

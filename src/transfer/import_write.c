@@ -1,0 +1,636 @@
+/*
+ * import_write.c
+ *		A batch into the store, by the views: the store's one write path.
+ *
+ * The documents are taken in order of account and conversation, the order of
+ * the store's locks.  Documents of one conversation are stored one behind the
+ * other, in rounds, each of which compares with what the ones before stored;
+ * those that are one message each go together.
+ *
+ * Everything of a round lives in a context of its own.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "import_private.h"
+#include "plan.h"
+
+/* ---- rows of a statement, as arrays ---- */
+
+#define ROWS_MAX_COLUMNS 12
+
+typedef struct Rows
+{
+	int ncolumns;
+	const Oid *types;
+	int32 count;
+	int32 space;
+	Datum *values[ROWS_MAX_COLUMNS];
+	bool *nulls[ROWS_MAX_COLUMNS];
+} Rows;
+
+static void
+rows_add(Rows *rows, const Datum *values, const bool *nulls)
+{
+	if (rows->count == rows->space)
+	{
+		int32 space = rows->space == 0 ? 256 : rows->space * 2;
+
+		for (int i = 0; i < rows->ncolumns; i++)
+		{
+			Size size = mul_size(space, sizeof(Datum));
+
+			rows->values[i] = rows->space == 0 ? palloc(size) : repalloc(rows->values[i], size);
+			rows->nulls[i] = rows->space == 0 ? palloc(space) : repalloc(rows->nulls[i], space);
+		}
+		rows->space = space;
+	}
+	for (int i = 0; i < rows->ncolumns; i++)
+	{
+		rows->values[i][rows->count] = values[i];
+		rows->nulls[i][rows->count] = nulls[i];
+	}
+	rows->count++;
+}
+
+/* The columns as arrays, for unnest. */
+static void
+rows_arrays(const Rows *rows, Datum *arrays)
+{
+	int dimensions[1] = {rows->count};
+	int bounds[1] = {1};
+
+	for (int i = 0; i < rows->ncolumns; i++)
+	{
+		int16 length;
+		bool by_value;
+		char align;
+
+		get_typlenbyvalalign(rows->types[i], &length, &by_value, &align);
+		arrays[i] =
+			PointerGetDatum(construct_md_array(rows->values[i], rows->nulls[i], 1, dimensions,
+											   bounds, rows->types[i], length, by_value, align));
+	}
+}
+
+/* Runs a statement that takes the columns as its parameters. */
+static void
+rows_execute(const Rows *rows, PlanStatement *statement)
+{
+	Datum arrays[ROWS_MAX_COLUMNS];
+
+	if (rows->count == 0)
+		return;
+	rows_arrays(rows, arrays);
+	(void) plan_execute(statement, arrays, NULL, false);
+}
+
+static Datum
+text_datum(const TransferText *text, bool *isnull)
+{
+	*isnull = text->data == NULL;
+	return *isnull ? (Datum) 0
+				   : PointerGetDatum(cstring_to_text_with_len(text->data, text->length));
+}
+
+static const Oid conversation_types[] = {UUIDOID, TEXTOID, TEXTOID,        JSONBOID,
+										 BOOLOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+static PlanStatement insert_conversations =
+	{"INSERT INTO memory.conversations (conversation_id, account_id, title, metadata, archived,"
+	 " head_seq, created_at, updated_at) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)",
+	 8,
+	 {UUIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, BOOLARRAYOID, INT8ARRAYOID,
+	  TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}};
+
+static const Oid message_types[] = {UUIDOID, TEXTOID, INT8OID,        INT8OID, TEXTOID, TEXTOID,
+									TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, JSONBOID};
+static PlanStatement insert_messages =
+	{"INSERT INTO memory.messages (conversation_id, account_id, seq, parent_seq, role, content,"
+	 " model, tokens, created_at, message_id, metadata)"
+	 " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+	 11,
+	 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+	  TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, JSONBARRAYOID}};
+
+static PlanStatement set_head =
+	{"UPDATE memory.conversations SET head_seq = $3"
+	 " WHERE conversation_id OPERATOR(pg_catalog.=) $1 AND account_id OPERATOR(pg_catalog.=) $2",
+	 3,
+	 {UUIDOID, TEXTOID, INT8OID}};
+
+/* What the store knows of conversations, of whatever account. */
+static PlanStatement look_up =
+	{"SELECT c.conversation_id, c.account_id, c.next_seq, c.head_seq, c.deleted_at IS NOT NULL"
+	 " FROM memory_store.conversations c WHERE c.conversation_id OPERATOR(pg_catalog.=) ANY ($1)",
+	 1,
+	 {UUIDARRAYOID}};
+
+static const Oid error_types[] = {INT8OID, INT8OID, INT8OID, TEXTOID, UUIDOID,
+								  TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+static PlanStatement insert_errors =
+	{"INSERT INTO memory_store.job_errors (job_id, part, document, line, byte_offset, account_id,"
+	 " conversation_id, reason, path, message, excerpt, rejected_at)"
+	 " SELECT $1, $2, e.*, pg_catalog.clock_timestamp()"
+	 " FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11) e",
+	 11,
+	 {INT8OID, INT4OID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, UUIDARRAYOID,
+	  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}};
+
+/* ---- the batch in order ---- */
+
+static int
+compare_accounts(const text *left, const text *right)
+{
+	Size left_length = VARSIZE_ANY_EXHDR(left);
+	Size right_length = VARSIZE_ANY_EXHDR(right);
+	int order = memcmp(VARDATA_ANY(left), VARDATA_ANY(right), Min(left_length, right_length));
+
+	return order != 0 ? order : (left_length > right_length) - (left_length < right_length);
+}
+
+static int
+compare_conversations(const ImportDocument *left, const ImportDocument *right)
+{
+	int order = compare_accounts(left->account_id, right->account_id);
+
+	return order != 0 ? order : memcmp(&left->id, &right->id, UUID_LEN);
+}
+
+static int
+compare_documents(const void *a, const void *b)
+{
+	const ImportDocument *left = *(ImportDocument *const *) a;
+	const ImportDocument *right = *(ImportDocument *const *) b;
+	int order = compare_conversations(left, right);
+
+	return order != 0 ? order : (left > right) - (left < right);
+}
+
+/* The batch's documents that are to be stored, in order. */
+static ImportDocument **
+sort_documents(Import *import, int32 *n)
+{
+	ImportDocument **sorted = palloc(mul_size(Max(import->ndocuments, 1), sizeof(*sorted)));
+
+	*n = 0;
+	for (int32 i = 0; i < import->ndocuments; i++)
+		if (import->documents[i].state != IMPORT_REJECTED)
+			sorted[(*n)++] = &import->documents[i];
+	qsort(sorted, *n, sizeof(*sorted), compare_documents);
+	return sorted;
+}
+
+/*
+ * The groups of a round: of each conversation the first document that is left,
+ * or as many as are one message each.  What is left moves to the front of the
+ * array, and n becomes its number.
+ */
+static ImportGroup *
+take_groups(ImportDocument **sorted, int32 *n, int32 *ngroups)
+{
+	ImportGroup *groups = palloc0(mul_size(*n, sizeof(ImportGroup)));
+	ImportDocument **taken = palloc(mul_size(*n, sizeof(*taken)));
+	int32 left = 0;
+
+	*ngroups = 0;
+	for (int32 i = 0; i < *n;)
+	{
+		ImportGroup *group = &groups[(*ngroups)++];
+		ImportDocument *first = sorted[i];
+
+		group->documents = &taken[i];
+		for (; i < *n && compare_conversations(first, sorted[i]) == 0; i++)
+		{
+			bool together = first->conversation.partial && sorted[i]->conversation.partial &&
+							&taken[i] == group->documents + group->ndocuments;
+
+			if (sorted[i] == first || together)
+				group->documents[group->ndocuments++] = sorted[i];
+			else
+				sorted[left++] = sorted[i];
+		}
+	}
+	*n = left;
+	return groups;
+}
+
+/* ---- what is there already ---- */
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	const ImportGroup *left = *(ImportGroup *const *) a;
+	const ImportGroup *right = *(ImportGroup *const *) b;
+
+	return memcmp(&left->documents[0]->id, &right->documents[0]->id, UUID_LEN);
+}
+
+/* The groups in order of conversation only; accounts may share an id by mistake. */
+static ImportGroup **
+groups_by_id(ImportGroup *groups, int32 n)
+{
+	ImportGroup **result = palloc(mul_size(Max(n, 1), sizeof(*result)));
+
+	for (int32 i = 0; i < n; i++)
+		result[i] = &groups[i];
+	qsort(result, n, sizeof(*result), compare_ids);
+	return result;
+}
+
+/* Takes a row of look_up over into the groups of its conversation. */
+static void
+take_stored(ImportGroup **by_id, int32 n, uint64 row)
+{
+	HeapTuple tuple = SPI_tuptable->vals[row];
+	TupleDesc descriptor = SPI_tuptable->tupdesc;
+	bool isnull;
+	pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(tuple, descriptor, 1, &isnull));
+	text *account_id = DatumGetTextPP(SPI_getbinval(tuple, descriptor, 2, &isnull));
+	int32 low = 0;
+	int32 high = n;
+
+	while (low < high)
+	{
+		int32 middle = low + (high - low) / 2;
+
+		if (memcmp(&by_id[middle]->documents[0]->id, id, UUID_LEN) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < n && memcmp(&by_id[low]->documents[0]->id, id, UUID_LEN) == 0; low++)
+	{
+		ImportGroup *group = by_id[low];
+
+		if (compare_accounts(group->documents[0]->account_id, account_id) != 0)
+		{
+			group->foreign = true;
+			continue;
+		}
+		group->exists = true;
+		group->next_seq = DatumGetInt64(SPI_getbinval(tuple, descriptor, 3, &isnull));
+		group->head_seq = DatumGetInt64(SPI_getbinval(tuple, descriptor, 4, &isnull));
+		group->deleted = DatumGetBool(SPI_getbinval(tuple, descriptor, 5, &isnull));
+	}
+}
+
+/* Asks the store for the conversations of all groups. */
+static void
+look_up_groups(ImportGroup *groups, int32 n)
+{
+	static const Oid types[] = {UUIDOID};
+	ImportGroup **by_id = groups_by_id(groups, n);
+	Rows ids = {.ncolumns = 1, .types = types};
+	Datum array;
+	uint64 rows;
+
+	if (n == 0)
+		return;
+	for (int32 i = 0; i < n; i++)
+	{
+		Datum id = UUIDPGetDatum(&by_id[i]->documents[0]->id);
+		bool isnull = false;
+
+		by_id[i]->exists = by_id[i]->foreign = by_id[i]->deleted = false;
+		by_id[i]->next_seq = 1;
+		by_id[i]->head_seq = 0;
+		rows_add(&ids, &id, &isnull);
+	}
+	rows_arrays(&ids, &array);
+	rows = plan_execute(&look_up, &array, NULL, false);
+	for (uint64 i = 0; i < rows; i++)
+		take_stored(by_id, n, i);
+}
+
+static void
+reject_group(Import *import, ImportGroup *group, TransferReason reason, const char *what)
+{
+	for (int32 i = 0; i < group->ndocuments; i++)
+	{
+		ImportDocument *document = group->documents[i];
+
+		transfer_refuse(&document->problem, reason, "$", "conversation %s %s",
+						store_uuid_string(&document->id), what);
+		import_reject(import, document);
+	}
+}
+
+/* Rejects the groups that cannot be stored; n becomes the number of the others. */
+static void
+reject_groups(Import *import, ImportGroup *groups, int32 *n)
+{
+	int32 left = 0;
+
+	for (int32 i = 0; i < *n; i++)
+	{
+		ImportGroup *group = &groups[i];
+
+		if (group->exists && group->deleted)
+			reject_group(import, group, TRANSFER_DELETED, "has been deleted");
+		else if (!group->exists && group->foreign)
+			reject_group(import, group, TRANSFER_CONFLICT,
+						 account_confined() != NULL ? "is not available"
+													: "belongs to another account");
+		else
+			groups[left++] = *group;
+	}
+	*n = left;
+}
+
+/* An account that is to be locked, its subscription before it. */
+typedef struct LockedAccount
+{
+	text *account_id;
+	char *subscription_id;
+	bool charged; /* the subscription has a plan, and is locked */
+} LockedAccount;
+
+static int
+compare_subscriptions(const void *a, const void *b)
+{
+	return strcmp((*(LockedAccount *const *) a)->subscription_id,
+				  (*(LockedAccount *const *) b)->subscription_id);
+}
+
+/* Locks the subscriptions of the accounts, in key order, if there are plans. */
+static void
+lock_subscriptions(LockedAccount *accounts, int32 n)
+{
+	LockedAccount **sorted = palloc(mul_size(Max(n, 1), sizeof(*sorted)));
+
+	if (!quota_active())
+		return;
+	for (int32 i = 0; i < n; i++)
+	{
+		accounts[i].subscription_id =
+			quota_subscription_of(text_to_cstring(accounts[i].account_id), false);
+		sorted[i] = &accounts[i];
+	}
+	qsort(sorted, n, sizeof(*sorted), compare_subscriptions);
+	for (int32 i = 0; i < n; i++)
+		sorted[i]->charged = i > 0 && compare_subscriptions(&sorted[i - 1], &sorted[i]) == 0
+								 ? sorted[i - 1]->charged
+								 : quota_lock(sorted[i]->subscription_id);
+}
+
+/*
+ * Locks what the batch writes to before it is compared: subscriptions, then
+ * accounts, each in key order.  Accounts that are new are made.
+ */
+static void
+lock_accounts(ImportGroup *groups, int32 n)
+{
+	LockedAccount *accounts = palloc0(mul_size(Max(n, 1), sizeof(LockedAccount)));
+	int32 naccounts = 0;
+
+	for (int32 i = 0; i < n; i++)
+	{
+		text *account_id = groups[i].documents[0]->account_id;
+
+		if (naccounts == 0 || compare_accounts(accounts[naccounts - 1].account_id, account_id) != 0)
+			accounts[naccounts++].account_id = account_id;
+	}
+	lock_subscriptions(accounts, naccounts);
+	for (int32 i = 0; i < naccounts; i++)
+		if (!store_hold_account(accounts[i].account_id))
+			(void) store_lock_account(accounts[i].account_id,
+									  accounts[i].charged ? accounts[i].subscription_id : NULL,
+									  true);
+}
+
+/* ---- rows ---- */
+
+/* Earliest and latest time of the messages; false: none has one. */
+static bool
+message_times(const TransferConversation *conversation, TimestampTz *first, TimestampTz *last)
+{
+	bool any = false;
+
+	for (int32 i = 0; i < conversation->count; i++)
+	{
+		const TransferMessage *message = &conversation->messages[i];
+
+		if (!message->has_created_at)
+			continue;
+		*first = any ? Min(*first, message->created_at) : message->created_at;
+		*last = any ? Max(*last, message->created_at) : message->created_at;
+		any = true;
+	}
+	return any;
+}
+
+static void
+add_conversation(Rows *rows, ImportGroup *group)
+{
+	ImportDocument *document = group->documents[0];
+	const TransferConversation *conversation = &document->conversation;
+	TimestampTz first = 0;
+	TimestampTz last = 0;
+	bool has_times = message_times(conversation, &first, &last);
+	Datum values[8];
+	bool nulls[8] = {0};
+
+	if (conversation->has_created_at)
+		first = conversation->created_at;
+	if (conversation->has_updated_at)
+		last = conversation->updated_at;
+	values[0] = UUIDPGetDatum(&document->id);
+	values[1] = PointerGetDatum(document->account_id);
+	values[2] = text_datum(&conversation->title, &nulls[2]);
+	values[3] = PointerGetDatum(conversation->metadata);
+	nulls[3] = conversation->metadata == NULL;
+	values[4] = BoolGetDatum(conversation->archived);
+	values[5] = Int64GetDatum(group->new_head);
+	nulls[5] = group->new_head == 0;
+	values[6] = TimestampTzGetDatum(first);
+	nulls[6] = !has_times && !conversation->has_created_at;
+	values[7] = TimestampTzGetDatum(last);
+	nulls[7] = !has_times && !conversation->has_updated_at;
+	rows_add(rows, values, nulls);
+}
+
+/*
+ * A message without a time has the one of the message before, else of its
+ * conversation; NULL, the time of the import, only where no time is known.
+ */
+static bool
+row_time(const TransferConversation *conversation, const TransferMessage *message,
+		 TimestampTz *time)
+{
+	for (; message >= conversation->messages; message--)
+		if (message->has_created_at)
+		{
+			*time = message->created_at;
+			return true;
+		}
+	*time = conversation->has_created_at ? conversation->created_at : conversation->updated_at;
+	return conversation->has_created_at || conversation->has_updated_at;
+}
+
+static void
+add_message(Rows *rows, const ImportRow *row)
+{
+	const ImportDocument *document = row->document;
+	const TransferMessage *message = row->message;
+	TimestampTz time;
+	Datum values[11];
+	bool nulls[11] = {0};
+
+	values[0] = UUIDPGetDatum(&document->id);
+	values[1] = PointerGetDatum(document->account_id);
+	values[2] = Int64GetDatum(row->seq);
+	values[3] = Int64GetDatum(row->parent_seq);
+	values[4] = text_datum(&message->role, &nulls[4]);
+	values[5] = text_datum(&message->content, &nulls[5]);
+	values[6] = text_datum(&message->model, &nulls[6]);
+	values[7] = Int32GetDatum(message->tokens);
+	nulls[7] = message->tokens < 0;
+	nulls[8] = !row_time(&document->conversation, message, &time);
+	values[8] = TimestampTzGetDatum(time);
+	values[9] = text_datum(&message->message_id, &nulls[9]);
+	values[10] = PointerGetDatum(message->metadata);
+	nulls[10] = message->metadata == NULL;
+	rows_add(rows, values, nulls);
+}
+
+static void
+move_head(const ImportGroup *group)
+{
+	Datum values[3];
+
+	values[0] = UUIDPGetDatum(&group->documents[0]->id);
+	values[1] = PointerGetDatum(group->documents[0]->account_id);
+	values[2] = Int64GetDatum(group->new_head);
+	(void) plan_execute(&set_head, values, NULL, false);
+}
+
+static void
+write_groups(Import *import, ImportGroup *groups, int32 n)
+{
+	Rows conversations = {.ncolumns = 8, .types = conversation_types};
+	Rows messages = {.ncolumns = 11, .types = message_types};
+
+	for (int32 i = 0; i < n; i++)
+	{
+		ImportGroup *group = &groups[i];
+
+		CHECK_FOR_INTERRUPTS();
+		import_match(import, group);
+		if (!group->exists)
+			add_conversation(&conversations, group);
+		for (int32 j = 0; j < group->nrows; j++)
+			add_message(&messages, &group->rows[j]);
+	}
+	rows_execute(&conversations, &insert_conversations);
+	rows_execute(&messages, &insert_messages);
+	for (int32 i = 0; i < n; i++)
+		if (groups[i].exists && groups[i].new_head > 0)
+			move_head(&groups[i]);
+}
+
+/* ---- rejects, and the whole ---- */
+
+static void
+add_error(Rows *rows, const ImportDocument *document)
+{
+	Datum values[9];
+	bool nulls[9] = {0};
+
+	values[0] = Int64GetDatum((int64) document->number);
+	values[1] = Int64GetDatum((int64) document->line);
+	values[2] = Int64GetDatum((int64) document->offset);
+	values[3] = PointerGetDatum(document->account_id);
+	nulls[3] = document->account_id == NULL;
+	values[4] = UUIDPGetDatum(&document->id);
+	nulls[4] = !document->has_id;
+	values[5] = CStringGetTextDatum(transfer_reason_name(document->problem.reason));
+	values[6] = CStringGetTextDatum(document->problem.path);
+	values[7] = CStringGetTextDatum(document->problem.message);
+	values[8] = CStringGetTextDatum(document->excerpt);
+	rows_add(rows, values, nulls);
+}
+
+static void
+write_errors(Import *import)
+{
+	Rows errors = {.ncolumns = lengthof(error_types), .types = error_types};
+	Datum values[2 + lengthof(error_types)];
+
+	for (int32 i = 0; i < import->ndocuments; i++)
+		if (import->documents[i].state == IMPORT_REJECTED)
+			add_error(&errors, &import->documents[i]);
+	if (errors.count == 0 || import->options.job_id == 0)
+		return;
+	values[0] = Int64GetDatum(import->options.job_id);
+	values[1] = Int32GetDatum(import->options.part);
+	rows_arrays(&errors, values + 2);
+	(void) plan_execute(&insert_errors, values, NULL, false);
+}
+
+static void
+count_documents(Import *import)
+{
+	ImportCounts *counts = &import->counts;
+
+	for (int32 i = 0; i < import->ndocuments; i++)
+	{
+		const ImportDocument *document = &import->documents[i];
+
+		counts->documents++;
+		counts->messages += document->added;
+		counts->imported += document->state == IMPORT_IMPORTED;
+		counts->extended += document->state == IMPORT_EXTENDED;
+		counts->unchanged += document->state == IMPORT_UNCHANGED;
+		counts->rejected += document->state == IMPORT_REJECTED;
+	}
+}
+
+/*
+ * import_write
+ *		Stores the batch.  Its documents stay readable until the next one is
+ *		gathered.  Errors: those of import_reject and of the store.
+ */
+void
+import_write(Import *import)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context =
+		AllocSetContextCreate(import->context, "memory_ext round", ALLOCSET_DEFAULT_SIZES);
+	ImportDocument **sorted;
+	int32 n;
+
+	SPI_connect();
+	MemoryContextSwitchTo(import->batch_context);
+	sorted = sort_documents(import, &n);
+	while (n > 0)
+	{
+		ImportGroup *groups;
+		int32 ngroups;
+
+		MemoryContextSwitchTo(import->batch_context);
+		groups = take_groups(sorted, &n, &ngroups);
+		/* twice: what nobody may store takes no lock, and under the lock nothing changes */
+		look_up_groups(groups, ngroups);
+		reject_groups(import, groups, &ngroups);
+		lock_accounts(groups, ngroups);
+		look_up_groups(groups, ngroups);
+		reject_groups(import, groups, &ngroups);
+		MemoryContextSwitchTo(context);
+		write_groups(import, groups, ngroups);
+		MemoryContextReset(context);
+	}
+	write_errors(import);
+	count_documents(import);
+	SPI_finish();
+	import->ndocuments = 0;
+	import->batch_bytes = 0;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
