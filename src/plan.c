@@ -101,3 +101,28 @@ plan_execute(PlanStatement *statement, Datum *values, const char *nulls, bool re
 		statement->plan = plan_prepare(statement->sql, statement->nargs, statement->argtypes);
 	return run(statement->plan, values, nulls, read_only, statement->latest);
 }
+
+/* A cursor on the statement, under the caller's snapshot; it lives to the transaction's end. */
+Portal
+plan_open(PlanStatement *statement, Datum *values, const char *nulls)
+{
+	bool saved_seqscan = enable_seqscan;
+	bool saved_jit = jit_enabled;
+	Portal portal;
+
+	if (statement->plan == NULL)
+		statement->plan = plan_prepare(statement->sql, statement->nargs, statement->argtypes);
+	PG_TRY();
+	{
+		enable_seqscan = false;
+		jit_enabled = false;
+		portal = SPI_cursor_open(NULL, statement->plan, values, nulls, true);
+	}
+	PG_FINALLY();
+	{
+		enable_seqscan = saved_seqscan;
+		jit_enabled = saved_jit;
+	}
+	PG_END_TRY();
+	return portal;
+}

@@ -30,4 +30,7 @@ extern uint64 plan_run(SPIPlanPtr plan, Datum *values, const char *nulls, bool r
 extern uint64
 plan_execute(PlanStatement *statement, Datum *values, const char *nulls, bool read_only);
 
+/* A cursor on the statement, under the caller's snapshot; it lives to the transaction's end. */
+extern Portal plan_open(PlanStatement *statement, Datum *values, const char *nulls);
+
 #endif /* MEMORY_PLAN_H */

@@ -32,3 +32,18 @@ COMMENT ON FUNCTION memory.import_document(text, text, text) IS 'imports one doc
 INSERT INTO memory_store.grants VALUES
 	('INSERT ON memory.import_documents', 'writer'),
 	('EXECUTE ON FUNCTION memory.import_document(text, text, text)', 'writer');
+
+CREATE FUNCTION memory_store.split_documents(
+	input text,
+	chunk integer DEFAULT 65536,
+	max_document integer DEFAULT 1048576,
+	resume boolean DEFAULT false,
+	OUT kind text,
+	OUT document text,
+	OUT line bigint,
+	OUT byte_offset bigint,
+	OUT bytes bigint,
+	OUT problem text
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'memory_split_documents' LANGUAGE C IMMUTABLE STRICT;
+COMMENT ON FUNCTION memory_store.split_documents(text, integer, integer, boolean) IS 'what the import''s splitter makes of a text that comes in chunks';

@@ -338,8 +338,7 @@ void
 import_match(Import *import, ImportGroup *group)
 {
 	ImportDocument *first = group->documents[0];
-	TranscriptMessage *stored = NULL;
-	int32 nstored = 0;
+	StoredMessages stored = {0};
 	int64 messages = 0;
 
 	for (int32 i = 0; i < group->ndocuments; i++)
@@ -347,9 +346,9 @@ import_match(Import *import, ImportGroup *group)
 	group->rows =
 		MemoryContextAllocHuge(CurrentMemoryContext, mul_size(Max(messages, 1), sizeof(ImportRow)));
 	if (group->exists)
-		stored = stored_messages(&first->id, first->account_id, false, &nstored);
+		stored_read(&stored, &first->id, first->account_id, false);
 	if (first->conversation.partial)
-		match_parts(import, group, stored, nstored);
+		match_parts(import, group, stored.messages, stored.count);
 	else
-		match_whole(import, group, stored, nstored);
+		match_whole(import, group, stored.messages, stored.count);
 }

@@ -586,5 +586,135 @@ native_write(const TransferConversation *conversation, bool *many)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
-const TransferFormat transfer_native = {"native", "memory_ext's own", native_detect, native_read,
-										native_write};
+/* ---- writing text, which exports do ---- */
+
+/* A JSON string, in quotes. */
+static void
+text_string(StringInfo out, const char *data, uint32 length)
+{
+	const char *end = data + length;
+
+	appendStringInfoCharMacro(out, '"');
+	while (data < end)
+	{
+		const char *run = data;
+
+		while (data < end && *data != '"' && *data != '\\' && (unsigned char) *data >= 0x20)
+			data++;
+		appendBinaryStringInfo(out, run, (int) (data - run));
+		if (data == end)
+			break;
+		switch (*data)
+		{
+			case '"':
+			case '\\':
+				appendStringInfoCharMacro(out, '\\');
+				appendStringInfoCharMacro(out, *data);
+				break;
+			case '\n':
+				appendBinaryStringInfo(out, "\\n", 2);
+				break;
+			case '\t':
+				appendBinaryStringInfo(out, "\\t", 2);
+				break;
+			case '\r':
+				appendBinaryStringInfo(out, "\\r", 2);
+				break;
+			default:
+				appendStringInfo(out, "\\u%04x", (unsigned char) *data);
+		}
+		data++;
+	}
+	appendStringInfoCharMacro(out, '"');
+}
+
+/* A key (with its comma, colon and quotes) and a text, if there is one. */
+static void
+text_value(StringInfo out, const char *key, const TransferText *text)
+{
+	if (text->data == NULL)
+		return;
+	appendStringInfoString(out, key);
+	text_string(out, text->data, text->length);
+}
+
+/* Numbers without printf, which takes as long as all the rest. */
+static void
+text_integer(StringInfo out, const char *key, int64 number)
+{
+	char digits[24];
+
+	appendStringInfoString(out, key);
+	appendBinaryStringInfo(out, digits, pg_lltoa(number, digits));
+}
+
+static void
+text_time(StringInfo out, const char *key, bool has_time, TimestampTz time)
+{
+	char *text;
+
+	if (!has_time)
+		return;
+	text = transfer_time_string(time);
+	appendStringInfoString(out, key);
+	appendStringInfoChar(out, '"');
+	appendStringInfoString(out, text);
+	appendStringInfoChar(out, '"');
+	pfree(text);
+}
+
+static void
+text_message(StringInfo out, const TransferConversation *conversation, int32 index)
+{
+	const TransferMessage *message = &conversation->messages[index];
+
+	text_integer(out, "{\"seq\":", seq_of(conversation, index));
+	text_integer(out, ",\"parent_seq\":", parent_seq_of(conversation, index));
+	text_value(out, ",\"role\":", &message->role);
+	text_value(out, ",\"content\":", &message->content);
+	text_value(out, ",\"model\":", &message->model);
+	if (message->tokens >= 0)
+		text_integer(out, ",\"tokens\":", message->tokens);
+	text_time(out, ",\"created_at\":", message->has_created_at, message->created_at);
+	text_value(out, ",\"message_id\":", &message->message_id);
+	if (message->metadata_text.data != NULL)
+	{
+		appendStringInfoString(out, ",\"metadata\":");
+		appendBinaryStringInfo(out, message->metadata_text.data,
+							   (int) message->metadata_text.length);
+	}
+	appendStringInfoChar(out, '}');
+}
+
+static void
+native_write_text(const TransferConversation *conversation, StringInfo out)
+{
+	int32 head = conversation->head < 0 ? conversation->count - 1 : conversation->head;
+
+	text_value(out, "{\"conversation_id\":", &conversation->source_id);
+	text_value(out, ",\"account_id\":", &conversation->account_id);
+	text_value(out, ",\"title\":", &conversation->title);
+	if (conversation->metadata != NULL)
+	{
+		appendStringInfoString(out, ",\"metadata\":");
+		(void) JsonbToCString(out, &conversation->metadata->root, VARSIZE(conversation->metadata));
+	}
+	appendStringInfoString(out, ",\"archived\":");
+	appendStringInfoString(out, conversation->archived ? "true" : "false");
+	if (head >= 0)
+		text_integer(out, ",\"head_seq\":", seq_of(conversation, head));
+	text_time(out, ",\"created_at\":", conversation->has_created_at, conversation->created_at);
+	text_time(out, ",\"updated_at\":", conversation->has_updated_at, conversation->updated_at);
+	appendStringInfoString(out, ",\"messages\":[");
+	for (int32 i = 0; i < conversation->count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (i > 0)
+			appendStringInfoChar(out, ',');
+		text_message(out, conversation, i);
+	}
+	appendStringInfoString(out, "]}");
+}
+
+const TransferFormat transfer_native = {"native",    "memory_ext's own", native_detect,
+										native_read, native_write,       native_write_text};

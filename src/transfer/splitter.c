@@ -127,7 +127,6 @@ splitter_create(Size max_document, SplitterArrayTest test, void *arg)
 	s->column = -1;
 	s->size = FIRST_BUFFER;
 	s->buffer = palloc(s->size);
-	splitter_mark(s, &s->mark);
 	s->mark.line = 1;
 	s->mark.column = -1;
 	return s;
@@ -144,7 +143,7 @@ splitter_resume(Splitter *s, const SplitterMark *mark)
 	s->expected = mark->value_next ? EXPECT_VALUE : EXPECT_COMMA;
 	s->lines = mark->lines;
 	s->column = mark->column;
-	s->indent = mark->offset == 0 ? 0 : -1;
+	s->indent = mark->indent;
 }
 
 void
@@ -170,17 +169,14 @@ splitter_finish(Splitter *s)
 
 /* ---- the text of the document at hand ---- */
 
-/* Keeps bytes of the chunk; they are before next or begin there. */
+/* Keeps bytes of the chunk. */
 static void
 keep(Splitter *s, const char *data, Size length)
 {
+	if (s->used + length > s->max_document && s->place != PASSING)
+		s->too_large = true;
 	if (s->too_large || s->place == PASSING)
 		length = s->used < KEPT_OF_LARGE ? Min(length, KEPT_OF_LARGE - s->used) : 0;
-	else if (length > s->max_document - s->used)
-	{
-		s->too_large = true;
-		length = Min(length, s->max_document - s->used);
-	}
 	if (s->used + length >= s->size)
 	{
 		while (s->used + length >= s->size)
@@ -216,6 +212,8 @@ end_document(Splitter *s, SplitterDocument *document)
 {
 	memset(document, 0, sizeof(*document));
 	s->documents++;
+	if (s->too_large)
+		s->used = Min(s->used, KEPT_OF_LARGE);
 	s->buffer[s->used] = '\0';
 	document->data = s->buffer;
 	document->length = s->used;
@@ -240,15 +238,40 @@ end_document(Splitter *s, SplitterDocument *document)
 	s->mark.value_next = s->in_array && s->expected == EXPECT_VALUE;
 	s->mark.lines = s->lines;
 	s->mark.column = s->column;
+	s->mark.indent = (int32) Min(s->indent, PG_INT32_MAX);
 	if (s->problem != NULL)
 		return SPLITTER_BROKEN;
 	return s->too_large ? SPLITTER_TOO_LARGE : SPLITTER_DOCUMENT;
 }
 
-/* From here on the document is broken. */
+/*
+ * The array that was begun as a document is a list of documents; its first
+ * element becomes the document at hand.
+ */
+static void
+become_list(Splitter *s)
+{
+	s->used -= Min(s->element, s->used);
+	memmove(s->buffer, s->buffer + s->element, s->used);
+	s->began_line = s->element_line;
+	s->began_offset = s->element_offset;
+	s->began_indent = s->element_indent;
+	s->depth--;
+	memmove(s->closing, s->closing + 1, sizeof(s->closing) - 1);
+	s->in_array = true;
+	s->column = (int32) Min(s->element_indent, PG_INT32_MAX);
+}
+
+/*
+ * From here on the document is broken.  An array that breaks in its first
+ * element is a list if that has a line of its own.
+ */
 static void
 break_document(Splitter *s, const char *problem)
 {
+	if (s->undecided && s->element > 0 && s->element_indent >= 0)
+		become_list(s);
+	s->undecided = false;
 	s->problem = problem;
 	s->problem_line = s->line;
 	s->problem_offset = s->offset;
@@ -403,28 +426,14 @@ read_string(Splitter *s)
 	s->line_begins = false;
 }
 
-/*
- * The first element of an array that was read as a document is complete, or
- * too large to tell: is the array a list of documents?  Then the element
- * becomes the document at hand.
- */
+/* The array's first element is complete, or too large to tell. */
 static void
 decide_array(Splitter *s)
 {
 	s->undecided = false;
 	s->buffer[s->used] = '\0';
-	if (!s->too_large && s->test(s->arg, s->buffer + s->element, s->used - s->element))
-		return;
-
-	s->used -= s->element;
-	memmove(s->buffer, s->buffer + s->element, s->used);
-	s->began_line = s->element_line;
-	s->began_offset = s->element_offset;
-	s->began_indent = s->element_indent;
-	s->depth--;
-	memmove(s->closing, s->closing + 1, sizeof(s->closing) - 1);
-	s->in_array = true;
-	s->column = (int32) Min(s->element_indent, PG_INT32_MAX);
+	if (s->too_large || !s->test(s->arg, s->buffer + s->element, s->used - s->element))
+		become_list(s);
 }
 
 static void

@@ -49,6 +49,7 @@ typedef struct SplitterMark
 	bool value_next; /* there: a value comes, not a comma */
 	bool lines;      /* the document before was a line of its own */
 	int32 column;    /* of the array's elements, where they begin lines; -1: they do not */
+	int32 indent;    /* white space since the line's begin; -1: something else, too */
 } SplitterMark;
 
 /*

@@ -12,30 +12,36 @@
 
 #include "stored.h"
 
-typedef struct MessageList
-{
-	TranscriptMessage *messages;
-	int32 count;
-	int32 space;
-} MessageList;
-
 static TranscriptMessage *
-list_extend(MessageList *list, uint32 n)
+extend(StoredMessages *stored, uint32 n)
 {
-	if (n > (uint32) (list->space - list->count))
+	int64 needed = (int64) stored->count + n;
+
+	if (needed > stored->space)
 	{
-		int64 space = Max((int64) list->space * 2, (int64) list->count + n);
-		Size size = mul_size(Max(space, 16), sizeof(TranscriptMessage));
+		int64 space = Max(Max((int64) stored->space * 2, needed), 16);
+		Size size = mul_size(space, sizeof(TranscriptMessage));
 
 		if (space > PG_INT32_MAX / 2)
 			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 							errmsg("the conversation has too many messages to be read at once")));
-		list->messages = list->messages == NULL ? MemoryContextAllocHuge(CurrentMemoryContext, size)
-												: repalloc_huge(list->messages, size);
-		list->space = (int32) Max(space, 16);
+		stored->messages = stored->messages == NULL
+							   ? MemoryContextAllocHuge(CurrentMemoryContext, size)
+							   : repalloc_huge(stored->messages, size);
+		stored->space = (int32) space;
 	}
-	list->count += n;
-	return list->messages + list->count - n;
+	stored->count += n;
+	return stored->messages + needed - n;
+}
+
+void
+stored_add_segment(StoredMessages *stored, Datum body)
+{
+	Transcript *transcript = transcript_open(body);
+
+	if (transcript->count > 0)
+		memcpy(extend(stored, transcript->count), transcript->messages,
+			   transcript->count * sizeof(TranscriptMessage));
 }
 
 static const char *
@@ -44,33 +50,19 @@ copy_bytes(const char *data, uint32 length)
 	return data == NULL ? NULL : pnstrdup(data, length);
 }
 
-TranscriptMessage *
-stored_messages(const pg_uuid_t *id, text *account_id, bool read_only, int32 *count)
+void
+stored_add_tail(StoredMessages *stored, const pg_uuid_t *id, text *account_id, bool read_only)
 {
-	MessageList list = {0};
-	StoreSegment segment;
-	int64 from_seq = 1;
 	Datum values[3];
 	uint64 rows;
 
-	while (store_segment_after(id, account_id, from_seq, read_only, &segment))
-	{
-		Transcript *transcript = transcript_open(segment.body);
-
-		CHECK_FOR_INTERRUPTS();
-		if (transcript->count > 0)
-			memcpy(list_extend(&list, transcript->count), transcript->messages,
-				   transcript->count * sizeof(TranscriptMessage));
-		from_seq = segment.last_seq + 1;
-	}
-
 	values[0] = UUIDPGetDatum(id);
 	values[1] = PointerGetDatum(account_id);
-	values[2] = Int64GetDatum(from_seq);
+	values[2] = Int64GetDatum(1);
 	rows = store_execute(STORE_TAIL_READ, values, NULL, read_only);
 	for (uint64 i = 0; i < rows; i++)
 	{
-		TranscriptMessage *message = list_extend(&list, 1);
+		TranscriptMessage *message = extend(stored, 1);
 
 		/* the texts are SPI's, which frees them with the next statement */
 		store_tail_row(i, message);
@@ -80,6 +72,20 @@ stored_messages(const pg_uuid_t *id, text *account_id, bool read_only, int32 *co
 		message->message_id = copy_bytes(message->message_id, message->message_id_len);
 		message->metadata = copy_bytes(message->metadata, message->metadata_len);
 	}
-	*count = list.count;
-	return list.messages;
+}
+
+void
+stored_read(StoredMessages *stored, const pg_uuid_t *id, text *account_id, bool read_only)
+{
+	StoreSegment segment;
+	int64 from_seq = 1;
+
+	memset(stored, 0, sizeof(*stored));
+	while (store_segment_after(id, account_id, from_seq, read_only, &segment))
+	{
+		CHECK_FOR_INTERRUPTS();
+		from_seq = segment.last_seq + 1;
+		stored_add_segment(stored, segment.body);
+	}
+	stored_add_tail(stored, id, account_id, read_only);
 }

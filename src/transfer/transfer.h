@@ -17,6 +17,7 @@
 
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -43,6 +44,8 @@ typedef struct TransferMessage
 	TimestampTz created_at; /* of use if has_created_at */
 	bool has_created_at;
 	Jsonb *metadata; /* an object, or NULL; see "What has no column" */
+	TransferText
+		metadata_text; /* out: as the store has it, for write_text, which has no metadata */
 } TransferMessage;
 
 /*
@@ -125,6 +128,9 @@ typedef struct TransferFormat
 	 * format is only read.
 	 */
 	Jsonb *(*write)(const TransferConversation *conversation, bool *many);
+
+	/* The same as text, where that is worth a function of its own; may be NULL. */
+	void (*write_text)(const TransferConversation *conversation, StringInfo out);
 } TransferFormat;
 
 /* format.c: all formats, in the order in which they are asked. */
