@@ -13,6 +13,8 @@
 
 #include "store.h"
 
+#include "store.h"
+
 /* The columns that every buffered row begins with, and sorts by. */
 typedef enum BufferColumn
 {
@@ -71,5 +73,12 @@ extern int32 buffer_changed_columns(TupleDesc descriptor, const Datum *old, cons
 extern void buffer_push_error_context(BufferErrorContext *where, const char *view);
 extern void buffer_locate(BufferErrorContext *where, TupleTableSlot *slot);
 extern void buffer_pop_error_context(BufferErrorContext *where);
+
+/* ---- lookahead.c: the same rows, with the conversations that are there already ---- */
+typedef struct StoreLookahead StoreLookahead;
+extern StoreLookahead *lookahead_create(StatementBuffer *buffer, StoreQueue *queue);
+extern bool lookahead_next(StoreLookahead *ahead, TupleTableSlot **row);
+extern const StoreKnown *lookahead_known(const StoreLookahead *ahead);
+extern void lookahead_end(StoreLookahead *ahead);
 
 #endif /* STORE_BUFFER_H */

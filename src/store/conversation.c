@@ -100,29 +100,13 @@ set_head(StoreConversation *conversation, int64 head_seq)
 	conversation->head_seq = head_seq;
 }
 
-/* Takes the given fields over and writes the row. */
+/* Sets title, metadata and archived of a conversation that has a row. */
 static void
-save_fields(StoreConversation *conversation, const ConversationFields *fields)
+set_texts(StoreConversation *conversation, const ConversationFields *fields)
 {
-	TimestampTz now = GetCurrentStatementStartTimestamp();
 	Datum values[7];
 	char nulls[] = "       ";
 
-	if (!conversation->has_times)
-		conversation->created_at = now;
-	if (fields->given & BIT(VIEW_CREATED_AT))
-		conversation->created_at = fields->created_at;
-	if (fields->given & BIT(VIEW_UPDATED_AT))
-		conversation->updated_at = fields->updated_at;
-	else
-		conversation->updated_at = conversation->exists ? now : conversation->created_at;
-	conversation->has_times = true;
-	if (fields->given & BIT(VIEW_HEAD_SEQ))
-		set_head(conversation, fields->head_seq);
-	store_save_conversation(conversation);
-
-	if ((fields->given & (BIT(VIEW_TITLE) | BIT(VIEW_METADATA) | BIT(VIEW_ARCHIVED))) == 0)
-		return;
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);
 	values[2] = BoolGetDatum((fields->given & BIT(VIEW_TITLE)) != 0);
@@ -136,15 +120,45 @@ save_fields(StoreConversation *conversation, const ConversationFields *fields)
 	store_execute(STORE_CONVERSATION_SET, values, nulls, false);
 }
 
+/* Takes the given fields over and writes the row. */
 static void
-create_conversation(StoreAccount *account, const pg_uuid_t *id, const ConversationFields *fields)
+save_fields(StoreConversation *conversation, const ConversationFields *fields)
 {
-	StoreConversation *conversation = store_open_conversation(account, id, STORE_CREATE);
+	TimestampTz now = GetCurrentStatementStartTimestamp();
 
+	if (!conversation->has_times)
+		conversation->created_at = now;
+	if (fields->given & BIT(VIEW_CREATED_AT))
+		conversation->created_at = fields->created_at;
+	if (fields->given & BIT(VIEW_UPDATED_AT))
+		conversation->updated_at = fields->updated_at;
+	else
+		conversation->updated_at = conversation->exists ? now : conversation->created_at;
+	conversation->has_times = true;
+	if (fields->given & BIT(VIEW_HEAD_SEQ))
+		set_head(conversation, fields->head_seq);
+
+	if (!conversation->exists)
+	{
+		conversation->title = fields->title;
+		conversation->metadata = fields->metadata;
+		conversation->archived = fields->archived;
+		store_save_conversation(conversation);
+		return;
+	}
+	store_save_conversation(conversation);
+	if ((fields->given & (BIT(VIEW_TITLE) | BIT(VIEW_METADATA) | BIT(VIEW_ARCHIVED))) != 0)
+		set_texts(conversation, fields);
+}
+
+/* Error: 23505 it exists. */
+static void
+create_conversation(StoreConversation *conversation, const ConversationFields *fields)
+{
 	if (conversation->exists)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
-				 errmsg("conversation %s exists already", store_uuid_string(id)),
+				 errmsg("conversation %s exists already", store_uuid_string(&conversation->id)),
 				 errhint("Use UPDATE or memory.update_conversation to change a conversation.")));
 	save_fields(conversation, fields);
 }
@@ -203,7 +217,7 @@ memory_create_conversation(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	account = store_begin_account(account_id, true);
-	create_conversation(account, id, &fields);
+	create_conversation(store_open_conversation(account, id, STORE_CREATE), &fields);
 	store_end_account(account);
 	SPI_finish();
 	PG_RETURN_UUID_P(id);
@@ -482,23 +496,77 @@ refuse_lost_update(StoreConversation *conversation, int32 given)
 	}
 }
 
+/* Where the rows of a statement stand. */
+typedef struct Flush
+{
+	StatementBuffer *buffer;
+	MemoryContext context;     /* the statement's */
+	MemoryContext row_context; /* emptied after each row */
+	StoreAccount *account;     /* NULL: none yet, or it was forgotten meanwhile */
+	MeteringBatch *usage;      /* in the statement's context */
+	BufferErrorContext where;
+} Flush;
+
+/* Goes on to the row's account, in key order. */
 static void
-flush_row(TupleTableSlot *slot, TriggerEvent event, StoreAccount *account, MeteringBatch *usage)
+follow_row(Flush *flush, TupleTableSlot *slot, bool make)
+{
+	text *account_id = DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]);
+	StoreAccount *before = flush->account;
+
+	buffer_locate(&flush->where, slot);
+	MemoryContextSwitchTo(flush->context);
+	flush->usage = metering_batch_follow(flush->usage, account_id);
+	MemoryContextSwitchTo(flush->row_context);
+	flush->account = buffer_lock_account(flush->buffer, account_id, make);
+	if (before != NULL && before != flush->account)
+		store_end_account(before);
+}
+
+static void
+insert_rows(Flush *flush)
+{
+	StoreQueue *queue = buffer_rows(flush->buffer) > 1 ? store_queue_create() : NULL;
+	StoreLookahead *ahead = lookahead_create(flush->buffer, queue);
+	TupleTableSlot *slot;
+
+	while (lookahead_next(ahead, &slot))
+	{
+		pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
+		StoreConversation *conversation;
+		ConversationFields fields;
+
+		CHECK_FOR_INTERRUPTS();
+		follow_row(flush, slot, true);
+		row_fields(slot, &fields);
+		if (store_queue_holds(queue, id))
+		{
+			/* the statement has it twice */
+			store_queue_write(queue);
+			conversation = store_open_conversation(flush->account, id, STORE_CREATE);
+		}
+		else
+			conversation = store_open_known(flush->account, id, lookahead_known(ahead));
+		conversation->queue = queue;
+		create_conversation(conversation, &fields);
+		MemoryContextSwitchTo(flush->context);
+		MemoryContextReset(flush->row_context);
+	}
+	lookahead_end(ahead);
+	store_queue_write(queue);
+}
+
+static void
+change_row(Flush *flush, TupleTableSlot *slot, TriggerEvent event)
 {
 	pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
-	StoreConversation *conversation;
+	StoreConversation *conversation = store_open_conversation(flush->account, id, STORE_PROBE);
 	ConversationFields fields;
 
-	row_fields(slot, &fields);
-	if (TRIGGER_FIRED_BY_INSERT(event))
-	{
-		create_conversation(account, id, &fields);
-		return;
-	}
-	conversation = store_open_conversation(account, id, STORE_PROBE);
 	if (conversation == NULL)
 		return; /* deleted since the statement saw it */
-	conversation->usage = usage;
+	conversation->usage = flush->usage;
+	row_fields(slot, &fields);
 	if (TRIGGER_FIRED_BY_UPDATE(event))
 	{
 		if ((fields.given & (BIT(VIEW_TITLE) | BIT(VIEW_METADATA))) != 0)
@@ -507,6 +575,22 @@ flush_row(TupleTableSlot *slot, TriggerEvent event, StoreAccount *account, Meter
 	}
 	else
 		store_delete_conversation(conversation);
+}
+
+static void
+change_rows(Flush *flush, TriggerEvent event)
+{
+	TupleTableSlot *slot;
+
+	while (buffer_next(flush->buffer, &slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		follow_row(flush, slot, false);
+		if (flush->account != NULL) /* else it was forgotten since the statement saw it */
+			change_row(flush, slot, event);
+		MemoryContextSwitchTo(flush->context);
+		MemoryContextReset(flush->row_context);
+	}
 }
 
 PG_FUNCTION_INFO_V1(memory_conversations_end);
@@ -519,46 +603,24 @@ Datum
 memory_conversations_end(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	StatementBuffer *buffer = buffer_pop(trigger);
-	MemoryContext row_context;
-	MemoryContext old;
-	TupleTableSlot *slot;
-	BufferErrorContext where;
-	StoreAccount *account = NULL;
-	MeteringBatch *usage = NULL;
+	Flush flush = {buffer_pop(trigger)};
 
 	SPI_connect();
-	buffer_lock_subscriptions(buffer);
-	row_context =
+	flush.context = CurrentMemoryContext;
+	flush.row_context =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext row", ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(row_context);
-	buffer_push_error_context(&where, "conversations");
-	while (buffer_next(buffer, &slot))
-	{
-		text *account_id;
-		StoreAccount *before = account;
-
-		CHECK_FOR_INTERRUPTS();
-		buffer_locate(&where, slot);
-		account_id = DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]);
-		MemoryContextSwitchTo(old);
-		usage = metering_batch_follow(usage, account_id);
-		MemoryContextSwitchTo(row_context);
-		account =
-			buffer_lock_account(buffer, account_id, TRIGGER_FIRED_BY_INSERT(trigger->tg_event));
-		if (before != NULL && before != account)
-			store_end_account(before);
-		if (account != NULL) /* else it was forgotten since the statement saw it */
-			flush_row(slot, trigger->tg_event, account, usage);
-		MemoryContextReset(row_context);
-	}
-	if (account != NULL)
-		store_end_account(account);
-	buffer_save_subscriptions(buffer);
-	metering_batch_end(usage);
-	buffer_pop_error_context(&where);
-	MemoryContextSwitchTo(old);
+	buffer_push_error_context(&flush.where, "conversations");
+	buffer_lock_subscriptions(flush.buffer);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		insert_rows(&flush);
+	else
+		change_rows(&flush, trigger->tg_event);
+	if (flush.account != NULL)
+		store_end_account(flush.account);
+	buffer_save_subscriptions(flush.buffer);
+	metering_batch_end(flush.usage);
+	buffer_pop_error_context(&flush.where);
 	SPI_finish();
-	buffer_free(buffer);
+	buffer_free(flush.buffer);
 	PG_RETURN_POINTER(NULL);
 }

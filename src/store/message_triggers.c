@@ -361,6 +361,7 @@ typedef struct Flush
 	StatementBuffer *buffer;
 	bool bulk;
 	StoreQueue *queue;     /* of a bulk INSERT; else NULL */
+	StoreLookahead *ahead; /* likewise */
 	MeteringBatch *usage;  /* of the account; in the statement's context */
 	MemoryContext context; /* the statement's */
 	MemoryContext conversation_context;
@@ -441,6 +442,18 @@ end_account(Flush *flush)
 	MemoryContextSwitchTo(old);
 }
 
+static StoreConversation *
+open_conversation(Flush *flush, const pg_uuid_t *id, StoreOpenMode mode)
+{
+	if (flush->ahead == NULL)
+		return store_open_conversation(flush->account, id, mode);
+	if (!store_queue_holds(flush->queue, id))
+		return store_open_known(flush->account, id, lookahead_known(flush->ahead));
+	/* the statement has given it to another account: to be refused */
+	store_queue_write(flush->queue);
+	return store_open_conversation(flush->account, id, mode);
+}
+
 /* Goes on to the row's account and conversation, in key order. */
 static void
 follow_row(Flush *flush, TupleTableSlot *slot, StoreOpenMode mode)
@@ -463,10 +476,7 @@ follow_row(Flush *flush, TupleTableSlot *slot, StoreOpenMode mode)
 		flush->account = buffer_lock_account(flush->buffer, account_id, mode == STORE_CREATE);
 	}
 	MemoryContextSwitchTo(flush->conversation_context);
-	if (store_queue_holds(flush->queue, id))
-		store_queue_write(flush->queue); /* another account's, to be refused */
-	flush->conversation =
-		flush->account == NULL ? NULL : store_open_conversation(flush->account, id, mode);
+	flush->conversation = flush->account == NULL ? NULL : open_conversation(flush, id, mode);
 	flush->seen_revision = -1;
 	if (flush->conversation != NULL)
 	{
@@ -593,7 +603,6 @@ flush_rows(StatementBuffer *buffer, void (*write_row)(Flush *, TupleTableSlot *)
 	flush.buffer = buffer;
 	flush.context = old;
 	flush.bulk = buffer_rows(buffer) > store_segment_messages;
-	flush.queue = flush.bulk && write_row == flush_insert ? store_queue_create() : NULL;
 	flush.conversation_context =
 		AllocSetContextCreate(old, "memory_ext conversation", ALLOCSET_DEFAULT_SIZES);
 	flush.row_context = AllocSetContextCreate(old, "memory_ext row", ALLOCSET_DEFAULT_SIZES);
@@ -601,7 +610,12 @@ flush_rows(StatementBuffer *buffer, void (*write_row)(Flush *, TupleTableSlot *)
 
 	buffer_push_error_context(&where, "messages");
 	buffer_lock_subscriptions(buffer);
-	while (buffer_next(buffer, &slot))
+	if (flush.bulk && write_row == flush_insert)
+	{
+		flush.queue = store_queue_create();
+		flush.ahead = lookahead_create(buffer, flush.queue);
+	}
+	while (flush.ahead != NULL ? lookahead_next(flush.ahead, &slot) : buffer_next(buffer, &slot))
 	{
 		CHECK_FOR_INTERRUPTS();
 		buffer_locate(&where, slot);
@@ -611,6 +625,8 @@ flush_rows(StatementBuffer *buffer, void (*write_row)(Flush *, TupleTableSlot *)
 	close_conversation(&flush);
 	end_account(&flush);
 	buffer_save_subscriptions(buffer);
+	if (flush.ahead != NULL)
+		lookahead_end(flush.ahead);
 	store_queue_write(flush.queue);
 	metering_batch_end(flush.usage);
 

@@ -29,7 +29,15 @@
 #define INSERT_CONVERSATION                                                                        \
 	"INSERT INTO memory_store.conversations (conversation_id, account_id, next_seq, head_seq,"     \
 	" message_count, token_count, content_bytes, tail_bytes, tail_count, branched,"                \
-	" created_at, updated_at, revision, archived)"
+	" created_at, updated_at, revision, title, metadata, archived, revision_bucket)"
+#define READ_CONVERSATION                                                                          \
+	"SELECT next_seq, head_seq, message_count, token_count, content_bytes, tail_bytes,"            \
+	" tail_count, branched, created_at, updated_at, deleted_at, revision, account_id,"             \
+	" conversation_id FROM memory_store.conversations WHERE "
+#define CHANGED_COLUMNS                                                                            \
+	" (conversation_id, account_id, next_seq, head_seq, message_count, token_count,"               \
+	" content_bytes, tail_bytes, tail_count, branched, created_at, updated_at, revision"
+#define BUCKET(revision) "(" revision SHIFT "10)::pg_catalog.int4"
 #define INSERT_SEGMENT                                                                             \
 	"INSERT INTO memory_store.segments"                                                            \
 	" (conversation_id, account_id, first_seq, last_seq, revision, body)"
@@ -48,8 +56,8 @@
 const Oid store_segment_types[STORE_SEGMENT_COLUMNS] = {UUIDOID, TEXTOID, INT8OID,
 														INT8OID, INT8OID, TRANSCRIPT};
 const Oid store_conversation_types[STORE_CONVERSATION_COLUMNS] =
-	{UUIDOID, TEXTOID, INT8OID, INT8OID,        INT8OID,        INT8OID, INT8OID,
-	 INT8OID, INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID};
+	{UUIDOID, TEXTOID, INT8OID,        INT8OID,        INT8OID, INT8OID, INT8OID,  INT8OID,
+	 INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, JSONBOID, BOOLOID};
 
 typedef struct StatementText
 {
@@ -79,38 +87,52 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							" VALUES ($1, $1, 0, $2) ON CONFLICT (account_id) DO NOTHING",
 							2,
 							{TEXTOID, TIMESTAMPTZOID}},
-	[STORE_CONVERSATION_READ] =
-		{"SELECT next_seq, head_seq, message_count, token_count, content_bytes, tail_bytes,"
-		 " tail_count, branched, created_at, updated_at, deleted_at, revision"
-		 " FROM memory_store.conversations WHERE " THIS_CONVERSATION,
-		 2,
-		 {UUIDOID, TEXTOID}},
+	[STORE_CONVERSATION_READ] = {READ_CONVERSATION THIS_CONVERSATION, 2, {UUIDOID, TEXTOID}},
+	[STORE_CONVERSATIONS_READ] = {READ_CONVERSATION "conversation_id" EQ
+													"ANY ($1) ORDER BY conversation_id",
+								  1,
+								  {UUIDARRAYOID}},
 	[STORE_CONVERSATION_OWNERS] = {"SELECT account_id FROM memory_store.conversations"
 								   " WHERE conversation_id" EQ "$1 LIMIT 2",
 								   1,
 								   {UUIDOID}},
 	[STORE_CONVERSATION_INSERT] =
+		{INSERT_CONVERSATION " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
+							 " $14, $15, $16, " BUCKET("$13") ")",
+		 16,
+		 {UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, BOOLOID,
+		  TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, JSONBOID, BOOLOID}},
+	[STORE_CONVERSATIONS_INSERT] =
 		{INSERT_CONVERSATION
-		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, false)",
+		 " SELECT u.*, " BUCKET("u.revision") " FROM ROWS FROM (" UNNEST("$1") "," UNNEST("$2") "," UNNEST("$3") "," UNNEST("$4") "," UNNEST("$5") "," UNNEST("$6") "," UNNEST(
+			 "$7") "," UNNEST("$8") "," UNNEST("$9") "," UNNEST("$10") "," UNNEST("$11") "," UNNEST("$12") "," UNNEST("$13") "," UNNEST("$14") "," UNNEST("$15") "," UNNEST("$16") ") u" CHANGED_COLUMNS
+																																												   ", title, metadata, archived)",
+		 16,
+		 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+		  INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
+		  TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID, JSONBARRAYOID, BOOLARRAYOID}},
+	[STORE_CONVERSATION_UPDATE] =
+		{"UPDATE memory_store.conversations SET next_seq = $3, head_seq = $4, message_count = $5,"
+		 " token_count = $6, content_bytes = $7, tail_bytes = $8, tail_count = $9,"
+		 " branched = $10, created_at = $11, updated_at = $12, revision = $13,"
+		 " revision_bucket = " BUCKET("$13") " WHERE " THIS_CONVERSATION,
 		 13,
 		 {UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, BOOLOID,
 		  TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}},
-	[STORE_CONVERSATIONS_INSERT] =
-		{INSERT_CONVERSATION
-		 " SELECT u.*, false FROM ROWS FROM (" UNNEST("$1") "," UNNEST("$2") "," UNNEST("$3") "," UNNEST("$4") "," UNNEST("$5") "," UNNEST(
-			 "$6") "," UNNEST("$7") "," UNNEST("$8") "," UNNEST("$9") "," UNNEST("$10") "," UNNEST("$11") "," UNNEST("$12") "," UNNEST("$13") ") u",
+	[STORE_CONVERSATIONS_UPDATE] =
+		{"UPDATE memory_store.conversations c SET next_seq = u.next_seq, head_seq = u.head_seq,"
+		 " message_count = u.message_count, token_count = u.token_count,"
+		 " content_bytes = u.content_bytes, tail_bytes = u.tail_bytes, tail_count = u.tail_count,"
+		 " branched = u.branched, created_at = u.created_at, updated_at = u.updated_at,"
+		 " revision = u.revision, revision_bucket = " BUCKET("u.revision") " FROM ROWS FROM (" UNNEST("$1") "," UNNEST("$2") "," UNNEST("$3") "," UNNEST(
+			 "$4") "," UNNEST("$5") "," UNNEST("$6") "," UNNEST("$7") "," UNNEST("$8") "," UNNEST("$9") "," UNNEST("$10") "," UNNEST("$11") "," UNNEST("$12") "," UNNEST("$13") ") u" CHANGED_COLUMNS
+																																												")"
+																																												" WHERE c.conversation_id" EQ
+																																												"u.conversation_id AND c.account_id" EQ "u.account_id",
 		 13,
 		 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
 		  INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
 		  TIMESTAMPTZARRAYOID, INT8ARRAYOID}},
-	[STORE_CONVERSATION_UPDATE] =
-		{"UPDATE memory_store.conversations SET next_seq = $3, head_seq = $4, message_count = $5,"
-		 " token_count = $6, content_bytes = $7, tail_bytes = $8, tail_count = $9,"
-		 " branched = $10, created_at = $11, updated_at = $12, revision = $13"
-		 " WHERE " THIS_CONVERSATION,
-		 13,
-		 {UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, BOOLOID,
-		  TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}},
 	[STORE_CONVERSATION_SET] = {"UPDATE memory_store.conversations SET"
 								" title = CASE WHEN $3 THEN $4 ELSE title END,"
 								" metadata = CASE WHEN $5 THEN $6 ELSE metadata END,"
@@ -122,9 +144,11 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 2,
 		 {UUIDOID, TEXTOID}},
 	[STORE_CONVERSATION_BURY] =
-		{"UPDATE memory_store.conversations SET deleted_at = $4, revision = $3, title = NULL,"
-		 " metadata = NULL, head_seq = 0, message_count = 0, token_count = 0, content_bytes = 0,"
-		 " tail_bytes = 0, tail_count = 0 WHERE " THIS_CONVERSATION,
+		{"UPDATE memory_store.conversations SET deleted_at = $4, revision = $3,"
+		 " revision_bucket = " BUCKET(
+			 "$3") ", title = NULL,"
+				   " metadata = NULL, head_seq = 0, message_count = 0, token_count = 0, content_bytes = 0,"
+				   " tail_bytes = 0, tail_count = 0 WHERE " THIS_CONVERSATION,
 		 4,
 		 {UUIDOID, TEXTOID, INT8OID, TIMESTAMPTZOID}},
 	[STORE_CONVERSATION_SEALED] =

@@ -13,6 +13,7 @@
 
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -42,10 +43,12 @@ typedef enum StoreStatement
 	STORE_ACCOUNT_HOLD,
 	STORE_ACCOUNT_KNOW,
 	STORE_CONVERSATION_READ,
+	STORE_CONVERSATIONS_READ,
 	STORE_CONVERSATION_OWNERS,
 	STORE_CONVERSATION_INSERT,
 	STORE_CONVERSATIONS_INSERT,
 	STORE_CONVERSATION_UPDATE,
+	STORE_CONVERSATIONS_UPDATE,
 	STORE_CONVERSATION_SET,
 	STORE_CONVERSATION_TEXTS,
 	STORE_CONVERSATION_BURY,
@@ -114,7 +117,8 @@ extern uint64 store_execute(StoreStatement id, Datum *values, const char *nulls,
 
 /* Parameters of STORE_SEGMENT_INSERT and STORE_CONVERSATION_INSERT; 0: memory.transcript. */
 #define STORE_SEGMENT_COLUMNS 6
-#define STORE_CONVERSATION_COLUMNS 13
+#define STORE_CONVERSATION_COLUMNS 16
+#define STORE_CONVERSATION_CHANGING 13 /* those of STORE_CONVERSATION_UPDATE come first */
 extern const Oid store_segment_types[STORE_SEGMENT_COLUMNS];
 extern const Oid store_conversation_types[STORE_CONVERSATION_COLUMNS];
 
@@ -135,7 +139,8 @@ extern int32 store_estimate_tokens(const char *text, size_t len);
 typedef struct StoreQueue StoreQueue;
 extern StoreQueue *store_queue_create(void);
 extern void store_queue_segment(StoreQueue *queue, const Datum *values);
-extern void store_queue_conversation(StoreQueue *queue, const Datum *values);
+extern void
+store_queue_conversation(StoreQueue *queue, const Datum *values, const char *nulls, bool exists);
 extern bool store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id);
 extern void store_queue_write(StoreQueue *queue);
 
@@ -183,6 +188,9 @@ typedef struct StoreConversation
 	int32 tail_count;
 	TimestampTz created_at;
 	TimestampTz updated_at;
+	text *title;          /* of a new conversation, until its row is written; NULL: none */
+	Jsonb *metadata;      /* likewise */
+	bool archived;        /* likewise */
 	bool has_times;       /* created_at and updated_at are set */
 	StoreRun run;         /* added, not yet written */
 	StoreQueue *queue;    /* where new rows gather; NULL: each is inserted at once */
@@ -204,6 +212,20 @@ extern void store_end_account(StoreAccount *account);
 extern bool store_hold_account(text *account_id);
 extern StoreConversation *
 store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode);
+
+/* Rows of conversations that a batch of rows is for, in order of id. */
+typedef struct StoreKnown
+{
+	SPITupleTable *rows;
+	uint64 count;
+} StoreKnown;
+
+/* Columns of STORE_CONVERSATION(S)_READ: the last are the owner and the id. */
+#define STORE_CONVERSATION_READ_COLUMNS 14
+
+extern void store_read_known(const pg_uuid_t *ids, int n, StoreKnown *known);
+extern StoreConversation *
+store_open_known(StoreAccount *account, const pg_uuid_t *id, const StoreKnown *known);
 extern int64 store_add_message(StoreConversation *conversation, const TranscriptMessage *message);
 extern void store_close_conversation(StoreConversation *conversation, bool bulk);
 extern void store_check_seq(int64 seq);

@@ -27,7 +27,7 @@ CREATE TABLE memory_store.conversations (
 	created_at timestamptz NOT NULL,
 	updated_at timestamptz NOT NULL,
 	revision bigint NOT NULL,
-	revision_bucket integer NOT NULL GENERATED ALWAYS AS ((revision >> 10)::integer) STORED,
+	revision_bucket integer NOT NULL,
 	tail_count integer NOT NULL,
 	branched boolean NOT NULL,
 	archived boolean NOT NULL,
@@ -40,6 +40,7 @@ CREATE TABLE memory_store.conversations (
 CREATE INDEX conversations_recent ON memory_store.conversations (account_id, revision_bucket);
 COMMENT ON TABLE memory_store.conversations IS 'a row a conversation, with its counters; a deleted one stays as a tombstone';
 COMMENT ON COLUMN memory_store.conversations.head_seq IS 'the current leaf; 0 when there is none; at or past next_seq when a restore has promised it';
+COMMENT ON COLUMN memory_store.conversations.revision_bucket IS 'revision >> 10: kept by the write path, for a generated column costs each append';
 COMMENT ON COLUMN memory_store.conversations.branched IS 'false: the current branch is all messages, in order of seq';
 
 CREATE TABLE memory_store.segments (

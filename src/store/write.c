@@ -136,15 +136,9 @@ store_unknown_conversation(const pg_uuid_t *id, const text *account_id)
 					errhint("See memory.conversations for the conversations of the account.")));
 }
 
-/* A conversation that the account has not may be somebody else's: 42501. */
 static void
 refuse_foreign(const pg_uuid_t *id, text *account_id)
 {
-	Datum values[1];
-
-	values[0] = UUIDPGetDatum(id);
-	if (store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false) == 0)
-		return;
 	if (account_confined() != NULL)
 		store_unknown_conversation(id, account_id);
 	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -169,26 +163,55 @@ store_last_message(StoreConversation *conversation)
 	return isnull ? 0 : DatumGetInt64(last);
 }
 
-static void
-read_conversation_row(StoreConversation *conversation)
+static StoreConversation *
+new_conversation(StoreAccount *account, const pg_uuid_t *id)
 {
-	bool isnull;
+	StoreConversation *conversation = palloc0(sizeof(StoreConversation));
 
-	conversation->next_seq = DatumGetInt64(store_column(0, 1, &isnull));
-	conversation->head_seq = DatumGetInt64(store_column(0, 2, &isnull));
-	conversation->message_count = DatumGetInt64(store_column(0, 3, &isnull));
-	conversation->token_count = DatumGetInt64(store_column(0, 4, &isnull));
-	conversation->content_bytes = DatumGetInt64(store_column(0, 5, &isnull));
-	conversation->tail_bytes = DatumGetInt64(store_column(0, 6, &isnull));
-	conversation->tail_count = DatumGetInt32(store_column(0, 7, &isnull));
-	conversation->branched =
-		conversation->message_count > 0 && DatumGetBool(store_column(0, 8, &isnull));
-	conversation->created_at = DatumGetTimestampTz(store_column(0, 9, &isnull));
-	conversation->updated_at = DatumGetTimestampTz(store_column(0, 10, &isnull));
+	conversation->id = *id;
+	conversation->account = account;
+	conversation->account_id = account->account_id;
+	conversation->revision = account->revision;
+	conversation->next_seq = 1;
+	conversation->last_seq = -1;
+	conversation->fresh = true;
+	store_run_init(&conversation->run);
+	return conversation;
+}
+
+/* Takes over the columns of STORE_CONVERSATION_READ.  Error: 55000 deleted. */
+static void
+take_row(StoreConversation *conversation, HeapTuple row, TupleDesc descriptor)
+{
+	Datum values[STORE_CONVERSATION_READ_COLUMNS];
+	bool nulls[STORE_CONVERSATION_READ_COLUMNS];
+
+	heap_deform_tuple(row, descriptor, values, nulls);
+	if (!nulls[10])
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("conversation %s has been deleted", store_uuid_string(&conversation->id)),
+				 errhint("Choose a new conversation_id.")));
+	conversation->next_seq = DatumGetInt64(values[0]);
+	conversation->head_seq = DatumGetInt64(values[1]);
+	conversation->message_count = DatumGetInt64(values[2]);
+	conversation->token_count = DatumGetInt64(values[3]);
+	conversation->content_bytes = DatumGetInt64(values[4]);
+	conversation->tail_bytes = DatumGetInt64(values[5]);
+	conversation->tail_count = DatumGetInt32(values[6]);
+	conversation->branched = conversation->message_count > 0 && DatumGetBool(values[7]);
+	conversation->created_at = DatumGetTimestampTz(values[8]);
+	conversation->updated_at = DatumGetTimestampTz(values[9]);
 	conversation->has_times = true;
 	conversation->exists = true;
 	conversation->fresh = conversation->message_count == 0;
 	conversation->charged_bytes = conversation->content_bytes;
+
+	conversation->pinned = conversation->head_seq >= conversation->next_seq;
+	if (!conversation->pinned)
+		conversation->leaf = conversation->head_seq;
+	else if (!conversation->fresh)
+		conversation->leaf = store_last_message(conversation);
 }
 
 /*
@@ -200,48 +223,92 @@ read_conversation_row(StoreConversation *conversation)
 StoreConversation *
 store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode)
 {
-	text *account_id = account->account_id;
-	StoreConversation *conversation = palloc0(sizeof(StoreConversation));
-	Datum values[2];
+	StoreConversation *conversation = new_conversation(account, id);
+	Datum values[2] = {UUIDPGetDatum(id), PointerGetDatum(account->account_id)};
 	bool living;
 
-	conversation->id = *id;
-	conversation->account = account;
-	conversation->account_id = account_id;
-	conversation->revision = account->revision;
-	conversation->next_seq = 1;
-	conversation->last_seq = -1;
-	conversation->fresh = true;
-	store_run_init(&conversation->run);
-
-	values[0] = UUIDPGetDatum(id);
-	values[1] = PointerGetDatum(account_id);
-	if (store_execute(STORE_CONVERSATION_READ, values, NULL, false) == 0)
+	if (store_execute(STORE_CONVERSATION_READ, values, NULL, false) > 0)
 	{
-		if (mode == STORE_PROBE)
+		(void) store_column(0, 11, &living);
+		if (mode == STORE_PROBE && !living)
 			return NULL;
-		refuse_foreign(id, account_id);
-		if (mode == STORE_EXISTING)
-			store_unknown_conversation(id, account_id);
+		take_row(conversation, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
 		return conversation;
 	}
+	if (mode == STORE_PROBE)
+		return NULL;
+	/* what the account has not may be somebody else's */
+	if (store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false) > 0)
+		refuse_foreign(id, account->account_id);
+	if (mode == STORE_EXISTING)
+		store_unknown_conversation(id, account->account_id);
+	return conversation;
+}
 
-	(void) store_column(0, 11, &living);
-	if (!living)
+/*
+ * store_read_known
+ *		Reads the rows of n conversations, whosever they are.  The caller holds
+ *		the locks of the accounts that it is going to write to, and frees the
+ *		rows with SPI_freetuptable.
+ */
+void
+store_read_known(const pg_uuid_t *ids, int n, StoreKnown *known)
+{
+	Datum *array = palloc(mul_size(Max(n, 1), sizeof(Datum)));
+	Datum values[1];
+
+	for (int i = 0; i < n; i++)
+		array[i] = UUIDPGetDatum(&ids[i]);
+	values[0] = PointerGetDatum(construct_array(array, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	known->count = store_execute(STORE_CONVERSATIONS_READ, values, NULL, false);
+	known->rows = SPI_tuptable;
+	SPI_tuptable = NULL; /* kept while others come and go */
+}
+
+static int
+compare_known(const StoreKnown *known, uint64 row, const pg_uuid_t *id)
+{
+	bool isnull;
+	Datum have = SPI_getbinval(known->rows->vals[row], known->rows->tupdesc,
+							   STORE_CONVERSATION_READ_COLUMNS, &isnull);
+
+	return memcmp(DatumGetUUIDP(have), id, UUID_LEN);
+}
+
+/* store_open_conversation, for a conversation that store_read_known has looked up, or made. */
+StoreConversation *
+store_open_known(StoreAccount *account, const pg_uuid_t *id, const StoreKnown *known)
+{
+	StoreConversation *conversation = new_conversation(account, id);
+	uint64 low = 0;
+	uint64 high = known->count;
+	bool foreign = false;
+
+	while (low < high)
 	{
-		if (mode == STORE_PROBE)
-			return NULL;
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("conversation %s has been deleted", store_uuid_string(id)),
-						errhint("Choose a new conversation_id.")));
-	}
+		uint64 middle = low + (high - low) / 2;
 
-	read_conversation_row(conversation);
-	conversation->pinned = conversation->head_seq >= conversation->next_seq;
-	if (!conversation->pinned)
-		conversation->leaf = conversation->head_seq;
-	else if (!conversation->fresh)
-		conversation->leaf = store_last_message(conversation);
+		if (compare_known(known, middle, id) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < known->count && compare_known(known, low, id) == 0; low++)
+	{
+		HeapTuple row = known->rows->vals[low];
+		bool isnull;
+		Datum owner =
+			SPI_getbinval(row, known->rows->tupdesc, STORE_CONVERSATION_READ_COLUMNS - 1, &isnull);
+
+		if (account_same(DatumGetTextPP(owner), account->account_id))
+		{
+			take_row(conversation, row, known->rows->tupdesc);
+			return conversation;
+		}
+		foreign = true;
+	}
+	if (foreign)
+		refuse_foreign(id, account->account_id);
 	return conversation;
 }
 
@@ -546,11 +613,37 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 	return added.seq;
 }
 
-/* Writes the conversation's row. */
+/* The parameters of STORE_CONVERSATION_INSERT; the first of them are those of UPDATE. */
+static void
+conversation_parameters(StoreConversation *conversation, Datum *values, char *nulls)
+{
+	memset(nulls, ' ', STORE_CONVERSATION_COLUMNS);
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	values[2] = Int64GetDatum(conversation->next_seq);
+	values[3] = Int64GetDatum(conversation->head_seq);
+	values[4] = Int64GetDatum(conversation->message_count);
+	values[5] = Int64GetDatum(conversation->token_count);
+	values[6] = Int64GetDatum(conversation->content_bytes);
+	values[7] = Int64GetDatum(conversation->tail_bytes);
+	values[8] = Int32GetDatum(conversation->tail_count);
+	values[9] = BoolGetDatum(conversation->branched);
+	values[10] = TimestampTzGetDatum(conversation->created_at);
+	values[11] = TimestampTzGetDatum(conversation->updated_at);
+	values[12] = Int64GetDatum(conversation->revision);
+	values[13] = PointerGetDatum(conversation->title);
+	nulls[13] = conversation->title == NULL ? 'n' : ' ';
+	values[14] = PointerGetDatum(conversation->metadata);
+	nulls[14] = conversation->metadata == NULL ? 'n' : ' ';
+	values[15] = BoolGetDatum(conversation->archived);
+}
+
+/* Writes the conversation's row; title, metadata and archived only when it is new. */
 void
 store_save_conversation(StoreConversation *conversation)
 {
 	Datum values[STORE_CONVERSATION_COLUMNS];
+	char nulls[STORE_CONVERSATION_COLUMNS + 1] = {0};
 
 	if (!conversation->has_times)
 	{
@@ -565,25 +658,13 @@ store_save_conversation(StoreConversation *conversation)
 		conversation->content_bytes - conversation->charged_bytes;
 	conversation->charged_bytes = conversation->content_bytes;
 
-	values[0] = UUIDPGetDatum(&conversation->id);
-	values[1] = PointerGetDatum(conversation->account_id);
-	values[2] = Int64GetDatum(conversation->next_seq);
-	values[3] = Int64GetDatum(conversation->head_seq);
-	values[4] = Int64GetDatum(conversation->message_count);
-	values[5] = Int64GetDatum(conversation->token_count);
-	values[6] = Int64GetDatum(conversation->content_bytes);
-	values[7] = Int64GetDatum(conversation->tail_bytes);
-	values[8] = Int32GetDatum(conversation->tail_count);
-	values[9] = BoolGetDatum(conversation->branched);
-	values[10] = TimestampTzGetDatum(conversation->created_at);
-	values[11] = TimestampTzGetDatum(conversation->updated_at);
-	values[12] = Int64GetDatum(conversation->revision);
-	if (conversation->exists)
-		store_execute(STORE_CONVERSATION_UPDATE, values, NULL, false);
-	else if (conversation->queue != NULL)
-		store_queue_conversation(conversation->queue, values);
+	conversation_parameters(conversation, values, nulls);
+	if (conversation->queue != NULL)
+		store_queue_conversation(conversation->queue, values, nulls, conversation->exists);
+	else if (conversation->exists)
+		store_execute(STORE_CONVERSATION_UPDATE, values, nulls, false);
 	else
-		store_execute(STORE_CONVERSATION_INSERT, values, NULL, false);
+		store_execute(STORE_CONVERSATION_INSERT, values, nulls, false);
 	conversation->exists = true;
 }
 
