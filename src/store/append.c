@@ -82,6 +82,45 @@ store_begin(text *account_id, const pg_uuid_t *id, StoreOpenMode mode)
 	return account == NULL ? NULL : store_open_conversation(account, id, mode);
 }
 
+/* Whether the message has no wishes as to its place, and is used now. */
+static bool
+is_simple(const TranscriptMessage *message)
+{
+	return message->seq == 0 && message->parent_seq == -1 &&
+		   metering_classify(message->created_at) == METERING_FLOW;
+}
+
+/* Appends one message as a statement of its own; returns its seq. */
+static int64
+append_message(text *account_id, const pg_uuid_t *id, TranscriptMessage *message)
+{
+	QuotaHold *hold = quota_active() ? quota_begin(text_to_cstring(account_id)) : NULL;
+	StoreAccount *account = NULL;
+	int64 seq = 0;
+
+	if (!message->has_created_at)
+	{
+		message->created_at = GetCurrentStatementStartTimestamp();
+		message->has_created_at = true;
+	}
+	if (is_simple(message))
+		account = store_append_simple(account_id, id, message, hold, &seq);
+	if (account == NULL)
+	{
+		account = store_lock_account(account_id, hold == NULL ? NULL : hold->subscription_id, true);
+		account->hold = hold;
+	}
+	if (seq == 0)
+	{
+		StoreConversation *conversation = store_open_conversation(account, id, STORE_CREATE);
+
+		seq = store_add_message(conversation, message);
+		store_close_conversation(conversation, false);
+	}
+	store_end_account(account);
+	return seq;
+}
+
 PG_FUNCTION_INFO_V1(memory_append);
 
 /*
@@ -98,7 +137,6 @@ Datum
 memory_append(PG_FUNCTION_ARGS)
 {
 	TranscriptMessage message = {0};
-	StoreConversation *conversation;
 	text *account_id;
 	pg_uuid_t *id;
 	int64 seq;
@@ -119,10 +157,7 @@ memory_append(PG_FUNCTION_ARGS)
 	store_check_message(&message);
 
 	SPI_connect();
-	conversation = store_begin(account_id, id, STORE_CREATE);
-	seq = store_add_message(conversation, &message);
-	store_close_conversation(conversation, false);
-	store_end_account(conversation->account);
+	seq = append_message(account_id, id, &message);
 	SPI_finish();
 	PG_RETURN_INT64(seq);
 }

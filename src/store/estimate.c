@@ -183,6 +183,9 @@ est_class(uint32 c)
 	int low = 0;
 	int high = lengthof(est_ranges);
 
+	/* the most frequent of all, without a search */
+	if (c >= 0x4E00 && c < 0xA000)
+		return EST_HAN;
 	while (high - low > 1)
 	{
 		int middle = (low + high) / 2;

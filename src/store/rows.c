@@ -105,6 +105,52 @@ tail_parameters(StoreConversation *conversation, const TranscriptMessage *messag
 	values[12] = BoolGetDatum(message->counted);
 }
 
+/*
+ * store_append_simple
+ *		Appends a message in one statement, where nothing else is to be done:
+ *		see STORE_APPEND.  seq 0: it is not the case, and nothing but the
+ *		account is changed; NULL: there is no such account.
+ */
+StoreAccount *
+store_append_simple(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+					QuotaHold *hold, int64 *seq)
+{
+	StoreAccount *account;
+	Datum values[12];
+	char nulls[12 + 1] = "            ";
+	Datum appended;
+	bool isnull;
+
+	values[0] = UUIDPGetDatum(id);
+	values[1] = PointerGetDatum(account_id);
+	values[2] = bytes_datum(message->role, message->role_len, &nulls[2]);
+	values[3] = bytes_datum(message->content, message->content_len, &nulls[3]);
+	values[4] = bytes_datum(message->model, message->model_len, &nulls[4]);
+	values[5] = Int32GetDatum(message->tokens);
+	values[6] = TimestampTzGetDatum(message->created_at);
+	values[7] = bytes_datum(message->message_id, message->message_id_len, &nulls[7]);
+	values[8] = bytes_datum(message->metadata, message->metadata_len, &nulls[8]);
+	values[9] = Int64GetDatum(message->content_len);
+	values[10] = Int32GetDatum(store_segment_messages);
+	values[11] = Int64GetDatum((int64) store_segment_bytes * 1024);
+	*seq = 0;
+	if (store_execute(STORE_APPEND, values, nulls, false) == 0)
+		return NULL;
+	appended = store_column(0, 3, &isnull);
+	if (!isnull)
+		*seq = DatumGetInt64(appended);
+
+	account = store_found_account(account_id, hold == NULL ? NULL : hold->subscription_id);
+	account->hold = hold;
+	if (*seq > 0)
+	{
+		account->amounts.by_meter[QUOTA_MESSAGES] = 1;
+		account->amounts.by_meter[QUOTA_TOKENS] = message->tokens;
+		account->amounts.by_meter[QUOTA_CONTENT_BYTES] = message->content_len;
+	}
+	return account;
+}
+
 void
 store_insert_tail(StoreConversation *conversation, const TranscriptMessage *message)
 {

@@ -171,6 +171,35 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " conversation_id DESC LIMIT $5",
 		 6,
 		 {TEXTOID, INT8OID, TIMESTAMPTZOID, UUIDOID, INT8OID, BOOLOID}},
+	/*
+	 * A message behind the last one, where nothing else is to be done: the
+	 * conversation lives and is not full, and its head is its last message.
+	 * Otherwise seq is null, and only the account has changed.
+	 */
+	[STORE_APPEND] =
+		{"WITH a AS (UPDATE memory_store.accounts SET revision = revision" PLUS "1"
+		 " WHERE account_id" EQ "$2 RETURNING revision, subscription_id),"
+		 " c AS (UPDATE memory_store.conversations c SET next_seq = c.next_seq" PLUS "1,"
+		 " head_seq = c.next_seq, message_count = c.message_count" PLUS "1,"
+		 " token_count = c.token_count" PLUS "$6, content_bytes = c.content_bytes" PLUS "$10,"
+		 " tail_bytes = c.tail_bytes" PLUS "$10, tail_count = c.tail_count" PLUS "1,"
+		 " updated_at = GREATEST(c.updated_at, $7), revision = a.revision,"
+		 " revision_bucket = " BUCKET(
+			 "a.revision") " FROM a WHERE c.conversation_id" EQ "$1 AND c.account_id" EQ "$2"
+						   " AND c.deleted_at IS NULL AND c.head_seq" EQ
+						   "(c.next_seq OPERATOR(pg_catalog.-) 1)"
+						   " AND c.message_count OPERATOR(pg_catalog.>) 0"
+						   " AND c.tail_count" LT "($11 OPERATOR(pg_catalog.-) 1)"
+						   " AND (c.tail_bytes" PLUS "$10)" LT "$12"
+						   " RETURNING c.head_seq AS seq, a.revision),"
+						   " t AS (INSERT INTO memory_store.tail (conversation_id, account_id, " TAIL_COLUMNS
+						   ")"
+						   " SELECT $1, $2, c.seq, c.seq OPERATOR(pg_catalog.-) 1, $3, $4, $5, $6, $7, $8, $9,"
+						   " c.revision, false FROM c)"
+						   " SELECT a.revision, a.subscription_id, c.seq FROM a LEFT JOIN c ON true",
+		 12,
+		 {UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
+		  INT8OID, INT4OID, INT8OID}},
 	[STORE_TAIL_INSERT] =
 		{"INSERT INTO memory_store.tail (conversation_id, account_id, " TAIL_COLUMNS ")"
 		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",

@@ -55,6 +55,7 @@ typedef enum StoreStatement
 	STORE_CONVERSATION_SEALED,
 	STORE_CONVERSATION_TOUCH,
 	STORE_CONVERSATIONS_RECENT,
+	STORE_APPEND,
 	STORE_TAIL_INSERT,
 	STORE_TAIL_UPDATE,
 	STORE_TAIL_DELETE,
@@ -207,6 +208,7 @@ typedef enum StoreOpenMode
 } StoreOpenMode;
 
 extern StoreAccount *store_begin_account(text *account_id, bool make);
+extern StoreAccount *store_found_account(text *account_id, const char *locked);
 extern StoreAccount *store_lock_account(text *account_id, const char *locked, bool make);
 extern void store_end_account(StoreAccount *account);
 extern bool store_hold_account(text *account_id);
@@ -253,6 +255,9 @@ typedef struct StoreSegment
 extern void store_run_init(StoreRun *run);
 extern void store_run_reset(StoreRun *run);
 extern TranscriptMessage *store_run_push(StoreRun *run, const TranscriptMessage *message);
+extern StoreAccount *
+store_append_simple(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+					QuotaHold *hold, int64 *seq);
 extern void store_insert_tail(StoreConversation *conversation, const TranscriptMessage *message);
 extern void
 store_insert_segment(StoreConversation *conversation, const TranscriptMessage *messages, uint32 n);

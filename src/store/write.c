@@ -27,50 +27,49 @@
 #define STORE_MAX_SEQ (PG_INT64_MAX / 2)
 
 /*
- * Locks the account's row and takes its next revision.  One that does not exist
- * is made, or else there is no lock and the result is false: who only changes
- * what is there must not bring back an account that was forgotten.
+ * store_found_account
+ *		The account whose revision and subscription_id are the first columns of
+ *		the row that was read last, when its lock was taken.  locked: its
+ *		subscription, which is locked; NULL: it has no plan.  Error: 40001 this
+ *		has changed before the lock was ours.  To lock the other subscription
+ *		now, after the account, could be a deadlock.
  */
-static bool
-bump_account(StoreAccount *account, bool make)
+StoreAccount *
+store_found_account(text *account_id, const char *locked)
 {
-	Datum values[2];
+	StoreAccount *account = palloc0(sizeof(StoreAccount));
 	bool isnull;
 
-	values[0] = PointerGetDatum(account->account_id);
-	if (store_execute(STORE_ACCOUNT_BUMP, values, NULL, false) == 0)
-	{
-		if (!make)
-			return false;
-		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
-		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
-	}
+	account->account_id = account_id;
+	account->charged = locked != NULL;
 	account->revision = DatumGetInt64(store_column(0, 1, &isnull));
 	account->subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
-	return true;
+	if (locked != NULL ? strcmp(locked, account->subscription_id) != 0
+					   : quota_active() && quota_exists(account->subscription_id))
+		quota_moved(text_to_cstring(account_id));
+	return account;
 }
 
 /*
  * store_lock_account
  *		Locks the account until the transaction ends and takes its next revision.
- *		locked: its subscription, which is locked; NULL: it has no plan.  An
- *		account that does not exist is made, or else the result is NULL.  Error:
- *		40001 this has changed before the lock was ours.  To lock the other
- *		subscription now, after the account, could be a deadlock.
+ *		One that does not exist is made, or else the result is NULL: who only
+ *		changes what is there must not bring back an account that was forgotten.
+ *		locked and error: see store_found_account.
  */
 StoreAccount *
 store_lock_account(text *account_id, const char *locked, bool make)
 {
-	StoreAccount *account = palloc0(sizeof(StoreAccount));
+	Datum values[2] = {PointerGetDatum(account_id)};
 
-	account->account_id = account_id;
-	account->charged = locked != NULL;
-	if (!bump_account(account, make))
-		return NULL;
-	if (locked != NULL ? strcmp(locked, account->subscription_id) != 0
-					   : quota_active() && quota_exists(account->subscription_id))
-		quota_moved(text_to_cstring(account_id));
-	return account;
+	if (store_execute(STORE_ACCOUNT_BUMP, values, NULL, false) == 0)
+	{
+		if (!make)
+			return NULL;
+		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
+	}
+	return store_found_account(account_id, locked);
 }
 
 /*
