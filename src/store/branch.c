@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "utils/datum.h"
 #include "utils/memutils.h"
 
 #include "store.h"
@@ -23,39 +24,62 @@ struct BranchReader
 	text *account_id;
 	bool linear;
 	bool tail_read;
+	int64 max_messages;          /* the caller wants no more */
 	int64 want;                  /* the next message is the last one with seq <= want */
+	StoreSegment first;          /* read with the conversation, in the reader's context */
+	bool has_first;              /* it has not been used yet */
 	TranscriptMessage *messages; /* the block, in order of seq */
 	uint32 count;
 	MemoryContext block_context;
 };
 
+/* The segment that the conversation's row came with, if it came with one. */
+static void
+take_first_segment(BranchReader *reader)
+{
+	Datum body;
+	bool isnull;
+
+	body = store_column(0, 8, &isnull);
+	if (isnull)
+		return;
+	reader->first.first_seq = DatumGetInt64(store_column(0, 6, &isnull));
+	reader->first.last_seq = DatumGetInt64(store_column(0, 7, &isnull));
+	reader->first.body = datumCopy(body, false, -1);
+	reader->has_first = true;
+}
+
 /*
  * branch_open
  *		A reader at the head of the branch, in the current memory context.
- *		Needs an SPI connection.  Error: 02000 unknown conversation, or deleted.
+ *		before_seq: it begins with messages before that, if the conversation is
+ *		linear.  max_messages: it is asked for no more.  Needs an SPI
+ *		connection.  Error: 02000 unknown conversation, or deleted.
  */
 BranchReader *
-branch_open(const pg_uuid_t *id, text *account_id)
+branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_messages)
 {
 	BranchReader *reader = palloc0(sizeof(BranchReader));
-	Datum values[2];
+	Datum values[3] = {UUIDPGetDatum(id), PointerGetDatum(account_id), Int64GetDatum(before_seq)};
 	bool isnull;
 	int64 next_seq;
 
-	values[0] = UUIDPGetDatum(id);
-	values[1] = PointerGetDatum(account_id);
-	if (store_execute(STORE_CONVERSATION_READ, values, NULL, true) == 0)
+	if (store_execute(STORE_BRANCH_OPEN, values, NULL, true) == 0)
 		store_unknown_conversation(id, account_id);
-	(void) store_column(0, 11, &isnull);
+	(void) store_column(0, 5, &isnull);
 	if (!isnull)
 		store_unknown_conversation(id, account_id);
 
 	reader->id = *id;
 	reader->account_id = account_id;
+	reader->max_messages = max_messages;
 	next_seq = DatumGetInt64(store_column(0, 1, &isnull));
 	reader->want = Min(DatumGetInt64(store_column(0, 2, &isnull)), next_seq - 1);
-	reader->linear = !DatumGetBool(store_column(0, 8, &isnull));
-	reader->tail_read = DatumGetInt32(store_column(0, 7, &isnull)) == 0;
+	reader->linear = !DatumGetBool(store_column(0, 3, &isnull));
+	reader->tail_read = DatumGetInt32(store_column(0, 4, &isnull)) == 0;
+	if (reader->linear)
+		reader->want = Min(reader->want, before_seq - 1);
+	take_first_segment(reader);
 	reader->block_context =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext block", ALLOCSET_DEFAULT_SIZES);
 	return reader;
@@ -67,28 +91,36 @@ branch_is_linear(BranchReader *reader)
 	return reader->linear;
 }
 
-/* Goes on with messages before before_seq; the reader is new and linear. */
-void
-branch_skip_to(BranchReader *reader, int64 before_seq)
-{
-	Assert(reader->linear);
-	reader->want = Min(reader->want, before_seq - 1);
-}
-
 static void
 load_tail(BranchReader *reader)
 {
-	Datum values[3];
+	Datum values[4];
 	uint64 rows;
 
 	values[0] = UUIDPGetDatum(&reader->id);
 	values[1] = PointerGetDatum(reader->account_id);
 	values[2] = Int64GetDatum(reader->want + 1);
+	/* with branches, not each of them is on the way */
+	values[3] = Int64GetDatum(reader->linear ? reader->max_messages : PG_INT64_MAX);
 	rows = store_execute(STORE_TAIL_NEWEST, values, NULL, true);
 	reader->messages = palloc(mul_size(Max(rows, 1), sizeof(TranscriptMessage)));
 	reader->count = rows;
 	for (uint64 i = 0; i < rows; i++)
 		store_tail_row(i, &reader->messages[rows - 1 - i]);
+}
+
+/* The segment that holds the wanted message, or the one before; false when there is none. */
+static bool
+find_segment(BranchReader *reader, StoreSegment *segment)
+{
+	if (reader->has_first && reader->first.first_seq <= reader->want)
+	{
+		/* no later one begins before what is wanted now, nor did one before it */
+		*segment = reader->first;
+		reader->has_first = false;
+		return true;
+	}
+	return store_segment_before(&reader->id, reader->account_id, reader->want + 1, true, segment);
 }
 
 /* The block that holds the wanted message; false when there is none. */
@@ -106,8 +138,7 @@ load_block(BranchReader *reader)
 		load_tail(reader);
 		reader->tail_read = true;
 	}
-	else if (store_segment_before(&reader->id, reader->account_id, reader->want + 1, true,
-								  &segment))
+	else if (find_segment(reader, &segment))
 	{
 		Transcript *transcript = transcript_open(segment.body);
 

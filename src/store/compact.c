@@ -7,7 +7,8 @@
  * written anew when it has several segments, or one that is not compressed as
  * it should be by now (level, dictionary).  A segment that was compacted before
  * is merged with later ones only once these amount to half of it, so that a
- * conversation that is resumed again and again is not rewritten each time.
+ * conversation that is resumed again and again is not rewritten each time.  The
+ * newest messages of a long conversation stay apart.
  *
  * The new segments of a whole batch are built without any lock; then the
  * accounts' locks are taken, in key order, the old segments are compared with
@@ -45,6 +46,7 @@ typedef struct PlannedSegment
 	int64 first_seq;
 	TransactionId xmin;
 	int64 raw_bytes;
+	uint32 messages;
 	bool compact; /* compressed as it should be */
 } PlannedSegment;
 
@@ -65,6 +67,7 @@ typedef struct CompactPlan
 	text *account_id;
 	PlannedSegment *segments;
 	uint64 count;
+	uint64 newest; /* groups end before this segment: see find_newest */
 	NewSegment *groups;
 	uint64 ngroups;
 } CompactPlan;
@@ -112,6 +115,26 @@ memory_is_compact(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(is_compact(&header, dictionary_current()));
 }
 
+/*
+ * The newest messages are read the most, and a large segment is slow to read:
+ * in a long conversation they keep a segment of their own.
+ */
+static void
+find_newest(CompactPlan *plan)
+{
+	int64 raw_bytes = 0;
+	uint32 messages = 0;
+
+	for (uint64 i = 0; i < plan->count; i++)
+		raw_bytes += plan->segments[i].raw_bytes;
+	plan->newest = 0;
+	if (raw_bytes <= (int64) store_segment_bytes * 1024)
+		return; /* it is short */
+	plan->newest = plan->count;
+	while (plan->newest > 0 && messages < (uint32) store_segment_messages)
+		messages += plan->segments[--plan->newest].messages;
+}
+
 static void
 read_plan(CompactPlan *plan)
 {
@@ -131,8 +154,10 @@ read_plan(CompactPlan *plan)
 		plan->segments[i].first_seq = DatumGetInt64(store_column(i, 1, &isnull));
 		plan->segments[i].xmin = DatumGetTransactionId(store_column(i, 2, &isnull));
 		plan->segments[i].raw_bytes = header.raw_size;
+		plan->segments[i].messages = header.message_count;
 		plan->segments[i].compact = is_compact(&header, current);
 	}
+	find_newest(plan);
 }
 
 /* The end of the group that begins at from. */
@@ -144,7 +169,8 @@ group_end(const CompactPlan *plan, uint64 from)
 	uint64 end = from + 1;
 	int64 later = 0;
 
-	while (end < plan->count && bytes + plan->segments[end].raw_bytes <= limit)
+	while (end < plan->count && end != plan->newest &&
+		   bytes + plan->segments[end].raw_bytes <= limit)
 	{
 		bytes += plan->segments[end].raw_bytes;
 		later += plan->segments[end].raw_bytes;

@@ -93,9 +93,7 @@ memory_history(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 
 	SPI_connect();
-	reader = branch_open(id, account_id);
-	if (branch_is_linear(reader))
-		branch_skip_to(reader, before_seq);
+	reader = branch_open(id, account_id, before_seq, limit);
 	list_init(&list, result->setDesc);
 	while ((int64) list.count < limit && (message = branch_next(reader)) != NULL)
 	{
@@ -205,7 +203,7 @@ read_first_instructions(const pg_uuid_t *id, text *account_id, Instructions *ins
 static void
 read_root_instructions(const pg_uuid_t *id, text *account_id, Instructions *instructions)
 {
-	BranchReader *reader = branch_open(id, account_id);
+	BranchReader *reader = branch_open(id, account_id, PG_INT64_MAX, PG_INT64_MAX);
 	const TranscriptMessage *message;
 
 	while ((message = branch_next(reader)) != NULL)
@@ -281,7 +279,7 @@ memory_context(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 
 	SPI_connect();
-	reader = branch_open(id, account_id);
+	reader = branch_open(id, account_id, PG_INT64_MAX, max_messages);
 	list_init(&instructions.list, result->setDesc);
 	list_init(&window, result->setDesc);
 	if (branch_is_linear(reader))
@@ -328,7 +326,7 @@ memory_message(PG_FUNCTION_ARGS)
 		elog(ERROR, "memory.message is not a composite type");
 
 	SPI_connect();
-	(void) branch_open(id, account_id); /* refuses an unknown conversation */
+	(void) branch_open(id, account_id, PG_INT64_MAX, 0); /* refuses an unknown conversation */
 	if (!store_read_message(id, account_id, PG_GETARG_INT64(2), true, &message))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA),
 						errmsg("message " INT64_FORMAT " of conversation %s does not exist",

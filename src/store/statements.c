@@ -229,11 +229,23 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 						" WHERE " THIS_CONVERSATION " AND seq" EQ "$3",
 						3,
 						{UUIDOID, TEXTOID, INT8OID}},
+	/* the conversation, and the segment that a reader begins with */
+	[STORE_BRANCH_OPEN] =
+		{"SELECT c.next_seq, c.head_seq, c.branched AND c.message_count OPERATOR(pg_catalog.>) 0,"
+		 " c.tail_count, c.deleted_at, s.first_seq, s.last_seq, s.body"
+		 " FROM memory_store.conversations c LEFT JOIN LATERAL ("
+		 "SELECT t.first_seq, t.last_seq, t.body FROM memory_store.segments t"
+		 " WHERE t.conversation_id" EQ "$1 AND t.account_id" EQ "$2 AND t.first_seq" LT
+		 "CASE WHEN c.branched THEN c.head_seq" PLUS "1 ELSE LEAST(c.head_seq" PLUS "1, $3) END"
+		 " ORDER BY t.first_seq DESC LIMIT 1) s ON true"
+		 " WHERE c.conversation_id" EQ "$1 AND c.account_id" EQ "$2",
+		 3,
+		 {UUIDOID, TEXTOID, INT8OID}},
 	[STORE_TAIL_NEWEST] = {"SELECT " TAIL_COLUMNS " FROM memory_store.tail"
 						   " WHERE " THIS_CONVERSATION " AND seq" LT "$3"
-						   " ORDER BY seq DESC",
-						   3,
-						   {UUIDOID, TEXTOID, INT8OID}},
+						   " ORDER BY seq DESC LIMIT $4",
+						   4,
+						   {UUIDOID, TEXTOID, INT8OID, INT8OID}},
 	[STORE_TAIL_IDLE] = {"SELECT account_id, conversation_id FROM memory_store.tail"
 						 " WHERE ($3 IS NULL OR account_id" EQ "$3) GROUP BY 1, 2"
 						 " HAVING pg_catalog.max(created_at)" LT "$1 ORDER BY 1, 2 LIMIT $2",

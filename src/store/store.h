@@ -63,6 +63,7 @@ typedef enum StoreStatement
 	STORE_TAIL_READ,
 	STORE_TAIL_ONE,
 	STORE_TAIL_NEWEST,
+	STORE_BRANCH_OPEN,
 	STORE_TAIL_IDLE,
 	STORE_TAIL_ALL,
 	STORE_SEGMENT_INSERT,
@@ -314,9 +315,9 @@ extern void store_usage_write(StoreConversation *conversation);
 
 /* ---- branch.c: reading along the current branch ---- */
 typedef struct BranchReader BranchReader;
-extern BranchReader *branch_open(const pg_uuid_t *id, text *account_id);
+extern BranchReader *
+branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_messages);
 extern const TranscriptMessage *branch_next(BranchReader *reader);
-extern void branch_skip_to(BranchReader *reader, int64 before_seq);
 extern bool branch_is_linear(BranchReader *reader);
 
 #endif /* STORE_H */

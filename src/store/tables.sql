@@ -43,6 +43,7 @@ COMMENT ON COLUMN memory_store.conversations.head_seq IS 'the current leaf; 0 wh
 COMMENT ON COLUMN memory_store.conversations.revision_bucket IS 'revision >> 10: kept by the write path, for a generated column costs each append';
 COMMENT ON COLUMN memory_store.conversations.branched IS 'false: the current branch is all messages, in order of seq';
 
+-- Short conversations take up to 4 kB: in the row they are read, and kept, for less than out of line.
 CREATE TABLE memory_store.segments (
 	conversation_id uuid NOT NULL,
 	first_seq bigint NOT NULL,
@@ -51,7 +52,7 @@ CREATE TABLE memory_store.segments (
 	account_id text COLLATE "C" NOT NULL,
 	body memory.transcript NOT NULL,
 	PRIMARY KEY (conversation_id, account_id, first_seq)
-);
+) WITH (toast_tuple_target = 4080);
 COMMENT ON TABLE memory_store.segments IS 'sealed messages: transcripts whose ranges of seq never overlap within a conversation';
 COMMENT ON COLUMN memory_store.segments.revision IS 'the largest revision of the messages inside';
 
