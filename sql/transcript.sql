@@ -261,7 +261,7 @@ SELECT try($$SELECT memory.message_count('\x'::bytea::memory.transcript)$$), try
 SELECT unnest(ARRAY[craft('01010202026869', content => 2, version => 2), craft('01010202026869', content => 2, version => 0),
 	craft('01010202026869', content => 2, codec => 3), craft('01010202026869', content => 2, codec => 1), craft('01010202026869', content => 2, codec => 2, level => 3),
 	craft('01010202026869', content => 2, codec => 2, level => 23), craft('01010202026869', content => 2, level => 1), craft('01010202026869', content => 2, reserved => 1),
-	craft('01010202026869', content => 2, flags => 256), craft('01010202026869', content => 2, dictionary => 77), craft('01010202026869', content => 2, codec => 2, level => 3, dictionary => 77),
+	craft('01010202026869', content => 2, flags => 512), craft('01010202026869', content => 2, flags => 256), craft('01010202026869', content => 2, dictionary => 77), craft('01010202026869', content => 2, codec => 2, level => 3, dictionary => 77),
 	craft('01010202026869', content => 2, n => 1048577), craft('01010202026869', content => 2, n => 4), craft('01010202026869', content => 2, raw => 134217729),
 	craft('01010202026869', content => 2, raw => 8), craft('01010202026869', content => 8), craft('01010202026869', content => 3),
 	craft('01010202026869', content => 2, tokens => -1), craft('01010202026869', content => 2, tokens => 1), craft('01010202026869', content => 2, last_at => 1),

@@ -117,7 +117,7 @@ role_is(const TranscriptMessage *message, const char *role)
 static bool
 is_instruction(const TranscriptMessage *message)
 {
-	return role_is(message, "system") || role_is(message, "developer");
+	return transcript_is_instruction(message->role, message->role_len);
 }
 
 /* An answer to a call that an earlier message made. */
@@ -167,8 +167,13 @@ read_leading(const pg_uuid_t *id, text *account_id, Instructions *instructions)
 
 	while (store_segment_after(id, account_id, from_seq, true, &segment))
 	{
-		Transcript *transcript = transcript_open(segment.body);
+		TranscriptHeader header;
+		Transcript *transcript;
 
+		transcript_read_header(segment.body, &header);
+		if ((header.flags & TRANSCRIPT_FLAG_INSTRUCTED) == 0)
+			return;
+		transcript = transcript_open(segment.body);
 		if (!add_leading(instructions, transcript->messages, transcript->count))
 			return;
 		from_seq = segment.last_seq + 1;

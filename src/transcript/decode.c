@@ -348,6 +348,7 @@ check_totals(const TranscriptHeader *header, const TranscriptMessage *messages,
 	int64_t last_at = 0;
 	uint64_t content = 0;
 	bool has_times = false;
+	bool instructed = false;
 	uint32_t i;
 
 	for (i = 0; i < header->message_count; i++)
@@ -365,6 +366,10 @@ check_totals(const TranscriptHeader *header, const TranscriptMessage *messages,
 			last_at = message->created_at;
 		has_times = true;
 	}
+	if (header->message_count > 0)
+		instructed = transcript_is_instruction(messages[0].role, messages[0].role_len);
+	if (instructed != ((header->flags & TRANSCRIPT_FLAG_INSTRUCTED) != 0))
+		return corrupt(problem, 1, "role does not agree with the header");
 	if (content != header->content_bytes)
 		return corrupt(problem, 0, "the contents' size differs from the header's");
 	if (tokens != header->token_total)

@@ -273,6 +273,8 @@ static void
 plan_message(const TranscriptMessage *message, const TranscriptMessage *before, uint32_t position,
 			 TranscriptHeader *header)
 {
+	if (position == 1 && transcript_is_instruction(message->role, message->role_len))
+		header->flags |= TRANSCRIPT_FLAG_INSTRUCTED;
 	if (message->seq != (int64_t) position)
 		header->flags |= TRANSCRIPT_FLAG_SEQ;
 	if (message->parent_seq != transcript_default_parent(message->seq, before))

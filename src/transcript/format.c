@@ -117,3 +117,10 @@ transcript_header_decode(const uint8_t *in, size_t size, TranscriptHeader *heade
 	header->has_times = (header->flags & TRANSCRIPT_FLAG_TIME) != 0;
 	return header_check(header, problem);
 }
+
+bool
+transcript_is_instruction(const char *role, size_t len)
+{
+	return (len == 6 && memcmp(role, "system", 6) == 0) ||
+		   (len == 9 && memcmp(role, "developer", 9) == 0);
+}

@@ -33,7 +33,9 @@
 #define TRANSCRIPT_FLAG_MESSAGE_ID 0x0020u
 #define TRANSCRIPT_FLAG_REVISION 0x0040u
 #define TRANSCRIPT_FLAG_METADATA 0x0080u
-#define TRANSCRIPT_FLAGS_KNOWN 0x00FFu
+/* And what a reader of the header alone may want to know. */
+#define TRANSCRIPT_FLAG_INSTRUCTED 0x0100u /* the first message is an instruction */
+#define TRANSCRIPT_FLAGS_KNOWN 0x01FFu
 
 typedef enum TranscriptCodec
 {
@@ -148,6 +150,9 @@ extern void transcript_header_encode(const TranscriptHeader *header, uint8_t *ou
 /* Reads and checks a header from the first `size` bytes of a transcript. */
 extern bool transcript_header_decode(const uint8_t *in, size_t size, TranscriptHeader *header,
 									 TranscriptProblem *problem);
+
+/* Whether a role gives the model instructions: system, or developer. */
+extern bool transcript_is_instruction(const char *role, size_t len);
 
 /*
  * Checks one message by itself: the lengths of its texts, its tokens and its
