@@ -65,6 +65,16 @@ CREATE FUNCTION memory.drop_dictionaries() RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_drop_dictionaries' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
 COMMENT ON FUNCTION memory.drop_dictionaries() IS 'drops the dictionaries that are neither current nor needed; returns how many';
 
+CREATE FUNCTION memory.settle_batch(
+	from_block bigint DEFAULT NULL,
+	to_block bigint DEFAULT NULL,
+	OUT next_block bigint,
+	OUT last_block bigint,
+	OUT segments bigint
+) RETURNS record
+	AS 'MODULE_PATHNAME', 'memory_settle_batch' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.settle_batch(bigint, bigint) IS 'moves segments from the end of their table''s file into free space before it, so that VACUUM can shorten the file; null: begins, and returns where to go on (null: done) and how many segments were moved';
+
 -- A procedure that commits cannot be SECURITY DEFINER nor have a search_path of
 -- its own; the functions it calls are the former, its names are qualified.
 CREATE PROCEDURE memory.maintain(batch_size integer DEFAULT 100) LANGUAGE plpgsql AS $$
@@ -75,6 +85,8 @@ DECLARE
 	dictionary bigint;
 	conversation pg_catalog.uuid;
 	account pg_catalog.text;
+	from_block bigint;
+	to_block bigint;
 BEGIN
 	total := 0;
 	LOOP
@@ -143,6 +155,17 @@ BEGIN
 	IF done OPERATOR(pg_catalog.>) 0 THEN
 		RAISE INFO 'dropped % dictionaries', done;
 	END IF;
+	total := 0;
+	LOOP
+		SELECT b.next_block, b.last_block, b.segments INTO from_block, to_block, done
+			FROM memory.settle_batch(from_block, to_block) b;
+		COMMIT;
+		total := total OPERATOR(pg_catalog.+) done;
+		EXIT WHEN from_block IS NULL;
+	END LOOP;
+	IF total OPERATOR(pg_catalog.>) 0 THEN
+		RAISE INFO 'moved % segments into free space: VACUUM can shorten the file', total;
+	END IF;
 	done := memory.purge();
 	COMMIT;
 	IF done OPERATOR(pg_catalog.>) 0 THEN
@@ -161,7 +184,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON PROCEDURE memory.maintain(integer) IS 'retention, idle tails, usage, dictionaries, compaction, tombstones, outbox: in short transactions';
+COMMENT ON PROCEDURE memory.maintain(integer) IS 'retention, idle tails, usage, dictionaries, compaction, free space, tombstones, outbox: in short transactions';
 
 CREATE FUNCTION memory_store.is_compact(memory.transcript) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'memory_is_compact' LANGUAGE C STABLE STRICT;
@@ -188,5 +211,6 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.train_if_due()', 'operator'),
 	('EXECUTE ON FUNCTION memory.compact_batch(uuid, text, integer, boolean)', 'operator'),
 	('EXECUTE ON FUNCTION memory.drop_dictionaries()', 'operator'),
+	('EXECUTE ON FUNCTION memory.settle_batch(bigint, bigint)', 'operator'),
 	('SELECT ON memory.dictionaries', 'operator'),
 	('EXECUTE ON PROCEDURE memory.maintain(integer)', 'operator');

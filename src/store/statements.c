@@ -282,6 +282,17 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 	[STORE_SEGMENTS_DELETE] = {"DELETE FROM memory_store.segments WHERE " THIS_CONVERSATION,
 							   2,
 							   {UUIDOID, TEXTOID}},
+	/* in order of the accounts' locks */
+	[STORE_SEGMENTS_LYING] = {"SELECT account_id, conversation_id, first_seq"
+							  " FROM memory_store.segments"
+							  " WHERE ctid" GE "$1 AND ctid" LT "$2 ORDER BY 1, 2, 3",
+							  2,
+							  {TIDOID, TIDOID}},
+	[STORE_SEGMENT_TAKE] = {"DELETE FROM memory_store.segments WHERE " THIS_CONVERSATION
+							" AND first_seq" EQ "$3 AND ctid" GE "$4 AND ctid" LT "$5"
+							" RETURNING last_seq, revision, body",
+							5,
+							{UUIDOID, TEXTOID, INT8OID, TIDOID, TIDOID}},
 	[STORE_TOMBSTONE_INSERT] =
 		{"INSERT INTO memory_store.tombstones AS t"
 		 " (conversation_id, account_id, seq, message_id, revision, deleted_at)"
