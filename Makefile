@@ -49,6 +49,7 @@ INSTALL_SQL = $(wildcard \
 	src/transfer/jobs.sql \
 	src/transfer/import.sql \
 	src/transfer/export.sql \
+	src/transfer/job_calls.sql \
 	src/access.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 DATA = $(wildcard $(EXTENSION)--*--*.sql)
@@ -71,8 +72,9 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-f
 SHLIB_LINK = -lzstd -llz4
 
 # Only what the server calls by name is exported: the functions declared by
-# PG_FUNCTION_INFO_V1 at the beginning of a line.  (PostgreSQL 16 and newer also compile with
-# -fvisibility=hidden; 15's headers do not mark such functions, so there a list is the only way.)
+# PG_FUNCTION_INFO_V1 at the beginning of a line, and the background workers' entry point.
+# (PostgreSQL 16 and newer also compile with -fvisibility=hidden; 15's headers do not mark such
+# functions, so there a list is the only way.)
 SHLIB_EXPORTS = $(EXTENSION).exports.txt
 
 EXTRA_CLEAN = $(EXTENSION).exports.txt $(EXTENSION).exports.list $(EXTENSION)--$(EXTVERSION).sql.new
@@ -123,7 +125,7 @@ $(DATA_built): $(INSTALL_SQL) Makefile
 	mv $@.new $@
 
 $(EXTENSION).exports.txt: $(OBJS:.o=.c) Makefile
-	( printf '%s\n' _PG_init Pg_magic_func && sed -n \
+	( printf '%s\n' _PG_init Pg_magic_func memory_job_worker_main && sed -n \
 	  's/^PG_FUNCTION_INFO_V1(\([A-Za-z0-9_]*\)).*/\1 pg_finfo_\1/p' $(OBJS:.o=.c) | tr ' ' '\n' ) > $@
 
 # the TAP tests' servers take their encoding from here

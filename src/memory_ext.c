@@ -24,6 +24,7 @@ _PG_init(void)
 	metering_init();
 	store_init();
 	transfer_init();
+	job_init();
 
 	MarkGUCPrefixReserved("memory_ext");
 }

@@ -20,5 +20,6 @@ extern void quota_init(void);
 extern void metering_init(void);
 extern void store_init(void);
 extern void transfer_init(void);
+extern void job_init(void);
 
 #endif /* MEMORY_EXT_H */

@@ -242,6 +242,37 @@ import_gather(Import *import)
 }
 
 bool
+import_is_partial(const Import *import)
+{
+	for (int32 i = 0; i < import->ndocuments; i++)
+		if (import->documents[i].conversation.partial)
+			return true;
+	return false;
+}
+
+bool
+import_pass(Import *import, int32 documents)
+{
+	SplitterDocument found;
+
+	while (import->passed < documents)
+	{
+		if (import->passed % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (splitter_next(import->splitter, &found) == SPLITTER_MORE)
+			return false;
+		import->passed++;
+	}
+	return true;
+}
+
+int32
+import_passed(const Import *import)
+{
+	return import->passed;
+}
+
+bool
 import_add(Import *import, const char *data, Size length, uint64 line, uint64 offset,
 		   TransferText source_id)
 {

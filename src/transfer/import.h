@@ -82,10 +82,21 @@ extern void import_finish(Import *import);
 /* True: a batch is full; false: the chunk is used up, and may be freed. */
 extern bool import_gather(Import *import);
 
+/* Whether the batch has documents that are one message each: their order matters. */
+extern bool import_is_partial(const Import *import);
+
 /* Stores the batch.  Adds to import_counts. */
 extern void import_write(Import *import);
 extern const ImportCounts *import_counts(const Import *import);
 extern void import_mark(const Import *import, SplitterMark *mark);
+
+/*
+ * Instead of import_gather: passes over documents and reads nothing of them,
+ * until so many have been passed since import_begin.  False: the chunk is used
+ * up first.
+ */
+extern bool import_pass(Import *import, int32 documents);
+extern int32 import_passed(const Import *import);
 
 /*
  * A document that the caller has as a whole, followed by a NUL, instead of a

@@ -38,6 +38,7 @@ struct Import
 	int32 ndocuments;
 	Size batch_bytes;
 	uint64 added; /* documents of import_add, for their numbers */
+	int32 passed; /* documents of import_pass */
 	ImportCounts counts;
 };
 

@@ -81,7 +81,13 @@ ALTER TABLE memory_store.job_errors ALTER COLUMN account_id SET STATISTICS 0, AL
 	ALTER COLUMN message SET STATISTICS 0, ALTER COLUMN excerpt SET STATISTICS 0;
 
 CREATE VIEW memory.jobs WITH (security_barrier = true) AS
-	SELECT j.job_id, j.kind, j.source, j.format, j.account_id, j.target, j.state,
+	SELECT j.job_id, j.kind, j.source, j.format, j.account_id, j.target,
+		CASE WHEN j.state = 'running' AND j.source IN ('file', 'staged') AND NOT EXISTS (
+			-- the lock that workers hold, see job_worker.c
+			SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 77
+				AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+				AND l.classid = (j.job_id >> 32)::oid AND l.objid = (j.job_id & 4294967295)::oid)
+			THEN 'interrupted' ELSE j.state END AS state,
 		CASE WHEN j.state = 'finished' THEN 100.0
 			WHEN j.total_bytes > 0 THEN LEAST(round(100.0 * p.bytes / j.total_bytes, 1), 100.0) END AS percent,
 		p.documents, p.imported, p.extended, p.unchanged, p.rejected, p.messages, p.bytes, j.total_bytes,

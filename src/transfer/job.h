@@ -1,0 +1,134 @@
+/*
+ * job.h
+ *		Imports and exports by background workers: what the files job_*.c share.
+ *
+ * job_call.c (what SQL calls: procedures, which commit) → job_worker.c (the
+ * workers) → job_import.c (a batch: one transaction) →
+ * job_table.c (the rows that say what is to be done and what is done).
+ *
+ * A job's part 0 is the cursor: where the input goes on that nobody has claimed
+ * yet.  Part n is the n-th worker's: the batch that it has claimed and not
+ * finished, and its counts.  A claim moves the cursor and writes down the range
+ * in one transaction; the batch's rows, its counts and the claim's end are
+ * another one.  So whatever dies, each document is in a range that is done, in
+ * one that is claimed, or behind the cursor, and nothing is lost or done twice.
+ */
+#ifndef TRANSFER_JOB_H
+#define TRANSFER_JOB_H
+
+#include "postgres.h"
+
+#include "import.h"
+#include "lib/stringinfo.h"
+#include "utils/timestamp.h"
+
+#define JOB_MAX_WORKERS 64
+
+/* What a worker is started with; copied into its bgw_extra. */
+typedef struct JobWorkerArgs
+{
+	Oid database;
+	Oid session_user; /* who logs in */
+	int64 job_id;
+} JobWorkerArgs;
+
+/* A row of memory_store.jobs; texts live where job_read was called. */
+typedef struct Job
+{
+	int64 id;
+	char *kind;   /* import, export */
+	char *source; /* file, staged */
+	char *format;
+	text *account_id; /* NULL: the documents name theirs; all accounts */
+	char *target;     /* a path; of staged lines, who has staged them */
+	char *state;
+	char *role;     /* the job's own */
+	char *confined; /* the account that its session was confined to, or NULL */
+	char *settings; /* jsonb's text: memory_ext's settings of that session */
+	bool cancel_requested;
+	int32 batch_size;
+	int64 last_row;    /* of staged lines: those that were there when the job was made */
+	int64 total_bytes; /* -1: not known */
+	bool skip;         /* on_error */
+	Datum options;     /* jsonb */
+	int32 part;        /* of the worker that asks */
+} Job;
+
+/* A range of the input; behind the last document of to there is nothing when end is true. */
+typedef struct JobClaim
+{
+	SplitterMark from;
+	SplitterMark to;
+	int64 from_row;  /* of staged lines: the line that the mark lies in, */
+	int64 from_skip; /* and where in it; -1: before the line's end of the one before */
+	int64 to_row;
+	int64 to_skip;
+	bool end; /* the input ends here */
+} JobClaim;
+
+/* Where the lines that were read begin in the input. */
+typedef struct JobStageLine
+{
+	int64 row;
+	uint64 offset; /* of its first byte */
+	Size length;   /* without the line's end */
+} JobStageLine;
+
+typedef struct JobStagePosition
+{
+	JobStageLine *lines;
+	int64 count;
+	int64 room;
+	int64 next_row;
+} JobStagePosition;
+
+/* The job tables belong to the extension's owner, the job to its role. */
+typedef struct JobScope
+{
+	Oid user;
+	int context;
+} JobScope;
+
+/* ---- job_table.c; all need SPI and the scope ---- */
+extern void job_enter(JobScope *scope);
+extern void job_leave(const JobScope *scope);
+extern int64 job_create(const Job *job, int32 workers);
+extern bool job_read(int64 job_id, Job *job);
+extern bool job_take_part(Job *job);
+extern bool job_lock_cursor(const Job *job, JobClaim *cursor);
+extern void job_move_cursor(const Job *job, const JobClaim *cursor);
+extern bool job_adopt(const Job *job, JobClaim *claim);
+extern void job_claim(const Job *job, const JobClaim *claim);
+extern bool job_earlier_claim(const Job *job, const JobClaim *claim, int32 *pid);
+extern void job_done(const Job *job, const ImportCounts *counts);
+extern void job_leave_part(const Job *job, const char *state);
+extern void job_fail(int64 job_id, int32 part, const char *sqlstate, const char *message);
+extern bool job_cancel(int64 job_id, bool idle);
+extern bool job_reopen(int64 job_id, int32 *workers);
+extern void job_set_skip(int64 job_id, bool skip);
+
+/* ---- job_call.c ---- */
+extern Oid job_role_oid(const Job *job);
+extern void job_check_files(const Job *job, Oid role);
+
+/* ---- job_import.c ---- */
+
+/* The next batch is claimed, and (of an import) read; false: nothing is left.  A transaction. */
+extern bool job_import_claim(Job *job);
+/* The batch is stored.  The next transaction. */
+extern void job_import_write(Job *job);
+
+/* ---- job_stage.c: staged lines in the place of a file ---- */
+extern void job_stage_measure(Job *job);
+extern bool job_stage_read(const Job *job, JobClaim *claim, StringInfo bytes, uint64 *offset,
+						   JobStagePosition *position);
+extern void job_stage_locate(JobClaim *claim, const JobStagePosition *position);
+extern void job_stage_delete(const Job *job, const JobClaim *claim);
+extern void job_stage_clear(const Job *job);
+
+/* ---- job_worker.c ---- */
+extern bool job_idle(int64 job_id, bool hold);
+extern int job_launch(int64 job_id, int workers, bool keep);
+extern int job_running_workers(void);
+
+#endif /* TRANSFER_JOB_H */

@@ -1,0 +1,57 @@
+-- Imports and exports by background workers.  The procedures commit, so they run with the caller's
+-- rights; the tables of jobs are in jobs.sql.
+
+CREATE PROCEDURE memory.import_file(
+	path text,
+	format text DEFAULT 'auto',
+	account_id text DEFAULT NULL,
+	workers integer DEFAULT 1,
+	batch_size integer DEFAULT 1000,
+	on_error text DEFAULT 'stop',
+	wait boolean DEFAULT true,
+	INOUT job_id bigint DEFAULT NULL
+) AS 'MODULE_PATHNAME', 'memory_import_file' LANGUAGE C;
+COMMENT ON PROCEDURE memory.import_file(text, text, text, integer, integer, text, boolean, bigint) IS 'imports a file of the server with background workers, batch by batch; job_id is a result';
+
+-- What a client copies here is the input of import_staged.
+CREATE TABLE memory.import_stage (
+	line_id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+	staged_by text COLLATE "C" NOT NULL DEFAULT CURRENT_USER,
+	account_id text COLLATE "C" NOT NULL DEFAULT COALESCE(pg_catalog.current_setting('memory_ext.account', true), ''),
+	line text NOT NULL,
+	PRIMARY KEY (staged_by, account_id, line_id)
+);
+ALTER TABLE memory.import_stage ALTER COLUMN line SET STORAGE EXTERNAL, ALTER COLUMN line SET STATISTICS 0;
+COMMENT ON TABLE memory.import_stage IS 'COPY the lines of a file here for memory.import_staged, which deletes them';
+SELECT pg_catalog.pg_extension_config_dump('memory.import_stage', '');
+
+CREATE PROCEDURE memory.import_staged(
+	format text DEFAULT 'auto',
+	account_id text DEFAULT NULL,
+	workers integer DEFAULT 1,
+	batch_size integer DEFAULT 1000,
+	on_error text DEFAULT 'stop',
+	wait boolean DEFAULT true,
+	INOUT job_id bigint DEFAULT NULL
+) AS 'MODULE_PATHNAME', 'memory_import_staged' LANGUAGE C;
+COMMENT ON PROCEDURE memory.import_staged(text, text, integer, integer, text, boolean, bigint) IS 'imports the lines that the role has copied into memory.import_stage with background workers';
+
+CREATE PROCEDURE memory.resume_job(
+	job_id bigint,
+	workers integer DEFAULT NULL,
+	on_error text DEFAULT NULL,
+	wait boolean DEFAULT true
+) AS 'MODULE_PATHNAME', 'memory_resume_job' LANGUAGE C;
+COMMENT ON PROCEDURE memory.resume_job(bigint, integer, text, boolean) IS 'goes on with a job that failed, was cancelled or lost its workers, where it was';
+
+CREATE FUNCTION memory.cancel_job(job_id bigint) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'memory_cancel_job' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
+COMMENT ON FUNCTION memory.cancel_job(bigint) IS 'lets a job stop behind the batches that its workers are at; false: it has ended already';
+
+INSERT INTO memory_store.grants VALUES
+	('EXECUTE ON PROCEDURE memory.import_file(text, text, text, integer, integer, text, boolean, bigint)', 'writer'),
+	('EXECUTE ON PROCEDURE memory.import_staged(text, text, integer, integer, text, boolean, bigint)', 'writer'),
+	('INSERT (line) ON memory.import_stage', 'writer'),
+	('SELECT ON memory.import_stage_line_id_seq', 'operator'),
+	('EXECUTE ON PROCEDURE memory.resume_job(bigint, integer, text, boolean)', 'writer'),
+	('EXECUTE ON FUNCTION memory.cancel_job(bigint)', 'writer');

@@ -1,0 +1,250 @@
+/*
+ * job_import.c
+ *		An import's batches: a range of the input is claimed in one transaction,
+ *		its documents are stored in the next.
+ *
+ * Whoever claims holds the cursor's row and passes over a batch of documents
+ * to find its end, without reading what is in them; the bytes stay in memory
+ * for the transaction that stores them.  A claim that was left behind is read
+ * anew from where it begins.
+ *
+ * The batch has a memory context of its own, which the next claim resets.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "storage/latch.h"
+#include "storage/procarray.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
+
+#include "job.h"
+
+#define CHUNK_BYTES (256 * 1024)
+/* A claim ends behind the document that brings it over this. */
+#define CLAIM_BYTES (16 * 1024 * 1024)
+
+#define TURN_MILLISECONDS 10
+
+/* The batch at hand. */
+static MemoryContext batch_context = NULL;
+static JobClaim claimed;
+static StringInfoData bytes; /* of the input from claimed.from to claimed.to */
+static ImportOptions options;
+
+/* ---------- the file ---------- */
+
+/* Appends the next chunk of the input; false: it has ended. */
+static bool
+read_chunk(const Job *job, File file, uint64 offset)
+{
+	int got;
+
+	/* a document may be as large as the setting allows, the chunk before it is in here too */
+	enlargeStringInfo(&bytes, CHUNK_BYTES);
+	got = FileRead(file, bytes.data + bytes.len, CHUNK_BYTES, (off_t) offset, PG_WAIT_EXTENSION);
+	if (got < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not read file \"%s\": %m", job->target)));
+	bytes.len += got;
+	bytes.data[bytes.len] = '\0';
+	return got > 0;
+}
+
+/* It must be the file that the job began with. */
+static void
+check_size(const Job *job, File file)
+{
+	off_t size = FileSize(file);
+
+	if (size < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not stat file \"%s\": %m", job->target)));
+	if (job->total_bytes >= 0 && size != job->total_bytes)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("file \"%s\" has changed since the job began", job->target),
+						errdetail("It had " INT64_FORMAT " bytes and has " INT64_FORMAT ".",
+								  job->total_bytes, (int64) size),
+						errhint("Start a new import: what is stored already is left alone.")));
+}
+
+static File
+open_file(const Job *job)
+{
+	File file = PathNameOpenFile(job->target, O_RDONLY | PG_BINARY);
+
+	if (file < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not open file \"%s\": %m", job->target)));
+	return file;
+}
+
+/* The next piece of the input, behind those that are in bytes; false: it has ended. */
+static bool
+read_more(const Job *job, File file, uint64 *offset, JobStagePosition *position)
+{
+	int before = bytes.len;
+
+	if (file < 0)
+		return job_stage_read(job, &claimed, &bytes, offset, position);
+	if (!read_chunk(job, file, *offset))
+		return false;
+	*offset += bytes.len - before;
+	return true;
+}
+
+/*
+ * Reads from claimed.from until so many documents have been passed, and notes
+ * where that is.  documents 0: up to claimed.to.
+ */
+static void
+read_claim(const Job *job, int32 documents)
+{
+	bool staged = strcmp(job->source, "staged") == 0;
+	JobStagePosition position = {0};
+	File file = staged ? -1 : open_file(job);
+	Import *skim = import_begin(&options);
+	uint64 offset = claimed.from.offset;
+
+	if (!staged)
+		check_size(job, file);
+	import_resume(skim, &claimed.from);
+	for (;;)
+	{
+		int before = bytes.len;
+
+		CHECK_FOR_INTERRUPTS();
+		if (documents == 0 && offset >= claimed.to.offset)
+			break;
+		if (!read_more(job, file, &offset, &position))
+		{
+			claimed.end = true;
+			break;
+		}
+		if (documents == 0)
+			continue;
+		import_feed(skim, bytes.data + before, bytes.len - before);
+		if (import_pass(skim, documents) || (bytes.len >= CLAIM_BYTES && import_passed(skim) > 0))
+			break;
+	}
+	if (!staged)
+		FileClose(file);
+
+	if (documents > 0)
+	{
+		import_mark(skim, &claimed.to);
+		if (claimed.end)
+			claimed.to.offset = offset;
+		else if (staged)
+			job_stage_locate(&claimed, &position);
+	}
+	if (claimed.to.offset < offset)
+		bytes.len -= (int) (offset - claimed.to.offset);
+}
+
+/* ---------- both transactions ---------- */
+
+static void
+begin_batch(const Job *job)
+{
+	if (batch_context == NULL)
+		batch_context =
+			AllocSetContextCreate(TopMemoryContext, "memory_ext job batch", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(batch_context);
+	MemoryContextSwitchTo(batch_context);
+	memset(&claimed, 0, sizeof(claimed));
+	initStringInfo(&bytes);
+
+	import_options(&options);
+	options.account_id = job->account_id;
+	options.format = transfer_format_argument(job->format, false);
+	options.skip = job->skip;
+	options.job_id = job->id;
+	options.part = job->part;
+	/* one write a claim: in several, locks would not be taken in order */
+	options.batch_documents = job->batch_size + 2;
+	options.batch_bytes = MaxAllocHugeSize;
+}
+
+bool
+job_import_claim(Job *job)
+{
+	MemoryContext old = CurrentMemoryContext;
+	JobClaim cursor;
+	bool found = job_lock_cursor(job, &cursor);
+
+	/* if this is lost in a crash, so is all that comes after */
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+	begin_batch(job);
+	if (found && job_adopt(job, &claimed))
+		read_claim(job, 0);
+	else if (found && !cursor.end)
+	{
+		claimed.from = cursor.to;
+		claimed.from_row = cursor.to_row;
+		claimed.from_skip = cursor.to_skip;
+		read_claim(job, job->batch_size);
+		job_move_cursor(job, &claimed);
+	}
+	else
+		found = false;
+	if (found)
+		job_claim(job, &claimed);
+	MemoryContextSwitchTo(old);
+	return found;
+}
+
+/*
+ * Messages that come one by one are numbered as they are stored: such a batch
+ * waits until those before it in the input are done.  No lock is held meanwhile.
+ */
+static void
+wait_for_turn(const Job *job)
+{
+	int32 pid;
+
+	while (job_earlier_claim(job, &claimed, &pid))
+	{
+		if (BackendPidGetProc(pid) == NULL && job_earlier_claim(job, &claimed, &pid) &&
+			BackendPidGetProc(pid) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("another worker of the job has ended within a batch"),
+					 errhint("CALL memory.resume_job(" INT64_FORMAT ") to go on.", job->id)));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 TURN_MILLISECONDS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Stores the claimed batch, with its counts and the claim's end. */
+void
+job_import_write(Job *job)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch_context);
+	Import *import = import_begin(&options);
+
+	import_resume(import, &claimed.from);
+	import_feed(import, bytes.data, bytes.len);
+	if (import_gather(import))
+		elog(ERROR, "a claim has more documents than were counted");
+	if (claimed.end)
+	{
+		import_finish(import);
+		if (import_gather(import))
+			elog(ERROR, "a claim has more documents than were counted");
+	}
+	if (import_is_partial(import))
+		wait_for_turn(job);
+	import_write(import);
+	if (strcmp(job->source, "staged") == 0)
+		job_stage_delete(job, &claimed);
+	job_done(job, import_counts(import));
+	MemoryContextSwitchTo(old);
+}

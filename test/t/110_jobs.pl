@@ -1,0 +1,409 @@
+# Imports by background workers: whatever ends in the middle, each document is there once after
+# memory.resume_job; jobs can be cancelled, waited for and refused.
+#
+# A worker is stopped at a known place by a session that holds the lock of an account: the
+# documents of account 'a held' wait for it.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use IPC::Run;
+use MemoryTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+my $dir = PostgreSQL::Test::Utils::tempdir;
+my $node = new_server('jobs');
+$node->append_conf('postgresql.conf', "restart_after_crash = on\nmax_worker_processes = 6\nlog_min_messages = info\n");
+$node->start;
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION memory_ext;
+CREATE ROLE loader LOGIN;
+CREATE ROLE other LOGIN;
+SELECT memory.grant_access(r, 'writer') FROM unnest('{loader,other}'::name[]) r;
+GRANT pg_read_server_files TO loader;
+SQL
+
+# --- documents: the n-th has n % 3 + 1 messages
+
+sub document
+{
+	my ($n, $account) = @_;
+	my @messages = map { qq({"role": "user", "content": "$n.$_: the index is scanned [{\\"because\\"}] of few rows"}) } 0 .. $n % 3;
+	return sprintf('{"conversation_id": "%s", "account_id": "%s", "messages": [%s]}', conversation($n), $account, join(', ', @messages));
+}
+
+# So many documents; one in the middle is of account 'a held'.
+sub documents
+{
+	my ($count, $first) = @_;
+	$first //= 1;
+	return map { document($_, $_ == $first + int($count / 2) ? 'a held' : 'account ' . int($_ / 100)) } $first .. $first + $count - 1;
+}
+
+# What a query says must come to be so.
+sub wait_for
+{
+	my ($sql, $what) = @_;
+	$node->poll_query_until('postgres', $sql) or die "never: $what";
+	return;
+}
+
+# '' if the documents first to last are there, each message once, and nothing else.
+sub differences
+{
+	my ($first, $last) = @_;
+	return $node->safe_psql('postgres', <<"SQL");
+SELECT coalesce(n, m.n2), c, messages FROM (
+	SELECT n, lpad(to_hex(n), 8, '0') || '-0000-0000-0000-' || lpad(to_hex(n), 12, '0') AS id FROM generate_series($first, $last) n) e
+FULL JOIN (
+	SELECT conversation_id::text AS id, 0 AS n2, count(*) AS messages, string_agg(split_part(content, ':', 1), ',' ORDER BY seq) AS c
+	FROM memory.messages GROUP BY 1) m USING (id)
+WHERE c IS DISTINCT FROM (SELECT string_agg(n || '.' || i, ',' ORDER BY i) FROM generate_series(0, n % 3) i)
+LIMIT 5
+SQL
+}
+
+sub problems
+{
+	return $node->safe_psql('postgres', 'SELECT v::text FROM memory.verify() v UNION ALL SELECT u::text FROM memory.usage_drift u');
+}
+
+sub clear
+{
+	$node->safe_psql('postgres', 'SELECT memory.forget(account_id) FROM memory_store.accounts');
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.messages'), '0', 'the store is empty again');
+	return;
+}
+
+# A session that runs a statement and keeps its transaction open.
+sub open_session
+{
+	my ($sql) = @_;
+	my ($in, $out, $err) = ("$sql;\n\\echo ready\n", '', '');
+	my $run = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>', \$err);
+	$run->pump until $out =~ /ready/ || $err ne '';
+	die $err if $err ne '';
+	return { run => $run, in => \$in, out => \$out, err => \$err };
+}
+
+sub hold_account
+{
+	return open_session("BEGIN; SELECT memory.append('a held', '" . conversation(999_999) . "', 'user', 'x')");
+}
+
+sub let_go
+{
+	my ($session) = @_;
+	${ $session->{in} } = "ROLLBACK;\n\\q\n";
+	eval { $session->{run}->finish };    # after a crash it has no server
+	return;
+}
+
+# Starts a job that does not wait; its id.
+sub start_job
+{
+	my ($call) = @_;
+	return $node->safe_psql('postgres', "CALL $call");
+}
+
+sub state_of
+{
+	my ($job) = @_;
+	return $node->safe_psql('postgres', "SELECT state FROM memory.jobs WHERE job_id = $job");
+}
+
+sub worker_waits
+{
+	my ($job) = @_;
+	wait_for("SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'memory_ext job' AND application_name = 'memory_ext job $job' AND wait_event_type = 'Lock'",
+		"a worker of job $job waits for the account");
+	return;
+}
+
+# --- every shape of file, by one worker and by several
+
+my @small = documents(500);
+my %shapes = (
+	'lines' => join("\n", @small) . "\n",
+	'lines without an end' => join("\r\n", @small),
+	'an array' => '[' . join(', ', @small) . ']',
+	'an array over lines' => "\xef\xbb\xbf[\n" . join(",\n", map { s/, "messages"/,\n "messages"/r } @small) . "\n]\n",
+	'one behind the other' => join('', @small),
+	'without bytes' => '');
+foreach my $shape (sort keys %shapes)
+{
+	my $file = write_file("$dir/shape", $shapes{$shape});
+	my $documents = $shape eq 'without bytes' ? 0 : 500;
+	foreach my $workers (1, 3)
+	{
+		my ($status, $out, $err) = $node->psql('postgres', "CALL memory.import_file('$file', workers => $workers, batch_size => 7)");
+		is($status, 0, "$shape, $workers workers") or diag($err);
+		like($err, qr/INFO:  job $out is finished: $documents documents/, 'its end is told');
+		is($node->safe_psql('postgres', "SELECT state, documents, imported + unchanged, rejected, bytes = total_bytes, percent FROM memory.jobs WHERE job_id = $out"),
+			"finished|$documents|$documents|0|t|100.0", 'it is finished');
+		is(differences(1, $documents), '', 'all documents are there');
+		is($node->safe_psql('postgres', "SELECT imported FROM memory.jobs WHERE job_id = $out"), $workers == 1 ? $documents : 0, 'imported once, then unchanged');
+	}
+	is(problems(), '', 'and all is well');
+	clear();
+}
+
+# --- a worker is killed, which restarts the server; the server is killed; in the middle of a file
+
+my $count = 3000;
+my %large = (
+	lines => write_file("$dir/lines", map { "$_\n" } documents($count)),
+	array => write_file("$dir/array", "[\n" . join(",\n", documents($count)) . "\n]\n"));
+foreach my $case ([ 'lines', 1 ], [ 'lines', 2 ], [ 'array', 2 ])
+{
+	my ($shape, $workers) = @$case;
+	foreach my $victim ('worker', 'server')
+	{
+		my $session = hold_account();
+		my $job = start_job("memory.import_file('$large{$shape}', workers => $workers, batch_size => 50, wait => false)");
+		worker_waits($job);
+		# with two workers the other one goes on to the file's end
+		wait_for("SELECT documents = $count - 50 FROM memory.jobs WHERE job_id = $job", 'the other worker is done') if $workers == 2;
+		my $done = $node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job");
+		cmp_ok($done, '<', $count, "$shape, $workers workers, the $victim is killed after $done documents");
+		cmp_ok($done, '>', 0, 'which are some');
+		my ($pid) = split /\n/, $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'memory_ext job' AND wait_event_type = 'Lock'");
+		if ($victim eq 'worker')
+		{
+			my $log = -s $node->logfile;
+			kill KILL => $pid;
+			$node->wait_for_log(qr/all server processes terminated; reinitializing/, $log);
+		}
+		else
+		{
+			$node->stop('immediate');
+			$node->start;
+		}
+		wait_for('SELECT true', 'the server is up again');
+		let_go($session);
+		is(state_of($job), 'interrupted', 'the job is interrupted');
+		is($node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job"), $done, 'what was done is done');
+		is($node->safe_psql('postgres', "SELECT count(DISTINCT conversation_id) FROM memory.messages"), $done, 'and stored');
+		my ($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($job)");
+		is($status, 0, 'it is resumed') or diag($err);
+		is($node->safe_psql('postgres', "SELECT state, documents, imported, unchanged FROM memory.jobs WHERE job_id = $job"), "finished|$count|$count|0", 'each document was imported once');
+		is(differences(1, $count), '', 'all are there');
+		is(problems(), '', 'and all is well');
+		my $again = start_job("memory.import_file('$large{$shape}')");
+		is($node->safe_psql('postgres', "SELECT documents, unchanged FROM memory.jobs WHERE job_id = $again"), "$count|$count", 'another import changes nothing');
+		clear();
+	}
+}
+
+# --- cancelled by a function, and by cancelling who waits
+
+{
+	my $session = hold_account();
+	my $job = start_job("memory.import_file('$large{lines}', batch_size => 50, wait => false)");
+	worker_waits($job);
+	like(($node->psql('postgres', "CALL memory.resume_job($job)"))[2], qr/ERROR:  job $job is being worked on/, 'a running job is not resumed');
+	is($node->safe_psql('postgres', "SELECT memory.cancel_job($job)"), 't', 'a job is cancelled');
+	is(state_of($job), 'running', 'but at work until its batch is stored');
+	let_go($session);
+	wait_for("SELECT state = 'cancelled' FROM memory.jobs WHERE job_id = $job", 'cancelled');
+	my $done = $node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job");
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.conversations'), $done, 'what is stored is counted');
+	cmp_ok($done, '<', $count, 'and not all');
+	is($node->safe_psql('postgres', "SELECT memory.cancel_job($job)"), 'f', 'it cannot be cancelled again');
+	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($job, workers => 2)");
+	is($status, 0, 'it is resumed, with two workers') or diag($err);
+	is($node->safe_psql('postgres', "SELECT state, documents, imported, workers FROM memory.jobs WHERE job_id = $job"), "finished|$count|$count|2", 'to its end');
+	is(differences(1, $count), '', 'all documents are there');
+	like(($node->psql('postgres', "CALL memory.resume_job($job)"))[2], qr/ERROR:  job $job is finished/, 'a finished job is not resumed');
+	clear();
+}
+
+foreach my $how ('pg_cancel_backend', 'pg_terminate_backend')
+{
+	my $session = hold_account();
+	my ($out, $err) = ('', '');
+	my $caller = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' application_name=caller', '-c', "CALL memory.import_file('$large{lines}', batch_size => 50)" ],
+		'<', \undef, '>', \$out, '2>', \$err);
+	wait_for("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'memory_ext job' AND wait_event_type = 'Lock'", 'a worker waits');
+	my $job = $node->safe_psql('postgres', 'SELECT max(job_id) FROM memory.jobs');
+	# the progress line comes every few seconds
+	$caller->pump until $err =~ /INFO/;
+	like($err, qr/^INFO:  job $job: [0-9.]+ %, [1-9][0-9]* documents, [0-9]+ messages\/s, [0-9.]+ MB\/s, .* left$/m, 'progress is told');
+	$node->safe_psql('postgres', "SELECT $how(pid) FROM pg_stat_activity WHERE application_name = 'caller'");
+	$caller->finish;
+	wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'memory_ext job'", 'the worker ends with its caller');
+	is(state_of($job), 'interrupted', "$how: the job is interrupted");
+	let_go($session);
+	is($node->safe_psql('postgres', "SELECT memory.cancel_job($job)"), 't', 'nobody works on it, so it is cancelled');
+	is(state_of($job), 'cancelled', 'at once');
+	is(($node->psql('postgres', "CALL memory.resume_job($job)"))[0], 0, 'and resumed all the same');
+	is(differences(1, $count), '', 'all documents are there');
+	clear();
+}
+
+# --- neither shutdown nor DROP DATABASE waits for a worker
+
+$node->safe_psql('postgres', 'CREATE DATABASE doomed TEMPLATE template0');
+$node->safe_psql('doomed', 'CREATE EXTENSION memory_ext');
+{
+	my ($in, $out, $err) = ("BEGIN; SELECT memory.append('a held', gen_random_uuid(), 'user', 'x');\n\\echo ready\n", '', '');
+	my $holder = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('doomed') ], '<', \$in, '>', \$out, '2>', \$err);
+	$holder->pump until $out =~ /ready/;
+	$node->safe_psql('doomed', "CALL memory.import_file('$large{lines}', batch_size => 50, wait => false)");
+	wait_for("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'memory_ext job' AND wait_event_type = 'Lock'", 'a worker waits');
+	$node->safe_psql('postgres', 'DROP DATABASE doomed WITH (FORCE)');
+	is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'memory_ext job'"), '0', 'DROP DATABASE (FORCE) ends the worker');
+	eval { $holder->finish };
+	my $session = hold_account();
+	my $job = start_job("memory.import_file('$large{lines}', batch_size => 50, wait => false)");
+	worker_waits($job);
+	$node->stop('fast');
+	$node->start;
+	let_go($session);
+	is(state_of($job), 'interrupted', 'a shutdown interrupts the job');
+	$node->safe_psql('postgres', "CALL memory.resume_job($job)");
+	is(differences(1, $count), '', 'and it goes on after it');
+	clear();
+}
+
+# --- documents that are rejected
+
+my $bad = write_file("$dir/bad", map { "$_\n" } document(1, 'a'), '{"conversation_id": "x", "account_id": "a", "messages": 3}', document(2, 'a'), '{"conversation_id": }', document(3, 'a'));
+{
+	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.import_file('$bad', 'native')");
+	isnt($status, 0, 'on_error stop: the job fails');
+	like($err, qr/ERROR:  job \d+ has failed: document 2 is rejected: .*DETAIL:  Reason bad_value, at \$\.messages, line 2, byte \d+/s, 'and says why');
+	my ($job) = $err =~ /job (\d+) has failed/;
+	is($node->safe_psql('postgres', "SELECT state, sqlstate, error LIKE 'document 2 is rejected%', documents FROM memory.jobs WHERE job_id = $job"), 'failed|22023|t|0', 'so does memory.jobs');
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.conversations'), '0', 'the batch is not stored');
+	is(($node->psql('postgres', "CALL memory.resume_job($job)"))[0], 3, 'resumed, it fails again');
+	($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($job, on_error => 'skip')");
+	is($status, 0, 'and goes on with on_error skip') or diag($err);
+	is($node->safe_psql('postgres', "SELECT state, documents, imported, rejected FROM memory.jobs WHERE job_id = $job"), 'finished|5|3|2', 'counts in are counts out');
+	is($node->safe_psql('postgres', "SELECT document, line, reason, excerpt FROM memory.job_errors WHERE job_id = $job ORDER BY document"),
+		qq(2|2|bad_value|{"conversation_id": "x", "account_id": "a", "messages": 3}\n4|4|bad_json|{"conversation_id": }), 'the rejected ones are noted');
+	is(differences(1, 3), '', 'the others are there');
+	clear();
+}
+
+# --- who may
+
+my %refused = (
+	"memory.import_file('$bad')" => [ 'other', qr/permission denied to read a file of the server.*pg_read_server_files.*import_stage/s ],
+	"memory.import_file('relative')" => [ 'loader', qr/path "relative" is not absolute/ ],
+	"memory.import_file('$dir')" => [ 'loader', qr/is not a file/ ],
+	"memory.import_file('$dir/nothing')" => [ 'loader', qr/could not stat file/ ],
+	"memory.import_file('$bad', workers => 0)" => [ 'loader', qr/workers must be from 1 to 64, it is 0/ ],
+	"memory.import_file('$bad', batch_size => 0)" => [ 'loader', qr/batch_size must be from 1 to 1000000, it is 0/ ],
+	"memory.import_file('$bad', on_error => 'ask')" => [ 'loader', qr/on_error "ask" is not known/ ],
+	"memory.import_file('$bad', 'word')" => [ 'loader', qr/unknown format "word"/ ],
+	"memory.import_file(NULL)" => [ 'loader', qr/path must not be null/ ],
+	"memory.resume_job(4711)" => [ 'loader', qr/job 4711 does not exist/ ],
+	"memory.resume_job(NULL)" => [ 'loader', qr/job_id must not be null/ ]);
+foreach my $call (sort keys %refused)
+{
+	my ($role, $message) = @{ $refused{$call} };
+	my ($status, $out, $err) = $node->psql('postgres', "SET ROLE $role; CALL $call");
+	like($err, $message, "refused: $call");
+}
+like(($node->psql('postgres', "BEGIN; CALL memory.import_file('$bad')"))[2], qr/memory.import_file cannot run inside a transaction block/, 'not inside a transaction');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.conversations'), '0', 'nothing was imported');
+
+{
+	my $file = write_file("$dir/mine", map { "$_\n" } document(1, 'a'), document(2, 'b'));
+	my ($status, $out, $err) = $node->psql('postgres', "SET ROLE loader; CALL memory.import_file('$file', on_error => 'skip', account_id => 'mine')");
+	is($status, 0, 'a role that may read files imports one') or diag($err);
+	is($node->safe_psql('postgres', "SELECT started_by, imported FROM memory.jobs WHERE job_id = $out"), 'loader|2', 'as itself');
+	is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT account_id, ',') FROM memory.conversations"), 'mine', 'for the account that it named');
+	like(($node->psql('postgres', "SET ROLE other; CALL memory.resume_job($out)"))[2], qr/job $out is not yours/, 'others may not resume it');
+	like(($node->psql('postgres', "SET ROLE other; SELECT memory.cancel_job($out)"))[2], qr/job $out is not yours/, 'nor cancel it');
+	# what the role loses, its jobs lose
+	my $session = open_session("BEGIN; SELECT memory.append('mine', '" . conversation(999_999) . "', 'user', 'x')");
+	my $job = $node->safe_psql('postgres', "SET ROLE loader; CALL memory.import_file('$large{lines}', account_id => 'mine', batch_size => 50, wait => false)");
+	worker_waits($job);
+	$node->safe_psql('postgres', 'REVOKE pg_read_server_files FROM loader');
+	let_go($session);
+	wait_for("SELECT state = 'failed' FROM memory.jobs WHERE job_id = $job", 'the job fails');
+	is($node->safe_psql('postgres', "SELECT sqlstate, documents FROM memory.jobs WHERE job_id = $job"), '42501|50', 'the right to read files is asked for at each batch');
+	$node->safe_psql('postgres', 'GRANT pg_read_server_files TO loader');
+	clear();
+}
+
+# --- a session that is confined to an account
+
+$node->safe_psql('postgres', "ALTER ROLE loader SET memory_ext.account = 'mine'");
+{
+	my $file = write_file("$dir/confined", map { "$_\n" } document(1, 'mine'), document(2, 'theirs'));
+	$node->safe_psql('postgres', "CALL memory.import_file('$file')", extra_params => [ '-U', 'loader' ]);
+	is($node->safe_psql('postgres', "SELECT DISTINCT account_id FROM memory.conversations"), 'mine', 'all it imports is its own');
+	like(($node->psql('postgres', "CALL memory.import_file('$file', account_id => 'theirs')", extra_params => [ '-U', 'loader' ]))[2],
+		qr/account "theirs" is not available in this session/, 'and nothing for others');
+	cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM memory.jobs WHERE account_id = 'mine'", extra_params => [ '-U', 'loader' ]), '>', 0, 'it sees its own job');
+	is($node->safe_psql('postgres', "SELECT count(*) FROM memory.jobs WHERE account_id IS DISTINCT FROM 'mine'", extra_params => [ '-U', 'loader' ]), '0', 'and no other');
+	$node->safe_psql('postgres', 'ALTER ROLE loader RESET memory_ext.account');
+	clear();
+}
+
+# --- settings of the session are the workers'
+
+{
+	my $file = write_file("$dir/settings", map { "$_\n" } documents(10));
+	my $job = $node->safe_psql('postgres', "SET memory_ext.compression = 'lz4'; SET memory_ext.segment_messages = 1; CALL memory.import_file('$file')");
+	is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT memory.compression(body), ',') FROM memory_store.segments WHERE memory.compression(body) <> 'none'"),
+		$node->safe_psql('postgres', "SELECT CASE WHEN count(*) > 0 THEN 'lz4' ELSE '' END FROM memory_store.segments WHERE memory.compression(body) <> 'none'"), 'compression');
+	is($node->safe_psql('postgres', 'SELECT max(memory.message_count(body)) FROM memory_store.segments'), '1', 'segment_messages');
+	clear();
+}
+
+# --- more workers than there are places
+
+{
+	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.import_file('$large{lines}', workers => 64)");
+	is($status, 0, 'a job takes the workers that it gets') or diag($err);
+	like($err, qr/WARNING:  only [1-9] of 64 background workers are free/, 'and says how many');
+	is(differences(1, $count), '', 'all documents are there');
+	clear();
+}
+
+# --- staged lines
+
+foreach my $shape (sort keys %shapes)
+{
+	my $file = write_file("$dir/staged", $shapes{$shape} =~ s/\r//gr);
+	my $documents = $shape eq 'without bytes' ? 0 : 500;
+	foreach my $workers (1, 3)
+	{
+		$node->safe_psql('postgres', "SET ROLE other; \\copy memory.import_stage (line) FROM '$file' (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02')");
+		my ($status, $out, $err) = $node->psql('postgres', "SET ROLE other; CALL memory.import_staged(workers => $workers, batch_size => 7)");
+		is($status, 0, "staged: $shape, $workers workers") or diag($err);
+		is($node->safe_psql('postgres', "SELECT state, documents, imported + unchanged FROM memory.jobs WHERE job_id = $out"), "finished|$documents|$documents", 'it is finished');
+		is(differences(1, $documents), '', 'all documents are there');
+		is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'and the lines are gone');
+	}
+	clear();
+}
+{
+	$node->safe_psql('postgres', "SET ROLE other; \\copy memory.import_stage (line) FROM '$large{lines}' (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02')");
+	my $session = hold_account();
+	my $job = $node->safe_psql('postgres', "SET ROLE other; CALL memory.import_staged(workers => 2, batch_size => 50, wait => false)");
+	worker_waits($job);
+	wait_for("SELECT documents = $count - 50 FROM memory.jobs WHERE job_id = $job", 'the other worker is done');
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '50', 'lines go with the batches that store them');
+	$node->stop('immediate');
+	$node->start;
+	let_go($session);
+	is(state_of($job), 'interrupted', 'the server was killed');
+	$node->safe_psql('postgres', "CALL memory.resume_job($job)");
+	is($node->safe_psql('postgres', "SELECT state, documents, imported FROM memory.jobs WHERE job_id = $job"), "finished|$count|$count", 'each document was imported once');
+	is(differences(1, $count), '', 'all are there');
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'and the lines are gone');
+	is(problems(), '', 'and all is well');
+}
+like(($node->psql('postgres', 'SET ROLE other; SELECT line FROM memory.import_stage'))[2], qr/permission denied/, 'nobody reads what others stage');
+
+$node->stop;
+done_testing();
