@@ -1,6 +1,7 @@
 /*
  * convert.c
- *		memory.convert: a document of one format as one of another.
+ *		memory.convert: a document of one format as one of another;
+ *		memory.document_format: which one it is of.
  *
  * Reads no table and no setting.
  */
@@ -35,6 +36,22 @@ transfer_format_argument(const char *name, bool to_write)
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown format \"%s\"", name),
 					errhint("Formats: %s%s.", to_write ? "" : "auto, ", known.data + 2)));
 	return NULL; /* keep compilers quiet */
+}
+
+PG_FUNCTION_INFO_V1(memory_document_format);
+
+/*
+ * memory_document_format(document jsonb) → text
+ *		The name of the format that the document looks like; NULL: of none.
+ */
+Datum
+memory_document_format(PG_FUNCTION_ARGS)
+{
+	const TransferFormat *format = transfer_format_of(PG_GETARG_JSONB_P(0));
+
+	if (format == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(format->name));
 }
 
 PG_FUNCTION_INFO_V1(memory_convert);

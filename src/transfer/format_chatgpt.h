@@ -1,0 +1,20 @@
+/*
+ * format_chatgpt.h
+ *		What the two files of the ChatGPT export share.
+ */
+#ifndef TRANSFER_FORMAT_CHATGPT_H
+#define TRANSFER_FORMAT_CHATGPT_H
+
+#include "document.h"
+
+/* What the order of the messages is made of. */
+extern const DocumentField chatgpt_order_fields[];
+extern const int chatgpt_norder_fields;
+
+extern bool
+chatgpt_read_message(const JsonbValue *object, TransferMessage *message, DocumentRest *rest,
+					 DocumentTools *tools, const DocumentPlace *place);
+extern void chatgpt_write_message(DocumentOut *out, const TransferMessage *message, TransferText id,
+								  const JsonbValue *own);
+
+#endif /* TRANSFER_FORMAT_CHATGPT_H */

@@ -1,0 +1,243 @@
+/*
+ * format_openai.c
+ *		OpenAI chat messages: {"messages": [{"role", "content", …}], "tools", …},
+ *		which is also a line of a fine-tuning file; or the array alone.
+ *
+ * A message {"role", "content"} needs no metadata.  tool_calls, tool_call_id
+ * and name are what all formats share; the rest (weight, refusal, audio …) is
+ * kept.  content may be parts; null is written beside tool calls.
+ *
+ * Source: the reference of Chat Completions and of fine-tuning's chat format,
+ * platform.openai.com/docs.
+ */
+#include "postgres.h"
+
+#include "document.h"
+#include "formats.h"
+
+#define FORMAT "openai"
+
+static const DocumentRole roles[] = {
+	{"user", "user"}, {"assistant", "assistant"}, {"system", "system"},
+	{"tool", "tool"}, {"developer", "system"},    {"function", "tool"},
+};
+
+static const DocumentPartKind part_kinds[] = {
+	{"text", "text"},
+	{"input_text", "text"},
+	{"output_text", "text"},
+};
+
+static const DocumentPartRules parts = {.type_key = "type",
+										.kinds = part_kinds,
+										.nkinds = lengthof(part_kinds)};
+
+static bool
+openai_detect(Jsonb *document)
+{
+	JsonbValue root = document_root(document);
+	JsonbValue first;
+
+	return document_has_array(&root, "messages") ||
+		   (document_first(&root, &first) && document_has_string(&first, "role"));
+}
+
+/* ---- reading ---- */
+
+/* Whether a call is as this format writes it. */
+static bool
+is_written_so(const JsonbValue *call)
+{
+	JsonbValue function;
+
+	return document_get(call, "function", &function) && document_has_string(&function, "name") &&
+		   document_has_string(&function, "arguments");
+}
+
+static bool
+all_written_so(const JsonbValue *calls)
+{
+	DocumentWalk walk;
+	bool all = true;
+
+	document_walk(&walk, calls);
+	while (document_next(&walk))
+		all = all && is_written_so(&walk.value);
+	return all;
+}
+
+static bool
+read_text_key(const JsonbValue *object, const char *key, TransferText *text, DocumentRest *rest,
+			  const DocumentPlace *place)
+{
+	JsonbValue value;
+
+	if (!document_get(object, key, &value) || value.type == jbvNull)
+		return true;
+	if (value.type != jbvString)
+		return document_refuse_key(place, key, TRANSFER_BAD_VALUE, "not a string");
+	*text = document_text(&value);
+	document_skip(rest, key);
+	return true;
+}
+
+static bool
+read_tools(const JsonbValue *object, DocumentTools *tools, DocumentRest *rest,
+		   const DocumentPlace *place)
+{
+	JsonbValue calls;
+
+	if (!read_text_key(object, "name", &tools->name, rest, place) ||
+		!read_text_key(object, "tool_call_id", &tools->call_id, rest, place))
+		return false;
+	if (!document_get(object, "tool_calls", &calls) || calls.type == jbvNull)
+		return true;
+	if (!document_is_array(&calls))
+		return document_refuse_key(place, "tool_calls", TRANSFER_BAD_VALUE, "not an array");
+	tools->verbatim = calls;
+	tools->has_verbatim = true;
+	if (all_written_so(&calls))
+		document_skip(rest, "tool_calls");
+	return true;
+}
+
+static bool
+has_calls(const DocumentTools *tools)
+{
+	return tools->ncalls > 0 || (tools->has_verbatim && document_count(&tools->verbatim) > 0);
+}
+
+static bool
+read_message(const JsonbValue *object, TransferMessage *message, const DocumentPlace *place)
+{
+	DocumentRest rest = {0};
+	DocumentTools tools = {0};
+
+	if (!document_is_object(object))
+		return document_refuse(place, TRANSFER_BAD_VALUE, "not an object");
+	return document_read_role(object, "role", roles, lengthof(roles), &message->role, &rest,
+							  place) &&
+		   read_tools(object, &tools, &rest, place) &&
+		   document_read_content(object, "content", &parts, has_calls(&tools), &message->content,
+								 &tools, &rest, place) &&
+		   document_metadata(FORMAT, object, &rest, &tools, false, place, &message->metadata);
+}
+
+static bool
+read_messages(const JsonbValue *messages, TransferConversation *conversation,
+			  const DocumentPlace *place)
+{
+	DocumentWalk walk;
+
+	if (!document_messages(conversation, document_count(messages), place))
+		return false;
+	document_walk(&walk, messages);
+	while (document_next(&walk))
+	{
+		DocumentPlace at = document_at_index(place, walk.index);
+
+		if (!read_message(&walk.value, &conversation->messages[walk.index], &at))
+			return false;
+	}
+	return true;
+}
+
+static bool
+openai_read(Jsonb *document, TransferConversation *conversation, TransferProblem *problem)
+{
+	JsonbValue root = document_root(document);
+	JsonbValue messages;
+	DocumentPlace place = document_place(problem);
+	DocumentPlace at = document_at_key(&place, "messages");
+	DocumentRest rest = {0};
+
+	conversation->head = -1;
+	if (document_is_array(&root))
+		return document_note_metadata(FORMAT, "~array", &conversation->metadata) &&
+			   read_messages(&root, conversation, &place);
+	if (!document_get(&root, "messages", &messages))
+		return document_refuse(&place, TRANSFER_NO_MESSAGES, "there is no key \"messages\"");
+	if (!document_is_array(&messages))
+		return document_refuse(&at, TRANSFER_BAD_VALUE, "not an array");
+
+	/* the id stays in the rest: conversations from elsewhere are written without one */
+	conversation->source_id = document_get_text(&root, "id");
+	document_skip(&rest, "messages");
+	return read_messages(&messages, conversation, &at) &&
+		   document_metadata(FORMAT, &root, &rest, NULL, false, &place, &conversation->metadata);
+}
+
+/* ---- writing ---- */
+
+static void
+put_calls(DocumentOut *out, DocumentTools *tools)
+{
+	if (tools->has_verbatim && all_written_so(&tools->verbatim))
+	{
+		document_put(out, &tools->verbatim);
+		return;
+	}
+	for (int32 i = 0; i < tools->ncalls; i++)
+		tools->calls[i].arguments =
+			document_string(document_arguments_text(&tools->calls[i].arguments));
+	document_put_calls(out, tools);
+}
+
+static void
+write_turn(DocumentOut *out, DocumentTurn *turn)
+{
+	const JsonbValue *own = turn->is_own ? &turn->own : NULL;
+	JsonbValue kept;
+
+	document_begin_object(out);
+	document_put_rest(out, own);
+	document_key(out, "role");
+	document_put_text(out, document_role_word(roles, lengthof(roles), turn->role, own, "role"));
+	document_write_content(out, "content", &parts, has_calls(&turn->tools), turn->content,
+						   &turn->tools, own);
+	if ((turn->tools.has_verbatim || turn->tools.ncalls > 0) &&
+		!document_kept(own, "tool_calls", &kept))
+	{
+		document_key(out, "tool_calls");
+		put_calls(out, &turn->tools);
+	}
+	if (turn->tools.call_id.data != NULL)
+	{
+		document_key(out, "tool_call_id");
+		document_put_text(out, turn->tools.call_id);
+	}
+	if (turn->tools.name.data != NULL)
+	{
+		document_key(out, "name");
+		document_put_text(out, turn->tools.name);
+	}
+	document_end(out);
+}
+
+static Jsonb *
+openai_write(const TransferConversation *conversation, bool *many)
+{
+	DocumentTurns turns = document_turns(conversation, FORMAT);
+	DocumentOut out = {0};
+	JsonbValue own;
+	bool is_own = document_own(conversation->metadata, FORMAT, &own);
+	bool array = is_own && document_noted(&own, "~array");
+
+	if (!array)
+	{
+		document_begin_object(&out);
+		document_put_rest(&out, is_own ? &own : NULL);
+		document_key(&out, "messages");
+	}
+	document_begin_array(&out);
+	for (int32 i = 0; i < turns.count; i++)
+		write_turn(&out, &turns.turns[i]);
+	document_end(&out);
+	if (!array)
+		document_end(&out);
+	*many = false;
+	return document_done(&out);
+}
+
+const TransferFormat transfer_openai = {FORMAT, "OpenAI chat messages", openai_detect, openai_read,
+										openai_write};
