@@ -105,8 +105,8 @@ begin_export(FunctionCallInfo fcinfo, MemoryContext context)
 static HeapTuple
 current_row(Export *export)
 {
+	MemoryContext caller = CurrentMemoryContext; /* SPI leaves its own behind */
 	Portal portal;
-	MemoryContext old;
 
 	if (export->next < export->count)
 		return export->rows[export->next];
@@ -114,21 +114,20 @@ current_row(Export *export)
 	if (portal == NULL)
 		elog(ERROR, "the cursor of an export is gone");
 	SPI_cursor_fetch(portal, true, ROWS_AT_ONCE);
-	old = MemoryContextSwitchTo(export->rows_context);
+	MemoryContextSwitchTo(export->rows_context);
 	MemoryContextReset(export->rows_context);
 	export->count = SPI_processed;
 	export->next = 0;
 	export->rows = palloc(Max(export->count, 1) * sizeof(HeapTuple));
 	for (uint64 i = 0; i < export->count; i++)
 		export->rows[i] = heap_copytuple(SPI_tuptable->vals[i]);
-	MemoryContextSwitchTo(old);
 	if (export->descriptor == NULL)
 	{
-		old = MemoryContextSwitchTo(GetMemoryChunkContext(export));
+		MemoryContextSwitchTo(GetMemoryChunkContext(export));
 		export->descriptor = CreateTupleDescCopy(SPI_tuptable->tupdesc);
-		MemoryContextSwitchTo(old);
 	}
 	SPI_freetuptable(SPI_tuptable);
+	MemoryContextSwitchTo(caller);
 	return export->count > 0 ? export->rows[0] : NULL;
 }
 

@@ -53,6 +53,7 @@ copy_bytes(const char *data, uint32 length)
 void
 stored_add_tail(StoredMessages *stored, const pg_uuid_t *id, text *account_id, bool read_only)
 {
+	MemoryContext caller = CurrentMemoryContext; /* SPI leaves its own behind */
 	Datum values[3];
 	uint64 rows;
 
@@ -60,6 +61,7 @@ stored_add_tail(StoredMessages *stored, const pg_uuid_t *id, text *account_id, b
 	values[1] = PointerGetDatum(account_id);
 	values[2] = Int64GetDatum(1);
 	rows = store_execute(STORE_TAIL_READ, values, NULL, read_only);
+	MemoryContextSwitchTo(caller);
 	for (uint64 i = 0; i < rows; i++)
 	{
 		TranscriptMessage *message = extend(stored, 1);
