@@ -247,6 +247,7 @@ typedef struct DocumentField
 	Size has;     /* of the flag that says a time is there */
 	uint32 limit; /* FIELD_TEXT: a longer one stays in metadata */
 	bool always;  /* written as null when there is nothing */
+	bool latest;  /* kept in any case, for document_settle */
 } DocumentField;
 
 extern bool document_read_fields(const JsonbValue *object, const DocumentField *fields, int nfields,
@@ -256,7 +257,7 @@ extern void document_write_fields(DocumentOut *out, const DocumentField *fields,
 
 #define MESSAGE_TEXT(key, column, limit)                                                           \
 	{                                                                                              \
-		key, FIELD_TEXT, offsetof(TransferMessage, column), 0, limit, false                        \
+		key, FIELD_TEXT, offsetof(TransferMessage, column), 0, limit, false, false                 \
 	}
 #define MESSAGE_TOKENS(key)                                                                        \
 	{                                                                                              \
@@ -275,11 +276,19 @@ extern void document_write_fields(DocumentOut *out, const DocumentField *fields,
 	{                                                                                              \
 		key, FIELD_FLAG, offsetof(TransferConversation, column), 0, 0, false                       \
 	}
+#define CONVERSATION_UPDATED(key, kind)                                                            \
+	{                                                                                              \
+		key, kind, offsetof(TransferConversation, updated_at),                                     \
+			offsetof(TransferConversation, has_updated_at), 0, false, true                         \
+	}
 #define CONVERSATION_TIME(key, kind, column)                                                       \
 	{                                                                                              \
 		key, kind, offsetof(TransferConversation, column),                                         \
 			offsetof(TransferConversation, has_##column), 0, false                                 \
 	}
+
+extern void document_settle(TransferConversation *conversation, const char *format,
+							const DocumentField *fields, int nfields, const JsonbValue *own);
 
 /* A format's own word for a role; the first entry of a role is the word that is written. */
 typedef struct DocumentRole

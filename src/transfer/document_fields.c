@@ -319,7 +319,7 @@ document_read_fields(const JsonbValue *object, const DocumentField *fields, int 
 			return document_refuse_key(place, field->key, reason, "not %s", field_type(field));
 		set_column(field, target, &read);
 		written = written_value(field, &read);
-		if (document_equal(&value, &written) &&
+		if (document_equal(&value, &written) && !field->latest &&
 			(value.type != jbvNull || (field->always && field->kind == FIELD_TEXT)))
 			document_skip(rest, field->key);
 	}
@@ -359,6 +359,39 @@ document_write_fields(DocumentOut *out, const DocumentField *fields, int nfields
 		written = written_value(field, &column);
 		document_key(out, field->key);
 		document_put(out, &written);
+	}
+}
+
+/*
+ * document_settle
+ *		The store's updated_at is never before the last message's created_at.
+ *		Where it says no more than that, it becomes what the document said, so
+ *		that this is written; messages that came later do not count.
+ */
+void
+document_settle(TransferConversation *conversation, const char *format, const DocumentField *fields,
+				int nfields, const JsonbValue *own)
+{
+	for (int i = 0; i < nfields; i++)
+	{
+		JsonbValue kept;
+		TimestampTz said;
+		TimestampTz last;
+
+		if (!fields[i].latest || !document_kept(own, fields[i].key, &kept) ||
+			!value_time(&kept, fields[i].kind, &said))
+			continue;
+		last = said;
+		for (int32 j = 0; j < conversation->count; j++)
+		{
+			const TransferMessage *message = &conversation->messages[j];
+			JsonbValue ignored;
+
+			if (message->has_created_at && document_own(message->metadata, format, &ignored))
+				last = Max(last, message->created_at);
+		}
+		if (conversation->has_updated_at && conversation->updated_at <= last)
+			conversation->updated_at = said;
 	}
 }
 

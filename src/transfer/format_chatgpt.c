@@ -31,7 +31,7 @@
 static const DocumentField fields[] = {
 	{"title", FIELD_TEXT, offsetof(TransferConversation, title), 0, 0, true},
 	CONVERSATION_TIME("create_time", FIELD_EPOCH, created_at),
-	CONVERSATION_TIME("update_time", FIELD_EPOCH, updated_at),
+	CONVERSATION_UPDATED("update_time", FIELD_EPOCH),
 	CONVERSATION_FLAG("is_archived", archived),
 };
 
@@ -559,6 +559,7 @@ write_head(Writing *writing)
 static Jsonb *
 chatgpt_write(const TransferConversation *conversation, bool *many)
 {
+	TransferConversation settled = *conversation;
 	JsonbValue own;
 	bool is_own = document_own(conversation->metadata, FORMAT, &own);
 	Writing writing = {.conversation = conversation, .own = is_own ? &own : NULL};
@@ -567,7 +568,8 @@ chatgpt_write(const TransferConversation *conversation, bool *many)
 	prepare(&writing);
 	document_begin_object(out);
 	document_put_rest(out, writing.own);
-	document_write_fields(out, fields, lengthof(fields), conversation, writing.own);
+	document_settle(&settled, FORMAT, fields, lengthof(fields), writing.own);
+	document_write_fields(out, fields, lengthof(fields), &settled, writing.own);
 	if (!is_own && conversation->source_id.data != NULL)
 	{
 		document_key(out, "id");

@@ -32,7 +32,7 @@ static const DocumentField fields[] = {
 	CONVERSATION_TEXT("uuid", source_id, 0),
 	{"name", FIELD_TEXT, offsetof(TransferConversation, title), 0, 0, true},
 	CONVERSATION_TIME("created_at", FIELD_ISO_MICROS, created_at),
-	CONVERSATION_TIME("updated_at", FIELD_ISO_MICROS, updated_at),
+	CONVERSATION_UPDATED("updated_at", FIELD_ISO_MICROS),
 };
 
 static const DocumentField message_fields[] = {
@@ -359,6 +359,7 @@ write_message(DocumentOut *out, const TransferConversation *conversation, int32 
 static Jsonb *
 claude_write(const TransferConversation *conversation, bool *many)
 {
+	TransferConversation settled = *conversation;
 	int32 *order = document_positions(conversation, FORMAT);
 	TransferText *ids = document_message_ids(conversation, FORMAT, NULL);
 	DocumentOut out = {0};
@@ -367,7 +368,8 @@ claude_write(const TransferConversation *conversation, bool *many)
 
 	document_begin_object(&out);
 	document_put_rest(&out, own);
-	document_write_fields(&out, fields, lengthof(fields), conversation, own);
+	document_settle(&settled, FORMAT, fields, lengthof(fields), own);
+	document_write_fields(&out, fields, lengthof(fields), &settled, own);
 	document_write_head(&out, "current_leaf_message_uuid", conversation, ids, own);
 	document_key(&out, "chat_messages");
 	document_begin_array(&out);

@@ -39,7 +39,7 @@ static const DocumentField row_fields[] = {
 	CONVERSATION_TEXT("title", title, 0),
 	CONVERSATION_FLAG("archived", archived),
 	CONVERSATION_TIME("created_at", FIELD_EPOCH_WHOLE, created_at),
-	CONVERSATION_TIME("updated_at", FIELD_EPOCH_WHOLE, updated_at),
+	CONVERSATION_UPDATED("updated_at", FIELD_EPOCH_WHOLE),
 };
 
 /* Of a blob without a row. */
@@ -601,6 +601,7 @@ write_blob(Writing *writing, const JsonbValue *own, bool has_row)
 static Jsonb *
 openwebui_write(const TransferConversation *conversation, bool *many)
 {
+	TransferConversation settled = *conversation;
 	Writing writing = {.conversation = conversation};
 	JsonbValue kept;
 	JsonbValue outer;
@@ -613,7 +614,8 @@ openwebui_write(const TransferConversation *conversation, bool *many)
 	{
 		document_begin_object(&writing.out);
 		document_put_rest(&writing.out, row);
-		document_write_fields(&writing.out, row_fields, lengthof(row_fields), conversation, row);
+		document_settle(&settled, FORMAT, row_fields, lengthof(row_fields), row);
+		document_write_fields(&writing.out, row_fields, lengthof(row_fields), &settled, row);
 		document_key(&writing.out, "chat");
 	}
 	write_blob(&writing, own, has_row);
