@@ -13,7 +13,8 @@
 #   make installcheck    tests a server that runs already
 #   make format          lets clang-format lay out the C files
 #
-# PG_CONFIG=/path/to/pg_config chooses the PostgreSQL (15 to 18), WERROR=1 makes warnings errors.
+# PG_CONFIG=/path/to/pg_config chooses the PostgreSQL (15 to 18), WERROR=1 makes warnings errors,
+# HIREDIS=no leaves out live connections to Redis, which are built where hiredis' headers are.
 # `make test` also takes REGRESS=, ISOLATION=, PROVE_TESTS= (lists) and KEEP=1 (see test/run),
 # `make demo` takes CORPUS=folder (see test/demo), `make bench` needs it (see test/bench/run),
 # `make test-matrix` takes MATRIX= and MATRIX_DIR= (see test/matrix).
@@ -50,6 +51,7 @@ INSTALL_SQL = $(wildcard \
 	src/transfer/import.sql \
 	src/transfer/export.sql \
 	src/transfer/job_calls.sql \
+	src/transfer/redis.sql \
 	src/access.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 DATA = $(wildcard $(EXTENSION)--*--*.sql)
@@ -70,6 +72,15 @@ PG_CPPFLAGS = -I$(srcdir)/src -I$(srcdir)/src/transcript -I$(srcdir)/src/quota -
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers \
 	$(if $(WERROR),-Werror)
 SHLIB_LINK = -lzstd -llz4
+
+# Live connections to Redis, where hiredis is; without it they are refused by name.
+ifeq ($(HIREDIS),)
+HIREDIS := $(shell echo '\#include <hiredis/hiredis.h>' | $(or $(CC),cc) $(CPPFLAGS) -E - > /dev/null 2>&1 && echo yes || echo no)
+endif
+ifeq ($(HIREDIS),yes)
+PG_CPPFLAGS += -DHAVE_HIREDIS
+SHLIB_LINK += -lhiredis
+endif
 
 # Only what the server calls by name is exported: the functions declared by
 # PG_FUNCTION_INFO_V1 at the beginning of a line, and the background workers' entry point.

@@ -296,6 +296,12 @@ import_add(Import *import, const char *data, Size length, uint64 line, uint64 of
 }
 
 void
+import_note(Import *import, Jsonb *metadata)
+{
+	import->note = metadata;
+}
+
+void
 import_one(const ImportOptions *options, const char *data, Size length, ImportResult *result)
 {
 	ImportOptions alone = *options;

@@ -107,6 +107,9 @@ extern int32 import_passed(const Import *import);
 extern bool import_add(Import *import, const char *data, Size length, uint64 line, uint64 offset,
 					   TransferText source_id);
 
+/* What the metadata of the next conversations hold besides; NULL: nothing.  The caller keeps it. */
+extern void import_note(Import *import, Jsonb *metadata);
+
 /* One document by itself, and what became of it. */
 extern void
 import_one(const ImportOptions *options, const char *data, Size length, ImportResult *result);

@@ -39,6 +39,7 @@ struct Import
 	Size batch_bytes;
 	uint64 added; /* documents of import_add, for their numbers */
 	int32 passed; /* documents of import_pass */
+	Jsonb *note;  /* import_note's */
 	ImportCounts counts;
 };
 

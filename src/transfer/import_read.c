@@ -377,6 +377,21 @@ note_origin(ImportDocument *document)
 	conversation->metadata = origin;
 }
 
+/* Metadata that the caller knows besides. */
+static void
+add_note(const Import *import, ImportDocument *document)
+{
+	Jsonb **metadata = &document->conversation.metadata;
+
+	if (import->note == NULL)
+		return;
+	if (*metadata == NULL)
+		*metadata = DatumGetJsonbPCopy(JsonbPGetDatum(import->note));
+	else
+		*metadata = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(*metadata),
+													   JsonbPGetDatum(import->note)));
+}
+
 /* ---- a document ---- */
 
 /* Reads the text; errors that bad input makes may be thrown. */
@@ -404,6 +419,7 @@ read_document(Import *import, ImportDocument *document, char *data, TransferText
 	document->has_id = true;
 	if (document->format != transfer_format_named("native"))
 		note_origin(document);
+	add_note(import, document);
 	return true;
 }
 

@@ -128,8 +128,9 @@ missing_packages()
 		echo '#include <stdio.h>' | "$cc" -E - > /dev/null 2>&1 || echo libc6-dev
 		echo '#include <zstd.h>' | "$cc" -E - > /dev/null 2>&1 || echo libzstd-dev
 		echo '#include <lz4.h>' | "$cc" -E - > /dev/null 2>&1 || echo liblz4-dev
+		echo '#include <hiredis/hiredis.h>' | "$cc" -E - > /dev/null 2>&1 || echo libhiredis-dev
 	else
-		echo gcc libc6-dev libzstd-dev liblz4-dev
+		echo gcc libc6-dev libzstd-dev liblz4-dev libhiredis-dev
 	fi
 	for want in make:make "$@"; do
 		type -P "${want#*:}" > /dev/null || echo "${want%%:*}"
