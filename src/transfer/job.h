@@ -3,7 +3,8 @@
  *		Imports and exports by background workers: what the files job_*.c share.
  *
  * job_call.c (what SQL calls: procedures, which commit) → job_worker.c (the
- * workers) → job_import.c (a batch: one transaction) →
+ * workers) → job_import.c and job_export.c (a batch: one
+ * transaction) →
  * job_table.c (the rows that say what is to be done and what is done).
  *
  * A job's part 0 is the cursor: where the input goes on that nobody has claimed
@@ -43,6 +44,7 @@ typedef struct Job
 	char *target;     /* a path; of staged lines, who has staged them */
 	char *state;
 	char *role;     /* the job's own */
+	char *since;    /* of an export: conversations that changed then or later; NULL: all */
 	char *confined; /* the account that its session was confined to, or NULL */
 	char *settings; /* jsonb's text: memory_ext's settings of that session */
 	bool cancel_requested;
@@ -111,12 +113,14 @@ extern void job_set_skip(int64 job_id, bool skip);
 extern Oid job_role_oid(const Job *job);
 extern void job_check_files(const Job *job, Oid role);
 
-/* ---- job_import.c ---- */
+/* ---- job_import.c and job_export.c ---- */
 
 /* The next batch is claimed, and (of an import) read; false: nothing is left.  A transaction. */
 extern bool job_import_claim(Job *job);
 /* The batch is stored.  The next transaction. */
 extern void job_import_write(Job *job);
+/* The next batch is written; false: nothing is left.  A transaction. */
+extern bool job_export_batch(Job *job);
 
 /* ---- job_stage.c: staged lines in the place of a file ---- */
 extern void job_stage_measure(Job *job);

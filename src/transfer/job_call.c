@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "access/htup_details.h"
 #include "catalog/pg_authid.h"
@@ -144,17 +145,17 @@ job_options(const Job *job)
 {
 	static PlanStatement make =
 		{"SELECT pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('batch_size', $1,"
-		 " 'on_error', $2, 'confined', $3, 'last_row', $4, 'settings',"
+		 " 'on_error', $2, 'confined', $3, 'last_row', $4, 'since', $5, 'settings',"
 		 " (SELECT pg_catalog.jsonb_object_agg(name, pg_catalog.current_setting(name))"
 		 " FROM pg_catalog.pg_settings"
 		 " WHERE pg_catalog.starts_with(name, 'memory_ext.') AND name"
 		 " OPERATOR(pg_catalog.<>) 'memory_ext.account'"
 		 " AND source OPERATOR(pg_catalog.<>) ALL ('{default,configuration file}'))))",
-		 4,
-		 {INT4OID, TEXTOID, TEXTOID, INT8OID},
+		 5,
+		 {INT4OID, TEXTOID, TEXTOID, INT8OID, TEXTOID},
 		 NULL};
-	Datum values[4];
-	char nulls[] = "    ";
+	Datum values[5];
+	char nulls[] = "     ";
 	bool isnull;
 
 	values[0] = Int32GetDatum(job->batch_size);
@@ -163,6 +164,8 @@ job_options(const Job *job)
 	nulls[2] = job->confined == NULL ? 'n' : ' ';
 	values[3] = Int64GetDatum(job->last_row);
 	nulls[3] = job->last_row == 0 ? 'n' : ' ';
+	values[4] = job->since != NULL ? CStringGetTextDatum(job->since) : (Datum) 0;
+	nulls[4] = job->since == NULL ? 'n' : ' ';
 	plan_execute(&make, values, nulls, false);
 	return PointerGetDatum(DatumGetJsonbPCopy(
 		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)));
@@ -414,6 +417,44 @@ memory_import_staged(PG_FUNCTION_ARGS)
 	job.batch_size = number_argument(fcinfo, 3, "batch_size", 1, 1000000);
 	job.skip = skip_argument(fcinfo, 4);
 	return start_job(fcinfo, &job, workers, PG_ARGISNULL(5) || PG_GETARG_BOOL(5));
+}
+
+PG_FUNCTION_INFO_V1(memory_export_file);
+
+/*
+ * memory.export_file(path text, format text, account_id text, since timestamptz,
+ * batch_size integer, wait boolean, INOUT job_id bigint)
+ *		Writes conversations into a file of the server, which must not exist, by
+ *		a background worker.  NULL account_id or since: all.  Errors: 22023,
+ *		2D000, 42501, 53000, 58P02 the file exists, those of the file.
+ */
+Datum
+memory_export_file(PG_FUNCTION_ARGS)
+{
+	Job job;
+	struct stat status;
+
+	check_nonatomic(fcinfo, "memory.export_file");
+	begin_job(&job, fcinfo, "export", "file");
+	job.target = text_argument(fcinfo, 0, "path");
+	job.format = text_argument(fcinfo, 1, "format");
+	(void) transfer_format_argument(job.format, true);
+	if (!PG_ARGISNULL(2) || account_confined() != NULL)
+		job.account_id = account_check(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
+	if (!PG_ARGISNULL(3))
+		job.since = transfer_time_string(PG_GETARG_TIMESTAMPTZ(3));
+	job.batch_size = number_argument(fcinfo, 4, "batch_size", 1, 1000000);
+	job_check_files(&job, GetOuterUserId());
+	check_path(&job);
+	if (stat(job.target, &status) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_FILE), errmsg("file \"%s\" exists already", job.target),
+				 errhint("Choose another name.")));
+	/* what another export has left unfinished */
+	if (unlink(psprintf("%s.part", job.target)) != 0 && errno != ENOENT)
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not remove file \"%s.part\": %m", job.target)));
+	return start_job(fcinfo, &job, 1, PG_ARGISNULL(5) || PG_GETARG_BOOL(5));
 }
 
 PG_FUNCTION_INFO_V1(memory_resume_job);

@@ -36,6 +36,17 @@ CREATE PROCEDURE memory.import_staged(
 ) AS 'MODULE_PATHNAME', 'memory_import_staged' LANGUAGE C;
 COMMENT ON PROCEDURE memory.import_staged(text, text, integer, integer, text, boolean, bigint) IS 'imports the lines that the role has copied into memory.import_stage with background workers';
 
+CREATE PROCEDURE memory.export_file(
+	path text,
+	format text DEFAULT 'native',
+	account_id text DEFAULT NULL,
+	since timestamptz DEFAULT NULL,
+	batch_size integer DEFAULT 1000,
+	wait boolean DEFAULT true,
+	INOUT job_id bigint DEFAULT NULL
+) AS 'MODULE_PATHNAME', 'memory_export_file' LANGUAGE C;
+COMMENT ON PROCEDURE memory.export_file(text, text, text, timestamptz, integer, boolean, bigint) IS 'writes conversations into a file of the server with a background worker, batch by batch; job_id is a result';
+
 CREATE PROCEDURE memory.resume_job(
 	job_id bigint,
 	workers integer DEFAULT NULL,
@@ -51,6 +62,7 @@ COMMENT ON FUNCTION memory.cancel_job(bigint) IS 'lets a job stop behind the bat
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON PROCEDURE memory.import_file(text, text, text, integer, integer, text, boolean, bigint)', 'writer'),
 	('EXECUTE ON PROCEDURE memory.import_staged(text, text, integer, integer, text, boolean, bigint)', 'writer'),
+	('EXECUTE ON PROCEDURE memory.export_file(text, text, text, timestamptz, integer, boolean, bigint)', 'writer'),
 	('INSERT (line) ON memory.import_stage', 'writer'),
 	('SELECT ON memory.import_stage_line_id_seq', 'operator'),
 	('EXECUTE ON PROCEDURE memory.resume_job(bigint, integer, text, boolean)', 'writer'),

@@ -40,7 +40,8 @@ static PlanStatement read_job =
 	 " total_bytes, options, options OPERATOR(pg_catalog.->>) 'batch_size',"
 	 " options OPERATOR(pg_catalog.->>) 'on_error', options OPERATOR(pg_catalog.->>) 'confined',"
 	 " options OPERATOR(pg_catalog.->>) 'settings',"
-	 " (options OPERATOR(pg_catalog.->>) 'last_row')::pg_catalog.int8"
+	 " (options OPERATOR(pg_catalog.->>) 'last_row')::pg_catalog.int8,"
+	 " options OPERATOR(pg_catalog.->>) 'since'"
 	 " FROM memory_store.jobs WHERE job_id" EQUAL "$1",
 	 1,
 	 {INT8OID},
@@ -159,7 +160,8 @@ static PlanStatement end_job =
 	{"UPDATE memory_store.jobs SET state = $2, finished_at = $3 WHERE job_id" EQUAL
 	 "$1 AND state" EQUAL "'running' AND NOT EXISTS (SELECT FROM memory_store.job_parts p"
 	 " WHERE p.job_id" EQUAL "$1 AND p.part OPERATOR(pg_catalog.>) 0"
-	 " AND (p.state" EQUAL "'running' OR $2" EQUAL "'finished' AND p.checkpoint IS NOT NULL))",
+	 " AND (p.state" EQUAL "'running' OR $2" EQUAL
+	 "'finished' AND p.checkpoint IS NOT NULL) AND kind" EQUAL "'import')",
 	 3,
 	 {INT8OID, TEXTOID, TIMESTAMPTZOID},
 	 NULL};
@@ -355,6 +357,7 @@ job_read(int64 job_id, Job *job)
 	job->confined = text_column(13);
 	job->settings = text_column(14);
 	job->last_row = int_column(15);
+	job->since = text_column(16);
 	return true;
 }
 

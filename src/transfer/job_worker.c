@@ -157,6 +157,7 @@ take_job(int64 job_id)
 static void
 work(void)
 {
+	bool export = strcmp(job.kind, "export") == 0;
 	JobScope scope;
 	bool more = true;
 	char *state;
@@ -167,9 +168,12 @@ work(void)
 		CHECK_FOR_INTERRUPTS();
 		begin_transaction(&scope, "claiming a batch of a job");
 		job_check_files(&job, job_role_oid(&job));
-		more = job_import_claim(&job);
+		if (export)
+			more = job_export_batch(&job);
+		else
+			more = job_import_claim(&job);
 		end_transaction(&scope);
-		if (more)
+		if (more && !export)
 		{
 			begin_transaction(&scope, "storing a batch of a job");
 			job_import_write(&job);

@@ -403,6 +403,62 @@ foreach my $shape (sort keys %shapes)
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'and the lines are gone');
 	is(problems(), '', 'and all is well');
 }
+# --- export
+
+sub exported
+{
+	my ($where) = @_;
+	return $node->safe_psql('postgres', "SELECT memory.export('native'" . ($where // '') . ')') . "\n";
+}
+my $target = $node->data_dir . '/exported';
+{
+	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.export_file('$target', batch_size => 100)");
+	is($status, 0, 'export') or diag($err);
+	like($err, qr/INFO:  job $out is finished: $count documents, 6000 messages, \d+ bytes/, 'its end is told');
+	is(slurp_file($target), exported(), 'the file is what memory.export gives');
+	is($node->safe_psql('postgres', "SELECT kind, state, documents, messages, bytes FROM memory.jobs WHERE job_id = $out"), "export|finished|$count|6000|" . -s $target, 'it is counted');
+	like(($node->psql('postgres', "CALL memory.export_file('$target')"))[2], qr/file "\Q$target\E" exists already/, 'no file is written over');
+	unlink $target;
+	like(($node->psql('postgres', "SET ROLE loader; CALL memory.export_file('$target')"))[2], qr/permission denied to write a file of the server.*pg_write_server_files/s, 'not everybody may write files');
+	$node->safe_psql('postgres', "GRANT pg_write_server_files TO loader; SET ROLE loader; CALL memory.export_file('$target', account_id => 'account 7')");
+	is(slurp_file($target), exported(", 'account 7'"), 'one account');
+	unlink $target;
+	$node->safe_psql('postgres', "SET ROLE loader; CALL memory.export_file('$target', since => '2999-01-01')");
+	is(-s $target, 0, 'nothing is a file without bytes');
+	unlink $target;
+}
+
+# Stopped behind a batch, killed with half a batch in the file that was not committed, and resumed.
+{
+	my $session = open_session('BEGIN; LOCK TABLE memory_store.segments');
+	my $job = start_job("memory.export_file('$target', batch_size => 100, wait => false)");
+	worker_waits($job);
+	is($node->safe_psql('postgres', "SELECT memory.cancel_job($job)"), 't', 'an export is cancelled');
+	let_go($session);
+	wait_for("SELECT state = 'cancelled' FROM memory.jobs WHERE job_id = $job", 'cancelled');
+	is($node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job"), '100', 'behind a batch');
+	ok(!-e $target, 'there is no file of that name yet');
+	append_to_file("$target.part", 'what a batch wrote that was not committed');
+	$session = open_session('BEGIN; LOCK TABLE memory_store.segments');
+	$node->safe_psql('postgres', "CALL memory.resume_job($job, wait => false)");
+	worker_waits($job);
+	$node->stop('immediate');
+	$node->start;
+	let_go($session);
+	is(state_of($job), 'interrupted', 'the server was killed');
+	append_to_file("$target.part", 'and another');
+	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($job)");
+	is($status, 0, 'it is resumed') or diag($err);
+	is(slurp_file($target), exported(), 'the file is as if nothing had happened');
+	is($node->safe_psql('postgres', "SELECT state, documents, bytes FROM memory.jobs WHERE job_id = $job"), "finished|$count|" . -s $target, 'each document is counted once');
+	ok(!-e "$target.part", 'and no other is left');
+}
+# and in again
+clear();
+$node->safe_psql('postgres', "CALL memory.import_file('$target', workers => 2)");
+is(differences(1, $count), '', 'what was exported can be imported');
+is(exported(), slurp_file($target), 'and is the same');
+
 like(($node->psql('postgres', 'SET ROLE other; SELECT line FROM memory.import_stage'))[2], qr/permission denied/, 'nobody reads what others stage');
 
 $node->stop;
