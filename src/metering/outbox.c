@@ -36,7 +36,7 @@ metering_emit(const char *type, const char *subscription_id, const char *account
 			  const char *data)
 {
 	Datum values[4];
-	char nulls[4] = "    ";
+	char nulls[] = "    ";
 
 	values[0] = PointerGetDatum(cstring_to_text(type));
 	values[1] = subscription_id == NULL ? (Datum) 0 : CStringGetTextDatum(subscription_id);

@@ -228,7 +228,7 @@ quota_create(const char *subscription_id, const char *plan_id, TimestampTz start
 	TimestampTz start[QUOTA_NBOUNDS];
 	TimestampTz end[QUOTA_NBOUNDS];
 	Datum values[8];
-	char nulls[8] = "        ";
+	char nulls[] = "        ";
 	QuotaAmounts standing;
 
 	for (int i = 0; i < QUOTA_NBOUNDS; i++)
@@ -434,7 +434,7 @@ quota_save(QuotaHold *hold)
 {
 	ListCell *cell;
 	Datum values[10];
-	char nulls[10] = "          ";
+	char nulls[] = "          ";
 
 	values[0] = CStringGetTextDatum(hold->subscription_id);
 	nulls[1] = hold->plan_id == NULL ? 'n' : ' ';

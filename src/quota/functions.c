@@ -415,7 +415,7 @@ end_reservation(QuotaHold *hold, const char *id, const char *state, int64 actual
 {
 	Reservation found;
 	Datum values[4];
-	char nulls[4] = "    ";
+	char nulls[] = "    ";
 
 	if (!read_reservation(hold, id, &found))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA),
