@@ -215,6 +215,47 @@ SELECT count(*) FROM memory_store.dictionary_accounts WHERE account_id = 'accoun
 RESET memory_ext.dictionary_min_size;
 
 --
+-- A segment whose header cannot be read may need any dictionary: none is dropped, and all else goes on
+--
+SELECT memory.seal('account 1', conversation(1, 1)) IS NOT NULL AS sealed;
+CREATE CAST (bytea AS memory.transcript) WITHOUT FUNCTION;
+CREATE CAST (memory.transcript AS bytea) WITHOUT FUNCTION;
+UPDATE memory_store.segments SET body = overlay(body::bytea PLACING '\xff' FROM 1)::memory.transcript
+	WHERE account_id = 'account 1' AND (conversation_id, first_seq) = (SELECT conversation_id, first_seq FROM memory_store.segments WHERE account_id = 'account 1' ORDER BY 1, 2 LIMIT 1);
+SELECT account_id, conversation_id, problem FROM memory.verify() ORDER BY problem;
+SELECT dictionary_id IS NOT NULL AS kept FROM memory.train_dictionary(min_gain => -100);
+SELECT jsonb_array_length(memory.forget('account 8') -> 'stale_dictionaries') >= 1 AS stale;
+SELECT compact(true) >= 0 AS recompressed;
+SELECT count(*) AS dictionaries FROM memory_store.dictionaries \gset
+SELECT memory.drop_dictionaries();
+SELECT count(*) = :dictionaries AS all_there FROM memory_store.dictionaries;
+-- when it is gone, so are they
+SELECT memory.delete_conversation('account 1', conversation(1, 1));
+SELECT memory.drop_dictionaries() = :dictionaries AS all_dropped;
+SELECT * FROM memory.verify();
+DROP CAST (bytea AS memory.transcript);
+DROP CAST (memory.transcript AS bytea);
+
+--
+-- What was deleted is in a dictionary until that is replaced
+--
+INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
+	SELECT 'account ' || a, conversation(a, 99), 'user', say(:'planner', a * 10000 + i) || ' the word is Quittenbrotkrümel-4711', '2020-01-01Z'
+	FROM generate_series(1, 6) a, generate_series(1, 2000) i;
+CREATE VIEW telling AS SELECT count(*) FILTER (WHERE position(convert_to('Quittenbrotkrümel-4711', 'UTF8') IN body) > 0) AS telling, count(*) AS dictionaries FROM memory_store.dictionaries;
+SELECT dictionary_id IS NOT NULL AS kept FROM memory.train_dictionary(min_gain => -1000);
+SELECT compact() > 0 AS compacted;
+SELECT * FROM telling;
+SELECT count(memory.delete_conversation('account ' || a, conversation(a, 99))) FROM generate_series(1, 6) a;
+SELECT memory.drop_dictionaries();
+SELECT * FROM telling;
+SELECT dictionary_id IS NOT NULL AS kept FROM memory.train_dictionary(min_gain => -1000);
+SELECT compact() > 0 AS compacted;
+SELECT memory.drop_dictionaries();
+SELECT * FROM telling;
+SELECT * FROM memory.verify();
+
+--
 -- A session that is confined to an account
 --
 SET memory_ext.account = 'account 1';

@@ -21,14 +21,12 @@
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "dictionary.h"
@@ -295,6 +293,20 @@ prepare(CompactPlan *plan)
 	return plan->ngroups > 0;
 }
 
+typedef struct Preparation
+{
+	CompactPlan *plan;
+	bool prepared;
+} Preparation;
+
+static void
+prepare_attempt(void *arg)
+{
+	Preparation *preparation = arg;
+
+	preparation->prepared = prepare(preparation->plan);
+}
+
 /*
  * The same, but a corrupt segment does not keep all others from maintenance:
  * its conversation is left as it is, with a warning.
@@ -302,41 +314,17 @@ prepare(CompactPlan *plan)
 static bool
 prepare_or_warn(CompactPlan *plan)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool prepared = false;
+	Preparation preparation = {plan, false};
+	ErrorData *error = store_attempt_reading(prepare_attempt, &preparation);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		prepared = prepare(plan);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED &&
-			error->sqlerrcode != ERRCODE_FEATURE_NOT_SUPPORTED) /* an unknown version */
-			ReThrowError(error);
-		ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED),
-						  errmsg("conversation %s of account \"%s\" cannot be compacted: %s",
-								 store_uuid_string(plan->id), text_to_cstring(plan->account_id),
-								 error->message),
-						  errhint("See memory.verify() for what is wrong with it.")));
-		prepared = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return prepared;
+	if (error == NULL)
+		return preparation.prepared;
+	ereport(WARNING,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("conversation %s of account \"%s\" cannot be compacted: %s",
+					store_uuid_string(plan->id), text_to_cstring(plan->account_id), error->message),
+			 errhint("See memory.verify() for what is wrong with it.")));
+	return false;
 }
 
 /*

@@ -424,14 +424,16 @@ PG_FUNCTION_INFO_V1(memory_drop_dictionaries);
 /*
  * memory_drop_dictionaries() → bigint
  *		Drops the dictionaries that are neither current nor needed by any
- *		segment; returns how many.  A step of maintain().  Error: 42501 the
- *		session is confined.
+ *		segment; returns how many.  None, with a warning, while there is a
+ *		segment whose header cannot be read.  A step of maintain().
+ *		Error: 42501 the session is confined.
  */
 Datum
 memory_drop_dictionaries(PG_FUNCTION_ARGS)
 {
 	int64 *ids;
 	uint64 n;
+	int64 unreadable;
 	int64 dropped = 0;
 	bool isnull;
 
@@ -441,6 +443,17 @@ memory_drop_dictionaries(PG_FUNCTION_ARGS)
 	ids = palloc(mul_size(Max(n, 1), sizeof(int64)));
 	for (uint64 i = 0; i < n; i++)
 		ids[i] = DatumGetInt64(store_column(i, 1, &isnull));
+	unreadable = n > 0 ? count_now(STORE_SEGMENTS_UNREADABLE, NULL) : 0;
+	if (unreadable > 0)
+	{
+		ereport(WARNING,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("no dictionary is dropped, a corrupt segment may need it"),
+				 errdetail("Segments with a corrupt header: " INT64_FORMAT ".", unreadable),
+				 errhint("memory.verify() names them. Restore them from a backup, or delete their "
+						 "conversations.")));
+		n = 0;
+	}
 	for (uint64 i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

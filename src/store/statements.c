@@ -346,7 +346,8 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " WHERE (s.conversation_id, s.account_id) OPERATOR(pg_catalog.>) ($1, $2)"
 		 " AND EXISTS (SELECT FROM memory_store.dictionaries WHERE stale_at IS NOT NULL)"
 		 " AND $3 IS NOT NULL AND EXISTS (SELECT FROM memory_store.dictionaries d"
-		 " WHERE d.stale_at IS NOT NULL AND d.dictionary_id" EQ "memory.dictionary_id(s.body))"
+		 " WHERE d.stale_at IS NOT NULL AND d.dictionary_id" EQ
+		 "memory_store.needed_dictionary(s.body))"
 		 " ORDER BY s.conversation_id, s.account_id LIMIT $4",
 		 4,
 		 {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}},
@@ -362,18 +363,23 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " stale_at = COALESCE(stale_at, pg_catalog.clock_timestamp())"
 		 " WHERE dictionary_id" EQ "ANY (SELECT dictionary_id FROM d)"
 		 " RETURNING dictionary_id, (SELECT pg_catalog.count(*) FROM memory_store.segments s"
-		 " WHERE memory.dictionary_id(s.body)" EQ "dictionaries.dictionary_id)",
+		 " WHERE memory_store.needed_dictionary(s.body)" EQ "dictionaries.dictionary_id)",
 		 1,
 		 {TEXTOID}},
 	[STORE_DICTIONARIES_DROPPABLE] =
 		{"SELECT dictionary_id FROM memory_store.dictionaries WHERE NOT is_current ORDER BY 1",
 		 0,
 		 {0}},
+	/* 0: which one it needs cannot be read */
 	[STORE_DICTIONARY_USED] = {"SELECT EXISTS (SELECT FROM memory_store.segments"
-							   " WHERE memory.dictionary_id(body)" EQ "$1)::pg_catalog.int4"
-							   "::pg_catalog.int8",
+							   " WHERE memory_store.needed_dictionary(body)" EQ
+							   "ANY (ARRAY[$1, 0]))::pg_catalog.int4::pg_catalog.int8",
 							   1,
 							   {INT8OID}},
+	[STORE_SEGMENTS_UNREADABLE] = {"SELECT pg_catalog.count(*) FROM memory_store.segments"
+								   " WHERE memory_store.needed_dictionary(body)" EQ "0",
+								   0,
+								   {0}},
 	[STORE_DICTIONARY_DROP] = {"WITH d AS (DELETE FROM memory_store.dictionaries"
 							   " WHERE dictionary_id" EQ
 							   "$1 AND NOT is_current RETURNING dictionary_id),"

@@ -87,6 +87,7 @@ typedef enum StoreStatement
 	STORE_DICTIONARIES_STALE,
 	STORE_DICTIONARIES_DROPPABLE,
 	STORE_DICTIONARY_USED,
+	STORE_SEGMENTS_UNREADABLE,
 	STORE_DICTIONARY_DROP,
 	STORE_TRAINING_DUE,
 	STORE_TRAINING_NOTE,
@@ -303,6 +304,11 @@ extern void subscription_init(void);
 
 /* ---- compact.c ---- */
 extern int64 store_compact_conversation(text *account_id, const pg_uuid_t *id);
+
+/* ---- verify.c: what goes on behind an error ---- */
+extern ErrorData *store_attempt(void (*act)(void *), void *arg);
+extern ErrorData *store_attempt_reading(void (*act)(void *), void *arg);
+
 /* ---- usage.c: what metering is told ---- */
 extern void
 store_usage_added(StoreConversation *conversation, TranscriptMessage *message, bool late);

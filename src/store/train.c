@@ -51,7 +51,8 @@ typedef struct Sampling
 	DictionarySamples holdout;
 	size_t space; /* of both data buffers */
 	HTAB *accounts;
-	int64 seen; /* raw bytes of all segments that the scan met */
+	int64 seen;    /* raw bytes of all segments that the scan met */
+	int64 corrupt; /* segments that could not be read */
 } Sampling;
 
 static void
@@ -90,15 +91,33 @@ samples_add(DictionarySamples *samples, size_t space, const char *payload, size_
 	return true;
 }
 
-/* Takes one segment's payload; false when there are enough. */
+/* A segment whose payload is read. */
+typedef struct SampledSegment
+{
+	Datum body;
+	TranscriptHeader header;
+	char *payload;
+} SampledSegment;
+
+static void
+read_payload(void *arg)
+{
+	SampledSegment *segment = arg;
+
+	segment->payload = transcript_unpack_payload(segment->body, &segment->header);
+}
+
+/*
+ * Takes one segment's payload; false when there are enough.  A corrupt segment
+ * gives none: it must not keep the others from having a dictionary.
+ */
 static bool
 sampling_add(Sampling *sampling, text *account_id, Datum body)
 {
 	char name[MEMORY_MAX_ACCOUNT_ID_BYTES + 1];
-	TranscriptHeader header;
+	SampledSegment segment = {.body = body};
 	SampledAccount *account;
 	bool found;
-	char *payload;
 	size_t size;
 
 	text_to_cstring_buffer(account_id, name, sizeof(name));
@@ -108,12 +127,17 @@ sampling_add(Sampling *sampling, text *account_id, Datum body)
 	if (account->bytes > (int64) (sampling->space / ACCOUNT_SHARE))
 		return true;
 
-	payload = transcript_unpack_payload(body, &header);
-	size = Min(header.raw_size, MAX_SAMPLE_BYTES);
+	if (store_attempt_reading(read_payload, &segment) != NULL)
+	{
+		sampling->corrupt++;
+		return true;
+	}
+	size = Min(segment.header.raw_size, MAX_SAMPLE_BYTES);
 	account->bytes += size;
 	if ((sampling->training.count + sampling->holdout.count) % HOLDOUT == HOLDOUT - 1)
-		return samples_add(&sampling->holdout, sampling->space / (HOLDOUT - 1), payload, size);
-	return samples_add(&sampling->training, sampling->space, payload, size);
+		return samples_add(&sampling->holdout, sampling->space / (HOLDOUT - 1), segment.payload,
+						   size);
+	return samples_add(&sampling->training, sampling->space, segment.payload, size);
 }
 
 /*
@@ -165,6 +189,11 @@ gather_samples(Sampling *sampling)
 	SPI_cursor_close(portal);
 	PopActiveSnapshot();
 	MemoryContextDelete(scratch);
+	if (sampling->corrupt > 0)
+		ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED),
+						  errmsg("corrupt segments were left out of the training: " INT64_FORMAT,
+								 sampling->corrupt),
+						  errhint("See memory.verify() for what is wrong with them.")));
 }
 
 /* A dictionary that was tried. */

@@ -4,6 +4,10 @@ CREATE FUNCTION memory_store.segment_problem(body memory.transcript) RETURNS tex
 	AS 'MODULE_PATHNAME', 'memory_segment_problem' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION memory_store.segment_problem(memory.transcript) IS 'what memory.verify(transcript) would raise, as a text; null when it is sound';
 
+CREATE FUNCTION memory_store.needed_dictionary(body memory.transcript) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'memory_needed_dictionary' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION memory_store.needed_dictionary(memory.transcript) IS 'as memory.dictionary_id, but 0, which is no dictionary, when the header cannot be read';
+
 CREATE FUNCTION memory.verify(account text DEFAULT NULL)
 	RETURNS TABLE (account_id text, conversation_id uuid, problem text)
 	LANGUAGE sql VOLATILE SECURITY DEFINER
