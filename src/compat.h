@@ -18,6 +18,11 @@
 #include "varatt.h"
 #endif
 
+/* 18 says before a declaration that a function does not return, with C11's word */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /*
  * 16 hides the table of settings behind a hash table.  Where a setting's value
  * comes from:

@@ -17,6 +17,8 @@
 #include "nodes/pg_list.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
+
 typedef enum QuotaMeter
 {
 	QUOTA_CONVERSATIONS,
@@ -140,7 +142,7 @@ extern bool quota_account_exists(const char *account_id);
 extern void quota_drop_unused(const char *subscription_id);
 
 /* Raises 40001: the account's subscription is not what it was. */
-extern void quota_moved(const char *account_id) pg_attribute_noreturn();
+pg_noreturn extern void quota_moved(const char *account_id);
 
 /*
  * Has so many of the subscriptions whose month has ended begin the next one, in
