@@ -174,6 +174,7 @@ epoch_value(TimestampTz time, DocumentFieldKind kind)
 {
 	char digits[64];
 	int64 microseconds;
+	uint64 magnitude;
 	int length;
 
 	if (pg_add_s64_overflow(time, UNIX_EPOCH_USECS, &microseconds))
@@ -183,10 +184,11 @@ epoch_value(TimestampTz time, DocumentFieldKind kind)
 	if (kind == FIELD_EPOCH_MILLIS)
 		return document_integer(whole(microseconds, 1000));
 
+	magnitude = microseconds < 0 ? -(uint64) microseconds : (uint64) microseconds;
 	/* seconds with at least one digit behind the point, as Python writes them */
-	length = snprintf(digits, sizeof(digits), "%s" INT64_FORMAT ".%06d",
-					  microseconds < 0 ? "-" : "", (int64) (Abs(microseconds) / USECS_PER_SEC),
-					  (int) (Abs(microseconds) % USECS_PER_SEC));
+	length =
+		snprintf(digits, sizeof(digits), "%s" INT64_FORMAT ".%06d", microseconds < 0 ? "-" : "",
+				 (int64) (magnitude / USECS_PER_SEC), (int) (magnitude % USECS_PER_SEC));
 	while (digits[length - 1] == '0' && digits[length - 2] != '.')
 		digits[--length] = '\0';
 	return number_value(digits);

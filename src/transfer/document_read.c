@@ -95,6 +95,9 @@ append_path(StringInfo path, const DocumentPlace *place)
 	}
 }
 
+static bool refuse(const DocumentPlace *place, TransferReason reason, const char *format,
+				   va_list args) pg_attribute_printf(3, 0);
+
 static bool
 refuse(const DocumentPlace *place, TransferReason reason, const char *format, va_list args)
 {
