@@ -4,6 +4,7 @@
 #                        private temporary server and runs every test
 #   make demo            the same, but shows what the extension does
 #   make bench           the same, but measures it beside plain tables (25 minutes)
+#   make bench-transfer  measures imports and exports (2 minutes)
 #   make asan            every test with the compiler's sanitizers (10 minutes)
 #   make valgrind        the regression tests under memcheck (1 hour)
 #   make fuzz            hostile input for the transcripts' bytes and text, SECONDS=60 each
@@ -94,7 +95,7 @@ EXTRA_CLEAN = $(EXTENSION).exports.txt $(EXTENSION).exports.list $(EXTENSION)--$
 override with_llvm = no
 
 # These need no pg_config: what they run installs what is missing.
-OWN_GOALS = test demo bench asan valgrind fuzz test-matrix format
+OWN_GOALS = test demo bench bench-transfer asan valgrind fuzz test-matrix format
 .PHONY: all $(OWN_GOALS)
 all:
 
@@ -104,6 +105,8 @@ demo:
 	@test/demo $(MAKEOVERRIDES)
 bench:
 	@test/bench/run $(MAKEOVERRIDES)
+bench-transfer:
+	@test/bench/transfer $(MAKEOVERRIDES)
 asan valgrind:
 	@test/run CHECK=$@ $(MAKEOVERRIDES)
 fuzz:
