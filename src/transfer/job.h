@@ -128,7 +128,7 @@ extern bool job_stage_read(const Job *job, JobClaim *claim, StringInfo bytes, ui
 						   JobStagePosition *position);
 extern void job_stage_locate(JobClaim *claim, const JobStagePosition *position);
 extern void job_stage_delete(const Job *job, const JobClaim *claim);
-extern void job_stage_clear(const Job *job);
+extern uint64 job_stage_clear(const Job *job);
 
 /* ---- job_worker.c ---- */
 extern bool job_idle(int64 job_id, bool hold);

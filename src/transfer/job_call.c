@@ -419,6 +419,27 @@ memory_import_staged(PG_FUNCTION_ARGS)
 	return start_job(fcinfo, &job, workers, PG_ARGISNULL(5) || PG_GETARG_BOOL(5));
 }
 
+PG_FUNCTION_INFO_V1(memory_clear_stage);
+
+/*
+ * memory.clear_stage() → bigint
+ *		Deletes the lines that the caller's role has staged, and returns how many
+ *		there were.  SECURITY DEFINER.
+ */
+Datum
+memory_clear_stage(PG_FUNCTION_ARGS)
+{
+	Job job;
+	uint64 lines;
+
+	begin_job(&job, fcinfo, "import", "staged");
+	job.last_row = PG_INT64_MAX;
+	SPI_connect();
+	lines = job_stage_clear(&job);
+	SPI_finish();
+	PG_RETURN_INT64((int64) lines);
+}
+
 PG_FUNCTION_INFO_V1(memory_export_file);
 
 /*

@@ -24,6 +24,7 @@ CREATE TABLE memory.import_stage (
 ALTER TABLE memory.import_stage ALTER COLUMN line SET STORAGE EXTERNAL, ALTER COLUMN line SET STATISTICS 0;
 COMMENT ON TABLE memory.import_stage IS 'COPY the lines of a file here for memory.import_staged, which deletes them';
 SELECT pg_catalog.pg_extension_config_dump('memory.import_stage', '');
+SELECT pg_catalog.pg_extension_config_dump('memory.import_stage_line_id_seq', '');
 
 CREATE PROCEDURE memory.import_staged(
 	format text DEFAULT 'auto',
@@ -35,6 +36,10 @@ CREATE PROCEDURE memory.import_staged(
 	INOUT job_id bigint DEFAULT NULL
 ) AS 'MODULE_PATHNAME', 'memory_import_staged' LANGUAGE C;
 COMMENT ON PROCEDURE memory.import_staged(text, text, integer, integer, text, boolean, bigint) IS 'imports the lines that the role has copied into memory.import_stage with background workers';
+
+CREATE FUNCTION memory.clear_stage() RETURNS bigint
+	AS 'MODULE_PATHNAME', 'memory_clear_stage' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.clear_stage() IS 'deletes the lines that the role has copied into memory.import_stage; returns how many';
 
 CREATE PROCEDURE memory.export_file(
 	path text,
@@ -63,6 +68,7 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON PROCEDURE memory.import_file(text, text, text, integer, integer, text, boolean, bigint)', 'writer'),
 	('EXECUTE ON PROCEDURE memory.import_staged(text, text, integer, integer, text, boolean, bigint)', 'writer'),
 	('EXECUTE ON PROCEDURE memory.export_file(text, text, text, timestamptz, integer, boolean, bigint)', 'writer'),
+	('EXECUTE ON FUNCTION memory.clear_stage()', 'writer'),
 	('INSERT (line) ON memory.import_stage', 'writer'),
 	('SELECT ON memory.import_stage_line_id_seq', 'operator'),
 	('EXECUTE ON PROCEDURE memory.resume_job(bigint, integer, text, boolean)', 'writer'),

@@ -161,13 +161,13 @@ job_stage_delete(const Job *job, const JobClaim *claim)
 	plan_execute(&delete_lines, values, NULL, false);
 }
 
-/* What is left when the job is finished. */
-void
+/* What is left when the job is finished; how many lines that were. */
+uint64
 job_stage_clear(const Job *job)
 {
 	Datum values[4];
 
 	set_owner(job, values);
 	values[3] = Int64GetDatum(0);
-	plan_execute(&delete_lines, values, NULL, false);
+	return plan_execute(&delete_lines, values, NULL, false);
 }

@@ -459,6 +459,11 @@ $node->safe_psql('postgres', "CALL memory.import_file('$target', workers => 2)")
 is(differences(1, $count), '', 'what was exported can be imported');
 is(exported(), slurp_file($target), 'and is the same');
 
+$node->safe_psql('postgres', "INSERT INTO memory.import_stage (line) VALUES ('mine')");
+$node->safe_psql('postgres', "SET ROLE other; INSERT INTO memory.import_stage (line) VALUES ('{'), ('}')");
+is($node->safe_psql('postgres', 'SET ROLE other; SELECT memory.clear_stage()'), '2', 'a role deletes what it has staged');
+is($node->safe_psql('postgres', 'SELECT line FROM memory.import_stage'), 'mine', 'and nothing else');
+
 like(($node->psql('postgres', 'SET ROLE other; SELECT line FROM memory.import_stage'))[2], qr/permission denied/, 'nobody reads what others stage');
 
 $node->stop;
