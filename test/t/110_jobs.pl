@@ -403,6 +403,20 @@ foreach my $shape (sort keys %shapes)
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'and the lines are gone');
 	is(problems(), '', 'and all is well');
 }
+# --- documents that are one message each are stored in the order of the file, by any number of workers
+
+{
+	my $rows = write_file("$dir/rows", map {
+		sprintf(qq({"id": %d, "session_id": "session %d", "message": {"type": "human", "data": {"content": "%d", "type": "human"}}, "created_at": "2024-05-01T10:00:00+00:00"}\n), $_, $_ % 3, $_)
+	} 1 .. 600);
+	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.import_file('$rows', 'langchain', 'rows', workers => 3, batch_size => 7)");
+	is($status, 0, 'rows of messages, three workers') or diag($err);
+	is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT conversation_id), bool_and(before IS NULL OR before < content::int)
+		FROM (SELECT conversation_id, content, lag(content::int) OVER (PARTITION BY conversation_id ORDER BY seq) AS before FROM memory.messages WHERE account_id = 'rows') m"),
+		'600|3|t', 'are in order');
+	$node->safe_psql('postgres', "SELECT memory.forget('rows')");
+}
+
 # --- export
 
 sub exported
