@@ -108,6 +108,7 @@ plan_open(PlanStatement *statement, Datum *values, const char *nulls)
 {
 	bool saved_seqscan = enable_seqscan;
 	bool saved_jit = jit_enabled;
+	MemoryContext context = CurrentMemoryContext;
 	Portal portal;
 
 	if (statement->plan == NULL)
@@ -124,5 +125,6 @@ plan_open(PlanStatement *statement, Datum *values, const char *nulls)
 		jit_enabled = saved_jit;
 	}
 	PG_END_TRY();
+	MemoryContextSwitchTo(context); /* SPI leaves its own behind */
 	return portal;
 }
