@@ -26,13 +26,13 @@ SELECT count(*) FROM memory.export(NULL);
 SELECT count(*) FROM memory.export('word');
 \set VERBOSITY default
 
+SET client_min_messages = warning;
 -- what was exported is there; what was taken away comes back as it was
 CREATE TEMP TABLE before AS SELECT memory.export() AS document;
 CREATE TEMP TABLE rows_before AS SELECT * FROM memory.messages WHERE account_id LIKE 'exp%';
 CREATE TEMP TABLE conversations_before AS SELECT * FROM memory.conversations WHERE account_id LIKE 'exp%';
 INSERT INTO memory.import_documents SELECT document FROM before WHERE document LIKE '%"account_id":"exp%';
 SELECT account_id, (memory.forget(account_id) ->> 'messages')::int AS messages FROM (VALUES ('exp'), ('exp two')) a (account_id);
-SET client_min_messages = warning;
 INSERT INTO memory.import_documents SELECT document FROM before WHERE document LIKE '%"account_id":"exp%';
 (TABLE rows_before EXCEPT SELECT * FROM memory.messages) UNION ALL (SELECT * FROM memory.messages WHERE account_id LIKE 'exp%' EXCEPT TABLE rows_before);
 (TABLE conversations_before EXCEPT SELECT * FROM memory.conversations) UNION ALL (SELECT * FROM memory.conversations WHERE account_id LIKE 'exp%' EXCEPT TABLE conversations_before);

@@ -204,3 +204,22 @@ FROM (SELECT * FROM fixtures WHERE jsonb_typeof(doc) = 'object' UNION ALL TABLE 
 SELECT f, count(*) > 10 AS many, count(*) FILTER (WHERE memory.document_format(e::jsonb) IS DISTINCT FROM f) AS untold
 FROM pg_temp.names() f, memory.export(f, 'formats') e WHERE e !~ '"messages": \[\]' GROUP BY 1 ORDER BY 1; -- one says nothing
 SELECT memory.forget('formats') IS NOT NULL AS forgotten;
+
+-- through the store: imported, exported, and imported again
+SET client_min_messages = warning;
+CREATE TEMP TABLE numbered AS SELECT *, row_number() OVER (ORDER BY name) AS n FROM fixtures;
+CREATE TEMP TABLE stored AS
+SELECT n.name, n.n, n.format, n.doc, i.state FROM numbered n, memory.import_document('fixture ' || n.n, n.doc::text) i;
+SELECT s.name, s.state, (SELECT jsonb_agg(e::jsonb) FROM memory.export(s.format, 'fixture ' || s.n) e) = jsonb_build_array(s.doc) AS lossless,
+	(SELECT state FROM memory.import_document('fixture ' || s.n, s.doc::text)) AS again
+FROM stored s ORDER BY s.format, s.name;
+SET memory_ext.import_account = 'parts';
+SET memory_ext.import_on_error = skip;
+INSERT INTO memory.import_documents SELECT doc::text FROM parts ORDER BY name;
+SELECT name, EXISTS (SELECT FROM memory.export(format, 'parts') e WHERE e::jsonb = doc) AS lossless FROM parts ORDER BY format, name;
+INSERT INTO memory.import_documents SELECT doc::text FROM parts ORDER BY name DESC;
+INSERT INTO memory.import_documents SELECT '[' || string_agg(doc::text, ',') || ']' FROM parts;
+SELECT documents, imported, extended, unchanged, rejected, messages FROM memory.jobs WHERE account_id = 'parts' ORDER BY job_id;
+RESET memory_ext.import_account;
+RESET memory_ext.import_on_error;
+DELETE FROM memory.conversations WHERE account_id LIKE 'fixture %' OR account_id = 'parts';

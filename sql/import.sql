@@ -202,4 +202,24 @@ SELECT title FROM memory.conversations WHERE account_id = 'imp nested' ORDER BY 
 
 SELECT bool_and(c.documents = c.imported + c.extended + c.unchanged + c.rejected) AS nothing_is_lost FROM memory.jobs c;
 RESET memory_ext.import_account;
+
+-- an account takes along what its imports rejected, and the texts of what nobody knows whose it was
+SELECT account_id, count(*) > 0 AS rejects, bool_and(excerpt <> '') AS excerpts FROM memory.job_errors
+WHERE account_id LIKE 'imp%' GROUP BY 1 ORDER BY 1;
+SET memory_ext.import_on_error = skip;
+INSERT INTO memory.import_documents VALUES ('{"account_id": "imp 2", "text": "secret"}');
+SELECT account_id, excerpt FROM memory.job_errors WHERE account_id IS NULL AND excerpt ~ 'secret';
+SELECT memory.forget('imp') ->> 'account_id' AS forgotten;
+SELECT count(*) FROM memory.job_errors WHERE account_id = 'imp';
+SELECT count(*) FROM memory.jobs WHERE account_id = 'imp';
+SELECT DISTINCT path, message, excerpt FROM memory.job_errors WHERE account_id IS NULL;
+SELECT count(*) > 0 AS others FROM memory.jobs;
+
+-- jobs are not kept for ever
+SELECT memory.trim_jobs() AS removed;
+SET memory_ext.job_retention = 0;
+SELECT memory.trim_jobs() > 0 AS removed;
+SELECT (SELECT count(*) FROM memory.jobs) AS jobs, (SELECT count(*) FROM memory.job_errors) AS errors, (SELECT count(*) FROM memory_store.job_parts) AS parts;
+RESET memory_ext.job_retention;
+RESET memory_ext.import_on_error;
 DELETE FROM memory.conversations WHERE account_id LIKE 'imp%';

@@ -26,6 +26,15 @@
 #include "dictionary.h"
 #include "store.h"
 
+static StoreForget forget_elsewhere = NULL;
+
+/* What a room above this one keeps of accounts is erased with them, by its own function. */
+void
+store_set_forget(StoreForget forget)
+{
+	forget_elsewhere = forget;
+}
+
 static int64
 column_or_zero(int column)
 {
@@ -163,6 +172,8 @@ memory_forget(PG_FUNCTION_ARGS)
 					 store_execute(STORE_FORGET_TOMBSTONES, values, NULL, false));
 	store_execute(STORE_FORGET_CONVERSATIONS, values, NULL, false);
 	store_execute(STORE_FORGET_RETENTION, values, NULL, false);
+	if (forget_elsewhere != NULL)
+		forget_elsewhere(account_id);
 	store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
 
 	stale = store_execute(STORE_DICTIONARIES_STALE, values, NULL, false);

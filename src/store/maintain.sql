@@ -182,6 +182,11 @@ BEGIN
 	IF done OPERATOR(pg_catalog.>) 0 THEN
 		RAISE INFO 'removed % events', done;
 	END IF;
+	done := memory.trim_jobs();
+	COMMIT;
+	IF done OPERATOR(pg_catalog.>) 0 THEN
+		RAISE INFO 'removed % jobs', done;
+	END IF;
 END
 $$;
 COMMENT ON PROCEDURE memory.maintain(integer) IS 'retention, idle tails, usage, dictionaries, compaction, free space, tombstones, outbox: in short transactions';

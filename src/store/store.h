@@ -321,6 +321,10 @@ store_usage_removed(StoreConversation *conversation, TranscriptMessage *message,
 extern void store_usage_deleted(StoreConversation *conversation);
 extern void store_usage_write(StoreConversation *conversation);
 
+/* ---- erase.c: what else memory.forget erases, for rooms above this one ---- */
+typedef void (*StoreForget)(text *account_id);
+extern void store_set_forget(StoreForget forget);
+
 /* ---- branch.c: reading along the current branch ---- */
 typedef struct BranchReader BranchReader;
 extern BranchReader *

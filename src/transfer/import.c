@@ -134,10 +134,13 @@ reason_hint(TransferReason reason)
 void
 import_reject(Import *import, ImportDocument *document)
 {
-	const TransferProblem *problem = &document->problem;
+	TransferProblem *problem = &document->problem;
 
 	document->state = IMPORT_REJECTED;
 	document->added = 0;
+	/* noted with the batch, whatever context it was found in */
+	problem->path = MemoryContextStrdup(import->batch_context, problem->path);
+	problem->message = MemoryContextStrdup(import->batch_context, problem->message);
 	if (import->options.skip)
 		return;
 	ereport(ERROR,

@@ -400,6 +400,7 @@ read_document(Import *import, ImportDocument *document, char *data, TransferText
 {
 	TransferProblem *problem = &document->problem;
 	Jsonb *parsed = parse(import, data);
+	bool own_id;
 
 	document->format = import->options.format;
 	if (document->format == NULL)
@@ -414,10 +415,13 @@ read_document(Import *import, ImportDocument *document, char *data, TransferText
 	if (!find_account(import, document) || !check_conversation(&document->conversation, problem))
 		return false;
 
-	if (!is_uuid(&document->conversation.source_id, &document->id))
+	own_id = is_uuid(&document->conversation.source_id, &document->id);
+	if (!own_id)
 		hash_id(document, parsed);
 	document->has_id = true;
-	if (document->format != transfer_format_named("native"))
+	/* native metadata are what they were, unless an id would be lost */
+	if (document->format != transfer_format_named("native") ||
+		(!own_id && document->conversation.source_id.data != NULL))
 		note_origin(document);
 	add_note(import, document);
 	return true;
@@ -509,6 +513,24 @@ import_read(Import *import, ImportDocument *document, const char *data, Size len
 	return transfer_refuse(&document->problem, TRANSFER_BAD_VALUE, "$", "%s", error->message);
 }
 
+/* The parsed array has one element: is it a document of its own, or the array one? */
+static bool
+array_is_document(const ImportOptions *options, Jsonb *array)
+{
+	const TransferFormat *format = options->format;
+	TransferConversation conversation = {0};
+	TransferProblem problem = {0};
+	Jsonb *element = JsonbValueToJsonb(getIthJsonbValueFromContainer(&array->root, 0));
+
+	if (format != NULL ? !format->detect(array) : transfer_format_of(array) == NULL)
+		return false;
+	/* a message that names its conversation is a document, also among others */
+	if (format == NULL)
+		format = transfer_format_of(element);
+	return format == NULL || !format->read(element, &conversation, &problem) ||
+		   !conversation.partial;
+}
+
 /*
  * import_array_is_document
  *		Whether an array with this first element is a document, not a list of
@@ -534,8 +556,7 @@ import_array_is_document(void *arg, const char *first, Size length)
 	{
 		Jsonb *parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(array)));
 
-		result = import->options.format != NULL ? import->options.format->detect(parsed)
-												: transfer_format_of(parsed) != NULL;
+		result = array_is_document(&import->options, parsed);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();

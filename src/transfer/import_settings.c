@@ -78,7 +78,7 @@ check_format_setting(char **newval, void **extra, GucSource source)
 	return false;
 }
 
-/* Defines the settings of imports. */
+/* Defines the settings of the room. */
 void
 transfer_init(void)
 {

@@ -119,11 +119,36 @@ static PlanStatement insert_messages =
 	 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 	  TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, JSONBARRAYOID}};
 
-static PlanStatement set_head =
-	{"UPDATE memory.conversations SET head_seq = $3"
-	 " WHERE conversation_id OPERATOR(pg_catalog.=) $1 AND account_id OPERATOR(pg_catalog.=) $2",
+/*
+ * What a document that has grown says of its conversation: the head, what its
+ * format keeps in metadata, and the title if there is none.  $4 is
+ * {"format": …}, $5 the format.
+ */
+static PlanStatement update_conversation =
+	{"UPDATE memory.conversations SET head_seq = COALESCE($3, head_seq),"
+	 " metadata = CASE WHEN $4 IS NULL THEN metadata"
+	 " ELSE COALESCE(metadata, '{}') OPERATOR(pg_catalog.||) $4 END,"
+	 " title = COALESCE(title, $6), updated_at = GREATEST(updated_at, $7)"
+	 " WHERE conversation_id OPERATOR(pg_catalog.=) $1 AND account_id OPERATOR(pg_catalog.=) $2"
+	 " AND (head_seq OPERATOR(pg_catalog.<>) $3 OR ($6 IS NOT NULL AND title IS NULL)"
+	 " OR ($4 IS NOT NULL AND (metadata OPERATOR(pg_catalog.->) $5) IS DISTINCT FROM"
+	 " ($4 OPERATOR(pg_catalog.->) $5)) OR updated_at OPERATOR(pg_catalog.<) $7)",
+	 7,
+	 {UUIDOID, TEXTOID, INT8OID, JSONBOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}};
+
+/*
+ * A message may be later than its document says that it was changed last; the
+ * store takes the later time over, and is told the document's.
+ */
+static const Oid time_types[] = {UUIDOID, TEXTOID, TIMESTAMPTZOID};
+static PlanStatement restore_times =
+	{"UPDATE memory.conversations c SET updated_at = t.updated_at"
+	 " FROM unnest($1, $2, $3) t (conversation_id, account_id, updated_at)"
+	 " WHERE c.conversation_id OPERATOR(pg_catalog.=) t.conversation_id"
+	 " AND c.account_id OPERATOR(pg_catalog.=) t.account_id"
+	 " AND c.updated_at OPERATOR(pg_catalog.<>) t.updated_at",
 	 3,
-	 {UUIDOID, TEXTOID, INT8OID}};
+	 {UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID}};
 
 /* What the store knows of conversations, of whatever account. */
 static PlanStatement look_up =
@@ -407,15 +432,15 @@ lock_accounts(ImportGroup *groups, int32 n)
 
 /* ---- rows ---- */
 
-/* Earliest and latest time of the messages; false: none has one. */
+/* Earliest and latest time of the messages that are to be stored; false: none has one. */
 static bool
-message_times(const TransferConversation *conversation, TimestampTz *first, TimestampTz *last)
+message_times(const ImportGroup *group, TimestampTz *first, TimestampTz *last)
 {
 	bool any = false;
 
-	for (int32 i = 0; i < conversation->count; i++)
+	for (int32 i = 0; i < group->nrows; i++)
 	{
-		const TransferMessage *message = &conversation->messages[i];
+		const TransferMessage *message = group->rows[i].message;
 
 		if (!message->has_created_at)
 			continue;
@@ -433,7 +458,7 @@ add_conversation(Rows *rows, ImportGroup *group)
 	const TransferConversation *conversation = &document->conversation;
 	TimestampTz first = 0;
 	TimestampTz last = 0;
-	bool has_times = message_times(conversation, &first, &last);
+	bool has_times = message_times(group, &first, &last);
 	Datum values[8];
 	bool nulls[8] = {0};
 
@@ -474,6 +499,25 @@ row_time(const TransferConversation *conversation, const TransferMessage *messag
 	return conversation->has_created_at || conversation->has_updated_at;
 }
 
+/* A new conversation whose messages would change its updated_at. */
+static void
+add_times(Rows *rows, const ImportGroup *group)
+{
+	const ImportDocument *document = group->documents[0];
+	TimestampTz first;
+	TimestampTz last;
+	Datum values[3];
+	bool nulls[3] = {0};
+
+	if (!document->conversation.has_updated_at || !message_times(group, &first, &last) ||
+		last <= document->conversation.updated_at)
+		return;
+	values[0] = UUIDPGetDatum(&document->id);
+	values[1] = PointerGetDatum(document->account_id);
+	values[2] = TimestampTzGetDatum(document->conversation.updated_at);
+	rows_add(rows, values, nulls);
+}
+
 static void
 add_message(Rows *rows, const ImportRow *row)
 {
@@ -500,15 +544,48 @@ add_message(Rows *rows, const ImportRow *row)
 	rows_add(rows, values, nulls);
 }
 
-static void
-move_head(const ImportGroup *group)
+/* The part of a document's metadata that its format keeps, as an object; NULL: there is none. */
+static Jsonb *
+format_metadata(const ImportDocument *document)
 {
-	Datum values[3];
+	Jsonb *metadata = document->conversation.metadata;
+	JsonbParseState *state = NULL;
+	JsonbValue key = {.type = jbvString};
+	JsonbValue value;
 
-	values[0] = UUIDPGetDatum(&group->documents[0]->id);
-	values[1] = PointerGetDatum(group->documents[0]->account_id);
+	key.val.string.val = unconstify(char *, document->format->name);
+	key.val.string.len = strlen(document->format->name);
+	if (metadata == NULL || getKeyJsonValueFromContainer(&metadata->root, key.val.string.val,
+														 key.val.string.len, &value) == NULL)
+		return NULL;
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &key);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* A conversation that a whole document has extended. */
+static void
+extend_conversation(const ImportGroup *group)
+{
+	const ImportDocument *document = group->documents[0];
+	Jsonb *metadata = format_metadata(document);
+	Datum values[7];
+	char nulls[] = "       ";
+	bool no_title;
+
+	values[0] = UUIDPGetDatum(&document->id);
+	values[1] = PointerGetDatum(document->account_id);
 	values[2] = Int64GetDatum(group->new_head);
-	(void) plan_execute(&set_head, values, NULL, false);
+	nulls[2] = group->new_head == 0 ? 'n' : ' ';
+	values[3] = PointerGetDatum(metadata);
+	nulls[3] = metadata == NULL ? 'n' : ' ';
+	values[4] = CStringGetTextDatum(document->format->name);
+	values[5] = text_datum(&document->conversation.title, &no_title);
+	nulls[5] = no_title ? 'n' : ' ';
+	values[6] = TimestampTzGetDatum(document->conversation.updated_at);
+	nulls[6] = document->conversation.has_updated_at ? ' ' : 'n';
+	(void) plan_execute(&update_conversation, values, nulls, false);
 }
 
 static void
@@ -516,6 +593,7 @@ write_groups(Import *import, ImportGroup *groups, int32 n)
 {
 	Rows conversations = {.ncolumns = 8, .types = conversation_types};
 	Rows messages = {.ncolumns = 11, .types = message_types};
+	Rows times = {.ncolumns = 3, .types = time_types};
 
 	for (int32 i = 0; i < n; i++)
 	{
@@ -524,15 +602,20 @@ write_groups(Import *import, ImportGroup *groups, int32 n)
 		CHECK_FOR_INTERRUPTS();
 		import_match(import, group);
 		if (!group->exists)
+		{
 			add_conversation(&conversations, group);
+			add_times(&times, group);
+		}
 		for (int32 j = 0; j < group->nrows; j++)
 			add_message(&messages, &group->rows[j]);
 	}
 	rows_execute(&conversations, &insert_conversations);
 	rows_execute(&messages, &insert_messages);
+	rows_execute(&times, &restore_times);
 	for (int32 i = 0; i < n; i++)
-		if (groups[i].exists && groups[i].new_head > 0)
-			move_head(&groups[i]);
+		if (groups[i].exists && groups[i].documents[0]->state == IMPORT_EXTENDED &&
+			!groups[i].documents[0]->conversation.partial)
+			extend_conversation(&groups[i]);
 }
 
 /* ---- rejects, and the whole ---- */

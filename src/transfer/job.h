@@ -135,4 +135,7 @@ extern bool job_idle(int64 job_id, bool hold);
 extern int job_launch(int64 job_id, int workers, bool keep);
 extern int job_running_workers(void);
 
+/* ---- job_erase.c: what of jobs goes with an account, or with time ---- */
+extern void job_erase_init(void);
+
 #endif /* TRANSFER_JOB_H */

@@ -75,16 +75,16 @@ static PlanStatement begin_job =
 	 NULL};
 
 #define CHECKPOINT(key, type) "(p.checkpoint OPERATOR(pg_catalog.->>) '" key "')::pg_catalog." type
-#define MARK(prefix)                                                                                            \
-	CHECKPOINT(prefix "offset", "int8")                                                                         \
-	", " CHECKPOINT(prefix "line", "int8") ", " CHECKPOINT(prefix "documents", "int8") ", " CHECKPOINT(         \
-		prefix "array",                                                                                         \
-		"bool") ", " CHECKPOINT(prefix "lines",                                                                 \
-								"bool") ", " CHECKPOINT(prefix "column",                                        \
-														"int4") ", " CHECKPOINT(prefix "row",                   \
-																				"int8") ", " CHECKPOINT(prefix  \
-																										"skip", \
-																										"int8")
+#define NEXT(key, type) ", " CHECKPOINT(key, type)
+#define MARK(prefix)                                                                               \
+	CHECKPOINT(prefix "offset", "int8")                                                            \
+	NEXT(prefix "line", "int8")                                                                    \
+	NEXT(prefix "documents", "int8")                                                               \
+	NEXT(prefix "array", "bool")                                                                   \
+	NEXT(prefix "value", "bool")                                                                   \
+	NEXT(prefix "lines", "bool")                                                                   \
+	NEXT(prefix "column", "int4")                                                                  \
+	NEXT(prefix "indent", "int4") NEXT(prefix "row", "int8") NEXT(prefix "skip", "int8")
 
 static PlanStatement lock_cursor =
 	{"SELECT j.state" EQUAL "'running' AND NOT j.cancel_requested, p.checkpoint IS NOT NULL,"
@@ -254,7 +254,7 @@ bool_column(int number)
 }
 
 /* MARK_COLUMNS columns from number on, as MARK has them. */
-#define MARK_COLUMNS 8
+#define MARK_COLUMNS 10
 static void
 mark_columns(int number, SplitterMark *mark, int64 *row, int64 *skip)
 {
@@ -265,23 +265,29 @@ mark_columns(int number, SplitterMark *mark, int64 *row, int64 *skip)
 	mark->line = (uint64) int_column(number + 1);
 	mark->documents = (uint64) int_column(number + 2);
 	mark->in_array = bool_column(number + 3);
-	mark->lines = bool_column(number + 4);
-	value = column(number + 5, &isnull);
+	mark->value_next = bool_column(number + 4);
+	mark->lines = bool_column(number + 5);
+	value = column(number + 6, &isnull);
 	mark->column = isnull ? -1 : DatumGetInt32(value);
-	*row = int_column(number + 6);
-	*skip = int_column(number + 7);
+	value = column(number + 7, &isnull);
+	mark->indent = isnull ? 0 : DatumGetInt32(value);
+	*row = int_column(number + 8);
+	*skip = int_column(number + 9);
 }
 
 static void
 append_mark(StringInfo out, const char *prefix, const SplitterMark *mark, int64 row, int64 skip)
 {
-	appendStringInfo(out,
-					 "\"%soffset\": " UINT64_FORMAT ", \"%sline\": " UINT64_FORMAT
-					 ", \"%sdocuments\": " UINT64_FORMAT ", \"%sarray\": %s, \"%slines\": %s,"
-					 " \"%scolumn\": %d, \"%srow\": " INT64_FORMAT ", \"%sskip\": " INT64_FORMAT,
-					 prefix, mark->offset, prefix, mark->line, prefix, mark->documents, prefix,
-					 mark->in_array ? "true" : "false", prefix, mark->lines ? "true" : "false",
-					 prefix, mark->column, prefix, row, prefix, skip);
+	appendStringInfo(
+		out,
+		"\"%soffset\": " UINT64_FORMAT ", \"%sline\": " UINT64_FORMAT
+		", \"%sdocuments\": " UINT64_FORMAT ", \"%sarray\": %s, \"%svalue\": %s,"
+		" \"%slines\": %s, \"%scolumn\": %d, \"%sindent\": %d, \"%srow\": " INT64_FORMAT
+		", \"%sskip\": " INT64_FORMAT,
+		prefix, mark->offset, prefix, mark->line, prefix, mark->documents, prefix,
+		mark->in_array ? "true" : "false", prefix, mark->value_next ? "true" : "false", prefix,
+		mark->lines ? "true" : "false", prefix, mark->column, prefix, mark->indent, prefix, row,
+		prefix, skip);
 }
 
 static Datum

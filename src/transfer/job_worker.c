@@ -276,6 +276,7 @@ void
 job_init(void)
 {
 	RegisterXactCallback(job_at_transaction_end, NULL);
+	job_erase_init();
 }
 
 /*

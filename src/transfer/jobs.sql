@@ -114,6 +114,11 @@ CREATE VIEW memory.job_errors WITH (security_barrier = true) AS
 	WHERE memory.account_visible(COALESCE(e.account_id, ''));
 COMMENT ON VIEW memory.job_errors IS 'documents that imports rejected: where, why, and how they begin';
 
+CREATE FUNCTION memory.trim_jobs() RETURNS bigint
+	AS 'MODULE_PATHNAME', 'memory_trim_jobs' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.trim_jobs() IS 'removes jobs that ended long ago; a step of maintain()';
+
 INSERT INTO memory_store.grants VALUES
+	('EXECUTE ON FUNCTION memory.trim_jobs()', 'operator'),
 	('SELECT ON memory.jobs', 'reader'),
 	('SELECT ON memory.job_errors', 'reader');

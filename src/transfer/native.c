@@ -17,6 +17,7 @@
 
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 
 #include "formats.h"
@@ -588,132 +589,223 @@ native_write(const TransferConversation *conversation, bool *many)
 
 /* ---- writing text, which exports do ---- */
 
-/* A JSON string, in quotes. */
-static void
-text_string(StringInfo out, const char *data, uint32 length)
+/* A literal, whose length is known. */
+#define PUT(out, literal) appendBinaryStringInfo(out, literal, sizeof(literal) - 1)
+
+#define EACH_BYTE(value) (UINT64CONST(0x0101010101010101) * (value))
+
+/*
+ * Whether one of eight bytes has to be escaped in a JSON string: a quote, a
+ * backslash, a control character.  (Subtracting borrows from the next byte only
+ * where one was found already.)
+ */
+static inline bool
+needs_escape(uint64 bytes)
 {
-	const char *end = data + length;
+	uint64 quotes = bytes ^ EACH_BYTE('"');
+	uint64 backslashes = bytes ^ EACH_BYTE('\\');
 
-	appendStringInfoCharMacro(out, '"');
-	while (data < end)
-	{
-		const char *run = data;
-
-		while (data < end && *data != '"' && *data != '\\' && (unsigned char) *data >= 0x20)
-			data++;
-		appendBinaryStringInfo(out, run, (int) (data - run));
-		if (data == end)
-			break;
-		switch (*data)
-		{
-			case '"':
-			case '\\':
-				appendStringInfoCharMacro(out, '\\');
-				appendStringInfoCharMacro(out, *data);
-				break;
-			case '\n':
-				appendBinaryStringInfo(out, "\\n", 2);
-				break;
-			case '\t':
-				appendBinaryStringInfo(out, "\\t", 2);
-				break;
-			case '\r':
-				appendBinaryStringInfo(out, "\\r", 2);
-				break;
-			default:
-				appendStringInfo(out, "\\u%04x", (unsigned char) *data);
-		}
-		data++;
-	}
-	appendStringInfoCharMacro(out, '"');
+	return (((quotes - EACH_BYTE(1)) & ~quotes) | ((backslashes - EACH_BYTE(1)) & ~backslashes) |
+			((bytes - EACH_BYTE(0x20)) & ~bytes)) &
+		   EACH_BYTE(0x80);
 }
 
-/* A key (with its comma, colon and quotes) and a text, if there is one. */
-static void
-text_value(StringInfo out, const char *key, const TransferText *text)
+/* The end of the bytes that stand in a JSON string as they are. */
+static inline const char *
+plain_end(const char *data, const char *end)
 {
-	if (text->data == NULL)
-		return;
-	appendStringInfoString(out, key);
-	text_string(out, text->data, text->length);
+	uint64 bytes;
+
+	for (; end - data >= sizeof(bytes); data += sizeof(bytes))
+	{
+		memcpy(&bytes, data, sizeof(bytes));
+		if (needs_escape(bytes))
+			break;
+	}
+	while (data < end && *data != '"' && *data != '\\' && (unsigned char) *data >= 0x20)
+		data++;
+	return data;
+}
+
+static void
+text_escape(StringInfo out, char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	char escape[] = "\\u00  ";
+
+	switch (c)
+	{
+		case '"':
+			PUT(out, "\\\"");
+			break;
+		case '\\':
+			PUT(out, "\\\\");
+			break;
+		case '\n':
+			PUT(out, "\\n");
+			break;
+		case '\t':
+			PUT(out, "\\t");
+			break;
+		case '\r':
+			PUT(out, "\\r");
+			break;
+		default:
+			escape[4] = digits[(unsigned char) c >> 4];
+			escape[5] = digits[c & 0x0f];
+			PUT(out, escape);
+	}
+}
+
+/* A JSON string, in quotes. */
+static void
+text_string(StringInfo out, const TransferText *text)
+{
+	const char *data = text->data;
+	const char *end = data + text->length;
+
+	appendStringInfoChar(out, '"');
+	while (data < end)
+	{
+		const char *plain = plain_end(data, end);
+
+		appendBinaryStringInfo(out, data, (int) (plain - data));
+		data = plain;
+		if (data < end)
+			text_escape(out, *data++);
+	}
+	appendStringInfoChar(out, '"');
 }
 
 /* Numbers without printf, which takes as long as all the rest. */
 static void
-text_integer(StringInfo out, const char *key, int64 number)
+text_integer(StringInfo out, int64 number)
 {
 	char digits[24];
 
-	appendStringInfoString(out, key);
 	appendBinaryStringInfo(out, digits, pg_lltoa(number, digits));
 }
 
-static void
-text_time(StringInfo out, const char *key, bool has_time, TimestampTz time)
+/* The last time that was written: messages often have the one of those before. */
+typedef struct TimeText
 {
-	char *text;
+	TimestampTz time;
+	char *text; /* NULL: none yet */
+	int length;
+} TimeText;
 
-	if (!has_time)
-		return;
-	text = transfer_time_string(time);
-	appendStringInfoString(out, key);
+static void
+text_time(StringInfo out, TimestampTz time, TimeText *last)
+{
+	if (last->text == NULL || last->time != time)
+	{
+		if (last->text != NULL)
+			pfree(last->text);
+		last->time = time;
+		last->text = transfer_time_string(time);
+		last->length = (int) strlen(last->text);
+	}
 	appendStringInfoChar(out, '"');
-	appendStringInfoString(out, text);
+	appendBinaryStringInfo(out, last->text, last->length);
 	appendStringInfoChar(out, '"');
-	pfree(text);
 }
 
 static void
-text_message(StringInfo out, const TransferConversation *conversation, int32 index)
+text_message(StringInfo out, const TransferConversation *conversation, int32 index, TimeText *last)
 {
 	const TransferMessage *message = &conversation->messages[index];
 
-	text_integer(out, "{\"seq\":", seq_of(conversation, index));
-	text_integer(out, ",\"parent_seq\":", parent_seq_of(conversation, index));
-	text_value(out, ",\"role\":", &message->role);
-	text_value(out, ",\"content\":", &message->content);
-	text_value(out, ",\"model\":", &message->model);
+	PUT(out, "{\"seq\":");
+	text_integer(out, seq_of(conversation, index));
+	PUT(out, ",\"parent_seq\":");
+	text_integer(out, parent_seq_of(conversation, index));
+	PUT(out, ",\"role\":");
+	text_string(out, &message->role);
+	PUT(out, ",\"content\":");
+	text_string(out, &message->content);
+	if (message->model.data != NULL)
+	{
+		PUT(out, ",\"model\":");
+		text_string(out, &message->model);
+	}
 	if (message->tokens >= 0)
-		text_integer(out, ",\"tokens\":", message->tokens);
-	text_time(out, ",\"created_at\":", message->has_created_at, message->created_at);
-	text_value(out, ",\"message_id\":", &message->message_id);
+	{
+		PUT(out, ",\"tokens\":");
+		text_integer(out, message->tokens);
+	}
+	if (message->has_created_at)
+	{
+		PUT(out, ",\"created_at\":");
+		text_time(out, message->created_at, last);
+	}
+	if (message->message_id.data != NULL)
+	{
+		PUT(out, ",\"message_id\":");
+		text_string(out, &message->message_id);
+	}
 	if (message->metadata_text.data != NULL)
 	{
-		appendStringInfoString(out, ",\"metadata\":");
+		PUT(out, ",\"metadata\":");
 		appendBinaryStringInfo(out, message->metadata_text.data,
 							   (int) message->metadata_text.length);
 	}
 	appendStringInfoChar(out, '}');
 }
 
+/* All but the messages; what is exported has an id, an account and both times. */
 static void
-native_write_text(const TransferConversation *conversation, StringInfo out)
+text_columns(StringInfo out, const TransferConversation *conversation, TimeText *last)
 {
 	int32 head = conversation->head < 0 ? conversation->count - 1 : conversation->head;
 
-	text_value(out, "{\"conversation_id\":", &conversation->source_id);
-	text_value(out, ",\"account_id\":", &conversation->account_id);
-	text_value(out, ",\"title\":", &conversation->title);
+	PUT(out, "{\"conversation_id\":");
+	text_string(out, &conversation->source_id);
+	PUT(out, ",\"account_id\":");
+	text_string(out, &conversation->account_id);
+	if (conversation->title.data != NULL)
+	{
+		PUT(out, ",\"title\":");
+		text_string(out, &conversation->title);
+	}
 	if (conversation->metadata != NULL)
 	{
-		appendStringInfoString(out, ",\"metadata\":");
+		PUT(out, ",\"metadata\":");
 		(void) JsonbToCString(out, &conversation->metadata->root, VARSIZE(conversation->metadata));
 	}
-	appendStringInfoString(out, ",\"archived\":");
+	PUT(out, ",\"archived\":");
 	appendStringInfoString(out, conversation->archived ? "true" : "false");
 	if (head >= 0)
-		text_integer(out, ",\"head_seq\":", seq_of(conversation, head));
-	text_time(out, ",\"created_at\":", conversation->has_created_at, conversation->created_at);
-	text_time(out, ",\"updated_at\":", conversation->has_updated_at, conversation->updated_at);
-	appendStringInfoString(out, ",\"messages\":[");
+	{
+		PUT(out, ",\"head_seq\":");
+		text_integer(out, seq_of(conversation, head));
+	}
+	PUT(out, ",\"created_at\":");
+	text_time(out, conversation->created_at, last);
+	PUT(out, ",\"updated_at\":");
+	text_time(out, conversation->updated_at, last);
+}
+
+static void
+native_write_text(const TransferConversation *conversation, StringInfo out)
+{
+	TimeText last = {0};
+	int64 bytes = 0;
+
+	/* room for most of it at once; what is escaped makes it grow */
+	for (int32 i = 0; i < conversation->count; i++)
+		bytes += conversation->messages[i].content.length + 160;
+	enlargeStringInfo(out, (int) Min(bytes, MaxAllocSize / 2));
+
+	text_columns(out, conversation, &last);
+	PUT(out, ",\"messages\":[");
 	for (int32 i = 0; i < conversation->count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (i > 0)
 			appendStringInfoChar(out, ',');
-		text_message(out, conversation, i);
+		text_message(out, conversation, i, &last);
 	}
-	appendStringInfoString(out, "]}");
+	PUT(out, "]}");
 }
 
 const TransferFormat transfer_native = {"native",    "memory_ext's own", native_detect,

@@ -83,7 +83,7 @@ struct Splitter
 	int64 began_indent;
 	int depth;
 	uint8 closing[COMPARED_DEPTH]; /* the bracket that each depth waits for */
-	bool after_value;              /* a comma or a closing bracket must come */
+	char last;                     /* the last byte that is not white space; 'v' of a value */
 	bool line_begins;              /* the last byte was a line's end */
 	bool undecided;                /* an array whose first element is not complete */
 	Size element;                  /* where in the buffer that begins; 0: not yet */
@@ -195,7 +195,7 @@ begin_document(Splitter *s, Place place)
 	s->began_offset = s->offset;
 	s->began_indent = s->indent;
 	s->depth = 0;
-	s->after_value = false;
+	s->last = 0;
 	s->line_begins = false;
 	s->undecided = false;
 	s->element = 0;
@@ -416,7 +416,7 @@ read_string(Splitter *s)
 		if (*p++ == '"')
 		{
 			s->place = INSIDE;
-			s->after_value = true;
+			s->last = 'v';
 			break;
 		}
 		s->place = ESCAPE;
@@ -451,22 +451,35 @@ open_bracket(Splitter *s, const char *run)
 	if (s->depth < COMPARED_DEPTH)
 		s->closing[s->depth] = c == '{' ? '}' : ']';
 	s->depth++;
-	s->after_value = false;
+	s->last = c;
+}
+
+/* Why no bracket or string can be here; NULL: it can. */
+static const char *
+out_of_place(const Splitter *s)
+{
+	if (s->last == 'v')
+		return "a comma or a closing bracket should be here";
+	if (opens(*s->next) && s->depth > 0 && s->depth <= COMPARED_DEPTH &&
+		s->closing[s->depth - 1] == '}' && s->last != ':')
+		return "a name should be here";
+	return NULL;
 }
 
 /*
  * Whether a bracket that opens here, at a line's begin, is a new document's:
- * the one at hand was cut off.
+ * the one at hand was cut off.  No program breaks a line behind a colon.
  */
 static bool
-begins_another(Splitter *s)
+begins_another(const Splitter *s)
 {
-	if (s->depth == 0)
+	if (s->depth == 0 || !opens(*s->next))
 		return false;
 	if (s->in_array)
-		return s->after_value && s->indent >= 0 && s->indent == s->column &&
+		return out_of_place(s) != NULL && s->indent >= 0 && s->indent == s->column &&
 			   s->line > s->began_line;
-	return s->line_begins && s->began_indent == 0 && (s->lines || s->after_value);
+	return s->line_begins && s->began_indent == 0 &&
+		   (s->lines || s->last == ':' || out_of_place(s) != NULL);
 }
 
 /*
@@ -476,34 +489,33 @@ begins_another(Splitter *s)
 static const char *
 read_byte(Splitter *s, const char *run)
 {
+	const char *problem = NULL;
 	char c = *s->next;
 
 	switch (c)
 	{
 		case '{':
 		case '[':
-			if (begins_another(s))
-				return "the document ends before it is complete";
-			if (s->after_value)
-				return "a comma or a closing bracket should be here";
-			open_bracket(s, run);
-			break;
+			problem = out_of_place(s);
+			if (problem == NULL)
+				open_bracket(s, run);
+			return problem;
 		case '"':
-			if (s->after_value)
-				return "a comma or a closing bracket should be here";
 			s->undecided = s->undecided && s->element > 0; /* texts are no documents */
-			s->place = STRING;
-			break;
+			problem = out_of_place(s);
+			if (problem == NULL)
+				s->place = STRING;
+			return problem;
 		case '}':
 		case ']':
 			if (s->depth <= COMPARED_DEPTH && s->closing[s->depth - 1] != c)
 				return "a closing bracket does not fit";
 			s->depth--;
-			s->after_value = true;
+			s->last = 'v';
 			break;
 		case ',':
 		case ':':
-			s->after_value = false;
+			s->last = c;
 			break;
 		case '\n':
 			s->line++;
@@ -515,7 +527,7 @@ read_byte(Splitter *s, const char *run)
 			break;
 		default:
 			s->undecided = s->undecided && s->element > 0;
-			s->after_value = true;
+			s->last = 'v';
 	}
 	return NULL;
 }
@@ -551,14 +563,21 @@ read_inside(Splitter *s)
 		}
 
 		c = *s->next;
-		another = opens(c) && begins_another(s);
-		problem = read_byte(s, run);
+		another = begins_another(s);
+		problem = another ? "the document ends before it is complete" : read_byte(s, run);
 		if (problem != NULL)
 		{
 			end_run(s, run);
 			break_document(s, problem);
-			s->place = another ? INSIDE : PASSING;
-			return another;
+			if (!another)
+			{
+				s->place = PASSING;
+				return false;
+			}
+			/* it broke where the line before ended */
+			s->problem_line--;
+			s->problem_offset -= Min(s->indent + 1, s->problem_offset);
+			return true;
 		}
 		s->next++;
 		s->line_begins = c == '\n';

@@ -5,8 +5,8 @@
  * A document is one JSON value of an import: a conversation, or, in formats
  * that store messages one by one, a message that names its conversation.  A
  * format reads a document into a TransferConversation and writes one back.
- * Formats know jsonb and nothing of the store; import.c and export.c know the
- * store's views and nothing of the formats.
+ * Formats know jsonb and nothing of the store; imports and exports know the
+ * store and nothing of the formats.
  *
  * Everything that a format returns lives in the memory context that was
  * current when it was called; texts may point into the document, which lives
