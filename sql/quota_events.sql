@@ -31,10 +31,14 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE || ' ' || SQLERRM;
 END $$;
--- As if the period (1: hour, 2: day, 3: month) that a subscription is in had been the one so long ago.
-CREATE FUNCTION set_back(id text, period integer, by interval) RETURNS void LANGUAGE sql AS $$
-	UPDATE memory_store.subscriptions s SET period_start[period] = b.period_start, period_end[period] = b.period_end
-	FROM memory_store.subscriptions t, memory.period_bounds(('{hour,day,month}'::text[])[period], t.starts_at, t.time_zone, t.period_start[period] - by) b
+-- As if the day or month that a subscription is in were the one so long ago.
+CREATE FUNCTION set_back(id text, period text, by interval) RETURNS void LANGUAGE sql AS $$
+	UPDATE memory_store.subscriptions s SET day_start = CASE period WHEN 'day' THEN b.period_start ELSE s.day_start END,
+		day_end = CASE period WHEN 'day' THEN b.period_end ELSE s.day_end END,
+		month_start = CASE period WHEN 'month' THEN b.period_start ELSE s.month_start END,
+		month_end = CASE period WHEN 'month' THEN b.period_end ELSE s.month_end END
+	FROM memory_store.subscriptions t,
+		memory.period_bounds(period, t.starts_at, t.time_zone, CASE period WHEN 'day' THEN t.day_start ELSE t.month_start END - by) b
 	WHERE s.subscription_id = id AND t.subscription_id = id
 $$;
 
@@ -67,7 +71,7 @@ SELECT * FROM events();
 SELECT raises($$SELECT memory.enforce_limit('ben', 'messages')$$);
 SELECT * FROM events();
 -- in the next period they are armed again
-SELECT set_back('ann', 2, '1 day');
+SELECT set_back('ann', 'day', '1 day');
 SELECT (memory.enforce_limit('ben', 'messages', 4)).remaining;
 SELECT * FROM events();
 SELECT (memory.enforce_limit('ben', 'messages', 1)).remaining;
@@ -104,15 +108,15 @@ SELECT * FROM events();
 CREATE FUNCTION closed(id text) RETURNS TABLE (n bigint, whole boolean, contiguous boolean, present boolean, plans text, messages text, tokens text)
 LANGUAGE sql AS $$
 	WITH e AS (
-		SELECT (data ->> 'period_start')::timestamptz AS month_start, (data ->> 'period_end')::timestamptz AS month_end, data
+		SELECT (data ->> 'period_start')::timestamptz AS first, (data ->> 'period_end')::timestamptz AS last, data
 		FROM memory_store.outbox WHERE type = 'period.closed' AND subscription_id = id
 	)
-	SELECT count(*), bool_and(EXISTS (SELECT FROM memory.period_bounds('month', s.starts_at, s.time_zone, e.month_start) b
-			WHERE b.period_start = e.month_start AND b.period_end = e.month_end)),
-		count(DISTINCT month_start) = count(*) AND bool_and(EXISTS (SELECT FROM e f WHERE f.month_start = e.month_end) OR e.month_end = s.period_start[3]),
-		max(month_end) = max(s.period_start[3]) AND max(s.period_start[3]) <= now() AND max(s.period_end[3]) > now(),
-		string_agg(data ->> 'plan_id', ' ' ORDER BY month_start), string_agg(data ->> 'messages', ' ' ORDER BY month_start),
-		string_agg(data ->> 'tokens', ' ' ORDER BY month_start)
+	SELECT count(*), bool_and(EXISTS (SELECT FROM memory.period_bounds('month', s.starts_at, s.time_zone, e.first) b
+			WHERE b.period_start = e.first AND b.period_end = e.last)),
+		count(DISTINCT first) = count(*) AND bool_and(EXISTS (SELECT FROM e f WHERE f.first = e.last) OR e.last = s.month_start),
+		max(last) = max(s.month_start) AND max(s.month_start) <= now() AND max(s.month_end) > now(),
+		string_agg(data ->> 'plan_id', ' ' ORDER BY first), string_agg(data ->> 'messages', ' ' ORDER BY first),
+		string_agg(data ->> 'tokens', ' ' ORDER BY first)
 	FROM e, memory_store.subscriptions s WHERE s.subscription_id = id
 $$;
 -- periods of a subscription that began long ago are its present ones: nothing is to be told
@@ -121,16 +125,16 @@ SELECT memory.close_periods();
 SELECT memory.append('old', '00000000-0000-0000-0000-000000000011', 'user', 'x', tokens => 7);
 SELECT * FROM closed('old');
 -- by the first use: months without use between are told, too
-SELECT set_back('old', 3, '75 days');
+SELECT set_back('old', 'month', '75 days');
 SELECT memory.append('old', '00000000-0000-0000-0000-000000000011', 'user', 'x', tokens => 0);
 SELECT n > 1 AS several, whole, contiguous, present, plans ~ '^p( p)+$' AS plans, messages ~ '^1( 0)+$' AS messages, tokens ~ '^7( 0)+$' AS tokens
 FROM closed('old');
-SELECT used[3] AS messages, used[4] AS ever FROM memory_store.subscriptions WHERE subscription_id = 'old';
+SELECT messages_month AS messages, messages_lifetime AS ever FROM memory_store.subscriptions WHERE subscription_id = 'old';
 SELECT memory.close_periods();
 SELECT count(*) > 1 AS several FROM memory_store.outbox WHERE type = 'period.closed' AND subscription_id = 'old';
 -- asking does not tell it, being refused neither
 TRUNCATE memory_store.outbox;
-SELECT set_back('old', 3, '1 day');
+SELECT set_back('old', 'month', '1 day');
 SELECT (memory.check_quota('old', 'tokens')).used;
 SELECT used, period_start IS NULL AND period_end IS NULL AS ended FROM memory.quota_usage WHERE subscription_id = 'old' AND period = 'month';
 SELECT left(raises($$SELECT memory.enforce_limit('old', 'messages', 100)$$), 5);
@@ -143,7 +147,7 @@ SELECT memory.append('old', '00000000-0000-0000-0000-000000000011', 'user', 'x',
 SELECT n FROM closed('old');
 -- ... some at a time, in order; one that was never used ends as well
 SELECT memory.subscribe('never ' || i, 'p') FROM generate_series(1, 5) i;
-SELECT set_back('never ' || i, 3, '1 day') FROM generate_series(1, 5) i;
+SELECT set_back('never ' || i, 'month', '1 day') FROM generate_series(1, 5) i;
 SELECT memory.close_periods(2);
 SELECT string_agg(subscription_id, ', ' ORDER BY subscription_id) FROM memory_store.outbox WHERE type = 'period.closed' AND subscription_id LIKE 'never%';
 SELECT memory.close_periods(2), memory.close_periods(2), memory.close_periods(2);
@@ -154,20 +158,20 @@ TRUNCATE memory_store.outbox;
 SELECT memory.subscribe('down', 'q');
 SELECT memory.change_plan('down', 'p') > now();
 UPDATE memory_store.subscriptions s SET next_plan_at = b.period_end
-FROM memory_store.subscriptions t, memory.period_bounds('month', t.starts_at, t.time_zone, t.period_start[3] - interval '40 days') b
+FROM memory_store.subscriptions t, memory.period_bounds('month', t.starts_at, t.time_zone, t.month_start - interval '40 days') b
 WHERE s.subscription_id = 'down' AND t.subscription_id = 'down';
-SELECT set_back('down', 3, '40 days');
+SELECT set_back('down', 'month', '40 days');
 SELECT memory.close_periods();
 SELECT n > 1 AS several, whole, contiguous, present, plans ~ '^q( p)+$' AS plans FROM closed('down');
 SELECT plan_id, next_plan_id FROM memory_store.subscriptions WHERE subscription_id = 'down';
 -- the default plan is named, too
 UPDATE memory.plans SET is_default = true WHERE plan_id = 'r';
 SELECT memory.append('dan', '00000000-0000-0000-0000-000000000012', 'user', 'x', tokens => 0);
-SELECT set_back('dan', 3, '1 day');
+SELECT set_back('dan', 'month', '1 day');
 SELECT memory.close_periods();
 SELECT n, plans, messages FROM closed('dan');
 -- maintain() does it
-SELECT set_back('dan', 3, '1 day');
+SELECT set_back('dan', 'month', '1 day');
 SET client_min_messages = warning;
 CALL memory.maintain();
 RESET client_min_messages;
@@ -235,7 +239,7 @@ CREATE TRIGGER added AFTER INSERT ON files REFERENCING NEW TABLE AS new_rows
 	FOR EACH STATEMENT EXECUTE FUNCTION memory.quota_trigger('content_bytes', 'account', 'bytes');
 CREATE TRIGGER removed AFTER DELETE ON files REFERENCING OLD TABLE AS old_rows
 	FOR EACH STATEMENT EXECUTE FUNCTION memory.quota_trigger('content_bytes', 'account', 'bytes');
-CREATE VIEW bytes AS SELECT used[10] AS used, outside_bytes AS outside FROM memory_store.subscriptions WHERE subscription_id = 'eve';
+CREATE VIEW bytes AS SELECT content_bytes AS used, outside_content_bytes AS outside FROM memory_store.subscriptions WHERE subscription_id = 'eve';
 INSERT INTO files VALUES ('eve', 100), ('eve', 50);
 TABLE bytes;
 SELECT * FROM memory.usage_drift;
@@ -258,14 +262,14 @@ SELECT * FROM memory.usage_drift;
 SELECT memory.set_subscription('eve', 'eve');
 TABLE bytes;
 -- usage_drift sees what should not be
-UPDATE memory_store.subscriptions SET used[9] = used[9] + 1, used[10] = used[10] - 2, reserved[8] = 5, reserved[1] = 1 WHERE subscription_id = 'eve';
+UPDATE memory_store.subscriptions SET conversations = conversations + 1, content_bytes = content_bytes - 2, reserved_tokens = 5, reserved_messages = 1 WHERE subscription_id = 'eve';
 SELECT * FROM memory.usage_drift ORDER BY meter;
 SET memory_ext.account = 'eve';
 SELECT count(*) FROM memory.usage_drift;
 SET memory_ext.account = 'ann';
 SELECT count(*) FROM memory.usage_drift;
 RESET memory_ext.account;
-UPDATE memory_store.subscriptions SET used[9] = used[9] - 1, used[10] = used[10] + 2, reserved[8] = 0, reserved[1] = 0 WHERE subscription_id = 'eve';
+UPDATE memory_store.subscriptions SET conversations = conversations - 1, content_bytes = content_bytes + 2, reserved_tokens = 0, reserved_messages = 0 WHERE subscription_id = 'eve';
 SELECT * FROM memory.usage_drift;
 
 --

@@ -22,7 +22,7 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN concat_ws(E'\n', SQLSTATE || ' ' || SQLERRM, '  ' || nullif(detail, ''), '  ' || nullif(hint, ''));
 END $$;
 CREATE VIEW used AS
-	SELECT subscription_id, used[4] AS messages, used[8] AS tokens, used[9] AS conversations, used[10] AS content_bytes
+	SELECT subscription_id, messages_lifetime AS messages, tokens_lifetime AS tokens, conversations, content_bytes
 	FROM memory_store.subscriptions ORDER BY 1;
 
 INSERT INTO memory.plans (plan_id) VALUES ('p');

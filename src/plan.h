@@ -9,7 +9,7 @@
 
 #include "executor/spi.h"
 
-#define PLAN_MAX_ARGS 20
+#define PLAN_MAX_ARGS 26
 
 /*
  * A statement of a room, prepared at its first use in a backend.  Its

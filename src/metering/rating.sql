@@ -99,19 +99,24 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION memory.rate(text, numeric, numeric, numeric, jsonb) IS 'what a quantity costs, not rounded: flat, unit, package, graduated or volume; null: a price is missing';
 
+-- Each product is computed once, in the subquery: its LIMIT keeps it from being
+-- copied to where it is used.
 CREATE VIEW memory.cost_daily WITH (security_barrier = true) AS
 	SELECT u.account_id, u.day, u.model,
-		CASE WHEN u.input_tokens > 0 THEN u.input_tokens * p.input_cost_per_token ELSE 0 END AS input_cost,
-		CASE WHEN u.cached_input_tokens > 0 THEN u.cached_input_tokens * p.cached_input_cost_per_token ELSE 0 END AS cached_input_cost,
-		CASE WHEN u.cache_creation_tokens > 0 THEN u.cache_creation_tokens * p.cache_creation_cost_per_token ELSE 0 END AS cache_creation_cost,
-		CASE WHEN u.output_tokens > 0 THEN u.output_tokens * p.output_cost_per_token ELSE 0 END AS output_cost,
-		CASE WHEN u.input_tokens > 0 THEN u.input_tokens * p.input_cost_per_token ELSE 0 END
-			+ CASE WHEN u.cached_input_tokens > 0 THEN u.cached_input_tokens * p.cached_input_cost_per_token ELSE 0 END
-			+ CASE WHEN u.cache_creation_tokens > 0 THEN u.cache_creation_tokens * p.cache_creation_cost_per_token ELSE 0 END
-			+ CASE WHEN u.output_tokens > 0 THEN u.output_tokens * p.output_cost_per_token ELSE 0 END AS cost
+		CASE WHEN u.input_tokens > 0 THEN p.input_cost ELSE 0 END AS input_cost,
+		CASE WHEN u.cached_input_tokens > 0 THEN p.cached_input_cost ELSE 0 END AS cached_input_cost,
+		CASE WHEN u.cache_creation_tokens > 0 THEN p.cache_creation_cost ELSE 0 END AS cache_creation_cost,
+		CASE WHEN u.output_tokens > 0 THEN p.output_cost ELSE 0 END AS output_cost,
+		CASE WHEN u.input_tokens > 0 THEN p.input_cost ELSE 0 END
+			+ CASE WHEN u.cached_input_tokens > 0 THEN p.cached_input_cost ELSE 0 END
+			+ CASE WHEN u.cache_creation_tokens > 0 THEN p.cache_creation_cost ELSE 0 END
+			+ CASE WHEN u.output_tokens > 0 THEN p.output_cost ELSE 0 END AS cost
 	FROM memory.usage_daily u
 	LEFT JOIN LATERAL (
-		SELECT m.input_cost_per_token, m.output_cost_per_token, m.cached_input_cost_per_token, m.cache_creation_cost_per_token
+		SELECT CASE WHEN u.input_tokens > 0 THEN u.input_tokens * m.input_cost_per_token END AS input_cost,
+			CASE WHEN u.cached_input_tokens > 0 THEN u.cached_input_tokens * m.cached_input_cost_per_token END AS cached_input_cost,
+			CASE WHEN u.cache_creation_tokens > 0 THEN u.cache_creation_tokens * m.cache_creation_cost_per_token END AS cache_creation_cost,
+			CASE WHEN u.output_tokens > 0 THEN u.output_tokens * m.output_cost_per_token END AS output_cost
 		FROM memory.model_prices m
 		WHERE m.model = u.model AND m.valid_from <= u.day
 		ORDER BY m.valid_from DESC LIMIT 1

@@ -68,12 +68,14 @@ CREATE VIEW memory.usage_daily WITH (security_barrier = true) AS
 		WHERE r.messages + r.requests + r.imported_messages + r.content_bytes
 			+ r.input_tokens + r.output_tokens > 0
 		UNION ALL
-		SELECT l.account_id, l.day, l.model, 1, 0, l.input_tokens, 0, 0, l.output_tokens, l.content_bytes, 0, 0, 0
+		SELECT l.account_id, l.day, l.model, count(*), 0, sum(l.input_tokens)::bigint, 0, 0, sum(l.output_tokens)::bigint, sum(l.content_bytes)::bigint, 0, 0, 0
 		FROM memory_store.usage_ledger l
+		GROUP BY l.account_id, l.day, l.model
 		UNION ALL
-		SELECT w.account_id, w.day, w.model, 0, 1, w.input_tokens, w.cached_input_tokens,
-			w.cache_creation_tokens, w.output_tokens, 0, 0, 0, 0
+		SELECT w.account_id, w.day, w.model, 0, count(*), sum(w.input_tokens)::bigint, sum(w.cached_input_tokens)::bigint,
+			sum(w.cache_creation_tokens)::bigint, sum(w.output_tokens)::bigint, 0, 0, 0, 0
 		FROM memory_store.usage_waiting w
+		GROUP BY w.account_id, w.day, w.model
 	) u
 	GROUP BY u.account_id, u.day, u.model;
 COMMENT ON VIEW memory.usage_daily IS 'usage by account, UTC day and model (empty: none named); token counts are disjoint, imported_ columns are backdated messages and no usage';
@@ -181,12 +183,12 @@ CREATE VIEW memory.usage_drift WITH (security_barrier = true) AS
 		GROUP BY 1
 	) r USING (subscription_id)
 	CROSS JOIN LATERAL (VALUES
-		('conversations', s.used[9] - s.outside_conversations, COALESCE(d.conversations, 0)),
-		('content_bytes', s.used[10] - s.outside_bytes, COALESCE(d.content_bytes, 0)),
-		('reserved messages', s.reserved[4], COALESCE(r.messages, 0)::bigint),
-		('reserved tokens', s.reserved[8], COALESCE(r.tokens, 0)::bigint),
-		('reserved conversations', s.reserved[9], COALESCE(r.conversations, 0)::bigint),
-		('reserved content_bytes', s.reserved[10], COALESCE(r.content_bytes, 0)::bigint)
+		('conversations', s.conversations - s.outside_conversations, COALESCE(d.conversations, 0)),
+		('content_bytes', s.content_bytes - s.outside_content_bytes, COALESCE(d.content_bytes, 0)),
+		('reserved messages', s.reserved_messages, COALESCE(r.messages, 0)::bigint),
+		('reserved tokens', s.reserved_tokens, COALESCE(r.tokens, 0)::bigint),
+		('reserved conversations', s.reserved_conversations, COALESCE(r.conversations, 0)::bigint),
+		('reserved content_bytes', s.reserved_content_bytes, COALESCE(r.content_bytes, 0)::bigint)
 	) v (meter, metered, stored)
 	WHERE v.metered <> v.stored AND memory.account_visible(s.subscription_id)
 		-- a confined session sees one account, the subscription may have others

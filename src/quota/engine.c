@@ -13,108 +13,49 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
+#include "access/htup_details.h"
 #include "common/int.h"
 #include "executor/spi.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 
 #include "metering.h"
 #include "quota.h"
 #include "statements.h"
 
-#define MX001 MAKE_SQLSTATE('M', 'X', '0', '0', '1')
-
 /* ---- rows to holds and back ---- */
 
-static void
-read_array(int column, int n, int64 *values)
-{
-	bool isnull;
-	ArrayType *array = DatumGetArrayTypeP(quota_column(0, column, &isnull));
+/* How many columns a subscription's row has in statements.c's COLUMNS. */
+#define NCOLUMNS (6 + 2 * QUOTA_NBOUNDS + QUOTA_NSLOTS + QUOTA_NMETERS + QUOTA_NSTANDING)
 
-	/* both bigint and timestamptz are eight bytes, passed by value */
-	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != n || ARR_HASNULL(array))
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("a row of memory_store.subscriptions has a bad array"),
-						errdetail("Column %d must have %d elements.", column, n)));
-	memcpy(values, ARR_DATA_PTR(array), n * sizeof(int64));
-}
-
-static Datum
-write_array(const int64 *values, int n, Oid type)
-{
-	Datum elements[QUOTA_NSLOTS];
-
-	for (int i = 0; i < n; i++)
-		elements[i] = Int64GetDatum(values[i]);
-	return PointerGetDatum(construct_array(elements, n, type, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
+/* The first row of the last statement. */
 static void
 read_row(QuotaHold *hold)
 {
-	bool isnull;
+	Datum values[NCOLUMNS];
+	bool nulls[NCOLUMNS];
+	int n = 6;
 
-	hold->plan_id = quota_string(0, 1);
-	hold->starts_at = DatumGetTimestampTz(quota_column(0, 2, &isnull));
-	hold->time_zone = quota_string(0, 3);
-	hold->next_plan_id = quota_string(0, 4);
-	hold->next_plan_at = DatumGetTimestampTz(quota_column(0, 5, &isnull));
-	read_array(6, QUOTA_NBOUNDS, hold->period_start);
-	read_array(7, QUOTA_NBOUNDS, hold->period_end);
-	read_array(8, QUOTA_NSLOTS, hold->used);
-	read_array(9, QUOTA_NSLOTS, hold->reserved);
-	hold->subscription_id = quota_string(0, 10);
+	if (SPI_tuptable->tupdesc->natts != NCOLUMNS)
+		elog(ERROR, "a subscription has %d columns", SPI_tuptable->tupdesc->natts);
+	heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, values, nulls);
+	hold->subscription_id = TextDatumGetCString(values[0]);
+	hold->plan_id = nulls[1] ? NULL : TextDatumGetCString(values[1]);
+	hold->starts_at = DatumGetTimestampTz(values[2]);
+	hold->time_zone = TextDatumGetCString(values[3]);
+	hold->next_plan_id = nulls[4] ? NULL : TextDatumGetCString(values[4]);
+	hold->next_plan_at = DatumGetTimestampTz(values[5]);
+	for (int i = 0; i < QUOTA_NBOUNDS; i++)
+	{
+		hold->period_start[i] = DatumGetTimestampTz(values[n++]);
+		hold->period_end[i] = DatumGetTimestampTz(values[n++]);
+	}
+	for (int i = 0; i < QUOTA_NSLOTS; i++)
+		hold->used[i] = DatumGetInt64(values[n++]);
+	for (int i = 0; i < QUOTA_NMETERS; i++)
+		hold->reserved[i] = DatumGetInt64(values[n++]);
 	for (int i = 0; i < QUOTA_NSTANDING; i++)
-		hold->outside[i] = DatumGetInt64(quota_column(0, 11 + i, &isnull));
-}
-
-static void
-add_json_text(StringInfo json, const char *key, const char *value)
-{
-	appendStringInfo(json, "%s\"%s\": ", json->len > 1 ? ", " : "", key);
-	if (value == NULL)
-		appendStringInfoString(json, "null");
-	else
-		escape_json(json, value);
-}
-
-static void
-add_json_time(StringInfo json, const char *key, TimestampTz value)
-{
-	add_json_text(json, key,
-				  value == DT_NOEND
-					  ? NULL
-					  : TextDatumGetCString(
-							DirectFunctionCall2(timestamp_to_char,
-												DirectFunctionCall2(timestamptz_zone,
-																	CStringGetTextDatum("UTC"),
-																	TimestampTzGetDatum(value)),
-												CStringGetTextDatum(
-													"YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\""))));
-}
-
-/* What the event of a month's end says. */
-static char *
-closed_json(const QuotaHold *hold)
-{
-	char *plan_id = hold->plan_id != NULL ? hold->plan_id : quota_default_plan();
-	StringInfoData json;
-
-	initStringInfo(&json);
-	appendStringInfoChar(&json, '{');
-	add_json_text(&json, "subscription_id", hold->subscription_id);
-	add_json_text(&json, "plan_id", plan_id);
-	add_json_time(&json, "period_start", hold->period_start[QUOTA_MONTH]);
-	add_json_time(&json, "period_end", hold->period_end[QUOTA_MONTH]);
-	appendStringInfo(&json, ", \"messages\": " INT64_FORMAT ", \"tokens\": " INT64_FORMAT "}",
-					 hold->used[quota_slot(QUOTA_MESSAGES, QUOTA_MONTH)],
-					 hold->used[quota_slot(QUOTA_TOKENS, QUOTA_MONTH)]);
-	return json.data;
+		hold->outside[i] = DatumGetInt64(values[n++]);
 }
 
 static void
@@ -143,7 +84,7 @@ close_months(QuotaHold *hold)
 	while (hold->period_end[QUOTA_MONTH] <= hold->now)
 	{
 		CHECK_FOR_INTERRUPTS();
-		hold->closed = lappend(hold->closed, closed_json(hold));
+		hold->closed = lappend(hold->closed, quota_closed_json(hold));
 		begin_period(hold, QUOTA_MONTH, hold->period_end[QUOTA_MONTH]);
 		change_if_due(hold, hold->period_start[QUOTA_MONTH]);
 	}
@@ -224,25 +165,24 @@ bool
 quota_create(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
 			 const char *time_zone)
 {
-	int64 nothing[QUOTA_NSLOTS] = {0};
-	TimestampTz start[QUOTA_NBOUNDS];
-	TimestampTz end[QUOTA_NBOUNDS];
-	Datum values[8];
-	char nulls[] = "        ";
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz start;
+	TimestampTz end;
+	Datum values[4 + 2 * QUOTA_NBOUNDS];
+	char nulls[] = "          ";
 	QuotaAmounts standing;
 
-	for (int i = 0; i < QUOTA_NBOUNDS; i++)
-		quota_period_bounds((QuotaPeriod) i, starts_at, time_zone, GetCurrentTimestamp(), &start[i],
-							&end[i]);
 	values[0] = CStringGetTextDatum(subscription_id);
 	nulls[1] = plan_id == NULL ? 'n' : ' ';
 	values[1] = plan_id == NULL ? (Datum) 0 : CStringGetTextDatum(plan_id);
 	values[2] = TimestampTzGetDatum(starts_at);
 	values[3] = CStringGetTextDatum(time_zone);
-	values[4] = write_array(start, QUOTA_NBOUNDS, TIMESTAMPTZOID);
-	values[5] = write_array(end, QUOTA_NBOUNDS, TIMESTAMPTZOID);
-	values[6] = write_array(nothing, QUOTA_NSLOTS, INT8OID);
-	values[7] = values[6];
+	for (int i = 0; i < QUOTA_NBOUNDS; i++)
+	{
+		quota_period_bounds((QuotaPeriod) i, starts_at, time_zone, now, &start, &end);
+		values[4 + 2 * i] = TimestampTzGetDatum(start);
+		values[5 + 2 * i] = TimestampTzGetDatum(end);
+	}
 	if (quota_execute(QUOTA_SUBSCRIPTION_CREATE, values, nulls, false) == 0)
 		return false;
 	if (plan_id != NULL)
@@ -307,6 +247,49 @@ quota_begin(const char *account_id)
 	return quota_begin_on(quota_subscription_of(account_id, false), account_id);
 }
 
+/* Takes off what the row has been charged ahead. */
+static void
+set_ahead(QuotaHold *hold, const QuotaAmounts *amounts)
+{
+	memcpy(hold->row_used, hold->used, sizeof(hold->row_used));
+	hold->ahead = true;
+	for (int period = QUOTA_HOUR; period <= QUOTA_LIFETIME; period++)
+	{
+		hold->used[quota_slot(QUOTA_MESSAGES, (QuotaPeriod) period)] -=
+			amounts->by_meter[QUOTA_MESSAGES];
+		hold->used[quota_slot(QUOTA_TOKENS, (QuotaPeriod) period)] -=
+			amounts->by_meter[QUOTA_TOKENS];
+	}
+	hold->used[quota_slot(QUOTA_CONTENT_BYTES, QUOTA_CURRENT)] -=
+		amounts->by_meter[QUOTA_CONTENT_BYTES];
+}
+
+QuotaHold *
+quota_begin_expecting(const char *account_id, const QuotaAmounts *amounts)
+{
+	QuotaHold *hold;
+	const char *hint;
+	Datum values[5];
+
+	if (!quota_active())
+		return NULL;
+	hint = quota_subscription_hint(account_id);
+	if (hint == NULL)
+		return quota_begin(account_id);
+	hold = new_hold(account_id);
+	values[0] = CStringGetTextDatum(hint);
+	values[1] = TimestampTzGetDatum(hold->now);
+	values[2] = Int64GetDatum(amounts->by_meter[QUOTA_MESSAGES]);
+	values[3] = Int64GetDatum(amounts->by_meter[QUOTA_TOKENS]);
+	values[4] = Int64GetDatum(amounts->by_meter[QUOTA_CONTENT_BYTES]);
+	if (quota_execute(QUOTA_SUBSCRIPTION_CHARGE, values, NULL, false) == 0)
+		return quota_begin(account_id);
+	read_row(hold);
+	refresh(hold);
+	set_ahead(hold, amounts);
+	return hold;
+}
+
 void
 quota_moved(const char *account_id)
 {
@@ -361,19 +344,11 @@ quota_drop_unused(const char *subscription_id)
 void
 quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amount)
 {
-	bool flows = meter == QUOTA_MESSAGES || meter == QUOTA_TOKENS;
-
-	for (int period = flows ? QUOTA_HOUR : QUOTA_CURRENT;
-		 period <= (flows ? QUOTA_LIFETIME : QUOTA_CURRENT); period++)
-	{
-		int slot = quota_slot(meter, (QuotaPeriod) period);
-
-		if (pg_add_s64_overflow(hold->reserved[slot], amount, &hold->reserved[slot]))
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("what is reserved of %s is out of range", quota_meter_name(meter))));
-	}
+	if (pg_add_s64_overflow(hold->reserved[meter], amount, &hold->reserved[meter]))
+		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+						errmsg("what is reserved of %s is out of range", quota_meter_name(meter))));
 	hold->changed = true;
+	hold->ahead = false;
 }
 
 /* Adds the rows of (meter, amount) that a statement has returned, or takes them off. */
@@ -394,7 +369,7 @@ pass_over_expired(QuotaHold *hold)
 	Datum values[2] = {CStringGetTextDatum(hold->subscription_id), TimestampTzGetDatum(hold->now)};
 	bool any = false;
 
-	for (int i = 0; i < QUOTA_NSLOTS; i++)
+	for (int i = 0; i < QUOTA_NMETERS; i++)
 		any |= hold->reserved[i] != 0;
 	if (!any)
 		return;
@@ -433,24 +408,33 @@ void
 quota_save(QuotaHold *hold)
 {
 	ListCell *cell;
-	Datum values[10];
-	char nulls[] = "          ";
+	Datum values[NCOLUMNS];
+	char nulls[NCOLUMNS + 1];
+	int n = 0;
 
-	values[0] = CStringGetTextDatum(hold->subscription_id);
-	nulls[1] = hold->plan_id == NULL ? 'n' : ' ';
-	values[1] = hold->plan_id == NULL ? (Datum) 0 : CStringGetTextDatum(hold->plan_id);
-	nulls[2] = hold->next_plan_id == NULL ? 'n' : ' ';
-	values[2] = hold->next_plan_id == NULL ? (Datum) 0 : CStringGetTextDatum(hold->next_plan_id);
-	nulls[3] = hold->next_plan_id == NULL ? 'n' : ' ';
-	values[3] = TimestampTzGetDatum(hold->next_plan_at);
-	values[4] = write_array(hold->period_start, QUOTA_NBOUNDS, TIMESTAMPTZOID);
-	values[5] = write_array(hold->period_end, QUOTA_NBOUNDS, TIMESTAMPTZOID);
-	values[6] = write_array(hold->used, QUOTA_NSLOTS, INT8OID);
-	values[7] = write_array(hold->reserved, QUOTA_NSLOTS, INT8OID);
-	for (int i = 0; i < QUOTA_NSTANDING; i++)
-		values[8 + i] = Int64GetDatum(hold->outside[i]);
-	quota_execute(QUOTA_SUBSCRIPTION_SAVE, values, nulls, false);
 	hold->changed = false;
+	if (hold->ahead && memcmp(hold->row_used, hold->used, sizeof(hold->used)) == 0)
+		return;
+	hold->ahead = false;
+	memset(nulls, ' ', NCOLUMNS);
+	values[n++] = CStringGetTextDatum(hold->subscription_id);
+	nulls[n] = hold->plan_id == NULL ? 'n' : ' ';
+	values[n++] = hold->plan_id == NULL ? (Datum) 0 : CStringGetTextDatum(hold->plan_id);
+	nulls[n] = nulls[n + 1] = hold->next_plan_id == NULL ? 'n' : ' ';
+	values[n++] = hold->next_plan_id == NULL ? (Datum) 0 : CStringGetTextDatum(hold->next_plan_id);
+	values[n++] = TimestampTzGetDatum(hold->next_plan_at);
+	for (int i = 0; i < QUOTA_NBOUNDS; i++)
+	{
+		values[n++] = TimestampTzGetDatum(hold->period_start[i]);
+		values[n++] = TimestampTzGetDatum(hold->period_end[i]);
+	}
+	for (int i = 0; i < QUOTA_NSLOTS; i++)
+		values[n++] = Int64GetDatum(hold->used[i]);
+	for (int i = 0; i < QUOTA_NMETERS; i++)
+		values[n++] = Int64GetDatum(hold->reserved[i]);
+	for (int i = 0; i < QUOTA_NSTANDING; i++)
+		values[n++] = Int64GetDatum(hold->outside[i]);
+	quota_execute(QUOTA_SUBSCRIPTION_SAVE, values, nulls, false);
 	foreach (cell, hold->closed)
 		metering_emit("period.closed", hold->subscription_id, hold->subscription_id,
 					  (char *) lfirst(cell));
@@ -488,21 +472,6 @@ quota_note_plan(const char *subscription_id, const char *plan_id, TimestampTz fr
 	quota_execute(QUOTA_HISTORY_NOTE, values, NULL, false);
 }
 
-void
-quota_tell_change(const QuotaHold *hold, const char *plan_id, TimestampTz from)
-{
-	StringInfoData json;
-
-	initStringInfo(&json);
-	appendStringInfoChar(&json, '{');
-	add_json_text(&json, "subscription_id", hold->subscription_id);
-	add_json_text(&json, "previous_plan_id", hold->plan.plan_id);
-	add_json_text(&json, "plan_id", plan_id);
-	add_json_time(&json, "effective_at", from);
-	appendStringInfoChar(&json, '}');
-	metering_emit("plan.changed", hold->subscription_id, hold->subscription_id, json.data);
-}
-
 /* ---- holds of calls ---- */
 
 void
@@ -524,248 +493,6 @@ quota_move_reservations(QuotaHold *from, QuotaHold *to, const char *account_id, 
 		change_reserved_by(from, n, -1);
 	if (to != NULL)
 		change_reserved_by(to, n, 1);
-}
-
-/* ---- limits ---- */
-
-int64
-quota_remaining(const QuotaHold *hold, const QuotaLimit *limit)
-{
-	int64 taken;
-
-	if (pg_add_s64_overflow(hold->used[limit->slot], hold->reserved[limit->slot], &taken))
-		return 0;
-	return Max(limit->limit - taken, 0);
-}
-
-const QuotaLimit *
-quota_tightest(const QuotaHold *hold, QuotaMeter meter)
-{
-	const QuotaLimit *tightest = NULL;
-
-	for (int i = 0; i < hold->plan.nlimits; i++)
-	{
-		const QuotaLimit *limit = &hold->plan.limits[i];
-
-		if (limit->meter == meter &&
-			(tightest == NULL || quota_remaining(hold, limit) < quota_remaining(hold, tightest)))
-			tightest = limit;
-	}
-	return tightest;
-}
-
-const QuotaLimit *
-quota_exceeded(const QuotaHold *hold, const QuotaPlan *plan, const QuotaAmounts *amounts,
-			   bool only_hard)
-{
-	for (int i = 0; i < plan->nlimits; i++)
-	{
-		const QuotaLimit *limit = &plan->limits[i];
-		int64 amount = amounts->by_meter[limit->meter];
-
-		if ((limit->hard || !only_hard) && amount > 0 && amount > quota_remaining(hold, limit))
-			return limit;
-	}
-	return NULL;
-}
-
-char *
-quota_upgrade_for(const QuotaHold *hold, const QuotaAmounts *amounts)
-{
-	Datum values[1] = {(Datum) 0};
-	char nulls[1] = {'n'};
-	char **names;
-	uint64 n;
-
-	if (hold->plan.plan_id != NULL)
-	{
-		values[0] = CStringGetTextDatum(hold->plan.plan_id);
-		nulls[0] = ' ';
-	}
-	n = quota_execute(QUOTA_PLANS_BY_PRICE, values, nulls, true);
-	names = palloc(mul_size(Max(n, 1), sizeof(char *)));
-	for (uint64 i = 0; i < n; i++)
-		names[i] = quota_string(i, 1);
-	for (uint64 i = 0; i < n; i++)
-	{
-		QuotaPlan plan;
-		bool over = false;
-
-		if (hold->plan.plan_id != NULL && strcmp(names[i], hold->plan.plan_id) == 0)
-			continue;
-		quota_read_plan(names[i], &plan);
-		for (int j = 0; j < plan.nlimits && !over; j++)
-			over = plan.limits[j].hard &&
-				   hold->used[plan.limits[j].slot] >
-					   plan.limits[j].limit - hold->reserved[plan.limits[j].slot];
-		if (!over && quota_exceeded(hold, &plan, amounts, true) == NULL)
-			return names[i];
-	}
-	return NULL;
-}
-
-/* What a refusal and an event say of a limit: a stable interface. */
-static StringInfo
-limit_json(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit, int64 requested)
-{
-	TimestampTz end = limit->period < QUOTA_NBOUNDS ? hold->period_end[limit->period] : DT_NOEND;
-	StringInfo json = makeStringInfo();
-
-	appendStringInfoChar(json, '{');
-	add_json_text(json, "subscription_id", hold->subscription_id);
-	add_json_text(json, "account_id", account_id);
-	add_json_text(json, "plan_id", hold->plan.plan_id);
-	add_json_text(json, "meter", quota_meter_name(limit->meter));
-	add_json_text(json, "period", quota_period_name(limit->period));
-	appendStringInfo(json,
-					 ", \"limit\": " INT64_FORMAT ", \"used\": " INT64_FORMAT
-					 ", \"reserved\": " INT64_FORMAT ", \"requested\": " INT64_FORMAT,
-					 limit->limit, hold->used[limit->slot], hold->reserved[limit->slot], requested);
-	add_json_time(json, "period_end", end);
-	return json;
-}
-
-static void
-refuse(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
-	   const QuotaAmounts *amounts)
-{
-	char *upgrade = quota_upgrade_for(hold, amounts);
-	int64 requested = amounts->by_meter[limit->meter];
-	StringInfo json = limit_json(hold, account_id, limit, requested);
-
-	add_json_text(json, "upgrade_to", upgrade);
-	appendStringInfoChar(json, '}');
-	ereport(ERROR, (errcode(MX001),
-					errmsg("account \"%s\" has " INT64_FORMAT " of " INT64_FORMAT
-						   " %s left, " INT64_FORMAT " are needed",
-						   account_id, quota_remaining(hold, limit), limit->limit,
-						   quota_meter_name(limit->meter), requested),
-					errdetail_internal("%s", json->data),
-					upgrade != NULL
-						? errhint("Plan \"%s\" would allow it: see memory.change_plan.", upgrade)
-						: errhint("No plan that is offered would allow it.")));
-}
-
-/* An event of a limit; threshold 0: none was passed. */
-static void
-tell_limit(const char *type, const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
-		   int64 amount, double threshold)
-{
-	StringInfo json = limit_json(hold, account_id, limit, amount);
-
-	if (threshold > 0)
-		appendStringInfo(json, ", \"threshold\": %.15g", threshold);
-	appendStringInfoChar(json, '}');
-	metering_emit(type, hold->subscription_id, account_id, json->data);
-}
-
-/* Events for the thresholds that a limit's counter has passed, and a soft limit. */
-static void
-tell_crossings(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit, int64 before,
-			   int64 amount)
-{
-	int64 after = hold->used[limit->slot];
-
-	for (int i = 0; i < limit->nthresholds; i++)
-	{
-		/* 0.07 of 100 is 7, also in binary */
-		double at = limit->thresholds[i] * (double) limit->limit * (1 - 1e-12);
-
-		if ((double) before < at && (double) after >= at)
-			tell_limit("quota.threshold", hold, account_id, limit, amount, limit->thresholds[i]);
-	}
-	if (!limit->hard && before <= limit->limit && after > limit->limit)
-		tell_limit("quota.exceeded", hold, account_id, limit, amount, 0);
-}
-
-static void
-add_to(int64 *counter, int64 amount, QuotaMeter meter)
-{
-	if (pg_add_s64_overflow(*counter, amount, counter))
-		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-						errmsg("usage of %s is out of range", quota_meter_name(meter))));
-}
-
-/* What was used was used: an amount that is given back counts nothing. */
-static void
-add_flow(QuotaHold *hold, QuotaMeter meter, int64 amount)
-{
-	for (int period = QUOTA_HOUR; period <= QUOTA_LIFETIME && amount > 0; period++)
-		add_to(&hold->used[quota_slot(meter, (QuotaPeriod) period)], amount, meter);
-}
-
-/*
- * What stands goes down as well.  Somebody's own trigger may give back more
- * than it took; that must not lower what stands in the store.
- */
-static void
-add_standing(QuotaHold *hold, QuotaMeter meter, const QuotaAmounts *amounts)
-{
-	int slot = quota_slot(meter, QUOTA_CURRENT);
-	int64 *outside = &hold->outside[slot - (QUOTA_NSLOTS - QUOTA_NSTANDING)];
-	int64 amount = amounts->by_meter[meter];
-
-	if (amounts->outside)
-	{
-		amount = Max(amount, -*outside);
-		add_to(outside, amount, meter);
-	}
-	add_to(&hold->used[slot], amount, meter);
-	hold->used[slot] = Max(hold->used[slot], *outside);
-}
-
-void
-quota_require(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts)
-{
-	const QuotaLimit *limit = quota_exceeded(hold, &hold->plan, amounts, true);
-
-	if (limit == NULL)
-		return;
-	quota_reap(hold);
-	limit = quota_exceeded(hold, &hold->plan, amounts, true);
-	if (limit != NULL)
-		refuse(hold, account_id, limit, amounts);
-}
-
-static void
-add_amounts(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts)
-{
-	int64 before[QUOTA_NSLOTS];
-
-	memcpy(before, hold->used, sizeof(before));
-	add_flow(hold, QUOTA_MESSAGES, amounts->by_meter[QUOTA_MESSAGES]);
-	add_flow(hold, QUOTA_TOKENS, amounts->by_meter[QUOTA_TOKENS]);
-	add_standing(hold, QUOTA_CONVERSATIONS, amounts);
-	add_standing(hold, QUOTA_CONTENT_BYTES, amounts);
-	hold->changed = true;
-
-	for (int i = 0; i < hold->plan.nlimits; i++)
-	{
-		const QuotaLimit *limit = &hold->plan.limits[i];
-
-		tell_crossings(hold, account_id, limit, before[limit->slot],
-					   amounts->by_meter[limit->meter]);
-	}
-}
-
-void
-quota_consume(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts)
-{
-	quota_require(hold, account_id, amounts);
-	add_amounts(hold, account_id, amounts);
-}
-
-void
-quota_consume_held(QuotaHold *hold, const QuotaAmounts *amounts)
-{
-	add_amounts(hold, hold->account_id, amounts);
-}
-
-void
-quota_charge(QuotaHold *hold, const QuotaAmounts *amounts)
-{
-	quota_consume(hold, hold->account_id, amounts);
-	quota_save(hold);
 }
 
 void

@@ -81,7 +81,7 @@ status_datum(FunctionCallInfo fcinfo, const QuotaHold *hold, QuotaMeter meter, i
 	else
 	{
 		int64 used = hold->used[limit->slot];
-		int64 reserved = hold->reserved[limit->slot];
+		int64 reserved = hold->reserved[limit->meter];
 		bool within = used <= limit->limit && reserved <= limit->limit - used &&
 					  amount <= quota_remaining(hold, limit);
 

@@ -6,8 +6,9 @@
  * before it locks an account (subscription → account → conversation), and
  * quota_charge once it knows the amounts; both in one transaction.
  *
- * Files, each calling only those below it: functions.c, trigger.c → engine.c →
- * plan.c, period.c.
+ * Files: functions.c and trigger.c are what SQL calls; engine.c has the rows and
+ * their locks, limits.c what plans allow, events.c what is told of it; all of
+ * them use plan.c and period.c.
  */
 #ifndef QUOTA_H
 #define QUOTA_H
@@ -121,6 +122,14 @@ extern QuotaHold *quota_begin(const char *account_id);
 extern QuotaHold *quota_begin_settled(const char *account_id);
 
 /*
+ * quota_begin for who knows already what he will most likely use: lock, read
+ * and write are one statement then, unless there is more to do.  The amounts
+ * are messages, tokens and content_bytes.  He consumes as ever, these amounts
+ * or others, or nothing, and saves in any case.
+ */
+extern QuotaHold *quota_begin_expecting(const char *account_id, const QuotaAmounts *amounts);
+
+/*
  * The same by the subscription's name.  Who needs several takes them in order
  * of subscription_id (byte order).
  */
@@ -153,16 +162,6 @@ extern uint64 quota_close_periods(int64 limit);
 /* The counters as they are, without a lock; NULL likewise. */
 extern QuotaHold *quota_peek(const char *account_id);
 
-/*
- * Consumes the amounts in the hold, for one of the subscription's accounts;
- * quota_save writes it.  Error: MX001 when a hard limit would be exceeded,
- * naming the account.
- */
-extern void quota_consume(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts);
-
-/* Consumes what was held for it: no limit refuses what has been promised. */
-extern void quota_consume_held(QuotaHold *hold, const QuotaAmounts *amounts);
-
 /* Writes the hold's counters. */
 extern void quota_save(QuotaHold *hold);
 
@@ -186,17 +185,11 @@ extern void quota_set_standing(QuotaStanding standing);
 /* Notes from when on the subscription has the plan; a later change that was noted is not to be. */
 extern void quota_note_plan(const char *subscription_id, const char *plan_id, TimestampTz from);
 
-/* Puts the event of a change into the outbox: from the plan that the hold was read with. */
-extern void quota_tell_change(const QuotaHold *hold, const char *plan_id, TimestampTz from);
-
 /* Error 42704 when there is no such plan. */
 extern void quota_check_plan(const char *plan_id);
 
 /* Changes what is held of a meter, in all its periods. */
 extern void quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amount);
-
-/* Raises MX001 unless the amounts fit; consumes nothing. */
-extern void quota_require(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts);
 
 /* Takes the account's held reservations along to another subscription. */
 extern void
@@ -217,6 +210,21 @@ extern char *quota_subscription_of(const char *account_id, bool read_only);
 /* Has expired holds of calls given back, so that they refuse nobody. */
 extern void quota_reap(QuotaHold *hold);
 
+/* ---- limits.c ---- */
+
+/*
+ * Consumes the amounts in the hold, for one of the subscription's accounts;
+ * quota_save writes it.  Error: MX001 when a hard limit would be exceeded,
+ * naming the account.
+ */
+extern void quota_consume(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts);
+
+/* Consumes what was held for it: no limit refuses what has been promised. */
+extern void quota_consume_held(QuotaHold *hold, const QuotaAmounts *amounts);
+
+/* Raises MX001 unless the amounts fit; consumes nothing. */
+extern void quota_require(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts);
+
 /* What a limit leaves. */
 extern int64 quota_remaining(const QuotaHold *hold, const QuotaLimit *limit);
 
@@ -233,6 +241,22 @@ extern const QuotaLimit *quota_exceeded(const QuotaHold *hold, const QuotaPlan *
  */
 extern char *quota_upgrade_for(const QuotaHold *hold, const QuotaAmounts *amounts);
 
+/* ---- events.c ---- */
+
+/* Raises MX001; the limit is the one that is exceeded. */
+extern void quota_refuse(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
+						 const QuotaAmounts *amounts) pg_attribute_noreturn();
+
+/* Puts an event of a limit into the outbox; threshold 0: it is of none. */
+extern void quota_tell_limit(const char *type, const QuotaHold *hold, const char *account_id,
+							 const QuotaLimit *limit, int64 amount, double threshold);
+
+/* The event of a change, from the plan that the hold was read with. */
+extern void quota_tell_change(const QuotaHold *hold, const char *plan_id, TimestampTz from);
+
+/* The data of the event that the hold's month has ended, palloc'd. */
+extern char *quota_closed_json(const QuotaHold *hold);
+
 struct QuotaHold
 {
 	char *subscription_id;
@@ -246,10 +270,14 @@ struct QuotaHold
 	TimestampTz period_start[QUOTA_NBOUNDS];
 	TimestampTz period_end[QUOTA_NBOUNDS];
 	int64 used[QUOTA_NSLOTS];
-	int64 reserved[QUOTA_NSLOTS];
+	int64 reserved[QUOTA_NMETERS];  /* in any period */
 	int64 outside[QUOTA_NSTANDING]; /* of what stands: conversations, content_bytes */
 	TimestampTz now;
 	bool changed; /* since it was read or saved */
+
+	/* the row has been charged with what is expected: if that comes true, nothing is to be saved */
+	bool ahead;
+	int64 row_used[QUOTA_NSLOTS];
 
 	/* months that have ended since the row was written: the events' data, told when it is saved */
 	List *closed;

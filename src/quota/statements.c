@@ -22,10 +22,17 @@
 #define EXPIRED                                                                                    \
 	"subscription_id" EQ "$1 AND state" EQ "'held' AND expires_at OPERATOR(pg_catalog.<=) $2"
 
-#define SUBSCRIPTION                                                                               \
-	"SELECT plan_id, starts_at, time_zone, next_plan_id, next_plan_at, period_start, period_end,"  \
-	" used, reserved, subscription_id, outside_conversations, outside_bytes"                       \
-	" FROM memory_store.subscriptions WHERE subscription_id" EQ
+#define PLUS " OPERATOR(pg_catalog.+) "
+#define GT " OPERATOR(pg_catalog.>) "
+
+#define COLUMNS                                                                                    \
+	"subscription_id, plan_id, starts_at, time_zone, next_plan_id, next_plan_at, hour_start,"      \
+	" hour_end, day_start, day_end, month_start, month_end, messages_hour, messages_day,"          \
+	" messages_month, messages_lifetime, tokens_hour, tokens_day, tokens_month, tokens_lifetime,"  \
+	" conversations, content_bytes, reserved_conversations, reserved_messages, reserved_tokens,"   \
+	" reserved_content_bytes, outside_conversations, outside_content_bytes"
+
+#define SUBSCRIPTION "SELECT " COLUMNS " FROM memory_store.subscriptions WHERE subscription_id" EQ
 
 /* An account's subscription: its own unless it was given another. */
 #define OF_ACCOUNT                                                                                 \
@@ -80,22 +87,44 @@ static PlanStatement statements[QUOTA_NSTATEMENTS] = {
 	[QUOTA_ACCOUNT_READ] = {SUBSCRIPTION OF_ACCOUNT, 1, {TEXTOID}},
 	[QUOTA_ACCOUNT_LOCK] = {SUBSCRIPTION OF_ACCOUNT " FOR NO KEY UPDATE", 1, {TEXTOID}},
 	[QUOTA_SUBSCRIPTION_LOCK] = {SUBSCRIPTION "$1 FOR NO KEY UPDATE", 1, {TEXTOID}},
+	/* where nothing else is to be done: no period has ended, no plan is to change */
+	[QUOTA_SUBSCRIPTION_CHARGE] =
+		{"UPDATE memory_store.subscriptions SET messages_hour = messages_hour" PLUS
+		 "$3, messages_day = messages_day" PLUS "$3, messages_month = messages_month" PLUS
+		 "$3, messages_lifetime = messages_lifetime" PLUS "$3, tokens_hour = tokens_hour" PLUS
+		 "$4, tokens_day = tokens_day" PLUS "$4, tokens_month = tokens_month" PLUS
+		 "$4, tokens_lifetime = tokens_lifetime" PLUS "$4, content_bytes = content_bytes" PLUS
+		 "$5 WHERE subscription_id" EQ "$1 AND hour_end" GT "$2 AND day_end" GT
+		 "$2 AND month_end" GT "$2 AND (next_plan_at IS NULL OR next_plan_at" GT
+		 "$2) RETURNING " COLUMNS,
+		 5,
+		 {TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID}},
 	[QUOTA_SUBSCRIPTION_CREATE] =
 		{"INSERT INTO memory_store.subscriptions (subscription_id, plan_id, starts_at, time_zone,"
-		 " period_start, period_end, used, reserved) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+		 " hour_start, hour_end, day_start, day_end, month_start, month_end)"
+		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 		 " ON CONFLICT (subscription_id) DO NOTHING",
-		 8,
-		 {TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
-		  INT8ARRAYOID, INT8ARRAYOID}},
+		 10,
+		 {TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+		  TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID}},
 	[QUOTA_SUBSCRIPTION_SAVE] =
 		{"UPDATE memory_store.subscriptions SET plan_id = $2, next_plan_id = $3,"
-		 " next_plan_at = $4, period_start = $5, period_end = $6, used = $7, reserved = $8,"
-		 " outside_conversations = $9, outside_bytes = $10 WHERE subscription_id" EQ "$1",
-		 10,
-		 {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
-		  INT8ARRAYOID, INT8ARRAYOID, INT8OID, INT8OID}},
+		 " next_plan_at = $4, hour_start = $5, hour_end = $6, day_start = $7, day_end = $8,"
+		 " month_start = $9, month_end = $10, messages_hour = $11, messages_day = $12,"
+		 " messages_month = $13, messages_lifetime = $14, tokens_hour = $15, tokens_day = $16,"
+		 " tokens_month = $17, tokens_lifetime = $18, conversations = $19, content_bytes = $20,"
+		 " reserved_conversations = $21, reserved_messages = $22, reserved_tokens = $23,"
+		 " reserved_content_bytes = $24, outside_conversations = $25, outside_content_bytes = $26"
+		 " WHERE subscription_id" EQ "$1",
+		 26,
+		 {TEXTOID,        TEXTOID,        TEXTOID,        TIMESTAMPTZOID, TIMESTAMPTZOID,
+		  TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+		  INT8OID,        INT8OID,        INT8OID,        INT8OID,        INT8OID,
+		  INT8OID,        INT8OID,        INT8OID,        INT8OID,        INT8OID,
+		  INT8OID,        INT8OID,        INT8OID,        INT8OID,        INT8OID,
+		  INT8OID}},
 	[QUOTA_PERIODS_ENDED] = {"SELECT subscription_id FROM memory_store.subscriptions"
-							 " WHERE period_end[3] OPERATOR(pg_catalog.<=) $1"
+							 " WHERE month_end OPERATOR(pg_catalog.<=) $1"
 							 " ORDER BY subscription_id LIMIT $2",
 							 2,
 							 {TIMESTAMPTZOID, INT8OID}},
@@ -159,7 +188,9 @@ static PlanStatement statements[QUOTA_NSTATEMENTS] = {
 	[QUOTA_DROP_UNUSED] =
 		{"DELETE FROM memory_store.subscriptions s WHERE s.subscription_id" EQ
 		 "$1 AND s.plan_id IS NULL AND s.next_plan_id IS NULL"
-		 " AND 0" EQ "ALL (s.used) AND 0" EQ "ALL (s.reserved)"
+		 " AND 0" EQ "ALL (ARRAY[s.messages_lifetime, s.tokens_lifetime, s.conversations,"
+		 " s.content_bytes, s.reserved_conversations, s.reserved_messages, s.reserved_tokens,"
+		 " s.reserved_content_bytes])"
 		 " AND NOT EXISTS (SELECT FROM memory_store.accounts a WHERE a.account_id" EQ
 		 "$1) AND NOT EXISTS (SELECT FROM memory_store.accounts a WHERE a.subscription_id" EQ
 		 "$1 AND a.subscription_id OPERATOR(pg_catalog.<>) a.account_id)",

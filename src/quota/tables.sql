@@ -32,11 +32,10 @@ COMMENT ON COLUMN memory.plan_limits.enforcement IS 'hard: refused with SQLSTATE
 COMMENT ON COLUMN memory.plan_limits.thresholds IS 'shares of the limit whose crossing is an event';
 
 -- One row a subscription: its lock orders all who use the subscription, and all
--- its counters are changed by one update.  The arrays have the slots of
--- src/quota/quota.h: messages by hour, day, month, lifetime, tokens likewise,
--- conversations, content_bytes; the periods are hour, day, month.  What stands
--- is counted with what stands outside the store (memory.enforce_limit and
--- memory.quota_trigger), which is also kept by itself.
+-- its counters are changed by one update, which should stay HOT: the index is on
+-- what changes once a month.  What stands is counted with what stands outside
+-- the store (memory.enforce_limit and memory.quota_trigger), which is also kept
+-- by itself.
 CREATE TABLE memory_store.subscriptions (
 	subscription_id text COLLATE "C" NOT NULL PRIMARY KEY,
 	plan_id text COLLATE "C",
@@ -44,16 +43,30 @@ CREATE TABLE memory_store.subscriptions (
 	time_zone text NOT NULL,
 	next_plan_id text COLLATE "C",
 	next_plan_at timestamptz,
-	period_start timestamptz[] NOT NULL,
-	period_end timestamptz[] NOT NULL,
-	used bigint[] NOT NULL,
-	reserved bigint[] NOT NULL,
+	hour_start timestamptz NOT NULL,
+	hour_end timestamptz NOT NULL,
+	day_start timestamptz NOT NULL,
+	day_end timestamptz NOT NULL,
+	month_start timestamptz NOT NULL,
+	month_end timestamptz NOT NULL,
+	messages_hour bigint NOT NULL DEFAULT 0,
+	messages_day bigint NOT NULL DEFAULT 0,
+	messages_month bigint NOT NULL DEFAULT 0,
+	messages_lifetime bigint NOT NULL DEFAULT 0,
+	tokens_hour bigint NOT NULL DEFAULT 0,
+	tokens_day bigint NOT NULL DEFAULT 0,
+	tokens_month bigint NOT NULL DEFAULT 0,
+	tokens_lifetime bigint NOT NULL DEFAULT 0,
+	conversations bigint NOT NULL DEFAULT 0,
+	content_bytes bigint NOT NULL DEFAULT 0,
+	reserved_conversations bigint NOT NULL DEFAULT 0,
+	reserved_messages bigint NOT NULL DEFAULT 0,
+	reserved_tokens bigint NOT NULL DEFAULT 0,
+	reserved_content_bytes bigint NOT NULL DEFAULT 0,
 	outside_conversations bigint NOT NULL DEFAULT 0,
-	outside_bytes bigint NOT NULL DEFAULT 0
+	outside_content_bytes bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
--- for memory.close_periods; the hour's bounds are in the array as well, so that
--- one update an hour is no HOT update
-CREATE INDEX subscriptions_closing ON memory_store.subscriptions ((period_end[3]));
+CREATE INDEX subscriptions_closing ON memory_store.subscriptions (month_end);
 COMMENT ON TABLE memory_store.subscriptions IS 'who pays: the plan, the period''s anchor and time zone, and what is used and reserved';
 
 CREATE TABLE memory_store.reservations (

@@ -94,8 +94,9 @@ is_simple(const TranscriptMessage *message)
 static int64
 append_message(text *account_id, const pg_uuid_t *id, TranscriptMessage *message)
 {
-	QuotaHold *hold = quota_active() ? quota_begin(text_to_cstring(account_id)) : NULL;
+	char *name = text_to_cstring(account_id);
 	StoreAccount *account = NULL;
+	QuotaHold *hold;
 	int64 seq = 0;
 
 	if (!message->has_created_at)
@@ -104,7 +105,17 @@ append_message(text *account_id, const pg_uuid_t *id, TranscriptMessage *message
 		message->has_created_at = true;
 	}
 	if (is_simple(message))
+	{
+		QuotaAmounts expected = {{0}};
+
+		expected.by_meter[QUOTA_MESSAGES] = 1;
+		expected.by_meter[QUOTA_TOKENS] = message->tokens;
+		expected.by_meter[QUOTA_CONTENT_BYTES] = message->content_len;
+		hold = quota_begin_expecting(name, &expected);
 		account = store_append_simple(account_id, id, message, hold, &seq);
+	}
+	else
+		hold = quota_begin(name);
 	if (account == NULL)
 	{
 		account = store_lock_account(account_id, hold == NULL ? NULL : hold->subscription_id, true);

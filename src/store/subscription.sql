@@ -27,7 +27,6 @@ CREATE VIEW memory.subscriptions WITH (security_barrier = true) AS
 			WHERE a.account_id = current_setting('memory_ext.account', true) AND memory.account_visible(a.account_id));
 COMMENT ON VIEW memory.subscriptions IS 'who pays: plan, anchor of the periods, and a change that is to come';
 
--- The arrays' slots are src/quota/quota.h's.
 CREATE VIEW memory.quota_usage WITH (security_barrier = true) AS
 	SELECT s.subscription_id, l.plan_id, l.meter, l.period, u.used, u.reserved, l.limit_value, l.enforcement,
 		round(100 * (u.used::numeric + u.reserved) / NULLIF(l.limit_value, 0), 2) AS percent,
@@ -37,14 +36,20 @@ CREATE VIEW memory.quota_usage WITH (security_barrier = true) AS
 	JOIN memory.plan_limits l ON l.plan_id = COALESCE(CASE WHEN s.next_plan_at <= now() THEN s.next_plan_id END, s.plan_id,
 		(SELECT p.plan_id FROM memory.plans p WHERE p.is_default))
 	CROSS JOIN LATERAL (
-		SELECT CASE l.meter WHEN 'conversations' THEN 9 WHEN 'content_bytes' THEN 10
-				ELSE CASE l.meter WHEN 'messages' THEN 0 ELSE 4 END + n.period END AS slot,
-			s.period_start[n.period] AS period_start, s.period_end[n.period] AS period_end
-		FROM (SELECT CASE l.period WHEN 'hour' THEN 1 WHEN 'day' THEN 2 WHEN 'month' THEN 3 WHEN 'lifetime' THEN 4 END AS period) n
+		SELECT CASE l.period WHEN 'hour' THEN s.hour_start WHEN 'day' THEN s.day_start WHEN 'month' THEN s.month_start END AS period_start,
+			CASE l.period WHEN 'hour' THEN s.hour_end WHEN 'day' THEN s.day_end WHEN 'month' THEN s.month_end END AS period_end,
+			CASE l.meter
+				WHEN 'messages' THEN CASE l.period WHEN 'hour' THEN s.messages_hour WHEN 'day' THEN s.messages_day
+					WHEN 'month' THEN s.messages_month ELSE s.messages_lifetime END
+				WHEN 'tokens' THEN CASE l.period WHEN 'hour' THEN s.tokens_hour WHEN 'day' THEN s.tokens_day
+					WHEN 'month' THEN s.tokens_month ELSE s.tokens_lifetime END
+				WHEN 'conversations' THEN s.conversations ELSE s.content_bytes END AS used,
+			CASE l.meter WHEN 'messages' THEN s.reserved_messages WHEN 'tokens' THEN s.reserved_tokens
+				WHEN 'conversations' THEN s.reserved_conversations ELSE s.reserved_content_bytes END AS reserved
 	) b
 	CROSS JOIN LATERAL (
-		SELECT CASE WHEN b.period_end <= now() THEN 0 ELSE s.used[b.slot] END AS used,
-			(s.reserved[b.slot] - COALESCE((SELECT sum(r.amount) FROM memory_store.reservations r
+		SELECT CASE WHEN b.period_end <= now() THEN 0 ELSE b.used END AS used,
+			(b.reserved - COALESCE((SELECT sum(r.amount) FROM memory_store.reservations r
 				WHERE r.subscription_id = s.subscription_id AND r.state = 'held' AND r.expires_at <= now() AND r.meter = l.meter), 0))::bigint AS reserved
 	) u
 	WHERE memory.account_visible(s.subscription_id)

@@ -101,7 +101,10 @@ store_end_account(StoreAccount *account)
 	static const QuotaAmounts nothing = {{0}};
 	char *name;
 
-	if (!account->charged || memcmp(&account->amounts, &nothing, sizeof(nothing)) == 0)
+	if (!account->charged)
+		return;
+	if (memcmp(&account->amounts, &nothing, sizeof(nothing)) == 0 &&
+		(account->hold == NULL || !account->hold->ahead))
 		return;
 	name = text_to_cstring(account->account_id);
 	if (account->hold == NULL)

@@ -39,13 +39,14 @@ EXCEPTION WHEN SQLSTATE 'MX001' THEN
 END \$\$;
 -- every subscription whose counters are not what the data says; nothing was deleted or imported
 CREATE VIEW drift AS
-	SELECT s.subscription_id, s.used, d.* FROM memory_store.subscriptions s
+	SELECT s.*, d.conversations AS stored_conversations, d.messages, d.tokens, d.bytes FROM memory_store.subscriptions s
 	LEFT JOIN (
 		SELECT a.subscription_id AS id, count(*) AS conversations, sum(c.message_count) AS messages, sum(c.token_count) AS tokens, sum(c.content_bytes) AS bytes
 		FROM memory_store.accounts a JOIN memory_store.conversations c USING (account_id) GROUP BY 1
 	) d ON d.id = s.subscription_id
-	WHERE s.used <> array_fill(COALESCE(d.messages, 0)::bigint, '{4}') || array_fill(COALESCE(d.tokens, 0)::bigint, '{4}')
-		|| ARRAY[COALESCE(d.conversations, 0), COALESCE(d.bytes, 0)::bigint];
+	WHERE (s.messages_hour, s.messages_day, s.messages_month, s.messages_lifetime) <> (COALESCE(d.messages, 0), COALESCE(d.messages, 0), COALESCE(d.messages, 0), COALESCE(d.messages, 0))
+		OR (s.tokens_hour, s.tokens_day, s.tokens_month, s.tokens_lifetime) <> (COALESCE(d.tokens, 0), COALESCE(d.tokens, 0), COALESCE(d.tokens, 0), COALESCE(d.tokens, 0))
+		OR (s.conversations, s.content_bytes) <> (COALESCE(d.conversations, 0), COALESCE(d.bytes, 0));
 SQL
 	return;
 }
@@ -195,7 +196,7 @@ $node->safe_psql('crash', "UPDATE memory.plan_limits SET limit_value = $limit WH
 my $script = write_file("$dir/crash.sql", "\\set a random(1, 20)\nSELECT attempt('account ' || :a, :a);\n");
 my $crashing = IPC::Run::start([ 'pgbench', '-n', '-c', 16, '-j', 2, '-t', 1000, '-h', $node->host, '-p', $node->port, '-f', $script, 'crash' ],
 	'>', \my $crash_out, '2>', \my $crash_err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-$node->poll_query_until('crash', "SELECT used[4] > $limit / 10 FROM memory_store.subscriptions WHERE subscription_id = 'team'") or die;
+$node->poll_query_until('crash', "SELECT messages_lifetime > $limit / 10 FROM memory_store.subscriptions WHERE subscription_id = 'team'") or die;
 $node->stop('immediate');
 $crashing->finish;
 $node->start;
@@ -221,7 +222,7 @@ CREATE TRIGGER calls AFTER INSERT ON calls REFERENCING NEW TABLE AS new_rows
 	FOR EACH STATEMENT EXECUTE FUNCTION memory.quota_trigger('tokens', 'account');
 -- what the trigger counted, in the form of the data
 CREATE OR REPLACE VIEW drift AS
-	SELECT s.subscription_id, s.used, d.* FROM memory_store.subscriptions s
+	SELECT s.*, d.conversations AS stored_conversations, d.messages, d.tokens, d.bytes FROM memory_store.subscriptions s
 	LEFT JOIN (
 		SELECT a.subscription_id AS id, count(*) AS conversations, sum(c.message_count) AS messages, sum(c.token_count) AS tokens, sum(c.content_bytes) AS bytes
 		FROM memory_store.accounts a JOIN memory_store.conversations c USING (account_id) GROUP BY 1
@@ -229,7 +230,7 @@ CREATE OR REPLACE VIEW drift AS
 	LEFT JOIN (
 		SELECT a.subscription_id AS id, count(*) AS n FROM calls c JOIN memory_store.accounts a ON a.account_id = c.account GROUP BY 1
 	) t ON t.id = s.subscription_id
-	WHERE (s.used[4], s.used[8], s.used[9], s.used[10])
+	WHERE (s.messages_lifetime, s.tokens_lifetime, s.conversations, s.content_bytes)
 		<> (COALESCE(d.messages, 0), COALESCE(d.tokens, 0) + COALESCE(t.n, 0), COALESCE(d.conversations, 0), COALESCE(d.bytes, 0));
 SQL
 # COPYs of all accounts, in one order and in the other; the accounts 31 to 60 are new
@@ -280,15 +281,15 @@ SQL
 pgbench('crosswise', 'crosswise', 24, 40, %crosswise);
 is($node->safe_psql('crosswise', "SELECT deadlocks FROM pg_stat_database WHERE datname = 'crosswise'"), '0', 'crosswise: no deadlock');
 is($node->safe_psql('crosswise', "SELECT count(*) FROM memory_store.subscriptions s WHERE EXISTS (SELECT FROM memory_store.accounts WHERE account_id = s.subscription_id AND account_id = subscription_id AND account_id LIKE 'account %')"), '30', 'crosswise: the default plan made subscriptions');
-is($node->safe_psql('crosswise', "SELECT count(*) FROM memory_store.subscriptions WHERE reserved <> array_fill(0::bigint, '{10}')"), '0', 'crosswise: nothing is held');
+is($node->safe_psql('crosswise', "SELECT count(*) FROM memory_store.subscriptions WHERE (reserved_messages, reserved_tokens, reserved_conversations, reserved_content_bytes) <> (0, 0, 0, 0)"), '0', 'crosswise: nothing is held');
 # what a wandering account used stays with whom it used it under: only what stands is compared
 is($node->safe_psql('crosswise', <<'SQL'), '', 'crosswise: what stands is what the data says');
-SELECT s.subscription_id, s.used[9], s.used[10], d.* FROM memory_store.subscriptions s LEFT JOIN (
+SELECT s.subscription_id, s.conversations, s.content_bytes, d.* FROM memory_store.subscriptions s LEFT JOIN (
 	SELECT a.subscription_id AS id, count(*) AS conversations, sum(c.content_bytes) AS bytes
 	FROM memory_store.accounts a JOIN memory_store.conversations c USING (account_id) GROUP BY 1) d ON d.id = s.subscription_id
-WHERE (s.used[9], s.used[10]) <> (COALESCE(d.conversations, 0), COALESCE(d.bytes, 0))
+WHERE (s.conversations, s.content_bytes) <> (COALESCE(d.conversations, 0), COALESCE(d.bytes, 0))
 SQL
-is($node->safe_psql('crosswise', 'SELECT sum(used[4]) = (SELECT count(*) FROM memory.messages), sum(used[8]) = (SELECT sum(tokens) FROM memory.messages) + (SELECT count(*) FROM calls) FROM memory_store.subscriptions'), 't|t', 'crosswise: what was used is, in all, what there is');
+is($node->safe_psql('crosswise', 'SELECT sum(messages_lifetime) = (SELECT count(*) FROM memory.messages), sum(tokens_lifetime) = (SELECT sum(tokens) FROM memory.messages) + (SELECT count(*) FROM calls) FROM memory_store.subscriptions'), 't|t', 'crosswise: what was used is, in all, what there is');
 is($node->safe_psql('crosswise', "SELECT * FROM drift WHERE subscription_id LIKE 'account %'"), '', 'crosswise: and so for each that nobody left');
 is(problems_of($node, 'crosswise'), '', 'crosswise: the tables agree with each other');
 is($node->safe_psql('crosswise', 'SELECT * FROM memory.usage_drift'), '', 'crosswise: usage has not drifted');
@@ -299,7 +300,7 @@ $node->safe_psql('copied', "SELECT memory.subscribe('b', 'p')");
 write_file("$dir/large.csv", map { sprintf("%s,%s,user,line %d\n", qw(a b c)[ $_ % 3 ], sprintf('%032d', $_ % 3), $_) } 1 .. 9000);
 my (undef, undef, $error) = $node->psql('copied', "COPY memory.messages (account_id, conversation_id, role, content) FROM '$dir/large.csv' (FORMAT csv)");
 like($error, qr/ERROR:  account "b" has 1000 of 1000 messages left, 3000 are needed\nDETAIL:  \{.*"meter": "messages".*\}\n/, 'copy: the error says which account and what');
-is($node->safe_psql('copied', 'SELECT (SELECT count(*) FROM memory_store.accounts), (SELECT count(*) FROM memory_store.conversations), (SELECT count(*) FROM memory_store.segments), (SELECT count(*) FROM memory_store.tail), (SELECT sum(u) FROM memory_store.subscriptions, unnest(used) u)'), '0|0|0|0|0', 'copy: nothing is left behind');
+is($node->safe_psql('copied', 'SELECT (SELECT count(*) FROM memory_store.accounts), (SELECT count(*) FROM memory_store.conversations), (SELECT count(*) FROM memory_store.segments), (SELECT count(*) FROM memory_store.tail), (SELECT sum(messages_lifetime + tokens_lifetime + conversations + content_bytes) FROM memory_store.subscriptions)'), '0|0|0|0|0', 'copy: nothing is left behind');
 $node->safe_psql('copied', "UPDATE memory.plan_limits SET limit_value = 3000 WHERE meter = 'messages'");
 $node->safe_psql('copied', "COPY memory.messages (account_id, conversation_id, role, content) FROM '$dir/large.csv' (FORMAT csv)");
 check_counters('copy', 'copied');
@@ -330,7 +331,7 @@ for my $how (qw(plain custom data_only))
 	is(digest_of($node, $restored), $digest, "$how: the tables are the same");
 	is($node->safe_psql($restored, 'SELECT * FROM memory.quota_usage ORDER BY 1, 2, 3, 4; SELECT * FROM memory.subscriptions ORDER BY 1'), $usage, "$how: so are the views");
 	like(($node->psql($restored, "SELECT memory.append('b', conversation(1), 'user', 'x')"))[2], qr/account "b" has 0 of 3000 messages left, 1 are needed/, "$how: limits are in force");
-	is($node->safe_psql($restored, "SELECT memory.settle_usage('c', 'call', 500); SELECT memory.append('free', conversation(7), 'user', 'x'); SELECT used[4], used[8] FROM memory_store.subscriptions WHERE subscription_id IN ('free', 'shared') ORDER BY subscription_id"),
+	is($node->safe_psql($restored, "SELECT memory.settle_usage('c', 'call', 500); SELECT memory.append('free', conversation(7), 'user', 'x'); SELECT messages_lifetime, tokens_lifetime FROM memory_store.subscriptions WHERE subscription_id IN ('free', 'shared') ORDER BY subscription_id"),
 		"\n2\n2|" . $node->safe_psql($restored, 'SELECT sum(tokens) FROM memory.messages WHERE account_id = \'free\'') . "\n0|900", "$how: and counting goes on");
 }
 
