@@ -76,7 +76,7 @@ SHLIB_LINK = -lzstd -llz4
 
 # Live connections to Redis, where hiredis is; without it they are refused by name.
 ifeq ($(HIREDIS),)
-HIREDIS := $(shell echo '\#include <hiredis/hiredis.h>' | $(or $(CC),cc) $(CPPFLAGS) -E - > /dev/null 2>&1 && echo yes || echo no)
+HIREDIS := $(shell $(or $(CC),cc) $(CPPFLAGS) -E -include hiredis/hiredis.h -x c /dev/null > /dev/null 2>&1 && echo yes || echo no)
 endif
 ifeq ($(HIREDIS),yes)
 PG_CPPFLAGS += -DHAVE_HIREDIS
