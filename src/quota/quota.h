@@ -244,8 +244,8 @@ extern char *quota_upgrade_for(const QuotaHold *hold, const QuotaAmounts *amount
 /* ---- events.c ---- */
 
 /* Raises MX001; the limit is the one that is exceeded. */
-extern void quota_refuse(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
-						 const QuotaAmounts *amounts) pg_attribute_noreturn();
+pg_noreturn extern void quota_refuse(const QuotaHold *hold, const char *account_id,
+									 const QuotaLimit *limit, const QuotaAmounts *amounts);
 
 /* Puts an event of a limit into the outbox; threshold 0: it is of none. */
 extern void quota_tell_limit(const char *type, const QuotaHold *hold, const char *account_id,
