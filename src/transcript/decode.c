@@ -369,7 +369,8 @@ check_totals(const TranscriptHeader *header, const TranscriptMessage *messages,
 	if (header->message_count > 0)
 		instructed = transcript_is_instruction(messages[0].role, messages[0].role_len);
 	if (instructed != ((header->flags & TRANSCRIPT_FLAG_INSTRUCTED) != 0))
-		return corrupt(problem, 1, "role does not agree with the header");
+		return corrupt(problem, header->message_count > 0 ? 1 : 0,
+					   "role does not agree with the header");
 	if (content != header->content_bytes)
 		return corrupt(problem, 0, "the contents' size differs from the header's");
 	if (tokens != header->token_total)
