@@ -264,30 +264,50 @@ set_ahead(QuotaHold *hold, const QuotaAmounts *amounts)
 		amounts->by_meter[QUOTA_CONTENT_BYTES];
 }
 
-QuotaHold *
-quota_begin_expecting(const char *account_id, const QuotaAmounts *amounts)
+/* Charges the row ahead and locks it so; NULL: there is more to do, or no row. */
+static QuotaHold *
+charge_ahead(const char *subscription_id, const char *account_id, const QuotaAmounts *amounts)
 {
-	QuotaHold *hold;
-	const char *hint;
+	QuotaHold *hold = new_hold(account_id);
 	Datum values[5];
 
-	if (!quota_active())
-		return NULL;
-	hint = quota_subscription_hint(account_id);
-	if (hint == NULL)
-		return quota_begin(account_id);
-	hold = new_hold(account_id);
-	values[0] = CStringGetTextDatum(hint);
+	values[0] = CStringGetTextDatum(subscription_id);
 	values[1] = TimestampTzGetDatum(hold->now);
 	values[2] = Int64GetDatum(amounts->by_meter[QUOTA_MESSAGES]);
 	values[3] = Int64GetDatum(amounts->by_meter[QUOTA_TOKENS]);
 	values[4] = Int64GetDatum(amounts->by_meter[QUOTA_CONTENT_BYTES]);
 	if (quota_execute(QUOTA_SUBSCRIPTION_CHARGE, values, NULL, false) == 0)
-		return quota_begin(account_id);
+		return NULL;
 	read_row(hold);
 	refresh(hold);
 	set_ahead(hold, amounts);
 	return hold;
+}
+
+QuotaHold *
+quota_begin_expecting(const char *account_id, const QuotaAmounts *amounts)
+{
+	const char *hint;
+	QuotaHold *hold = NULL;
+
+	if (!quota_active())
+		return NULL;
+	hint = quota_subscription_hint(account_id);
+	if (hint != NULL)
+		hold = charge_ahead(hint, account_id, amounts);
+	return hold != NULL ? hold : quota_begin(account_id);
+}
+
+QuotaHold *
+quota_begin_on_expecting(const char *subscription_id, const char *account_id,
+						 const QuotaAmounts *amounts)
+{
+	QuotaHold *hold;
+
+	if (!quota_active())
+		return NULL;
+	hold = charge_ahead(subscription_id, account_id, amounts);
+	return hold != NULL ? hold : quota_begin_on(subscription_id, account_id);
 }
 
 void

@@ -134,6 +134,8 @@ extern QuotaHold *quota_begin_expecting(const char *account_id, const QuotaAmoun
  * of subscription_id (byte order).
  */
 extern QuotaHold *quota_begin_on(const char *subscription_id, const char *account_id);
+extern QuotaHold *quota_begin_on_expecting(const char *subscription_id, const char *account_id,
+										   const QuotaAmounts *amounts);
 
 /* The same lock, without reading what it covers; false: it has no plan. */
 extern bool quota_lock(const char *subscription_id);

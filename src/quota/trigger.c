@@ -11,6 +11,7 @@
 
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "common/int.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -36,21 +37,20 @@ compare_subscription(const void *a, const void *b)
 	return strcmp(((const Charge *) a)->subscription_id, ((const Charge *) b)->subscription_id);
 }
 
-/* One side of the sum: rows that came count, rows that went count back. */
+/*
+ * One side of the sum: rows that came count, rows that went count back.  In
+ * bigint where that is exact, else in numeric.
+ */
 static void
 add_side(StringInfo query, const char *table, const char *sign, const char *account,
-		 const char *amount)
+		 const char *amount, const char *type)
 {
 	if (query->len > 0)
 		appendStringInfoString(query, " UNION ALL ");
 	appendStringInfo(query,
-					 "SELECT %s::pg_catalog.text COLLATE pg_catalog.\"C\" AS account_id, %s ",
-					 account, sign);
-	if (amount != NULL)
-		appendStringInfo(query, "COALESCE(%s, 0)::pg_catalog.numeric", amount);
-	else
-		appendStringInfoString(query, "1::pg_catalog.numeric");
-	appendStringInfo(query, " AS amount FROM %s", quote_identifier(table));
+					 "SELECT %s::pg_catalog.text COLLATE pg_catalog.\"C\" AS account_id, "
+					 "%sCOALESCE(%s, 0)::pg_catalog.%s AS amount FROM %s",
+					 account, sign, amount != NULL ? amount : "1", type, quote_identifier(table));
 }
 
 /*
@@ -61,13 +61,22 @@ static char *
 sum_query(TriggerData *trigger, const char *account, const char *amount)
 {
 	StringInfoData sides;
+	const char *type = "int8";
 
+	if (amount != NULL)
+	{
+		TupleDesc columns = RelationGetDescr(trigger->tg_relation);
+		Oid column = SPI_gettypeid(columns, SPI_fnumber(columns, trigger->tg_trigger->tgargs[2]));
+
+		if (column != INT2OID && column != INT4OID && column != INT8OID)
+			type = "numeric";
+	}
 	initStringInfo(&sides);
 	if (trigger->tg_newtable != NULL)
-		add_side(&sides, trigger->tg_trigger->tgnewtable, "", account, amount);
+		add_side(&sides, trigger->tg_trigger->tgnewtable, "", account, amount, type);
 	if (trigger->tg_oldtable != NULL)
 		add_side(&sides, trigger->tg_trigger->tgoldtable, "0 OPERATOR(pg_catalog.-) ", account,
-				 amount);
+				 amount, type);
 	return psprintf("SELECT s.account_id, pg_catalog.sum(s.amount)::pg_catalog.int8 FROM (%s) s"
 					" WHERE s.account_id IS NOT NULL GROUP BY 1"
 					" HAVING pg_catalog.sum(s.amount) OPERATOR(pg_catalog.<>) 0",
@@ -136,36 +145,54 @@ read_charges(SPITupleTable *rows, uint64 n)
 }
 
 /*
+ * Locks the subscription of charges first to next - 1.  What flows is known in
+ * advance: then lock, read and write are one statement.
+ */
+static QuotaHold *
+begin_run(const Charge *charges, uint64 first, uint64 next, QuotaMeter meter)
+{
+	const Charge *charge = &charges[first];
+	QuotaAmounts total = {{0}};
+	bool known = meter == QUOTA_MESSAGES || meter == QUOTA_TOKENS;
+
+	for (uint64 i = first; i < next && known; i++)
+		known = !pg_add_s64_overflow(total.by_meter[meter], Max(charges[i].amount, 0),
+									 &total.by_meter[meter]);
+	return known ? quota_begin_on_expecting(charge->subscription_id, charge->account_id, &total)
+				 : quota_begin_on(charge->subscription_id, charge->account_id);
+}
+
+/*
  * Charges in order of subscription.  Each subscription's row is read and
  * written once, however many accounts share it.
  */
 static void
 charge_all(Charge *charges, uint64 n, QuotaMeter meter)
 {
-	QuotaHold *hold = NULL;
-
 	for (uint64 i = 0; i < n; i++)
 		charges[i].subscription_id = quota_subscription_of(charges[i].account_id, false);
 	qsort(charges, n, sizeof(Charge), compare_subscription);
 
-	for (uint64 i = 0; i < n; i++)
+	for (uint64 first = 0, next; first < n; first = next)
 	{
-		QuotaAmounts amounts = {{0}};
+		QuotaHold *hold;
 
 		CHECK_FOR_INTERRUPTS();
-		if (i == 0 || compare_subscription(&charges[i - 1], &charges[i]) != 0)
+		for (next = first + 1; next < n; next++)
+			if (compare_subscription(&charges[first], &charges[next]) != 0)
+				break;
+		hold = begin_run(charges, first, next, meter);
+		for (uint64 i = first; i < next && hold != NULL; i++)
 		{
-			if (hold != NULL)
-				quota_save(hold);
-			hold = quota_begin_on(charges[i].subscription_id, charges[i].account_id);
-		}
-		amounts.by_meter[meter] = charges[i].amount;
-		amounts.outside = true;
-		if (hold != NULL)
+			QuotaAmounts amounts = {{0}};
+
+			amounts.by_meter[meter] = charges[i].amount;
+			amounts.outside = true;
 			quota_consume(hold, charges[i].account_id, &amounts);
+		}
+		if (hold != NULL)
+			quota_save(hold);
 	}
-	if (hold != NULL)
-		quota_save(hold);
 }
 
 PG_FUNCTION_INFO_V1(memory_quota_trigger);

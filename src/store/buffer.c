@@ -452,11 +452,7 @@ buffer_lock_account(StatementBuffer *buffer, text *account_id, bool make)
 							   account->locked ? account->subscription_id : NULL, make);
 		MemoryContextSwitchTo(old);
 		if (account->state == NULL)
-		{
-			if (account->locked)
-				quota_drop_unused(account->subscription_id);
 			return NULL;
-		}
 	}
 	/* a row trigger may have locked the account before the statement's end began the hold */
 	if (account->state->charged && account->hold != NULL)

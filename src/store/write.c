@@ -65,7 +65,11 @@ store_lock_account(text *account_id, const char *locked, bool make)
 	if (store_execute(STORE_ACCOUNT_BUMP, values, NULL, false) == 0)
 	{
 		if (!make)
+		{
+			if (locked != NULL)
+				quota_drop_unused(locked);
 			return NULL;
+		}
 		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
 	}
@@ -85,8 +89,6 @@ store_begin_account(text *account_id, bool make)
 
 	if (account != NULL)
 		account->hold = hold;
-	else if (hold != NULL)
-		quota_drop_unused(hold->subscription_id);
 	return account;
 }
 
