@@ -60,4 +60,55 @@ compat_json_lexer(char *text, int length)
 #endif
 }
 
+/*
+ * 16 tells indexes that only summarize (BRIN) from others when a row gets a
+ * new version; 18 counts index scans for EXPLAIN.
+ */
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "executor/executor.h"
+
+static inline IndexScanDesc
+compat_index_beginscan(Relation table, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(table, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(table, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* indexes: the row is to be put into them, or (only_summarizing) into those. */
+static inline TM_Result
+compat_tuple_update(Relation table, ItemPointer place, TupleTableSlot *row, CommandId command,
+					Snapshot snapshot, TM_FailureData *failure, LockTupleMode *mode, bool *indexes,
+					bool *only_summarizing)
+{
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes which = TU_None;
+	TM_Result result = table_tuple_update(table, place, row, command, snapshot, InvalidSnapshot,
+										  true, failure, mode, &which);
+
+	*indexes = which != TU_None;
+	*only_summarizing = which == TU_Summarizing;
+	return result;
+#else
+	*only_summarizing = false;
+	return table_tuple_update(table, place, row, command, snapshot, InvalidSnapshot, true, failure,
+							  mode, indexes);
+#endif
+}
+
+static inline void
+compat_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *row, EState *state, bool update,
+						   bool only_summarizing)
+{
+#if PG_VERSION_NUM >= 160000
+	list_free(
+		ExecInsertIndexTuples(result, row, state, update, false, NULL, NIL, only_summarizing));
+#else
+	list_free(ExecInsertIndexTuples(result, row, state, update, false, NULL, NIL));
+#endif
+}
+
 #endif /* MEMORY_COMPAT_H */

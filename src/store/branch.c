@@ -33,20 +33,30 @@ struct BranchReader
 	MemoryContext block_context;
 };
 
-/* The segment that the conversation's row came with, if it came with one. */
+/* STORE_BRANCH_OPEN, with direct_branch_start's result. */
 static void
-take_first_segment(BranchReader *reader)
+start_by_statement(const pg_uuid_t *id, text *account_id, int64 before_seq, StoreBranchStart *start)
 {
+	Datum values[3] = {UUIDPGetDatum(id), PointerGetDatum(account_id), Int64GetDatum(before_seq)};
 	Datum body;
 	bool isnull;
 
+	memset(start, 0, sizeof(*start));
+	if (store_execute(STORE_BRANCH_OPEN, values, NULL, true) == 0)
+		return;
+	(void) store_column(0, 5, &isnull);
+	start->found = isnull;
+	start->next_seq = DatumGetInt64(store_column(0, 1, &isnull));
+	start->head_seq = DatumGetInt64(store_column(0, 2, &isnull));
+	start->branched = DatumGetBool(store_column(0, 3, &isnull));
+	start->tail_count = DatumGetInt32(store_column(0, 4, &isnull));
 	body = store_column(0, 8, &isnull);
+	start->has_segment = !isnull;
 	if (isnull)
 		return;
-	reader->first.first_seq = DatumGetInt64(store_column(0, 6, &isnull));
-	reader->first.last_seq = DatumGetInt64(store_column(0, 7, &isnull));
-	reader->first.body = datumCopy(body, false, -1);
-	reader->has_first = true;
+	start->segment.first_seq = DatumGetInt64(store_column(0, 6, &isnull));
+	start->segment.last_seq = DatumGetInt64(store_column(0, 7, &isnull));
+	start->segment.body = datumCopy(body, false, -1);
 }
 
 /*
@@ -60,26 +70,23 @@ BranchReader *
 branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_messages)
 {
 	BranchReader *reader = palloc0(sizeof(BranchReader));
-	Datum values[3] = {UUIDPGetDatum(id), PointerGetDatum(account_id), Int64GetDatum(before_seq)};
-	bool isnull;
-	int64 next_seq;
+	StoreBranchStart start;
 
-	if (store_execute(STORE_BRANCH_OPEN, values, NULL, true) == 0)
-		store_unknown_conversation(id, account_id);
-	(void) store_column(0, 5, &isnull);
-	if (!isnull)
+	if (!direct_branch_start(id, account_id, before_seq, &start))
+		start_by_statement(id, account_id, before_seq, &start);
+	if (!start.found)
 		store_unknown_conversation(id, account_id);
 
 	reader->id = *id;
 	reader->account_id = account_id;
 	reader->max_messages = max_messages;
-	next_seq = DatumGetInt64(store_column(0, 1, &isnull));
-	reader->want = Min(DatumGetInt64(store_column(0, 2, &isnull)), next_seq - 1);
-	reader->linear = !DatumGetBool(store_column(0, 3, &isnull));
-	reader->tail_read = DatumGetInt32(store_column(0, 4, &isnull)) == 0;
+	reader->want = Min(start.head_seq, start.next_seq - 1);
+	reader->linear = !start.branched;
+	reader->tail_read = start.tail_count == 0;
 	if (reader->linear)
 		reader->want = Min(reader->want, before_seq - 1);
-	take_first_segment(reader);
+	reader->first = start.segment;
+	reader->has_first = start.has_segment;
 	reader->block_context =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext block", ALLOCSET_DEFAULT_SIZES);
 	return reader;

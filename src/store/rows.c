@@ -105,20 +105,14 @@ tail_parameters(StoreConversation *conversation, const TranscriptMessage *messag
 	values[12] = BoolGetDatum(message->counted);
 }
 
-/*
- * store_append_simple
- *		Appends a message in one statement, where nothing else is to be done:
- *		see STORE_APPEND.  seq 0: it is not the case, and nothing but the
- *		account is changed; NULL: there is no such account.
- */
-StoreAccount *
-store_append_simple(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
-					QuotaHold *hold, int64 *seq)
+/* STORE_APPEND, with direct_append's result; false: there is no such account. */
+static bool
+append_by_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+					DirectAppended *appended)
 {
-	StoreAccount *account;
 	Datum values[12];
 	char nulls[12 + 1] = "            ";
-	Datum appended;
+	Datum seq;
 	bool isnull;
 
 	values[0] = UUIDPGetDatum(id);
@@ -133,14 +127,36 @@ store_append_simple(text *account_id, const pg_uuid_t *id, const TranscriptMessa
 	values[9] = Int64GetDatum(message->content_len);
 	values[10] = Int32GetDatum(store_segment_messages);
 	values[11] = Int64GetDatum((int64) store_segment_bytes * 1024);
-	*seq = 0;
 	if (store_execute(STORE_APPEND, values, nulls, false) == 0)
-		return NULL;
-	appended = store_column(0, 3, &isnull);
-	if (!isnull)
-		*seq = DatumGetInt64(appended);
+		return false;
+	appended->revision = DatumGetInt64(store_column(0, 1, &isnull));
+	appended->subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
+	seq = store_column(0, 3, &isnull);
+	appended->seq = isnull ? 0 : DatumGetInt64(seq);
+	return true;
+}
 
-	account = store_found_account(account_id, hold == NULL ? NULL : hold->subscription_id);
+/*
+ * store_append_simple
+ *		Appends a message in one step, where nothing else is to be done.  seq 0:
+ *		it is not the case, and nothing but the account is changed; NULL: there
+ *		is no such account.
+ */
+StoreAccount *
+store_append_simple(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+					QuotaHold *hold, int64 *seq)
+{
+	DirectAppended appended;
+	StoreAccount *account;
+
+	*seq = 0;
+	if (!direct_append(account_id, id, message, &appended) &&
+		!append_by_statement(account_id, id, message, &appended))
+		return NULL;
+
+	*seq = appended.seq;
+	account = store_found_account(account_id, appended.revision, appended.subscription_id,
+								  hold == NULL ? NULL : hold->subscription_id);
 	account->hold = hold;
 	if (*seq > 0)
 	{
@@ -265,15 +281,19 @@ segment_read(StoreStatement id, const pg_uuid_t *conversation_id, text *account_
 	return true;
 }
 
-/* The last segment that begins before seq; its body is in SPI_tuptable. */
+/* The last segment that begins before seq. */
 bool
 store_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
 					 StoreSegment *segment)
 {
+	bool found;
+
+	if (read_only && direct_segment_before(id, account_id, seq, segment, &found))
+		return found;
 	return segment_read(STORE_SEGMENT_BEFORE, id, account_id, seq, read_only, segment);
 }
 
-/* The first segment that begins at seq or later; likewise. */
+/* The first segment that begins at seq or later. */
 bool
 store_segment_after(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
 					StoreSegment *segment)

@@ -3,8 +3,8 @@
  *		The store: accounts, conversations, segments and tail.
  *
  * Calls inside the room go downward: triggers and SQL functions (buffer.c,
- * append.c, conversation.c, seal.c, read.c, context.c) → write.c and edit.c →
- * rows.c → statements.c; usage.c stands beside rows.c.
+ * append.c, conversation.c, seal.c, read.c) → write.c and edit.c → rows.c →
+ * direct.c and statements.c; usage.c stands beside rows.c.
  */
 #ifndef STORE_H
 #define STORE_H
@@ -212,7 +212,8 @@ typedef enum StoreOpenMode
 } StoreOpenMode;
 
 extern StoreAccount *store_begin_account(text *account_id, bool make);
-extern StoreAccount *store_found_account(text *account_id, const char *locked);
+extern StoreAccount *
+store_found_account(text *account_id, int64 revision, char *subscription_id, const char *locked);
 extern StoreAccount *store_lock_account(text *account_id, const char *locked, bool make);
 extern void store_end_account(StoreAccount *account);
 extern bool store_hold_account(text *account_id);
@@ -253,7 +254,7 @@ typedef struct StoreSegment
 {
 	int64 first_seq;
 	int64 last_seq;
-	Datum body; /* in SPI_tuptable: gone with the next statement */
+	Datum body; /* gone with the next statement where SPI_tuptable holds it */
 } StoreSegment;
 
 extern void store_run_init(StoreRun *run);
@@ -276,6 +277,35 @@ extern TranscriptMessage *store_find_message(TranscriptMessage *messages, uint32
 extern bool store_read_message(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
 							   TranscriptMessage *message);
 extern bool store_message_exists(StoreConversation *conversation, int64 seq);
+
+/*
+ * ---- direct.c: rows without the executor ----
+ * false: not possible now, and nothing is changed; a statement is to do it.
+ */
+typedef struct DirectAppended
+{
+	int64 revision; /* the account's */
+	char *subscription_id;
+	int64 seq; /* 0: there is more to be done, nothing but the account is changed */
+} DirectAppended;
+
+typedef struct StoreBranchStart
+{
+	bool found; /* false: unknown or deleted, and nothing else is set */
+	int64 next_seq;
+	int64 head_seq;
+	int32 tail_count;
+	bool branched;        /* and there are messages */
+	bool has_segment;     /* the last segment that the branch may reach into */
+	StoreSegment segment; /* its body is in the current memory context */
+} StoreBranchStart;
+
+extern bool direct_append(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+						  DirectAppended *appended);
+extern bool direct_branch_start(const pg_uuid_t *id, text *account_id, int64 before_seq,
+								StoreBranchStart *start);
+extern bool direct_segment_before(const pg_uuid_t *id, text *account_id, int64 seq,
+								  StoreSegment *segment, bool *found);
 
 /* ---- edit.c: changes to messages that are there ---- */
 typedef struct StoreChange

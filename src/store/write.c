@@ -28,22 +28,20 @@
 
 /*
  * store_found_account
- *		The account whose revision and subscription_id are the first columns of
- *		the row that was read last, when its lock was taken.  locked: its
+ *		The account with what its row had when its lock was taken.  locked: its
  *		subscription, which is locked; NULL: it has no plan.  Error: 40001 this
  *		has changed before the lock was ours.  To lock the other subscription
  *		now, after the account, could be a deadlock.
  */
 StoreAccount *
-store_found_account(text *account_id, const char *locked)
+store_found_account(text *account_id, int64 revision, char *subscription_id, const char *locked)
 {
 	StoreAccount *account = palloc0(sizeof(StoreAccount));
-	bool isnull;
 
 	account->account_id = account_id;
 	account->charged = locked != NULL;
-	account->revision = DatumGetInt64(store_column(0, 1, &isnull));
-	account->subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
+	account->revision = revision;
+	account->subscription_id = subscription_id;
 	if (locked != NULL ? strcmp(locked, account->subscription_id) != 0
 					   : quota_active() && quota_exists(account->subscription_id))
 		quota_moved(text_to_cstring(account_id));
@@ -61,6 +59,7 @@ StoreAccount *
 store_lock_account(text *account_id, const char *locked, bool make)
 {
 	Datum values[2] = {PointerGetDatum(account_id)};
+	bool isnull;
 
 	if (store_execute(STORE_ACCOUNT_BUMP, values, NULL, false) == 0)
 	{
@@ -73,7 +72,8 @@ store_lock_account(text *account_id, const char *locked, bool make)
 		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
 	}
-	return store_found_account(account_id, locked);
+	return store_found_account(account_id, DatumGetInt64(store_column(0, 1, &isnull)),
+							   TextDatumGetCString(store_column(0, 2, &isnull)), locked);
 }
 
 /*
