@@ -12,7 +12,8 @@ SET search_path = store_test, public;
 
 -- What the store must fulfil at any time; each row is a fault.
 CREATE VIEW all_messages AS
-	SELECT s.conversation_id, s.account_id, m.seq, m.parent_seq, m.content, m.tokens, m.revision
+	SELECT s.conversation_id, s.account_id, m.seq, m.parent_seq, m.content, m.tokens,
+		coalesce(m.revision, s.revision) AS revision
 		FROM memory_store.segments s, memory.unpack(s.body) m
 	UNION ALL
 	SELECT conversation_id, account_id, seq, parent_seq, content, tokens, revision
@@ -39,7 +40,7 @@ CREATE VIEW faults AS
 	UNION ALL
 	-- segments say what is in them, do not overlap, and end before the tail
 	SELECT 'segment', s.conversation_id, s.account_id FROM memory_store.segments s,
-			LATERAL (SELECT min(seq) AS a, max(seq) AS z, max(m.revision) AS r FROM memory.unpack(s.body) m) m
+			LATERAL (SELECT min(seq) AS a, max(seq) AS z, max(coalesce(m.revision, s.revision)) AS r FROM memory.unpack(s.body) m) m
 		WHERE (s.first_seq, s.last_seq, s.revision) IS DISTINCT FROM (m.a, m.z, m.r) OR NOT memory.verify(s.body)
 			OR EXISTS (SELECT FROM memory_store.segments o WHERE o.conversation_id = s.conversation_id
 				AND o.account_id = s.account_id AND o.first_seq > s.first_seq AND o.first_seq <= s.last_seq)
@@ -585,6 +586,34 @@ EXCEPTION WHEN feature_not_supported THEN
 END $$;
 SELECT merge() = CASE WHEN current_setting('server_version_num')::int < 170000 THEN 'refused' ELSE '1 merged, 2 new, 3 new' END AS as_expected;
 SELECT * FROM faults;
+
+--
+-- A segment whose messages have one revision keeps it in its row alone
+--
+\set ca '00000000-0000-0000-0000-00000000000a'
+CREATE VIEW kept AS
+	SELECT s.first_seq, s.revision, string_agg(coalesce(m.revision::text, '-'), ' ' ORDER BY m.seq) AS own
+	FROM memory_store.segments s, memory.unpack(s.body) m WHERE s.account_id = 'rev' GROUP BY 1, 2;
+SET memory_ext.segment_messages = 4;
+SET memory_ext.compact_after = 0;
+INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at) SELECT 'rev', :'ca', 'user', 'm' || i, '2020-01-01Z' FROM generate_series(1, 8) i;
+SELECT * FROM kept ORDER BY 1;
+SELECT memory.edit_message('rev', :'ca', 6, content => 'edited');
+SELECT * FROM kept ORDER BY 1;
+SELECT memory.delete_message('rev', :'ca', 2);
+SELECT * FROM kept ORDER BY 1;
+-- what was edited since a statement began is known by its revision, also of the row
+UPDATE memory.messages SET content = content || '!' WHERE conversation_id = :'ca' AND seq > 4;
+SELECT * FROM kept ORDER BY 1;
+SELECT memory.append('rev', :'ca', 'user', 'm' || i, created_at => '2020-01-01Z') FROM generate_series(9, 12) i;
+SELECT * FROM kept ORDER BY 1;
+SELECT count(*) FROM memory.compact_batch('00000000-0000-0000-0000-000000000009', '', 100, false);
+SELECT * FROM kept ORDER BY 1;
+SELECT seq, m.revision FROM all_messages m WHERE account_id = 'rev' ORDER BY seq;
+SELECT * FROM memory.verify('rev');
+SELECT * FROM faults;
+RESET memory_ext.compact_after;
+RESET memory_ext.segment_messages;
 
 DELETE FROM memory.conversations;
 TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,

@@ -74,7 +74,9 @@ SELECT * FROM report($$UPDATE memory_store.accounts SET revision = 3 WHERE accou
 SELECT * FROM report($$DELETE FROM memory_store.accounts WHERE account_id = 'bob'$$);
 SELECT * FROM report($$UPDATE memory_store.conversations SET revision = 1 WHERE conversation_id = c(1)$$);
 SELECT * FROM report($$UPDATE memory_store.tail SET revision = 1000 WHERE conversation_id = c(1) AND seq = 10$$);
-SELECT * FROM report($$UPDATE memory_store.segments SET revision = revision + 1 WHERE conversation_id = c(1) AND first_seq = 1$$);
+SELECT * FROM report($$UPDATE memory_store.segments SET revision = revision + 1 WHERE conversation_id = c(2) AND first_seq = 1$$);
+-- of messages without one of their own the row says it
+SELECT * FROM report($$UPDATE memory_store.segments SET revision = 1000 WHERE conversation_id = c(1) AND first_seq = 1$$);
 SELECT * FROM report($$UPDATE memory_store.tombstones SET revision = 1000$$);
 
 --

@@ -56,6 +56,7 @@ start_by_statement(const pg_uuid_t *id, text *account_id, int64 before_seq, Stor
 		return;
 	start->segment.first_seq = DatumGetInt64(store_column(0, 6, &isnull));
 	start->segment.last_seq = DatumGetInt64(store_column(0, 7, &isnull));
+	start->segment.revision = DatumGetInt64(store_column(0, 9, &isnull));
 	start->segment.body = datumCopy(body, false, -1);
 }
 
@@ -147,7 +148,7 @@ load_block(BranchReader *reader)
 	}
 	else if (find_segment(reader, &segment))
 	{
-		Transcript *transcript = transcript_open(segment.body);
+		Transcript *transcript = store_open_segment(&segment);
 
 		reader->messages = transcript->messages;
 		reader->count = transcript->count;

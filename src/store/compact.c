@@ -206,7 +206,7 @@ build_group(const CompactPlan *plan, NewSegment *new)
 			count = 0; /* somebody else has replaced it */
 			break;
 		}
-		part = transcript_open(segment.body);
+		part = store_open_segment(&segment);
 		size = mul_size(add_size(count, part->count), sizeof(TranscriptMessage));
 		messages = messages == NULL ? palloc(size) : repalloc_huge(messages, size);
 		memcpy(messages + count, part->messages, part->count * sizeof(TranscriptMessage));
@@ -220,9 +220,7 @@ build_group(const CompactPlan *plan, NewSegment *new)
 		compression = wanted_compression(raw_bytes, dictionary_current());
 		new->first_seq = messages[0].seq;
 		new->last_seq = messages[count - 1].seq;
-		new->revision = 0;
-		for (uint32 i = 0; i < count; i++)
-			new->revision = Max(new->revision, messages[i].revision);
+		new->revision = store_fold_revisions(messages, count);
 		MemoryContextSwitchTo(result_context);
 		new->body = transcript_build(messages, count, &compression);
 	}

@@ -499,6 +499,7 @@ direct_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, StoreSeg
 	{
 		segment->first_seq = DatumGetInt64(rows.slot->tts_values[SEGMENT_FIRST_SEQ]);
 		segment->last_seq = DatumGetInt64(rows.slot->tts_values[SEGMENT_LAST_SEQ]);
+		segment->revision = DatumGetInt64(rows.slot->tts_values[SEGMENT_REVISION]);
 		segment->body = datumCopy(rows.slot->tts_values[SEGMENT_BODY], false, -1);
 	}
 	direct_close(&rows);

@@ -134,7 +134,7 @@ write_merged(StoreConversation *conversation, const TranscriptMessage *messages,
 static void
 rewrite_segment(StoreConversation *conversation, StoreSegment *segment, StoreChange *changes, int n)
 {
-	Transcript *transcript = transcript_open(segment->body);
+	Transcript *transcript = store_open_segment(segment);
 	TranscriptMessage *messages =
 		palloc(mul_size(add_size(transcript->count, n), sizeof(TranscriptMessage)));
 	uint32 kept = 0;

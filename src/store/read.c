@@ -173,7 +173,7 @@ read_leading(const pg_uuid_t *id, text *account_id, Instructions *instructions)
 		transcript_read_header(segment.body, &header);
 		if ((header.flags & TRANSCRIPT_FLAG_INSTRUCTED) == 0)
 			return;
-		transcript = transcript_open(segment.body);
+		transcript = store_open_segment(&segment);
 		if (!add_leading(instructions, transcript->messages, transcript->count))
 			return;
 		from_seq = segment.last_seq + 1;

@@ -199,17 +199,55 @@ seal_compression(void)
 	return compression;
 }
 
+/*
+ * store_fold_revisions
+ *		The revision of a segment of n > 0 messages, which is the largest one of
+ *		theirs.  Where all have the same, the row alone keeps it: they lose their
+ *		own.  See store_open_segment.
+ */
+int64
+store_fold_revisions(TranscriptMessage *messages, uint32 n)
+{
+	int64 revision = messages[0].revision;
+	bool same = true;
+
+	for (uint32 i = 1; i < n; i++)
+	{
+		same &= messages[i].revision == messages[0].revision;
+		revision = Max(revision, messages[i].revision);
+	}
+	for (uint32 i = 0; same && i < n; i++)
+		messages[i].revision = 0;
+	return revision;
+}
+
+/* A segment's messages, each with its revision, in the current memory context. */
+Transcript *
+store_open_segment(const StoreSegment *segment)
+{
+	Transcript *transcript = transcript_open(segment->body);
+
+	for (uint32 i = 0; i < transcript->count; i++)
+		if (transcript->messages[i].revision == 0)
+			transcript->messages[i].revision = segment->revision;
+	return transcript;
+}
+
 /* Compresses n > 0 messages, in order of seq, into a new segment. */
 void
 store_insert_segment(StoreConversation *conversation, const TranscriptMessage *messages, uint32 n)
 {
 	TranscriptCompression compression = seal_compression();
-	struct varlena *body = transcript_build(messages, n, &compression);
-	int64 revision = 0;
+	Size size = mul_size(n, sizeof(TranscriptMessage));
+	TranscriptMessage *folded = palloc(size);
 	Datum values[STORE_SEGMENT_COLUMNS];
+	struct varlena *body;
+	int64 revision;
 
-	for (uint32 i = 0; i < n; i++)
-		revision = Max(revision, messages[i].revision);
+	memcpy(folded, messages, size);
+	revision = store_fold_revisions(folded, n);
+	body = transcript_build(folded, n, &compression);
+	pfree(folded);
 
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);
@@ -217,7 +255,9 @@ store_insert_segment(StoreConversation *conversation, const TranscriptMessage *m
 	values[3] = Int64GetDatum(messages[n - 1].seq);
 	values[4] = Int64GetDatum(revision);
 	values[5] = PointerGetDatum(body);
-	if (conversation->queue != NULL)
+	if (conversation->ready != NULL)
+		store_ready_segment(conversation->ready, messages[0].seq, messages[n - 1].seq, body);
+	else if (conversation->queue != NULL)
 		store_queue_segment(conversation->queue, values);
 	else
 		store_execute(STORE_SEGMENT_INSERT, values, NULL, false);
@@ -278,6 +318,7 @@ segment_read(StoreStatement id, const pg_uuid_t *conversation_id, text *account_
 	segment->first_seq = DatumGetInt64(store_column(0, 1, &isnull));
 	segment->last_seq = DatumGetInt64(store_column(0, 2, &isnull));
 	segment->body = store_column(0, 3, &isnull);
+	segment->revision = DatumGetInt64(store_column(0, 4, &isnull));
 	return true;
 }
 
@@ -358,7 +399,7 @@ store_read_message(const pg_uuid_t *id, text *account_id, int64 seq, bool read_o
 	if (store_segment_before(id, account_id, seq + 1, read_only, &segment) &&
 		segment.last_seq >= seq)
 	{
-		Transcript *transcript = transcript_open(segment.body);
+		Transcript *transcript = store_open_segment(&segment);
 		TranscriptMessage *found = store_find_message(transcript->messages, transcript->count, seq);
 
 		if (found != NULL)

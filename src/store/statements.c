@@ -232,9 +232,9 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 	/* the conversation, and the segment that a reader begins with */
 	[STORE_BRANCH_OPEN] =
 		{"SELECT c.next_seq, c.head_seq, c.branched AND c.message_count OPERATOR(pg_catalog.>) 0,"
-		 " c.tail_count, c.deleted_at, s.first_seq, s.last_seq, s.body"
+		 " c.tail_count, c.deleted_at, s.first_seq, s.last_seq, s.body, s.revision"
 		 " FROM memory_store.conversations c LEFT JOIN LATERAL ("
-		 "SELECT t.first_seq, t.last_seq, t.body FROM memory_store.segments t"
+		 "SELECT t.first_seq, t.last_seq, t.body, t.revision FROM memory_store.segments t"
 		 " WHERE t.conversation_id" EQ "$1 AND t.account_id" EQ "$2 AND t.first_seq" LT
 		 "CASE WHEN c.branched THEN c.head_seq" PLUS "1 ELSE LEAST(c.head_seq" PLUS "1, $3) END"
 		 " ORDER BY t.first_seq DESC LIMIT 1) s ON true"
@@ -269,12 +269,13 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							  " WHERE " THIS_CONVERSATION " AND first_seq" EQ "$3",
 							  3,
 							  {UUIDOID, TEXTOID, INT8OID}},
-	[STORE_SEGMENT_BEFORE] = {"SELECT first_seq, last_seq, body FROM memory_store.segments"
-							  " WHERE " THIS_CONVERSATION " AND first_seq" LT "$3"
-							  " ORDER BY first_seq DESC LIMIT 1",
-							  3,
-							  {UUIDOID, TEXTOID, INT8OID}},
-	[STORE_SEGMENT_AFTER] = {"SELECT first_seq, last_seq, body FROM memory_store.segments"
+	[STORE_SEGMENT_BEFORE] =
+		{"SELECT first_seq, last_seq, body, revision FROM memory_store.segments"
+		 " WHERE " THIS_CONVERSATION " AND first_seq" LT "$3"
+		 " ORDER BY first_seq DESC LIMIT 1",
+		 3,
+		 {UUIDOID, TEXTOID, INT8OID}},
+	[STORE_SEGMENT_AFTER] = {"SELECT first_seq, last_seq, body, revision FROM memory_store.segments"
 							 " WHERE " THIS_CONVERSATION " AND first_seq" GE "$3"
 							 " ORDER BY first_seq LIMIT 1",
 							 3,

@@ -149,6 +149,9 @@ store_queue_conversation(StoreQueue *queue, const Datum *values, const char *nul
 extern bool store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id);
 extern void store_queue_write(StoreQueue *queue);
 
+/* ---- bulk.c: new conversations made ready before the lock ---- */
+typedef struct StoreReady StoreReady;
+
 /* ---- write.c: the one write path ---- */
 typedef struct StoreRun
 {
@@ -199,6 +202,7 @@ typedef struct StoreConversation
 	bool has_times;       /* created_at and updated_at are set */
 	StoreRun run;         /* added, not yet written */
 	StoreQueue *queue;    /* where new rows gather; NULL: each is inserted at once */
+	StoreReady *ready;    /* made ready before the lock is taken; else NULL */
 	MeteringBatch *usage; /* NULL: made when needed */
 	bool owns_usage;
 	int64 charged_bytes; /* content that is in the account's amounts already */
@@ -234,6 +238,9 @@ extern void store_read_known(const pg_uuid_t *ids, int n, StoreKnown *known);
 extern StoreConversation *
 store_open_known(StoreAccount *account, const pg_uuid_t *id, const StoreKnown *known);
 extern int64 store_add_message(StoreConversation *conversation, const TranscriptMessage *message);
+extern void store_init_conversation(StoreConversation *conversation, StoreAccount *account,
+									const pg_uuid_t *id);
+extern void store_finish_messages(StoreConversation *conversation, bool bulk);
 extern void store_close_conversation(StoreConversation *conversation, bool bulk);
 extern void store_check_seq(int64 seq);
 extern void store_check_parent_given(int64 parent_seq);
@@ -243,6 +250,15 @@ extern void store_seal_tail(StoreConversation *conversation);
 extern void store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq);
 extern int64 store_last_message(StoreConversation *conversation);
 extern void store_unknown_conversation(const pg_uuid_t *id, const text *account_id);
+
+/* ---- bulk.c ---- */
+extern StoreConversation *store_ready_begin(text *account_id, const pg_uuid_t *id);
+extern void
+store_ready_segment(StoreReady *ready, int64 first_seq, int64 last_seq, const struct varlena *body);
+extern void store_ready_usage(StoreReady *ready, const MeteringMessage *message, MeteringKind kind);
+extern void store_ready_end(StoreConversation *conversation);
+extern void store_ready_write(StoreConversation *conversation, StoreAccount *account,
+							  MeteringBatch *usage, StoreQueue *queue);
 
 /* ---- append.c: what functions on one conversation begin with ---- */
 extern void
@@ -254,7 +270,8 @@ typedef struct StoreSegment
 {
 	int64 first_seq;
 	int64 last_seq;
-	Datum body; /* gone with the next statement where SPI_tuptable holds it */
+	int64 revision; /* the messages' without one of their own, and the largest */
+	Datum body;     /* gone with the next statement where SPI_tuptable holds it */
 } StoreSegment;
 
 extern void store_run_init(StoreRun *run);
@@ -272,6 +289,8 @@ extern bool store_segment_before(const pg_uuid_t *id, text *account_id, int64 se
 								 StoreSegment *segment);
 extern bool store_segment_after(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
 								StoreSegment *segment);
+extern Transcript *store_open_segment(const StoreSegment *segment);
+extern int64 store_fold_revisions(TranscriptMessage *messages, uint32 n);
 extern void store_delete_segment(const pg_uuid_t *id, text *account_id, int64 first_seq);
 extern TranscriptMessage *store_find_message(TranscriptMessage *messages, uint32 n, int64 seq);
 extern bool store_read_message(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,

@@ -54,7 +54,7 @@ CREATE TABLE memory_store.segments (
 	PRIMARY KEY (conversation_id, account_id, first_seq)
 ) WITH (toast_tuple_target = 4080);
 COMMENT ON TABLE memory_store.segments IS 'sealed messages: transcripts whose ranges of seq never overlap within a conversation';
-COMMENT ON COLUMN memory_store.segments.revision IS 'the largest revision of the messages inside';
+COMMENT ON COLUMN memory_store.segments.revision IS 'the largest revision of the messages inside, and that of each which has none of its own';
 
 CREATE TABLE memory_store.tail (
 	conversation_id uuid NOT NULL,

@@ -59,7 +59,10 @@ count_as(StoreConversation *conversation, TranscriptMessage *message, MeteringKi
 {
 	MeteringMessage usage = usage_of(message);
 
-	metering_batch_message(usage_batch(conversation), &usage, kind);
+	if (conversation->ready != NULL)
+		store_ready_usage(conversation->ready, &usage, kind);
+	else
+		metering_batch_message(usage_batch(conversation), &usage, kind);
 	message->counted = true;
 }
 
@@ -70,7 +73,8 @@ store_usage_added(StoreConversation *conversation, TranscriptMessage *message, b
 	MeteringKind kind = metering_classify(message->created_at);
 
 	message->counted = false;
-	if (late || kind != METERING_FLOW)
+	/* what is made ready has its texts from the caller now, and in a run later */
+	if (late || kind != METERING_FLOW || conversation->ready != NULL)
 		count_as(conversation, message, kind);
 }
 

@@ -23,7 +23,7 @@ AS $$
 		WHERE ($1 IS NULL OR s.account_id = $1) AND memory.account_visible(s.account_id)
 	), message AS MATERIALIZED (
 		SELECT s.account_id, s.conversation_id, m.seq, m.parent_seq, m.tokens, octet_length(m.content) AS bytes,
-			m.revision, s.first_seq
+			coalesce(m.revision, s.revision) AS revision, s.first_seq
 		FROM segment s CROSS JOIN LATERAL memory.unpack(CASE WHEN s.problem IS NULL THEN s.body END) m
 		UNION ALL
 		SELECT t.account_id, t.conversation_id, t.seq, t.parent_seq, t.tokens, octet_length(t.content), t.revision, NULL

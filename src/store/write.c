@@ -167,11 +167,11 @@ store_last_message(StoreConversation *conversation)
 	return isnull ? 0 : DatumGetInt64(last);
 }
 
-static StoreConversation *
-new_conversation(StoreAccount *account, const pg_uuid_t *id)
+/* An empty conversation that the store does not know; its run is in the current context. */
+void
+store_init_conversation(StoreConversation *conversation, StoreAccount *account, const pg_uuid_t *id)
 {
-	StoreConversation *conversation = palloc0(sizeof(StoreConversation));
-
+	memset(conversation, 0, sizeof(*conversation));
 	conversation->id = *id;
 	conversation->account = account;
 	conversation->account_id = account->account_id;
@@ -180,6 +180,14 @@ new_conversation(StoreAccount *account, const pg_uuid_t *id)
 	conversation->last_seq = -1;
 	conversation->fresh = true;
 	store_run_init(&conversation->run);
+}
+
+static StoreConversation *
+new_conversation(StoreAccount *account, const pg_uuid_t *id)
+{
+	StoreConversation *conversation = palloc(sizeof(StoreConversation));
+
+	store_init_conversation(conversation, account, id);
 	return conversation;
 }
 
@@ -685,19 +693,29 @@ settle_head(StoreConversation *conversation)
 }
 
 /*
- * store_close_conversation
- *		Writes what is still in the run, then the row.  bulk: a conversation
- *		that was empty is sealed to its end.
+ * store_finish_messages
+ *		Writes what is still in the run, which ends.  bulk: a conversation that
+ *		was empty is sealed to its end.
  */
 void
-store_close_conversation(StoreConversation *conversation, bool bulk)
+store_finish_messages(StoreConversation *conversation, bool bulk)
 {
 	if (bulk && conversation->fresh)
 		store_seal_tail(conversation);
 	else
 		write_run_to_tail(conversation);
 	settle_head(conversation);
+	MemoryContextDelete(conversation->run.context);
+}
+
+/*
+ * store_close_conversation
+ *		The same, then its row and what it used.
+ */
+void
+store_close_conversation(StoreConversation *conversation, bool bulk)
+{
+	store_finish_messages(conversation, bulk);
 	store_save_conversation(conversation);
 	store_usage_write(conversation);
-	MemoryContextDelete(conversation->run.context);
 }

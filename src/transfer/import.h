@@ -46,6 +46,8 @@ typedef struct ImportOptions
 	Size batch_bytes;
 	int64 job_id; /* under which rejects are noted; 0: nowhere */
 	int32 part;
+	void (*before_lock)(void *arg); /* called when all is ready that can be without a lock */
+	void *before_lock_arg;
 } ImportOptions;
 
 typedef struct ImportCounts

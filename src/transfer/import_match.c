@@ -343,6 +343,8 @@ import_match(Import *import, ImportGroup *group)
 
 	for (int32 i = 0; i < group->ndocuments; i++)
 		messages += group->documents[i]->conversation.count;
+	group->nrows = 0;
+	group->new_head = 0;
 	group->rows =
 		MemoryContextAllocHuge(CurrentMemoryContext, mul_size(Max(messages, 1), sizeof(ImportRow)));
 	if (group->exists)

@@ -81,10 +81,20 @@ typedef struct ImportGroup
 	int64 head_seq;
 	ImportRow *rows; /* to be stored */
 	int32 nrows;
-	int64 new_head; /* 0: the last row's */
+	int64 new_head;           /* 0: the last row's */
+	bool new;                 /* import_prepare's own */
+	StoreConversation *ready; /* made ready before the lock; else NULL */
 } ImportGroup;
 
 /* Fills in rows and the documents' states, in the current context. */
 extern void import_match(Import *import, ImportGroup *group);
+
+/* ---- import_prepare.c: what can be done before a lock ---- */
+extern void import_prepare(Import *import, ImportGroup *groups, ImportGroup *const *by_id, int32 n);
+
+/* ---- import_write.c ---- */
+extern bool import_message_times(const ImportGroup *group, TimestampTz *first, TimestampTz *last);
+extern bool import_row_time(const TransferConversation *conversation,
+							const TransferMessage *message, TimestampTz *time);
 
 #endif /* TRANSFER_IMPORT_PRIVATE_H */

@@ -306,12 +306,14 @@ take_stored(ImportGroup **by_id, int32 n, uint64 row)
 	}
 }
 
-/* Asks the store for the conversations of all groups. */
+/*
+ * Asks the store for the conversations of n groups, which are in order of
+ * conversation.  What was made ready of one that is there by now is not used.
+ */
 static void
-look_up_groups(ImportGroup *groups, int32 n)
+look_up_groups(ImportGroup **by_id, int32 n)
 {
 	static const Oid types[] = {UUIDOID};
-	ImportGroup **by_id = groups_by_id(groups, n);
 	Rows ids = {.ncolumns = 1, .types = types};
 	Datum array;
 	uint64 rows;
@@ -332,6 +334,9 @@ look_up_groups(ImportGroup *groups, int32 n)
 	rows = plan_execute(&look_up, &array, NULL, false);
 	for (uint64 i = 0; i < rows; i++)
 		take_stored(by_id, n, i);
+	for (int32 i = 0; i < n; i++)
+		if (by_id[i]->exists || by_id[i]->foreign)
+			by_id[i]->ready = NULL;
 }
 
 static void
@@ -407,12 +412,13 @@ lock_subscriptions(LockedAccount *accounts, int32 n)
 
 /*
  * Locks what the batch writes to before it is compared: subscriptions, then
- * accounts, each in key order.  Accounts that are new are made.
+ * accounts, each in key order.  Accounts that are new are made.  Returns them in
+ * order, behind the last one an empty one.
  */
-static void
+static LockedAccount *
 lock_accounts(ImportGroup *groups, int32 n)
 {
-	LockedAccount *accounts = palloc0(mul_size(Max(n, 1), sizeof(LockedAccount)));
+	LockedAccount *accounts = palloc0(mul_size(n + 1, sizeof(LockedAccount)));
 	int32 naccounts = 0;
 
 	for (int32 i = 0; i < n; i++)
@@ -428,13 +434,14 @@ lock_accounts(ImportGroup *groups, int32 n)
 			(void) store_lock_account(accounts[i].account_id,
 									  accounts[i].charged ? accounts[i].subscription_id : NULL,
 									  true);
+	return accounts;
 }
 
 /* ---- rows ---- */
 
 /* Earliest and latest time of the messages that are to be stored; false: none has one. */
-static bool
-message_times(const ImportGroup *group, TimestampTz *first, TimestampTz *last)
+bool
+import_message_times(const ImportGroup *group, TimestampTz *first, TimestampTz *last)
 {
 	bool any = false;
 
@@ -458,7 +465,7 @@ add_conversation(Rows *rows, ImportGroup *group)
 	const TransferConversation *conversation = &document->conversation;
 	TimestampTz first = 0;
 	TimestampTz last = 0;
-	bool has_times = message_times(group, &first, &last);
+	bool has_times = import_message_times(group, &first, &last);
 	Datum values[8];
 	bool nulls[8] = {0};
 
@@ -485,9 +492,9 @@ add_conversation(Rows *rows, ImportGroup *group)
  * A message without a time has the one of the message before, else of its
  * conversation; NULL, the time of the import, only where no time is known.
  */
-static bool
-row_time(const TransferConversation *conversation, const TransferMessage *message,
-		 TimestampTz *time)
+bool
+import_row_time(const TransferConversation *conversation, const TransferMessage *message,
+				TimestampTz *time)
 {
 	for (; message >= conversation->messages; message--)
 		if (message->has_created_at)
@@ -509,7 +516,7 @@ add_times(Rows *rows, const ImportGroup *group)
 	Datum values[3];
 	bool nulls[3] = {0};
 
-	if (!document->conversation.has_updated_at || !message_times(group, &first, &last) ||
+	if (!document->conversation.has_updated_at || !import_message_times(group, &first, &last) ||
 		last <= document->conversation.updated_at)
 		return;
 	values[0] = UUIDPGetDatum(&document->id);
@@ -536,7 +543,7 @@ add_message(Rows *rows, const ImportRow *row)
 	values[6] = text_datum(&message->model, &nulls[6]);
 	values[7] = Int32GetDatum(message->tokens);
 	nulls[7] = message->tokens < 0;
-	nulls[8] = !row_time(&document->conversation, message, &time);
+	nulls[8] = !import_row_time(&document->conversation, message, &time);
 	values[8] = TimestampTzGetDatum(time);
 	values[9] = text_datum(&message->message_id, &nulls[9]);
 	values[10] = PointerGetDatum(message->metadata);
@@ -600,6 +607,8 @@ write_groups(Import *import, ImportGroup *groups, int32 n)
 		ImportGroup *group = &groups[i];
 
 		CHECK_FOR_INTERRUPTS();
+		if (group->ready != NULL)
+			continue;
 		import_match(import, group);
 		if (!group->exists)
 		{
@@ -616,6 +625,62 @@ write_groups(Import *import, ImportGroup *groups, int32 n)
 		if (groups[i].exists && groups[i].documents[0]->state == IMPORT_EXTENDED &&
 			!groups[i].documents[0]->conversation.partial)
 			extend_conversation(&groups[i]);
+}
+
+/* ---- what was made ready ---- */
+
+/*
+ * Queues the ready conversations of n groups of one account, and writes what
+ * they used.  NULL: there are none.
+ */
+static StoreAccount *
+write_account(ImportGroup *groups, int32 n, const LockedAccount *locked, StoreQueue *queue)
+{
+	StoreAccount *account = NULL;
+	MeteringBatch *usage = NULL;
+
+	for (int32 i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (groups[i].ready == NULL)
+			continue;
+		if (account == NULL)
+		{
+			account = store_lock_account(locked->account_id,
+										 locked->charged ? locked->subscription_id : NULL, true);
+			usage = metering_batch_create(locked->account_id);
+		}
+		store_ready_write(groups[i].ready, account, usage, queue);
+	}
+	metering_batch_end(usage);
+	return account;
+}
+
+/* The same for all accounts, which are locked. */
+static void
+write_ready(ImportGroup *groups, int32 n, const LockedAccount *locked)
+{
+	StoreQueue *queue = store_queue_create();
+	List *accounts = NIL;
+	ListCell *cell;
+
+	for (int32 i = 0; i < n;)
+	{
+		text *account_id = groups[i].documents[0]->account_id;
+		StoreAccount *account;
+		int32 first = i;
+
+		while (compare_accounts(locked->account_id, account_id) != 0)
+			locked++; /* its groups have been rejected */
+		while (i < n && compare_accounts(groups[i].documents[0]->account_id, account_id) == 0)
+			i++;
+		account = write_account(groups + first, i - first, locked, queue);
+		if (account != NULL)
+			accounts = lappend(accounts, account);
+	}
+	store_queue_write(queue);
+	foreach (cell, accounts)
+		store_end_account(lfirst(cell));
 }
 
 /* ---- rejects, and the whole ---- */
@@ -676,6 +741,30 @@ count_documents(Import *import)
 }
 
 /*
+ * Stores the groups of a round, in the current context.  They are looked up
+ * twice: what is not there yet is made ready without a lock, and what nobody may
+ * store takes none; under the lock nothing changes.
+ */
+static void
+write_round(Import *import, ImportGroup *groups, int32 n)
+{
+	LockedAccount *locked;
+	ImportGroup **by_id = groups_by_id(groups, n);
+
+	look_up_groups(by_id, n);
+	reject_groups(import, groups, &n);
+	by_id = groups_by_id(groups, n);
+	import_prepare(import, groups, by_id, n);
+	if (import->options.before_lock != NULL)
+		import->options.before_lock(import->options.before_lock_arg);
+	locked = lock_accounts(groups, n);
+	look_up_groups(by_id, n);
+	reject_groups(import, groups, &n);
+	write_ready(groups, n, locked);
+	write_groups(import, groups, n);
+}
+
+/*
  * import_write
  *		Stores the batch.  Its documents stay readable until the next one is
  *		gathered.  Errors: those of import_reject and of the store.
@@ -699,14 +788,8 @@ import_write(Import *import)
 
 		MemoryContextSwitchTo(import->batch_context);
 		groups = take_groups(sorted, &n, &ngroups);
-		/* twice: what nobody may store takes no lock, and under the lock nothing changes */
-		look_up_groups(groups, ngroups);
-		reject_groups(import, groups, &ngroups);
-		lock_accounts(groups, ngroups);
-		look_up_groups(groups, ngroups);
-		reject_groups(import, groups, &ngroups);
 		MemoryContextSwitchTo(context);
-		write_groups(import, groups, ngroups);
+		write_round(import, groups, ngroups);
 		MemoryContextReset(context);
 	}
 	write_errors(import);

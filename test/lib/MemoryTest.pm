@@ -57,7 +57,8 @@ sub problems_of
 SET enable_nestloop = off;
 SET jit = off;
 WITH message AS MATERIALIZED (
-	SELECT s.conversation_id, s.account_id, m.seq, m.parent_seq, m.tokens, m.revision,
+	SELECT s.conversation_id, s.account_id, m.seq, m.parent_seq, m.tokens,
+		coalesce(m.revision, s.revision) AS revision,
 		octet_length(m.content) AS bytes, s.first_seq, s.last_seq, s.revision AS segment_revision
 	FROM memory_store.segments s, memory.unpack(s.body) m
 	UNION ALL
