@@ -91,7 +91,7 @@ SELECT dictionary_id IS NOT NULL AS kept, dictionary_bytes > 10000 AS has_size, 
 	FROM memory.train_dictionary(1024 * 1024);
 SELECT * FROM dictionaries;
 -- the id is that of its bytes
-SELECT dictionary_id = ('x' || left(encode(sha256(body), 'hex'), 8))::bit(32)::bigint AS content_addressed,
+SELECT dictionary_id = ('x' || left(encode(sha256(memory_store.dictionary_content(dictionary_id)), 'hex'), 8))::bit(32)::bigint AS content_addressed,
 	samples = (SELECT d.samples FROM memory.dictionaries d) AS same FROM memory_store.dictionaries;
 -- whose text it holds
 SELECT count(*) AS accounts, count(DISTINCT dictionary_id) AS dictionaries FROM memory_store.dictionary_accounts;
@@ -242,7 +242,7 @@ DROP CAST (memory.transcript AS bytea);
 INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
 	SELECT 'account ' || a, conversation(a, 99), 'user', say(:'planner', a * 10000 + i) || ' the word is Quittenbrotkrümel-4711', '2020-01-01Z'
 	FROM generate_series(1, 6) a, generate_series(1, 2000) i;
-CREATE VIEW telling AS SELECT count(*) FILTER (WHERE position(convert_to('Quittenbrotkrümel-4711', 'UTF8') IN body) > 0) AS telling, count(*) AS dictionaries FROM memory_store.dictionaries;
+CREATE VIEW telling AS SELECT count(*) FILTER (WHERE position(convert_to('Quittenbrotkrümel-4711', 'UTF8') IN memory_store.dictionary_content(dictionary_id)) > 0) AS telling, count(*) AS dictionaries FROM memory_store.dictionaries;
 SELECT dictionary_id IS NOT NULL AS kept FROM memory.train_dictionary(min_gain => -1000);
 SELECT compact() > 0 AS compacted;
 SELECT * FROM telling;
@@ -254,6 +254,88 @@ SELECT compact() > 0 AS compacted;
 SELECT memory.drop_dictionaries();
 SELECT * FROM telling;
 SELECT * FROM memory.verify();
+
+--
+-- A load into a database without one
+--
+TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
+	memory_store.dictionaries, memory_store.dictionary_accounts, memory_store.trainings;
+SET memory_ext.dictionary_min_size = '1MB';
+CREATE FUNCTION vocabulary() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'the index is scanned because planner expects few rows and statistics say otherwise vacuum should run before analyze table grows quickly replication slot keeps segment until standby'::text $$;
+CREATE FUNCTION load(first integer DEFAULT 1, last integer DEFAULT 20, n integer DEFAULT 900) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO memory.messages (account_id, conversation_id, seq, role, content, created_at)
+		SELECT 'account ' || a, dictionary_test.conversation(a, 200 + i / 50), 1 + i % 50, 'user', dictionary_test.say(dictionary_test.vocabulary(), a * 10000 + i), '2020-01-01Z'
+		FROM generate_series(first, last) a, generate_series(0, n - 1) i $$;
+-- less than that: none
+SELECT load(n => 500);
+SELECT * FROM stored;
+SELECT count(memory.delete_conversation(account_id, conversation_id)) AS deleted FROM memory.conversations;
+SELECT memory.purge() >= 0 AS purged FROM set_config('memory_ext.purge_after', '0', false);
+RESET memory_ext.purge_after;
+-- where it is switched off, not wanted, of no use, or of one account only
+SET memory_ext.auto_dictionary = off;
+BEGIN; SELECT load(); SELECT * FROM stored; ROLLBACK;
+RESET memory_ext.auto_dictionary;
+SET memory_ext.use_dictionary = off;
+BEGIN; SELECT load(); SELECT * FROM stored; ROLLBACK;
+RESET memory_ext.use_dictionary;
+SET memory_ext.compression = 'lz4';
+BEGIN; SELECT load(); SELECT * FROM stored; ROLLBACK;
+RESET memory_ext.compression;
+SET memory_ext.dictionary_min_gain = 99;
+BEGIN; SELECT load(); SELECT * FROM stored; ROLLBACK;
+RESET memory_ext.dictionary_min_gain;
+SET memory_ext.account = 'account 1';
+BEGIN; SELECT load(1, 1, 18000); SELECT * FROM stored; ROLLBACK;
+RESET memory_ext.account;
+-- one that was tried and not kept is not tried again
+INSERT INTO memory_store.trainings VALUES (now(), 1);
+BEGIN; SELECT load(); SELECT * FROM stored; ROLLBACK;
+DELETE FROM memory_store.trainings;
+-- all of its segments have it, and what the same transaction writes after it
+BEGIN;
+SAVEPOINT s;
+SELECT load();
+SELECT * FROM stored;
+ROLLBACK TO s;
+-- it goes with the savepoint
+SELECT memory.append('account 1', conversation(1, 300), 'user', say(:'planner', 1, 100)), memory.seal('account 1');
+SELECT count(*) FROM memory_store.dictionaries;
+SELECT * FROM stored;
+SELECT load();
+SELECT memory.append('account 1', conversation(1, 301), 'user', say(:'planner', 1, 100)), memory.seal('account 1');
+SELECT * FROM stored;
+COMMIT;
+SELECT is_current, stale, created, has_size, enough_samples, has_bytes, gain FROM dictionaries;
+SELECT count(*) AS accounts, count(DISTINCT dictionary_id) AS dictionaries FROM memory_store.dictionary_accounts;
+SELECT * FROM memory.verify();
+SELECT account_id, count(*) AS messages, count(*) FILTER (WHERE content = say(vocabulary(), 10000 * split_part(account_id, ' ', 2)::integer + (right(conversation_id::text, 3)::integer - 200) * 50 + seq::integer - 1)) AS same
+	FROM memory.messages WHERE account_id IN ('account 3', 'account 20') GROUP BY 1 ORDER BY 1;
+-- maintain() has yet to train its own
+SELECT count(*) FROM memory_store.trainings;
+-- there is one: no other
+SELECT dictionary_id AS id FROM memory.dictionaries \gset
+SELECT load(21, 40);
+SELECT count(*) AS dictionaries, bool_and(dictionary_id = :id) AS same FROM memory.dictionaries;
+SELECT * FROM stored;
+-- it is known whose text is in it
+SELECT jsonb_array_length(memory.forget('account 7') -> 'stale_dictionaries') AS stale;
+SELECT is_current, stale FROM dictionaries;
+RESET memory_ext.dictionary_min_size;
+-- what the table has may be packed or not; and nothing of it is trusted
+UPDATE memory_store.dictionaries SET body = memory_store.dictionary_content(dictionary_id), raw_bytes = NULL;
+\c -
+SET search_path = dictionary_test, public;
+SELECT count(content) AS readable FROM memory.messages;
+SELECT octet_length(memory_store.dictionary_content(dictionary_id)) = dictionary_bytes AS same FROM memory.dictionaries;
+SELECT try(format('SELECT memory_store.dictionary_content(%s)', id)) FROM unnest('{0,-1,4294967296,77}'::bigint[]) id;
+CREATE FUNCTION corrupt(bytes text, raw text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO memory_store.dictionaries VALUES (nextval('ids'), now(), 1, 1, 2, 1, false, NULL, decode(bytes, 'hex'), raw::bigint);
+	RETURN try(format('SELECT memory_store.dictionary_content(%s)', currval('ids')));
+END $$;
+CREATE SEQUENCE ids;
+SELECT corrupt('28b52ffd', '10'), corrupt('28b52ffd200161', '10'), corrupt('', '1'), corrupt('00', '0'), corrupt('00', '-1'), corrupt('00', '67108865'), corrupt('', NULL), corrupt('6162', NULL);
 
 --
 -- A session that is confined to an account

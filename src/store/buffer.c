@@ -65,7 +65,7 @@ struct StatementBuffer
 	BufferAccount *last_account;
 	HTAB *conversations; /* numbered by row triggers */
 	List *holds;         /* those of the accounts, to be saved at the end */
-	void *data;          /* of another room's view */
+	void *data;          /* of another room's view, or a sampler */
 };
 
 static slist_head buffers = SLIST_STATIC_INIT(buffers);
@@ -269,7 +269,7 @@ buffer_context(StatementBuffer *buffer)
 	return buffer->context;
 }
 
-/* and something in it. */
+/* and something in it, which the view of messages has a sampler in. */
 void **
 buffer_data(StatementBuffer *buffer)
 {

@@ -26,7 +26,7 @@ COMMENT ON FUNCTION memory.set_retention(text, interval) IS 'how long maintain()
 
 CREATE VIEW memory.dictionaries AS
 	SELECT d.dictionary_id, d.is_current, d.stale_at, d.created_at,
-		octet_length(d.body) AS dictionary_bytes, d.samples, d.sample_bytes,
+		COALESCE(d.raw_bytes, octet_length(d.body))::integer AS dictionary_bytes, d.samples, d.sample_bytes,
 		round(100.0 * (1 - d.holdout_after::numeric / NULLIF(d.holdout_before, 0)), 1) AS gain,
 		(SELECT count(*) FROM memory_store.segments s WHERE memory.dictionary_id(s.body) = d.dictionary_id) AS segments
 	FROM memory_store.dictionaries d;
@@ -65,15 +65,29 @@ CREATE FUNCTION memory.drop_dictionaries() RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_drop_dictionaries' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
 COMMENT ON FUNCTION memory.drop_dictionaries() IS 'drops the dictionaries that are neither current nor needed; returns how many';
 
-CREATE FUNCTION memory.settle_batch(
-	from_block bigint DEFAULT NULL,
-	to_block bigint DEFAULT NULL,
-	OUT next_block bigint,
-	OUT last_block bigint,
-	OUT segments bigint
+CREATE FUNCTION memory.settle_begin(
+	part text,
+	changed bigint DEFAULT NULL,
+	end_block bigint DEFAULT NULL,
+	OUT from_block bigint,
+	OUT to_block bigint
 ) RETURNS record
-	AS 'MODULE_PATHNAME', 'memory_settle_batch' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.settle_batch(bigint, bigint) IS 'moves segments from the end of their table''s file into free space before it, so that VACUUM can shorten the file; null: begins, and returns where to go on (null: done) and how many segments were moved';
+	AS 'MODULE_PATHNAME', 'memory_settle_begin' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.settle_begin(text, bigint, bigint) IS 'the blocks at the end of segments or conversations whose rows fit into free space before them; null: it is not worth it';
+
+CREATE FUNCTION memory.settle_batch(
+	part text,
+	from_block bigint,
+	to_block bigint,
+	OUT next_block bigint,
+	OUT moved bigint
+) RETURNS record
+	AS 'MODULE_PATHNAME', 'memory_settle_batch' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
+COMMENT ON FUNCTION memory.settle_batch(text, bigint, bigint) IS 'moves rows of segments or conversations from the end of the file into free space before it, so that VACUUM can shorten the file; returns where to go on (null: done) and how many were moved';
+
+CREATE FUNCTION memory.settle_end(part text) RETURNS void
+	AS 'MODULE_PATHNAME', 'memory_settle_end' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
+COMMENT ON FUNCTION memory.settle_end(text) IS 'makes the indexes of segments or conversations anew, after rows were moved, unless they are large';
 
 -- A procedure that commits cannot be SECURITY DEFINER nor have a search_path of
 -- its own; the functions it calls are the former, its names are qualified.
@@ -85,6 +99,9 @@ DECLARE
 	dictionary bigint;
 	conversation pg_catalog.uuid;
 	account pg_catalog.text;
+	compacted bigint := 0;
+	part pg_catalog.text;
+	cut bigint;
 	from_block bigint;
 	to_block bigint;
 BEGIN
@@ -138,6 +155,7 @@ BEGIN
 			COMMIT;
 			EXIT WHEN conversation IS NULL;
 			total := total OPERATOR(pg_catalog.+) done;
+			compacted := compacted OPERATOR(pg_catalog.+) done;
 			IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) told OPERATOR(pg_catalog.>) '5 s'::pg_catalog.interval THEN
 				RAISE INFO 'compacting: % segments so far', total;
 				told := pg_catalog.clock_timestamp();
@@ -155,17 +173,27 @@ BEGIN
 	IF done OPERATOR(pg_catalog.>) 0 THEN
 		RAISE INFO 'dropped % dictionaries', done;
 	END IF;
-	total := 0;
-	LOOP
-		SELECT b.next_block, b.last_block, b.segments INTO from_block, to_block, done
-			FROM memory.settle_batch(from_block, to_block) b;
-		COMMIT;
-		total := total OPERATOR(pg_catalog.+) done;
-		EXIT WHEN from_block IS NULL;
+	FOREACH part IN ARRAY ARRAY['segments', 'conversations'] LOOP
+		total := 0;
+		cut := NULL;
+		FOR pass IN 1..4 LOOP
+			SELECT b.from_block, b.to_block INTO from_block, to_block FROM memory.settle_begin(part, compacted, cut) b;
+			COMMIT;
+			EXIT WHEN from_block IS NULL;
+			cut := from_block;
+			LOOP
+				SELECT b.next_block, b.moved INTO from_block, done FROM memory.settle_batch(part, from_block, to_block) b;
+				COMMIT;
+				total := total OPERATOR(pg_catalog.+) done;
+				EXIT WHEN from_block IS NULL;
+			END LOOP;
+		END LOOP;
+		IF cut IS NOT NULL THEN
+			PERFORM memory.settle_end(part);
+			COMMIT;
+			RAISE INFO 'moved % % into free space: VACUUM can shorten the file', total, part;
+		END IF;
 	END LOOP;
-	IF total OPERATOR(pg_catalog.>) 0 THEN
-		RAISE INFO 'moved % segments into free space: VACUUM can shorten the file', total;
-	END IF;
 	done := memory.purge();
 	COMMIT;
 	IF done OPERATOR(pg_catalog.>) 0 THEN
@@ -216,6 +244,8 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.train_if_due()', 'operator'),
 	('EXECUTE ON FUNCTION memory.compact_batch(uuid, text, integer, boolean)', 'operator'),
 	('EXECUTE ON FUNCTION memory.drop_dictionaries()', 'operator'),
-	('EXECUTE ON FUNCTION memory.settle_batch(bigint, bigint)', 'operator'),
+	('EXECUTE ON FUNCTION memory.settle_begin(text, bigint, bigint)', 'operator'),
+	('EXECUTE ON FUNCTION memory.settle_batch(text, bigint, bigint)', 'operator'),
+	('EXECUTE ON FUNCTION memory.settle_end(text)', 'operator'),
 	('SELECT ON memory.dictionaries', 'operator'),
 	('EXECUTE ON PROCEDURE memory.maintain(integer)', 'operator');

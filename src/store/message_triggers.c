@@ -22,6 +22,7 @@
 #include "buffer.h"
 #include "memory_ext.h"
 #include "store.h"
+#include "train.h"
 
 /* Columns of the view memory.messages. */
 enum
@@ -59,6 +60,9 @@ enum
 /* An UPDATE or DELETE works through a conversation in pieces of this size. */
 #define CHANGES_AT_ONCE 4096
 #define CHANGED_BYTES_AT_ONCE (16 * 1024 * 1024)
+
+/* Shorter statements train no dictionary. */
+#define SAMPLED_FROM 1024
 
 static TupleDesc
 describe_row(void)
@@ -230,6 +234,20 @@ number_row(StatementBuffer *buffer, Datum *values, bool *nulls)
 	numbering->next_seq = numbering->leaf + 1;
 }
 
+/* Sets text aside for the first dictionary: see sampler.c. */
+static void
+sample_row(StatementBuffer *buffer, const Datum *values, const TranscriptMessage *message)
+{
+	StoreSampler **sampler = (StoreSampler **) buffer_data(buffer);
+
+	if (buffer_rows(buffer) == SAMPLED_FROM)
+		*sampler = sampler_create(buffer_context(buffer));
+	if (*sampler != NULL)
+		sampler_add(*sampler, DatumGetTextPP(values[VIEW_ACCOUNT_ID]),
+					DatumGetUUIDP(values[VIEW_CONVERSATION_ID]), message->content,
+					message->content_len);
+}
+
 PG_FUNCTION_INFO_V1(memory_messages_insert);
 
 /*
@@ -281,6 +299,7 @@ memory_messages_insert(PG_FUNCTION_ARGS)
 		SPI_finish();
 	}
 	put_row(buffer, values, nulls, &message, 0);
+	sample_row(buffer, values, &message);
 
 	/* never COPY's own tuple: the executor frees it only when it gets another one back */
 	if (copying)
@@ -665,6 +684,8 @@ memory_messages_end(PG_FUNCTION_ARGS)
 	StatementBuffer *buffer = buffer_pop(trigger);
 
 	SPI_connect();
+	if (*(StoreSampler **) buffer_data(buffer) != NULL)
+		sampler_train(*(StoreSampler **) buffer_data(buffer));
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		flush_rows(buffer, flush_insert);
 	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))

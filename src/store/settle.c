@@ -2,19 +2,26 @@
  * settle.c
  *		Gives disk space back that compaction has freed.
  *
- * Compaction writes segments anew, at the end of their table's file; VACUUM
- * then finds the old ones' space free, but can only cut off a file's end.  So
- * what lies at the end is moved into the free space before it, and the next
- * VACUUM makes the file short.  How much is free where is known from the free
- * space map, which VACUUM writes: without one since the last compaction there
- * is nothing to do yet.
+ * Compaction writes segments anew, behind what is there; so do bulk loads with
+ * the rows of conversations.  VACUUM can only cut off a file's end: what lies
+ * there is moved into the free space before it, and the next VACUUM makes the
+ * file short.  Indexes do not become short by that: those that are small are
+ * made anew at the end.
  *
- * A batch holds the locks of the accounts whose segments it moves, in key
- * order, to its transaction's end.  A segment keeps its bytes, its key and its
- * revision; who holds an older snapshot still sees the old row.
+ * How much is free where is known from the free space map, which VACUUM writes.
+ * After a compaction that has rewritten much, the pages are pruned and the map
+ * is brought up to date here.  A pass moves less than what seems to fit, lest
+ * the file grows at its end; the next one is for what is left.
+ *
+ * A batch holds the locks of the accounts whose rows it moves, in key order, to
+ * its transaction's end.  A row keeps its bytes and its key; who holds an older
+ * snapshot still sees the old one.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/heaptoast.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
@@ -23,6 +30,7 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/freespace.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -31,43 +39,110 @@
 #include "store.h"
 
 #define BATCH_BLOCKS 64
-/* Fewer blocks, or a smaller part of the file, are not worth the trouble. */
+/* Fewer blocks, or a smaller part of the file, are not worth the trouble; */
 #define WORTHWHILE_BLOCKS 32
 #define WORTHWHILE_PART 16
-/* Rows do not fill free space without gaps, and less than this in a block not at all. */
-#define FILL_PERCENT 80
-#define USABLE_BYTES (BLCKSZ / 4)
+/* less is, where the file becomes short in any case. */
+#define FURTHER_BLOCKS 8
+#define FURTHER_PART 64
+/* Rows do not fill free space without gaps. */
+#define FILL_PERCENT 85
+/* Pages are pruned here if so many rows have changed: a part of the file's blocks. */
+#define CHANGED_PART 16
+/* An index that is larger would keep writers waiting for too long. */
+#define MAX_REINDEX_BLOCKS ((BlockNumber) (64 * 1024 * 1024 / BLCKSZ))
+
+/* A table whose rows are moved, and the statements for that. */
+typedef struct Settling
+{
+	const char *table;
+	StoreStatement lying;
+	Size row_bytes; /* where the table has no statistics */
+	bool (*move)(Datum *values);
+} Settling;
 
 static Relation
-open_segments(void)
+open_table(const Settling *settling)
 {
 	Oid schema = get_namespace_oid("memory_store", false);
 
-	return table_open(get_relname_relid("segments", schema), RowExclusiveLock);
+	return table_open(get_relname_relid(settling->table, schema), RowExclusiveLock);
 }
 
-static uint64
-usable_space(Relation relation, BlockNumber block)
+/*
+ * Prunes the pages before end, and tells the free space map what is free there.
+ * A page is pruned only when it seems to need it: it is marked as full.
+ */
+static void
+refresh_free_space(Relation relation, BlockNumber end)
 {
+	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
+
+	for (BlockNumber block = 0; block < end; block++)
+	{
+		Buffer buffer;
+		Page page;
+		Size space;
+
+		CHECK_FOR_INTERRUPTS();
+		buffer = ReadBufferExtended(relation, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+		page = BufferGetPage(buffer);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		if (!PageIsNew(page) && TransactionIdIsValid(((PageHeader) page)->pd_prune_xid))
+		{
+			PageSetFull(page);
+			MarkBufferDirtyHint(buffer, true);
+		}
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		heap_page_prune_opt(relation, buffer);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		space = PageIsNew(page) ? 0 : PageGetHeapFreeSpace(page);
+		UnlockReleaseBuffer(buffer);
+		RecordPageWithFreeSpace(relation, block, space);
+	}
+	FreeSpaceMapVacuumRange(relation, 0, end);
+	FreeAccessStrategy(strategy);
+}
+
+/* The bytes that a row of the table takes in a page, about. */
+static Size
+average_row(Relation relation, BlockNumber blocks, Size otherwise)
+{
+	uint64 used = 0;
+
+	if (relation->rd_rel->reltuples < 1)
+		return otherwise;
+	for (BlockNumber block = 0; block < blocks; block++)
+		used += BLCKSZ - GetRecordedFreeSpace(relation, block);
+	return (Size) Min(Max(used / relation->rd_rel->reltuples, 32.0), BLCKSZ / 2);
+}
+
+/* What rows of this size can use of a page's free space. */
+static uint64
+usable_space(Relation relation, BlockNumber block, Size row_bytes)
+{
+	Size reserved = RelationGetTargetPageFreeSpace(relation, HEAP_DEFAULT_FILLFACTOR);
 	Size space = GetRecordedFreeSpace(relation, block);
 
-	return space < USABLE_BYTES ? 0 : space;
+	if (space < reserved + row_bytes + row_bytes / 4)
+		return 0;
+	return (space - reserved) / row_bytes * row_bytes;
 }
 
 /* The first block of the end that would fit into the free space before it. */
 static BlockNumber
-find_cut(Relation relation, BlockNumber blocks)
+find_cut(Relation relation, BlockNumber blocks, Size row_bytes)
 {
 	uint64 free_before = 0;
 	uint64 used_behind = 0;
 	BlockNumber cut = blocks;
 
 	for (BlockNumber block = 0; block < blocks; block++)
-		free_before += usable_space(relation, block);
+		free_before += usable_space(relation, block, row_bytes);
 	while (cut > 0)
 	{
 		CHECK_FOR_INTERRUPTS();
-		free_before -= usable_space(relation, cut - 1);
+		free_before -= usable_space(relation, cut - 1, row_bytes);
 		used_behind += BLCKSZ - GetRecordedFreeSpace(relation, cut - 1);
 		if (used_behind > free_before / 100 * FILL_PERCENT)
 			break;
@@ -89,14 +164,16 @@ hide_free_space(Relation relation, BlockNumber cut, BlockNumber blocks)
 }
 
 static bool
-is_worthwhile(BlockNumber cut, BlockNumber blocks)
+is_worthwhile(BlockNumber cut, BlockNumber blocks, bool further)
 {
+	if (further)
+		return blocks - cut >= FURTHER_BLOCKS && blocks - cut >= blocks / FURTHER_PART;
 	return blocks - cut >= WORTHWHILE_BLOCKS && blocks - cut >= blocks / WORTHWHILE_PART;
 }
 
 /* The same for what the table keeps out of line; its rows go where the segments go. */
 static void
-hide_toast_space(Relation relation)
+hide_toast_space(Relation relation, bool refresh)
 {
 	Relation toast;
 	BlockNumber blocks;
@@ -106,26 +183,29 @@ hide_toast_space(Relation relation)
 		return;
 	toast = table_open(relation->rd_rel->reltoastrelid, RowExclusiveLock);
 	blocks = RelationGetNumberOfBlocks(toast);
-	cut = find_cut(toast, blocks);
-	if (is_worthwhile(cut, blocks))
+	if (refresh)
+		refresh_free_space(toast, blocks);
+	cut = find_cut(toast, blocks, TOAST_MAX_CHUNK_SIZE);
+	if (is_worthwhile(cut, blocks, false))
 		hide_free_space(toast, cut, blocks);
 	table_close(toast, NoLock);
 }
 
-/* A segment in the blocks at hand, under a key that orders by account. */
+/* A row in the blocks at hand, under a key that orders by account. */
 typedef struct SettleRow
 {
 	text *account_id;
 	pg_uuid_t id;
-	int64 first_seq;
+	int64 first_seq; /* of a segment */
 } SettleRow;
 
-/* Moves the segment unless it has gone, or has been written anew, meanwhile. */
+/*
+ * Moves the segment unless it has gone, or has been written anew, meanwhile.
+ * values: id, account_id, first_seq, and the bounds of the blocks.
+ */
 static bool
-move_segment(const SettleRow *row, Datum from, Datum to)
+move_segment(Datum *values)
 {
-	Datum values[5] = {UUIDPGetDatum(&row->id), PointerGetDatum(row->account_id),
-					   Int64GetDatum(row->first_seq), from, to};
 	Datum columns[STORE_SEGMENT_COLUMNS];
 	SPITupleTable *taken;
 	bool isnull;
@@ -144,9 +224,37 @@ move_segment(const SettleRow *row, Datum from, Datum to)
 	return true;
 }
 
-/* Moves the segments of the blocks from..to-1; returns how many. */
+/* The same for a conversation's row. */
+static bool
+move_conversation(Datum *values)
+{
+	Datum keys[4] = {values[0], values[1], values[3], values[4]};
+
+	return store_execute(STORE_CONVERSATION_MOVE, keys, NULL, false) > 0;
+}
+
+static const Settling settlings[] = {
+	{"segments", STORE_SEGMENTS_LYING, 1024, move_segment},
+	{"conversations", STORE_CONVERSATIONS_LYING, 256, move_conversation},
+};
+
+static const Settling *
+find_settling(FunctionCallInfo fcinfo)
+{
+	char *table = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	for (int i = 0; i < lengthof(settlings); i++)
+		if (strcmp(settlings[i].table, table) == 0)
+			return &settlings[i];
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("nothing can be moved in \"%s\"", table),
+					errhint("It is segments or conversations.")));
+	return NULL; /* keep compilers quiet */
+}
+
+/* Moves the rows of the blocks from..to-1; returns how many. */
 static int64
-settle_blocks(BlockNumber from, BlockNumber to)
+settle_blocks(const Settling *settling, BlockNumber from, BlockNumber to)
 {
 	ItemPointerData bounds[2];
 	Datum values[2] = {PointerGetDatum(&bounds[0]), PointerGetDatum(&bounds[1])};
@@ -159,7 +267,7 @@ settle_blocks(BlockNumber from, BlockNumber to)
 
 	ItemPointerSet(&bounds[0], from, 0);
 	ItemPointerSet(&bounds[1], to, 0);
-	n = store_execute(STORE_SEGMENTS_LYING, values, NULL, false);
+	n = store_execute(settling->lying, values, NULL, false);
 	rows = palloc(mul_size(Max(n, 1), sizeof(SettleRow)));
 	for (uint64 i = 0; i < n; i++)
 	{
@@ -169,78 +277,176 @@ settle_blocks(BlockNumber from, BlockNumber to)
 	}
 	for (uint64 i = 0; i < n; i++)
 	{
+		Datum key[5] = {UUIDPGetDatum(&rows[i].id), PointerGetDatum(rows[i].account_id),
+						Int64GetDatum(rows[i].first_seq), values[0], values[1]};
+
 		CHECK_FOR_INTERRUPTS();
 		if (locked == NULL || !account_same(locked, rows[i].account_id))
 		{
 			locked = rows[i].account_id;
 			living = store_hold_account(locked);
 		}
-		if (living && move_segment(&rows[i], values[0], values[1]))
+		if (living && settling->move(key))
 			moved++;
 	}
 	return moved;
 }
 
+/*
+ * Makes the table's indexes anew, if they are small and nobody uses the table
+ * at this moment: writers that wait behind a lock which is waited for would
+ * stand still.
+ */
+static void
+reindex(const Settling *settling)
+{
+	Relation relation = open_table(settling);
+	List *indexes = RelationGetIndexList(relation);
+	bool locked = ConditionalLockRelationOid(RelationGetRelid(relation), ShareLock);
+	ListCell *cell;
+
+	table_close(relation, NoLock);
+	foreach (cell, indexes)
+	{
+		Oid oid = lfirst_oid(cell);
+		Relation index;
+		bool small;
+		char *name;
+
+		if (!locked || !ConditionalLockRelationOid(oid, AccessExclusiveLock))
+			continue;
+		index = index_open(oid, NoLock);
+		small = RelationGetNumberOfBlocks(index) <= MAX_REINDEX_BLOCKS;
+		name = quote_qualified_identifier("memory_store", RelationGetRelationName(index));
+		index_close(index, NoLock);
+		if (small && SPI_execute(psprintf("REINDEX INDEX %s", name), false, 0) != SPI_OK_UTILITY)
+			elog(ERROR, "could not reindex %s", name);
+	}
+}
+
+/* A block number that a caller gives; NULL is otherwise.  Error: 22023. */
+static BlockNumber
+block_argument(FunctionCallInfo fcinfo, int n, BlockNumber otherwise)
+{
+	int64 block = PG_ARGISNULL(n) ? otherwise : PG_GETARG_INT64(n);
+
+	if (block < 0 || block > MaxBlockNumber)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("there is no block " INT64_FORMAT, block),
+						errhint("Give what the batch before has returned, or NULL.")));
+	return (BlockNumber) block;
+}
+
+PG_FUNCTION_INFO_V1(memory_settle_begin);
+
+/*
+ * memory_settle_begin(part text, changed bigint, end_block bigint)
+ *		→ (from_block bigint, to_block bigint)
+ *		The blocks at the end of the table of that name whose rows fit into the
+ *		free space before them; NULL: it is not worth it.  changed: how many rows
+ *		were written anew; where these are many, or with an end_block, before
+ *		which an earlier pass has moved rows, pages are pruned and the free space
+ *		map is written anew.  A step of maintain().  Errors: 22023, 42501 the
+ *		session is confined.
+ */
+Datum
+memory_settle_begin(PG_FUNCTION_ARGS)
+{
+	const Settling *settling = find_settling(fcinfo);
+	int64 changed = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
+	bool further = !PG_ARGISNULL(2);
+	bool refresh;
+	Relation relation;
+	TupleDesc descriptor;
+	BlockNumber blocks;
+	BlockNumber end;
+	BlockNumber cut;
+	Datum values[2] = {0};
+	bool nulls[2] = {true, true};
+
+	account_check_unconfined();
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "settle_begin does not return a row");
+	relation = open_table(settling);
+	blocks = RelationGetNumberOfBlocks(relation);
+	end = Min(block_argument(fcinfo, 2, blocks), blocks);
+	refresh = further || changed > blocks / CHANGED_PART;
+	if (refresh)
+		refresh_free_space(relation, end);
+	cut = find_cut(relation, end, average_row(relation, end, settling->row_bytes));
+	if (is_worthwhile(cut, end, further))
+	{
+		hide_free_space(relation, cut, blocks);
+		hide_toast_space(relation, refresh && !further);
+		values[0] = Int64GetDatum((int64) cut);
+		values[1] = Int64GetDatum((int64) end);
+		nulls[0] = nulls[1] = false;
+	}
+	table_close(relation, NoLock);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+}
+
 PG_FUNCTION_INFO_V1(memory_settle_batch);
 
 /*
- * memory_settle_batch(from_block bigint, to_block bigint)
- *		→ (next_block bigint, last_block bigint, segments bigint)
- *		Moves the segments of some blocks into free space before them.  NULL
- *		from_block: looks for an end of the file that is worth it.  The result's
- *		blocks are where the next batch goes on, NULL at the end.  A step of
- *		maintain().  Errors: 22023, 42501 the session is confined.
+ * memory_settle_batch(part text, from_block bigint, to_block bigint)
+ *		→ (next_block bigint, moved bigint)
+ *		Moves the rows of some blocks into free space before them.  Returns where
+ *		the next batch goes on, NULL at the end, and how many rows were moved.  A
+ *		step of maintain().  Errors: 22023, 42501 the session is confined.
  */
 Datum
 memory_settle_batch(PG_FUNCTION_ARGS)
 {
+	const Settling *settling = find_settling(fcinfo);
+	BlockNumber from = block_argument(fcinfo, 1, 0);
+	BlockNumber to = block_argument(fcinfo, 2, 0);
 	Relation relation;
 	TupleDesc descriptor;
-	BlockNumber blocks;
-	BlockNumber from;
-	BlockNumber to;
-	Datum values[3] = {0};
-	bool nulls[3] = {true, true, false};
+	Datum values[2] = {0};
+	bool nulls[2] = {true, false};
 
 	account_check_unconfined();
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "settle_batch does not return a row");
-	relation = open_segments();
-	blocks = RelationGetNumberOfBlocks(relation);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-	{
-		from = find_cut(relation, blocks);
-		to = blocks;
-		if (is_worthwhile(from, to))
-		{
-			hide_free_space(relation, from, to);
-			hide_toast_space(relation);
-		}
-		else
-			from = to;
-	}
-	else
-	{
-		if (PG_GETARG_INT64(0) < 0 || PG_GETARG_INT64(1) < PG_GETARG_INT64(0) ||
-			PG_GETARG_INT64(1) > MaxBlockNumber)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("there are no blocks " INT64_FORMAT " to " INT64_FORMAT,
-								   PG_GETARG_INT64(0), PG_GETARG_INT64(1)),
-							errhint("Give what the batch before has returned, or NULL.")));
-		from = (BlockNumber) PG_GETARG_INT64(0);
-		to = Min((BlockNumber) PG_GETARG_INT64(1), blocks);
-	}
+	if (to < from)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there are no blocks %u to %u", from, to),
+				 errhint("Give what memory.settle_begin or the batch before has returned.")));
+	relation = open_table(settling);
+	to = Min(to, RelationGetNumberOfBlocks(relation));
+	RelationSetTargetBlock(relation, InvalidBlockNumber); /* it may be behind the cut */
+	table_close(relation, NoLock);
 	if (from < to)
 	{
 		BlockNumber next = Min(from + BATCH_BLOCKS, to);
 
 		SPI_connect();
-		values[2] = Int64GetDatum(settle_blocks(from, next));
+		values[1] = Int64GetDatum(settle_blocks(settling, from, next));
 		SPI_finish();
 		values[0] = Int64GetDatum((int64) next);
-		values[1] = Int64GetDatum((int64) to);
-		nulls[0] = nulls[1] = next == to;
+		nulls[0] = next == to;
 	}
-	table_close(relation, NoLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(memory_settle_end);
+
+/*
+ * memory_settle_end(part text) → void
+ *		Makes the indexes of the table of that name anew, unless they are large:
+ *		what was moved has left them half empty.  Not while somebody uses them.  A
+ *		step of maintain().  Errors: 22023, 42501 the session is confined.
+ */
+Datum
+memory_settle_end(PG_FUNCTION_ARGS)
+{
+	const Settling *settling = find_settling(fcinfo);
+
+	account_check_unconfined();
+	SPI_connect();
+	reindex(settling);
+	SPI_finish();
+	PG_RETURN_VOID();
 }

@@ -294,6 +294,17 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							" RETURNING last_seq, revision, body",
 							5,
 							{UUIDOID, TEXTOID, INT8OID, TIDOID, TIDOID}},
+	[STORE_CONVERSATIONS_LYING] = {"SELECT account_id, conversation_id, 0::pg_catalog.int8"
+								   " FROM memory_store.conversations"
+								   " WHERE ctid" GE "$1 AND ctid" LT "$2 ORDER BY 1, 2",
+								   2,
+								   {TIDOID, TIDOID}},
+	[STORE_CONVERSATION_MOVE] =
+		{"WITH c AS (DELETE FROM memory_store.conversations WHERE " THIS_CONVERSATION " AND ctid" GE
+		 "$3 AND ctid" LT "$4 RETURNING *)"
+		 " INSERT INTO memory_store.conversations SELECT * FROM c",
+		 4,
+		 {UUIDOID, TEXTOID, TIDOID, TIDOID}},
 	[STORE_TOMBSTONE_INSERT] =
 		{"INSERT INTO memory_store.tombstones AS t"
 		 " (conversation_id, account_id, seq, message_id, revision, deleted_at)"
@@ -352,11 +363,11 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " ORDER BY s.conversation_id, s.account_id LIMIT $4",
 		 4,
 		 {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}},
-	[STORE_DICTIONARY_ACCOUNT] =
+	[STORE_DICTIONARY_ACCOUNTS] =
 		{"INSERT INTO memory_store.dictionary_accounts (dictionary_id, account_id)"
-		 " VALUES ($1, $2) ON CONFLICT DO NOTHING",
+		 " SELECT $1, " UNNEST("$2") " ON CONFLICT DO NOTHING",
 		 2,
-		 {INT8OID, TEXTOID}},
+		 {INT8OID, TEXTARRAYOID}},
 	[STORE_DICTIONARIES_STALE] =
 		{"WITH d AS (DELETE FROM memory_store.dictionary_accounts WHERE account_id" EQ "$1"
 		 " RETURNING dictionary_id)"
@@ -396,6 +407,7 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " (SELECT pg_catalog.max(content_bytes) AS last FROM memory_store.trainings) l",
 		 2,
 		 {INT8OID, INT8OID}},
+	[STORE_TRAINING_TRIED] = {"SELECT FROM memory_store.trainings LIMIT 1", 0, {0}},
 	[STORE_TRAINING_CLEAR] = {"DELETE FROM memory_store.trainings", 0, {0}},
 	[STORE_TRAINING_NOTE] =
 		{"INSERT INTO memory_store.trainings (trained_at, content_bytes)"

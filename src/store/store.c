@@ -25,6 +25,7 @@ int store_compact_after = 3600;
 int store_compact_kb = 1024;
 int store_purge_after = 30 * 86400;
 int store_dictionary_min_kb = 8 * 1024;
+int store_dictionary_max_kb = 4 * 1024;
 double store_dictionary_min_gain = 5.0;
 bool store_auto_dictionary = true;
 
@@ -69,12 +70,18 @@ define_maintenance_settings(void)
 							"Devices that were offline for longer must fetch everything anew.",
 							&store_purge_after, 30 * 86400, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
-	DefineCustomBoolVariable("memory_ext.auto_dictionary",
-							 "maintain() trains a dictionary when enough has gathered.", NULL,
-							 &store_auto_dictionary, true, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"memory_ext.auto_dictionary",
+		"maintain() and bulk loads train a dictionary when enough has gathered.", NULL,
+		&store_auto_dictionary, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("memory_ext.dictionary_min_size",
-							"Content that must have gathered before maintain() trains.", NULL,
+							"Content that must have gathered before one is trained.", NULL,
 							&store_dictionary_min_kb, 8 * 1024, 1024, MAX_KILOBYTES, PGC_USERSET,
+							GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("memory_ext.dictionary_max_size",
+							"No dictionary is trained that is larger than this.",
+							"Each session that reads with a dictionary holds it in memory.",
+							&store_dictionary_max_kb, 4 * 1024, 110, 8 * 1024, PGC_USERSET,
 							GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomRealVariable("memory_ext.dictionary_min_gain",
 							 "Percent that a new dictionary must save on the hold-out to be kept.",

@@ -30,7 +30,8 @@ extern int store_seal_after;             /* seconds; an idle tail is sealed then
 extern int store_compact_after;          /* seconds; a resting conversation is compacted then */
 extern int store_compact_kb;             /* raw size that segments are merged up to */
 extern int store_purge_after;            /* seconds; tombstones are kept so long */
-extern int store_dictionary_min_kb;      /* content that maintain() trains a dictionary for */
+extern int store_dictionary_min_kb;      /* content that a dictionary is trained for */
+extern int store_dictionary_max_kb;      /* its largest size */
 extern double store_dictionary_min_gain; /* percent that a dictionary must save */
 extern bool store_auto_dictionary;
 extern TranscriptCompression store_compact_compression(void);
@@ -74,6 +75,8 @@ typedef enum StoreStatement
 	STORE_SEGMENTS_DELETE,
 	STORE_SEGMENTS_LYING,
 	STORE_SEGMENT_TAKE,
+	STORE_CONVERSATIONS_LYING,
+	STORE_CONVERSATION_MOVE,
 	STORE_TOMBSTONE_INSERT,
 	STORE_TOMBSTONE_DELETE,
 	STORE_TOMBSTONES_DELETE,
@@ -83,7 +86,7 @@ typedef enum StoreStatement
 	STORE_SEGMENTS_PLAN,
 	STORE_COMPACT_RESTING,
 	STORE_COMPACT_STALE,
-	STORE_DICTIONARY_ACCOUNT,
+	STORE_DICTIONARY_ACCOUNTS,
 	STORE_DICTIONARIES_STALE,
 	STORE_DICTIONARIES_DROPPABLE,
 	STORE_DICTIONARY_USED,
@@ -91,6 +94,7 @@ typedef enum StoreStatement
 	STORE_DICTIONARY_DROP,
 	STORE_TRAINING_DUE,
 	STORE_TRAINING_NOTE,
+	STORE_TRAINING_TRIED,
 	STORE_TRAINING_CLEAR,
 	STORE_FORGET_COUNTS,
 	STORE_SUBSCRIPTION_ACCOUNTS,

@@ -15,7 +15,8 @@ COMMENT ON COLUMN memory_store.accounts.revision IS 'the last revision taken; ev
 
 -- Fixed-width columns first: the row is rewritten at each append.  The index
 -- on revision_bucket changes every 1024 revisions only, so that appends stay
--- HOT; it serves the list of recent conversations and the change feed.
+-- HOT; it serves the list of recent conversations and the change feed.  The
+-- keys of resting conversations do not change: their pages are filled.
 CREATE TABLE memory_store.conversations (
 	conversation_id uuid NOT NULL,
 	next_seq bigint NOT NULL,
@@ -35,8 +36,8 @@ CREATE TABLE memory_store.conversations (
 	title text,
 	metadata jsonb,
 	deleted_at timestamptz,
-	PRIMARY KEY (conversation_id, account_id)
-) WITH (fillfactor = 80);
+	PRIMARY KEY (conversation_id, account_id) WITH (fillfactor = 100)
+) WITH (fillfactor = 95);
 CREATE INDEX conversations_recent ON memory_store.conversations (account_id, revision_bucket);
 COMMENT ON TABLE memory_store.conversations IS 'a row a conversation, with its counters; a deleted one stays as a tombstone';
 COMMENT ON COLUMN memory_store.conversations.head_seq IS 'the current leaf; 0 when there is none; at or past next_seq when a restore has promised it';
@@ -51,7 +52,7 @@ CREATE TABLE memory_store.segments (
 	revision bigint NOT NULL,
 	account_id text COLLATE "C" NOT NULL,
 	body memory.transcript NOT NULL,
-	PRIMARY KEY (conversation_id, account_id, first_seq)
+	PRIMARY KEY (conversation_id, account_id, first_seq) WITH (fillfactor = 100)
 ) WITH (toast_tuple_target = 4080);
 COMMENT ON TABLE memory_store.segments IS 'sealed messages: transcripts whose ranges of seq never overlap within a conversation';
 COMMENT ON COLUMN memory_store.segments.revision IS 'the largest revision of the messages inside, and that of each which has none of its own';

@@ -5,8 +5,9 @@
  *
  * A dictionary's id is taken from the SHA-256 of its bytes, and the bytes never
  * change: what is cached is right for as long as the backend lives.  The cache
- * holds the bytes and their digested forms in memory of its own (malloc, as
- * zstd's); the least recently used of CACHE_SIZE makes room.
+ * holds the bytes, and digested forms that refer to them, in memory of its own
+ * (malloc, as zstd's); the least recently used of CACHE_SIZE makes room.  In the table they
+ * are one zstd frame, to a third of their size.
  *
  * Whoever compresses with a dictionary holds a share lock on it to the end of
  * the transaction (an object lock: class memory_store.dictionaries, object its
@@ -18,6 +19,12 @@
  */
 #include "postgres.h"
 
+/*
+ * For ZDICT_trainFromBuffer_fastCover, because the stable interface tries dozens
+ * of parameters, and for digested forms that do not copy the bytes.
+ */
+#define ZDICT_STATIC_LINKING_ONLY
+#define ZSTD_STATIC_LINKING_ONLY
 #include <zdict.h>
 #include <zstd.h>
 
@@ -27,10 +34,13 @@
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
@@ -40,6 +50,21 @@
 
 #define CACHE_SIZE 8
 #define CACHE_LEVELS 4
+
+/* How the table's bytes are compressed: a load that trains a small one does not want to wait. */
+#define PACK_LEVEL_SMALL 9
+#define PACK_LEVEL 19
+#define PACK_SMALL_BYTES (256 * 1024)
+#define MAX_DICTIONARY_BYTES (64 * 1024 * 1024)
+
+/*
+ * COVER's parameters (Liao et al. 2016), for chats in several languages: pieces
+ * of SEGMENT bytes, chosen by how often their runs of DMER bytes occur, which
+ * are counted in 2^HASH_LOG counters.  Others differ by about 1 %.
+ */
+#define COVER_SEGMENT 400
+#define COVER_DMER 8
+#define COVER_HASH_LOG 20
 
 struct Dictionary
 {
@@ -130,7 +155,7 @@ find(uint32 id)
 	Oid types[] = {INT8OID};
 	Datum values[] = {Int64GetDatum(id)};
 
-	run("SELECT body FROM memory_store.dictionaries"
+	run("SELECT body, raw_bytes FROM memory_store.dictionaries"
 		" WHERE dictionary_id OPERATOR(pg_catalog.=) $1",
 		1, types, values, true, SPI_OK_SELECT);
 	return SPI_processed > 0;
@@ -152,12 +177,49 @@ find_committed(uint32 id)
 }
 
 static void
+report_corrupt(uint32 id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED), errmsg("dictionary %u is corrupt", id),
+			 errhint("Restore table memory_store.dictionaries from a backup: what was compressed "
+					 "with it cannot be read without it.")));
+}
+
+static void
 report_missing(uint32 id)
 {
 	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 					errmsg("transcript needs dictionary %u, which is not in this database", id),
 					errhint("Transcripts move between databases in their text form; their stored "
 							"bytes need the dictionary they were written with.")));
+}
+
+/* Copies the bytes of the row that was found, unpacked, into memory of malloc's. */
+static char *
+unpack(uint32 id, size_t *size)
+{
+	bool packed;
+	bool isnull;
+	int64 raw_bytes = DatumGetInt64(first_column(2, &packed));
+	bytea *body = DatumGetByteaPP(first_column(1, &isnull));
+	size_t body_size = VARSIZE_ANY_EXHDR(body);
+	char *bytes;
+
+	packed = !packed;
+	*size = packed ? (size_t) raw_bytes : body_size;
+	if (packed && (raw_bytes < 1 || raw_bytes > MAX_DICTIONARY_BYTES))
+		report_corrupt(id);
+	bytes = malloc(Max(*size, 1));
+	if (bytes == NULL)
+		out_of_memory();
+	if (!packed)
+		memcpy(bytes, VARDATA_ANY(body), body_size);
+	else if (ZSTD_decompress(bytes, *size, VARDATA_ANY(body), body_size) != *size)
+	{
+		free(bytes);
+		report_corrupt(id);
+	}
+	return bytes;
 }
 
 /*
@@ -170,18 +232,11 @@ static void
 load(Dictionary *place, uint32 id)
 {
 	OwnerScope scope;
-	bytea *bytes;
-	bool isnull;
 
 	owner_begin(&scope);
 	if (!find(id) && !find_committed(id))
 		report_missing(id);
-	bytes = DatumGetByteaPP(first_column(1, &isnull));
-	place->size = VARSIZE_ANY_EXHDR(bytes);
-	place->bytes = malloc(place->size);
-	if (place->bytes == NULL)
-		out_of_memory();
-	memcpy(place->bytes, VARDATA_ANY(bytes), place->size);
+	place->bytes = unpack(id, &place->size);
 	owner_end(&scope);
 	place->id = id;
 }
@@ -218,7 +273,7 @@ dictionary_compressor(const Dictionary *dictionary, int level)
 			return place->compressors[i];
 
 	ZSTD_freeCDict(place->compressors[next]);
-	place->compressors[next] = ZSTD_createCDict(place->bytes, place->size, level);
+	place->compressors[next] = ZSTD_createCDict_byReference(place->bytes, place->size, level);
 	if (place->compressors[next] == NULL)
 		out_of_memory();
 	place->levels[next] = level;
@@ -232,7 +287,7 @@ dictionary_decompressor(const Dictionary *dictionary)
 	Dictionary *place = unconstify(Dictionary *, dictionary);
 
 	if (place->decompressor == NULL)
-		place->decompressor = ZSTD_createDDict(place->bytes, place->size);
+		place->decompressor = ZSTD_createDDict_byReference(place->bytes, place->size);
 	if (place->decompressor == NULL)
 		out_of_memory();
 	return place->decompressor;
@@ -337,6 +392,24 @@ dictionary_lock_training(bool trains)
 					   trains ? ShareRowExclusiveLock : RowExclusiveLock);
 }
 
+bool
+dictionary_try_lock_training(void)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, dictionaries_relation(), 0, 0);
+	if (LockAcquire(&tag, ShareRowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	AcceptInvalidationMessages();
+	return true;
+}
+
+bool
+dictionary_enabled(void)
+{
+	return use_dictionary;
+}
+
 void
 dictionary_lock(uint32 id, bool exclusive)
 {
@@ -366,10 +439,42 @@ dictionary_id_of(const char *bytes, size_t size)
 size_t
 dictionary_train(const DictionarySamples *samples, char *bytes, size_t size)
 {
-	size_t result =
-		ZDICT_trainFromBuffer(bytes, size, samples->data, samples->sizes, samples->count);
+	ZDICT_fastCover_params_t parameters = {
+		.k = COVER_SEGMENT,
+		.d = COVER_DMER,
+		.f = COVER_HASH_LOG,
+		.splitPoint = 1.0,
+		.accel = 1,
+	};
+	size_t result = ZDICT_trainFromBuffer_fastCover(bytes, size, samples->data, samples->sizes,
+													samples->count, parameters);
 
 	return ZDICT_isError(result) ? 0 : result;
+}
+
+/* The dictionary's bytes as the table holds them. */
+static bytea *
+pack(const char *bytes, size_t size)
+{
+	size_t bound = ZSTD_compressBound(size);
+	bytea *body = palloc(VARHDRSZ + bound);
+	size_t packed = ZSTD_compress(VARDATA(body), bound, bytes, size,
+								  size <= PACK_SMALL_BYTES ? PACK_LEVEL_SMALL : PACK_LEVEL);
+
+	if (ZSTD_isError(packed))
+		elog(ERROR, "zstd could not compress a dictionary: %s", ZSTD_getErrorName(packed));
+	SET_VARSIZE(body, VARHDRSZ + packed);
+	return body;
+}
+
+size_t
+dictionary_stored_bytes(const char *bytes, size_t size)
+{
+	bytea *body = pack(bytes, size);
+	size_t stored = VARSIZE(body);
+
+	pfree(body);
+	return stored;
 }
 
 size_t
@@ -429,29 +534,34 @@ uint32
 dictionary_keep(const char *bytes, size_t size, const DictionaryReport *report)
 {
 	uint32 id = dictionary_id_of(bytes, size);
-	Oid types[] = {INT8OID, BYTEAOID, INT8OID, INT8OID, INT8OID, INT8OID};
-	bytea *body = palloc(VARHDRSZ + size);
+	Oid types[] = {INT8OID, BYTEAOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID};
+	bytea *body = pack(bytes, size);
 	Datum values[] = {Int64GetDatum(id),
 					  PointerGetDatum(body),
 					  Int64GetDatum(report->samples),
 					  Int64GetDatum(report->sample_bytes),
 					  Int64GetDatum(report->holdout_before),
-					  Int64GetDatum(report->holdout_after)};
+					  Int64GetDatum(report->holdout_after),
+					  Int64GetDatum((int64) size)};
 	OwnerScope scope;
+	size_t kept_size;
+	char *kept;
+	bool same;
 
-	SET_VARSIZE(body, VARHDRSZ + size);
-	memcpy(VARDATA(body), bytes, size);
 	dictionary_lock(id, false);
 	owner_begin(&scope);
 	run("UPDATE memory_store.dictionaries SET is_current = false WHERE is_current", 0, NULL, NULL,
 		false, SPI_OK_UPDATE);
 	run("INSERT INTO memory_store.dictionaries AS d (dictionary_id, body, created_at, is_current,"
-		" samples, sample_bytes, holdout_before, holdout_after)"
-		" VALUES ($1, $2, pg_catalog.clock_timestamp(), true, $3, $4, $5, $6)"
+		" samples, sample_bytes, holdout_before, holdout_after, raw_bytes)"
+		" VALUES ($1, $2, pg_catalog.clock_timestamp(), true, $3, $4, $5, $6, $7)"
 		" ON CONFLICT (dictionary_id) DO UPDATE SET is_current = true, stale_at = NULL"
-		" WHERE d.body OPERATOR(pg_catalog.=) excluded.body",
-		6, types, values, false, SPI_OK_INSERT);
-	if (SPI_processed == 0)
+		" RETURNING body, raw_bytes",
+		7, types, values, false, SPI_OK_INSERT_RETURNING);
+	kept = unpack(id, &kept_size);
+	same = kept_size == size && memcmp(kept, bytes, size) == 0;
+	free(kept);
+	if (!same)
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
 						errmsg("a different dictionary with id %u exists already", id),
 						errhint("Train again with other samples.")));
@@ -459,4 +569,28 @@ dictionary_keep(const char *bytes, size_t size, const DictionaryReport *report)
 	pfree(body);
 	current_known = false;
 	return id;
+}
+
+PG_FUNCTION_INFO_V1(memory_dictionary_content);
+
+/*
+ * memory_dictionary_content(dictionary_id bigint) → bytea
+ *		The bytes of a dictionary, as zstd uses them.  Errors: 22023 not an id,
+ *		XX001 it is not in this database.
+ */
+Datum
+memory_dictionary_content(PG_FUNCTION_ARGS)
+{
+	int64 id = PG_GETARG_INT64(0);
+	const Dictionary *dictionary;
+	bytea *content;
+
+	if (id < 1 || id > PG_UINT32_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("there is no dictionary " INT64_FORMAT, id)));
+	dictionary = dictionary_get((uint32) id);
+	content = palloc(add_size(VARHDRSZ, dictionary->size));
+	SET_VARSIZE(content, VARHDRSZ + dictionary->size);
+	memcpy(VARDATA(content), dictionary->bytes, dictionary->size);
+	PG_RETURN_BYTEA_P(content);
 }

@@ -60,6 +60,12 @@ extern void dictionary_use(uint32 id);
  */
 extern void dictionary_lock_training(bool trains);
 
+/* The same for one who trains, without waiting; false: somebody else has it. */
+extern bool dictionary_try_lock_training(void);
+
+/* Whether new segments may use a dictionary: memory_ext.use_dictionary. */
+extern bool dictionary_enabled(void);
+
 /*
  * Trains a dictionary of at most size bytes from the samples into bytes.
  * Returns its size, 0 when the samples do not give one.  Not interruptible.
@@ -72,6 +78,9 @@ dictionary_measure(const DictionarySamples *samples, const char *bytes, size_t s
 
 /* The same with a dictionary of the database; id 0: without one. */
 extern size_t dictionary_measure_with(const DictionarySamples *samples, uint32 id, int level);
+
+/* What a dictionary takes in its table. */
+extern size_t dictionary_stored_bytes(const char *bytes, size_t size);
 
 /*
  * Stores a dictionary, makes it the current one and returns its id.  The same

@@ -190,13 +190,18 @@ CREATE TABLE memory_store.dictionaries (
 	holdout_after bigint NOT NULL,
 	is_current boolean NOT NULL,
 	stale_at timestamptz,
-	body bytea NOT NULL
+	body bytea NOT NULL,
+	raw_bytes bigint
 );
 ALTER TABLE memory_store.dictionaries ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX dictionaries_current ON memory_store.dictionaries (is_current) WHERE is_current;
-COMMENT ON TABLE memory_store.dictionaries IS 'zstd dictionaries trained in this database; the id is taken from the SHA-256 of the body, which never changes';
+COMMENT ON TABLE memory_store.dictionaries IS 'zstd dictionaries trained in this database; the id is taken from the SHA-256 of its bytes, which never change';
+COMMENT ON COLUMN memory_store.dictionaries.raw_bytes IS 'body is a zstd frame of so many bytes; null: it is the dictionary itself';
 COMMENT ON COLUMN memory_store.dictionaries.stale_at IS 'set when an account that it was trained on is forgotten: recompressed away and dropped by maintain()';
 SELECT pg_catalog.pg_extension_config_dump('memory_store.dictionaries', '');
+CREATE FUNCTION memory_store.dictionary_content(dictionary_id bigint) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'memory_dictionary_content' LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION memory_store.dictionary_content(bigint) IS 'the bytes of a dictionary, as zstd uses them';
 
 -- The type is of use to every reader.
 INSERT INTO memory_store.grants VALUES

@@ -30,7 +30,8 @@ CREATE FUNCTION say(n integer) RETURNS text LANGUAGE sql IMMUTABLE AS \$\$
 		[1 + abs(hashint4(n * 31 + i)) % 30], ' ') FROM generate_series(1, 14) i \$\$;
 CREATE FUNCTION c(a integer, n integer) RETURNS uuid LANGUAGE sql IMMUTABLE
 	AS \$\$ SELECT lpad(to_char(a, 'FM00') || to_char(n, 'FM00'), 32, '0')::uuid \$\$;
--- 1.6 MB of 21 accounts; what one of them says recurs often enough to be learned
+-- 1.6 MB of 21 accounts; what one of them says recurs often enough to be learned.  maintain() shall do that.
+SET memory_ext.auto_dictionary = off;
 INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
 	SELECT 'account ' || a, c(a, n), 'user', say(a * 10000 + n * 100 + i), '2020-01-01Z'
 	FROM generate_series(10, 29) a, generate_series(1, 11) n, generate_series(1, 64) i;
@@ -49,7 +50,7 @@ SELECT memory.set_retention('account ' || a, '1000 years') FROM generate_series(
 SQL
 
 # Where a text is, in all tables of the database, system catalogs and TOAST included; transcripts are
-# read as text, and bytes as bytes.
+# read as text, bytes as bytes, and dictionaries as zstd uses them.
 sub places_of
 {
 	my ($text) = @_;
@@ -62,6 +63,9 @@ SELECT format('SELECT %L || count(*) FROM %s t WHERE position(convert_to(%L, %L)
 	|| ' HAVING count(*) > 0'
 FROM pg_class c JOIN pg_attribute a ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped
 WHERE relkind IN ('r', 'm', 't') AND relpersistence <> 't' AND atttypid = 'bytea'::regtype
+UNION ALL
+SELECT format('SELECT %L || count(*) FROM memory_store.dictionaries WHERE position(convert_to(%L, %L) IN memory_store.dictionary_content(dictionary_id)) > 0 HAVING count(*) > 0',
+	'memory_store.dictionaries.content: ', '$text', 'UTF8')
 SQL
 	return $node->safe_psql('postgres', join("\nUNION ALL\n", split(/\n/, $sql)) . "\nORDER BY 1");
 }
@@ -77,7 +81,7 @@ sub psql_like_maintain
 
 # --- trained by maintain() itself, with the account's words in it; all is compressed with it
 psql_like_maintain('maintain() trains and compacts', qr/trained dictionary \d+/, qr/compacted \d\d\d segments/);
-is($node->safe_psql('postgres', "SELECT count(*), count(*) FILTER (WHERE position('$marker'::bytea IN body) > 0) FROM memory_store.dictionaries"),
+is($node->safe_psql('postgres', "SELECT count(*), count(*) FILTER (WHERE position('$marker'::bytea IN memory_store.dictionary_content(dictionary_id)) > 0) FROM memory_store.dictionaries"),
 	'1|1', 'the dictionary holds the account\'s words');
 is($node->safe_psql('postgres', 'SELECT count(DISTINCT account_id) FROM memory_store.segments WHERE memory.dictionary_id(body) IS NOT NULL'),
 	'21', 'and all accounts\' segments need it');
@@ -85,7 +89,7 @@ $node->safe_psql('postgres', 'ANALYZE');
 
 # the search finds what there is to be found
 my $places = places_of($marker);
-for my $table (qw(conversations segments tail tombstones dictionaries.body))
+for my $table (qw(conversations segments tail tombstones dictionaries.content))
 {
 	like($places, qr/^memory_store\.\Q$table\E: [1-9]/m, "before: the text is in $table");
 }

@@ -1,5 +1,5 @@
-# Maintenance gives disk space back: what compaction has freed is filled from the end of the file, and
-# a plain VACUUM makes it short; writers at the same time lose nothing, old snapshots see the same.
+# Maintenance gives disk space back: what compaction has freed is filled from the end of the files, and
+# a plain VACUUM makes them short; writers at the same time lose nothing, old snapshots see the same.
 use strict;
 use warnings;
 
@@ -31,8 +31,13 @@ SQL
 my $digest = "SELECT count(*), md5(string_agg(m::text, E'\\n' ORDER BY conversation_id, seq)) FROM memory.messages m WHERE account_id <> 'b'";
 my $messages = $node->safe_psql('postgres', $digest);
 my $blocks = sub {
-	return $node->safe_psql('postgres', q{SELECT (pg_relation_size('memory_store.segments')
-		+ pg_relation_size(reltoastrelid)) / 8192 FROM pg_class WHERE oid = 'memory_store.segments'::regclass});
+	my ($table) = @_;
+	return $node->safe_psql('postgres', qq{SELECT (pg_relation_size(oid) + pg_relation_size(reltoastrelid)) / 8192
+		FROM pg_class WHERE oid = 'memory_store.$table'::regclass});
+};
+my $indexes = sub {
+	my ($table) = @_;
+	return $node->safe_psql('postgres', "SELECT pg_indexes_size('memory_store.$table') / 8192");
 };
 my $maintain = sub {
 	my ($out, $err) = ('', '');
@@ -40,13 +45,60 @@ my $maintain = sub {
 	return $err;
 };
 
-my $loaded = $blocks->();
-unlike($maintain->(), qr/into free space/, 'before a VACUUM nothing is known to be free');
-my $compacted = $blocks->();
-cmp_ok($compacted, '>=', $loaded, 'compaction by itself makes no file shorter');
+# --- one maintain() and one VACUUM: segments
+my $loaded = $blocks->('segments');
+like($maintain->(), qr/moved \d+ segments into free space/, 'what compaction has freed is filled at once');
+my $compacted = $blocks->('segments');
 $node->safe_psql('postgres', 'VACUUM memory_store.segments');
+my $settled = $blocks->('segments');
+cmp_ok($settled, '<', $loaded / 4, "VACUUM has shortened the file ($loaded, $compacted, $settled blocks)");
+$node->safe_psql('postgres', 'VACUUM FULL memory_store.segments');
+my $full = $blocks->('segments');
+cmp_ok($settled, '<', $full * 1.1, "there is little that VACUUM FULL could do ($full blocks)");
+is($node->safe_psql('postgres', $digest), $messages, 'all messages are there');
+unlike($maintain->(), qr/into free space/, 'what is short is left alone');
 
-# an old snapshot, and writers, beside the move
+# --- conversations, whose rows were all written twice, and their indexes
+$node->safe_psql('postgres', "INSERT INTO memory.conversations (account_id, conversation_id, title) SELECT 'c', lpad((20000 + n)::text, 32, '0')::uuid, 'title ' || n FROM generate_series(1, 5000) n");
+$node->safe_psql('postgres', "INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at) SELECT 'c', lpad((20000 + n)::text, 32, '0')::uuid, 'user', 'x' || n, '2020-01-01Z' FROM generate_series(1, 5000) n");
+$messages = $node->safe_psql('postgres', $digest);
+my ($twice, $index) = ($blocks->('conversations'), $indexes->('conversations'));
+my $conversations = 'SELECT count(*), md5(string_agg(c::text, chr(10) ORDER BY conversation_id)) FROM memory.conversations c';
+my $rows = $node->safe_psql('postgres', $conversations);
+like($maintain->(), qr/moved \d+ conversations into free space/, 'conversations are moved, too');
+$node->safe_psql('postgres', 'VACUUM memory_store.conversations');
+cmp_ok($blocks->('conversations'), '<', $twice * 0.7, "VACUUM has shortened their file ($twice blocks)");
+cmp_ok($indexes->('conversations'), '<', $index, "their indexes are smaller ($index blocks)");
+is($node->safe_psql('postgres', $conversations), $rows, 'they are as they were');
+
+# --- an old snapshot, and writers, beside the move: what is free was found by VACUUM
+$node->safe_psql('postgres', <<'SQL');
+SET memory_ext.compact_compression = 'none';
+DO $$
+DECLARE
+	b record := ('00000000-0000-0000-0000-000000000000'::uuid, ''::text, 0::bigint);
+BEGIN
+	LOOP
+		b := memory.compact_batch(b.f1, b.f2);
+		EXIT WHEN b.conversation_id IS NULL;
+		b := (b.conversation_id, b.account_id, 0::bigint);
+	END LOOP;
+END $$;
+SQL
+$node->safe_psql('postgres', <<'SQL');
+DO $$
+DECLARE
+	b record := ('00000000-0000-0000-0000-000000000000'::uuid, ''::text, 0::bigint);
+BEGIN
+	LOOP
+		b := memory.compact_batch(b.f1, b.f2);
+		EXIT WHEN b.conversation_id IS NULL;
+		b := (b.conversation_id, b.account_id, 0::bigint);
+	END LOOP;
+END $$;
+VACUUM memory_store.segments;
+SQL
+$loaded = $blocks->('segments');
 my $old = $node->background_psql('postgres', on_error_stop => 1);
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
 is($old->query_safe($digest), $messages, 'a snapshot is taken');
@@ -59,19 +111,38 @@ is($old->query_safe($digest), $messages, 'the old snapshot sees the same');
 $old->query_safe('COMMIT');
 $old->quit;
 is($node->safe_psql('postgres', $digest), $messages, 'and so does a new one');
-
 $node->safe_psql('postgres', 'VACUUM memory_store.segments');
-my $settled = $blocks->();
-cmp_ok($settled, '<', $compacted / 2, "VACUUM has shortened the file ($loaded, $compacted, $settled blocks)");
-unlike($maintain->(), qr/into free space/, 'what is short is left alone');
+cmp_ok($blocks->('segments'), '<', $loaded / 2, "VACUUM has shortened the file ($loaded blocks)");
 is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.verify()'), '0', 'verify finds nothing');
 is($node->safe_psql('postgres', "SELECT count(*) FROM memory.messages WHERE account_id = 'b'"), '2000', 'every message of the writer is there');
 
-# who may, and what is refused
-my ($status, $stdout, $stderr) = $node->psql('postgres', 'SELECT memory.settle_batch(5, 3)');
+# --- indexes are not waited for
+$node->safe_psql('postgres', "CREATE TABLE before AS SELECT indexrelid, pg_relation_filenode(indexrelid) FROM pg_index WHERE indrelid = 'memory_store.segments'::regclass");
+my $same = 'SELECT bool_and(pg_relation_filenode(indexrelid) = pg_relation_filenode) FROM before';
+$old = $node->background_psql('postgres', on_error_stop => 1);
+$old->query_safe("BEGIN; SELECT memory.append('b', lpad('9000', 32, '0')::uuid, 'user', 'open'), memory.seal('b', lpad('9000', 32, '0')::uuid)");
+$node->safe_psql('postgres', "SELECT memory.settle_end('segments')");
+is($node->safe_psql('postgres', $same), 't', 'nor made anew while somebody writes');
+$old->query_safe('COMMIT');
+$old->quit;
+$node->safe_psql('postgres', "SELECT memory.settle_end('segments')");
+is($node->safe_psql('postgres', $same), 'f', 'but when nobody does');
+
+# --- who may, and what is refused
+my ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory.settle_batch('segments', 5, 3)");
 like($stderr, qr/there are no blocks 5 to 3/, 'blocks must be in order');
-is($node->safe_psql('postgres', 'SELECT * FROM memory.settle_batch(1000000, 2000000)'), '||0', 'behind the end there is nothing');
-($status, $stdout, $stderr) = $node->psql('postgres', "SET memory_ext.account = 'a'; SELECT memory.settle_batch(NULL, NULL)");
-like($stderr, qr/confined/, 'not for a confined session');
+($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory.settle_batch('segments', -1, 3)");
+like($stderr, qr/there is no block -1/, 'and be block numbers');
+for my $part ("'tail'", 'NULL')
+{
+	($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory.settle_begin($part)");
+	like($stderr, qr/nothing can be moved in "/, "there is nothing to settle in $part");
+}
+is($node->safe_psql('postgres', "SELECT * FROM memory.settle_batch('segments', 1000000, 2000000)"), '|0', 'behind the end there is nothing');
+for my $call ("settle_begin('segments')", "settle_batch('segments', 0, 1)", "settle_end('segments')")
+{
+	($status, $stdout, $stderr) = $node->psql('postgres', "SET memory_ext.account = 'a'; SELECT memory.$call");
+	like($stderr, qr/confined/, "$call: not for a confined session");
+}
 
 done_testing();
