@@ -14,11 +14,14 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/stratnum.h"
 #include "common/int.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 
+#include "direct.h"
 #include "metering.h"
 #include "quota.h"
 #include "statements.h"
@@ -28,17 +31,11 @@
 /* How many columns a subscription's row has in statements.c's COLUMNS. */
 #define NCOLUMNS (6 + 2 * QUOTA_NBOUNDS + QUOTA_NSLOTS + QUOTA_NMETERS + QUOTA_NSTANDING)
 
-/* The first row of the last statement. */
 static void
-read_row(QuotaHold *hold)
+read_columns(QuotaHold *hold, const Datum *values, const bool *nulls)
 {
-	Datum values[NCOLUMNS];
-	bool nulls[NCOLUMNS];
 	int n = 6;
 
-	if (SPI_tuptable->tupdesc->natts != NCOLUMNS)
-		elog(ERROR, "a subscription has %d columns", SPI_tuptable->tupdesc->natts);
-	heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, values, nulls);
 	hold->subscription_id = TextDatumGetCString(values[0]);
 	hold->plan_id = nulls[1] ? NULL : TextDatumGetCString(values[1]);
 	hold->starts_at = DatumGetTimestampTz(values[2]);
@@ -56,6 +53,19 @@ read_row(QuotaHold *hold)
 		hold->reserved[i] = DatumGetInt64(values[n++]);
 	for (int i = 0; i < QUOTA_NSTANDING; i++)
 		hold->outside[i] = DatumGetInt64(values[n++]);
+}
+
+/* The first row of the last statement. */
+static void
+read_row(QuotaHold *hold)
+{
+	Datum values[NCOLUMNS];
+	bool nulls[NCOLUMNS];
+
+	if (SPI_tuptable->tupdesc->natts != NCOLUMNS)
+		elog(ERROR, "a subscription has %d columns", SPI_tuptable->tupdesc->natts);
+	heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, values, nulls);
+	read_columns(hold, values, nulls);
 }
 
 static void
@@ -264,21 +274,129 @@ set_ahead(QuotaHold *hold, const QuotaAmounts *amounts)
 		amounts->by_meter[QUOTA_CONTENT_BYTES];
 }
 
-/* Charges the row ahead and locks it so; NULL: there is more to do, or no row. */
-static QuotaHold *
-charge_ahead(const char *subscription_id, const char *account_id, const QuotaAmounts *amounts)
+/* memory_store.subscriptions: statements.c reads the same columns in the same order. */
+static const char *const subscription_columns[NCOLUMNS] = {"subscription_id",
+														   "plan_id",
+														   "starts_at",
+														   "time_zone",
+														   "next_plan_id",
+														   "next_plan_at",
+														   "hour_start",
+														   "hour_end",
+														   "day_start",
+														   "day_end",
+														   "month_start",
+														   "month_end",
+														   "messages_hour",
+														   "messages_day",
+														   "messages_month",
+														   "messages_lifetime",
+														   "tokens_hour",
+														   "tokens_day",
+														   "tokens_month",
+														   "tokens_lifetime",
+														   "conversations",
+														   "content_bytes",
+														   "reserved_conversations",
+														   "reserved_messages",
+														   "reserved_tokens",
+														   "reserved_content_bytes",
+														   "outside_conversations",
+														   "outside_content_bytes"};
+static DirectTable subscriptions = {"subscriptions", NCOLUMNS, subscription_columns, 1, {0},
+									InvalidOid};
+
+/* The columns that a charge reads and changes. */
+#define NEXT_PLAN_AT 5
+#define FIRST_BOUND 6
+#define FIRST_SLOT (FIRST_BOUND + 2 * QUOTA_NBOUNDS)
+
+typedef struct ChargeAhead
 {
-	QuotaHold *hold = new_hold(account_id);
+	QuotaHold *hold;
+	const QuotaAmounts *amounts;
+} ChargeAhead;
+
+/* Adds the amount to a slot; false: it would overflow. */
+static bool
+add_to_slot(TupleTableSlot *row, QuotaMeter meter, QuotaPeriod period, int64 amount)
+{
+	Datum *value = &row->tts_values[FIRST_SLOT + quota_slot(meter, period)];
+	int64 sum;
+
+	if (pg_add_s64_overflow(DatumGetInt64(*value), amount, &sum))
+		return false;
+	*value = Int64GetDatum(sum);
+	return true;
+}
+
+/* QUOTA_SUBSCRIPTION_CHARGE on a row: refused when a period or the plan has ended. */
+static bool
+charge_row(TupleTableSlot *row, void *arg)
+{
+	QuotaHold *hold = ((ChargeAhead *) arg)->hold;
+	const QuotaAmounts *amounts = ((ChargeAhead *) arg)->amounts;
+
+	if (!row->tts_isnull[NEXT_PLAN_AT] &&
+		DatumGetTimestampTz(row->tts_values[NEXT_PLAN_AT]) <= hold->now)
+		return false;
+	for (int i = 0; i < QUOTA_NBOUNDS; i++)
+		if (DatumGetTimestampTz(row->tts_values[FIRST_BOUND + 2 * i + 1]) <= hold->now)
+			return false;
+	for (int period = QUOTA_HOUR; period <= QUOTA_LIFETIME; period++)
+		if (!add_to_slot(row, QUOTA_MESSAGES, (QuotaPeriod) period,
+						 amounts->by_meter[QUOTA_MESSAGES]) ||
+			!add_to_slot(row, QUOTA_TOKENS, (QuotaPeriod) period, amounts->by_meter[QUOTA_TOKENS]))
+			return false;
+	if (!add_to_slot(row, QUOTA_CONTENT_BYTES, QUOTA_CURRENT,
+					 amounts->by_meter[QUOTA_CONTENT_BYTES]))
+		return false;
+	read_columns(hold, row->tts_values, row->tts_isnull);
+	return true;
+}
+
+/* false: no row, or refused, or not possible without a statement. */
+static bool
+charge_directly(QuotaHold *hold, text *subscription_id, const QuotaAmounts *amounts)
+{
+	ChargeAhead charge = {hold, amounts};
+	DirectRows rows;
+	ScanKeyData key;
+	bool charged;
+
+	if (!direct_may_write() || !direct_open(&rows, &subscriptions, RowExclusiveLock))
+		return false;
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(subscription_id));
+	charged = direct_change(&rows, &key, 1, charge_row, &charge);
+	direct_close(&rows);
+	return charged;
+}
+
+static bool
+charge_by_statement(QuotaHold *hold, text *subscription_id, const QuotaAmounts *amounts)
+{
 	Datum values[5];
 
-	values[0] = CStringGetTextDatum(subscription_id);
+	values[0] = PointerGetDatum(subscription_id);
 	values[1] = TimestampTzGetDatum(hold->now);
 	values[2] = Int64GetDatum(amounts->by_meter[QUOTA_MESSAGES]);
 	values[3] = Int64GetDatum(amounts->by_meter[QUOTA_TOKENS]);
 	values[4] = Int64GetDatum(amounts->by_meter[QUOTA_CONTENT_BYTES]);
 	if (quota_execute(QUOTA_SUBSCRIPTION_CHARGE, values, NULL, false) == 0)
-		return NULL;
+		return false;
 	read_row(hold);
+	return true;
+}
+
+/* Charges the row ahead and locks it so; NULL: there is more to do, or no row. */
+static QuotaHold *
+charge_ahead(const char *subscription_id, const char *account_id, const QuotaAmounts *amounts)
+{
+	QuotaHold *hold = new_hold(account_id);
+	text *key = cstring_to_text(subscription_id);
+
+	if (!charge_directly(hold, key, amounts) && !charge_by_statement(hold, key, amounts))
+		return NULL;
 	refresh(hold);
 	set_ahead(hold, amounts);
 	return hold;

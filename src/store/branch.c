@@ -24,6 +24,7 @@ struct BranchReader
 	text *account_id;
 	bool linear;
 	bool tail_read;
+	uint32 tail_count;           /* as the conversation has it */
 	int64 max_messages;          /* the caller wants no more */
 	int64 want;                  /* the next message is the last one with seq <= want */
 	StoreSegment first;          /* read with the conversation, in the reader's context */
@@ -33,7 +34,7 @@ struct BranchReader
 	MemoryContext block_context;
 };
 
-/* STORE_BRANCH_OPEN, with direct_branch_start's result. */
+/* STORE_BRANCH_OPEN, with live_branch_start's result. */
 static void
 start_by_statement(const pg_uuid_t *id, text *account_id, int64 before_seq, StoreBranchStart *start)
 {
@@ -73,7 +74,7 @@ branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_m
 	BranchReader *reader = palloc0(sizeof(BranchReader));
 	StoreBranchStart start;
 
-	if (!direct_branch_start(id, account_id, before_seq, &start))
+	if (!live_branch_start(id, account_id, before_seq, &start))
 		start_by_statement(id, account_id, before_seq, &start);
 	if (!start.found)
 		store_unknown_conversation(id, account_id);
@@ -84,6 +85,7 @@ branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_m
 	reader->want = Min(start.head_seq, start.next_seq - 1);
 	reader->linear = !start.branched;
 	reader->tail_read = start.tail_count == 0;
+	reader->tail_count = start.tail_count;
 	if (reader->linear)
 		reader->want = Min(reader->want, before_seq - 1);
 	reader->first = start.segment;
@@ -102,14 +104,18 @@ branch_is_linear(BranchReader *reader)
 static void
 load_tail(BranchReader *reader)
 {
+	/* with branches, not each of them is on the way */
+	int64 limit = reader->linear ? reader->max_messages : PG_INT64_MAX;
 	Datum values[4];
 	uint64 rows;
 
+	if (live_tail_before(&reader->id, reader->account_id, reader->want + 1, limit,
+						 Min(limit, reader->tail_count), &reader->messages, &reader->count))
+		return;
 	values[0] = UUIDPGetDatum(&reader->id);
 	values[1] = PointerGetDatum(reader->account_id);
 	values[2] = Int64GetDatum(reader->want + 1);
-	/* with branches, not each of them is on the way */
-	values[3] = Int64GetDatum(reader->linear ? reader->max_messages : PG_INT64_MAX);
+	values[3] = Int64GetDatum(limit);
 	rows = store_execute(STORE_TAIL_NEWEST, values, NULL, true);
 	reader->messages = palloc(mul_size(Max(rows, 1), sizeof(TranscriptMessage)));
 	reader->count = rows;

@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 
 #include "dictionary.h"
+#include "direct.h"
 #include "store.h"
 
 void
@@ -105,10 +106,10 @@ tail_parameters(StoreConversation *conversation, const TranscriptMessage *messag
 	values[12] = BoolGetDatum(message->counted);
 }
 
-/* STORE_APPEND, with direct_append's result; false: there is no such account. */
+/* STORE_APPEND, with live_append's result; false: there is no such account. */
 static bool
 append_by_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
-					DirectAppended *appended)
+					LiveAppended *appended)
 {
 	Datum values[12];
 	char nulls[12 + 1] = "            ";
@@ -146,11 +147,11 @@ StoreAccount *
 store_append_simple(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
 					QuotaHold *hold, int64 *seq)
 {
-	DirectAppended appended;
+	LiveAppended appended;
 	StoreAccount *account;
 
 	*seq = 0;
-	if (!direct_append(account_id, id, message, &appended) &&
+	if (!live_append(account_id, id, message, &appended) &&
 		!append_by_statement(account_id, id, message, &appended))
 		return NULL;
 
@@ -269,14 +270,8 @@ column_bytes(uint64 row, int column, uint32 *length)
 {
 	bool isnull;
 	Datum value = store_column(row, column, &isnull);
-	text *bytes;
 
-	*length = 0;
-	if (isnull)
-		return NULL;
-	bytes = DatumGetTextPP(value);
-	*length = VARSIZE_ANY_EXHDR(bytes);
-	return VARDATA_ANY(bytes);
+	return direct_bytes(value, isnull, length);
 }
 
 /*
@@ -329,7 +324,7 @@ store_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, bool read
 {
 	bool found;
 
-	if (read_only && direct_segment_before(id, account_id, seq, segment, &found))
+	if (read_only && live_segment_before(id, account_id, seq, segment, &found))
 		return found;
 	return segment_read(STORE_SEGMENT_BEFORE, id, account_id, seq, read_only, segment);
 }

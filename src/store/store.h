@@ -4,7 +4,7 @@
  *
  * Calls inside the room go downward: triggers and SQL functions (buffer.c,
  * append.c, conversation.c, seal.c, read.c) → write.c and edit.c → rows.c →
- * direct.c and statements.c; usage.c stands beside rows.c.
+ * live.c and statements.c; usage.c stands beside rows.c.
  */
 #ifndef STORE_H
 #define STORE_H
@@ -302,15 +302,15 @@ extern bool store_read_message(const pg_uuid_t *id, text *account_id, int64 seq,
 extern bool store_message_exists(StoreConversation *conversation, int64 seq);
 
 /*
- * ---- direct.c: rows without the executor ----
+ * ---- live.c: without the executor ----
  * false: not possible now, and nothing is changed; a statement is to do it.
  */
-typedef struct DirectAppended
+typedef struct LiveAppended
 {
 	int64 revision; /* the account's */
 	char *subscription_id;
 	int64 seq; /* 0: there is more to be done, nothing but the account is changed */
-} DirectAppended;
+} LiveAppended;
 
 typedef struct StoreBranchStart
 {
@@ -323,12 +323,14 @@ typedef struct StoreBranchStart
 	StoreSegment segment; /* its body is in the current memory context */
 } StoreBranchStart;
 
-extern bool direct_append(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
-						  DirectAppended *appended);
-extern bool direct_branch_start(const pg_uuid_t *id, text *account_id, int64 before_seq,
-								StoreBranchStart *start);
-extern bool direct_segment_before(const pg_uuid_t *id, text *account_id, int64 seq,
-								  StoreSegment *segment, bool *found);
+extern bool live_append(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+						LiveAppended *appended);
+extern bool
+live_branch_start(const pg_uuid_t *id, text *account_id, int64 before_seq, StoreBranchStart *start);
+extern bool live_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit,
+							 uint32 expected, TranscriptMessage **messages, uint32 *count);
+extern bool live_segment_before(const pg_uuid_t *id, text *account_id, int64 seq,
+								StoreSegment *segment, bool *found);
 
 /* ---- edit.c: changes to messages that are there ---- */
 typedef struct StoreChange

@@ -1,0 +1,240 @@
+/*
+ * direct.c
+ *		Rows by primary key without the executor.
+ *
+ * To set a statement up costs more than to touch the few rows that an append,
+ * or a look at the newest messages, is about.  These go straight to the access
+ * methods of table and index, as a statement would: same snapshots, same locks.
+ *
+ * Only tables that are as tables.sql made them are touched so.  One with a
+ * trigger, a rule, a check, row security or other columns (one that another
+ * extension distributes has a trigger) is left to the statements, which every
+ * caller has as well.
+ *
+ * Relations are locked to the transaction's end; slots and scans live in the
+ * current memory context until direct_close.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "direct.h"
+
+static bool
+has_columns(Relation relation, DirectTable *table)
+{
+	TupleDesc descriptor = RelationGetDescr(relation);
+
+	if (descriptor->natts != table->ncolumns)
+		return false;
+	if (table->known == RelationGetRelid(relation))
+		return true;
+	for (int i = 0; i < table->ncolumns; i++)
+		if (strcmp(NameStr(TupleDescAttr(descriptor, i)->attname), table->columns[i]) != 0)
+			return false;
+	table->known = RelationGetRelid(relation);
+	return true;
+}
+
+/* Nothing about the table would make the executor do more than is done here. */
+static bool
+is_plain(Relation relation)
+{
+	TupleConstr *constraints = RelationGetDescr(relation)->constr;
+
+	return relation->rd_rel->relkind == RELKIND_RELATION && relation->trigdesc == NULL &&
+		   relation->rd_rules == NULL && !relation->rd_rel->relrowsecurity &&
+		   !relation->rd_rel->relhassubclass &&
+		   (constraints == NULL ||
+			(constraints->num_check == 0 && !constraints->has_generated_stored));
+}
+
+static bool
+has_key(Relation index, const DirectTable *table)
+{
+	if (index->rd_index->indnkeyatts != table->nkeys)
+		return false;
+	for (int i = 0; i < table->nkeys; i++)
+		if (index->rd_index->indkey.values[i] != table->keys[i] + 1)
+			return false;
+	return true;
+}
+
+void
+direct_close(DirectRows *rows)
+{
+	if (rows->scan != NULL)
+		index_endscan(rows->scan);
+	if (rows->slot != NULL)
+		ExecDropSingleTupleTableSlot(rows->slot);
+	if (rows->index != NULL)
+		index_close(rows->index, NoLock);
+	table_close(rows->table, NoLock);
+}
+
+bool
+direct_open(DirectRows *rows, DirectTable *table, LOCKMODE lock)
+{
+	Oid oid = get_relname_relid(table->name, get_namespace_oid("memory_store", false));
+
+	memset(rows, 0, sizeof(*rows));
+	rows->table = table_open(oid, lock);
+	if (is_plain(rows->table) && has_columns(rows->table, table))
+	{
+		if (!rows->table->rd_indexvalid)
+			list_free(RelationGetIndexList(rows->table));
+		if (OidIsValid(rows->table->rd_pkindex))
+			rows->index = index_open(rows->table->rd_pkindex, lock);
+		if (rows->index != NULL && has_key(rows->index, table))
+			return true;
+	}
+	direct_close(rows);
+	return false;
+}
+
+void
+direct_find(DirectRows *rows, ScanKeyData *keys, int nkeys)
+{
+	if (rows->scan != NULL)
+		index_endscan(rows->scan);
+	if (rows->slot == NULL)
+		rows->slot = table_slot_create(rows->table, NULL);
+	rows->scan = compat_index_beginscan(rows->table, rows->index, GetActiveSnapshot(), nkeys);
+	index_rescan(rows->scan, keys, nkeys, NULL, 0);
+}
+
+bool
+direct_next(DirectRows *rows, ScanDirection direction)
+{
+	if (!index_getnext_slot(rows->scan, direction, rows->slot))
+		return false;
+	slot_getallattrs(rows->slot);
+	return true;
+}
+
+bool
+direct_may_write(void)
+{
+	return !XactReadOnly && !IsInParallelMode();
+}
+
+TupleTableSlot *
+direct_new_row(const DirectRows *rows)
+{
+	return MakeSingleTupleTableSlot(RelationGetDescr(rows->table), &TTSOpsVirtual);
+}
+
+/* A copy of the row at hand, whose values are the row's own. */
+static TupleTableSlot *
+new_version(const DirectRows *rows)
+{
+	TupleTableSlot *row = direct_new_row(rows);
+	int ncolumns = RelationGetDescr(rows->table)->natts;
+
+	memcpy(row->tts_values, rows->slot->tts_values, ncolumns * sizeof(Datum));
+	memcpy(row->tts_isnull, rows->slot->tts_isnull, ncolumns * sizeof(bool));
+	return ExecStoreVirtualTuple(row);
+}
+
+static void
+index_row(Relation table, TupleTableSlot *row, bool update, bool only_summarizing)
+{
+	EState *state = CreateExecutorState();
+	ResultRelInfo *result = makeNode(ResultRelInfo);
+
+	InitResultRelInfo(result, table, 0, NULL, 0);
+	ExecOpenIndices(result, false);
+	compat_insert_index_tuples(result, row, state, update, only_summarizing);
+	ExecCloseIndices(result);
+	FreeExecutorState(state);
+}
+
+/* Writes the new version of the row at hand; waits for another who is writing it. */
+static TM_Result
+write_version(DirectRows *rows, TupleTableSlot *row)
+{
+	TM_FailureData failure;
+	LockTupleMode mode;
+	bool indexes;
+	bool only_summarizing;
+	TM_Result result =
+		compat_tuple_update(rows->table, &rows->slot->tts_tid, row, GetCurrentCommandId(true),
+							GetActiveSnapshot(), &failure, &mode, &indexes, &only_summarizing);
+
+	if (result == TM_Ok && indexes)
+		index_row(rows->table, row, true, only_summarizing);
+	if (result != TM_Ok && result != TM_Updated && result != TM_Deleted)
+		elog(ERROR, "unexpected result %d of an update of \"%s\"", (int) result,
+			 RelationGetRelationName(rows->table));
+	return result;
+}
+
+/* One try; false in *changed: no such row, or refused. */
+static TM_Result
+try_change(DirectRows *rows, ScanKeyData *keys, int nkeys, DirectChange change, void *arg,
+		   bool *changed)
+{
+	TM_Result result = TM_Ok;
+	TupleTableSlot *row;
+
+	*changed = false;
+	direct_find(rows, keys, nkeys);
+	if (!direct_next(rows, ForwardScanDirection))
+		return result;
+	row = new_version(rows);
+	if (change(row, arg))
+	{
+		result = write_version(rows, row);
+		*changed = result == TM_Ok;
+	}
+	ExecDropSingleTupleTableSlot(row);
+	return result;
+}
+
+bool
+direct_change(DirectRows *rows, ScanKeyData *keys, int nkeys, DirectChange change, void *arg)
+{
+	TM_Result result;
+	bool changed;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		/* as SPI does before each statement that writes */
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		result = try_change(rows, keys, nkeys, change, arg, &changed);
+		PopActiveSnapshot();
+	} while (result != TM_Ok && !IsolationUsesXactSnapshot());
+	return changed;
+}
+
+void
+direct_insert(DirectRows *rows, TupleTableSlot *row)
+{
+	ExecStoreVirtualTuple(row);
+	table_tuple_insert(rows->table, row, GetCurrentCommandId(true), 0, NULL);
+	index_row(rows->table, row, false, false);
+	ExecDropSingleTupleTableSlot(row);
+}
+
+const char *
+direct_bytes(Datum value, bool isnull, uint32 *length)
+{
+	text *bytes;
+
+	*length = 0;
+	if (isnull)
+		return NULL;
+	bytes = DatumGetTextPP(value);
+	*length = VARSIZE_ANY_EXHDR(bytes);
+	return VARDATA_ANY(bytes);
+}

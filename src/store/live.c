@@ -1,0 +1,414 @@
+/*
+ * live.c
+ *		What applications do at each turn: append a message, and read the newest
+ *		ones; without the executor (direct.h).
+ *
+ * Each function here has a statement that does the same, for when it returns
+ * false: then nothing is changed.  What is read is copied to the current memory
+ * context.
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "common/int.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+
+#include "direct.h"
+#include "store.h"
+
+/* ---- the tables, in the order of their columns ---- */
+
+enum
+{
+	ACCOUNT_ID,
+	ACCOUNT_SUBSCRIPTION_ID,
+	ACCOUNT_REVISION,
+	ACCOUNT_CREATED_AT,
+	ACCOUNT_NCOLUMNS
+};
+static const char *const account_columns[ACCOUNT_NCOLUMNS] = {"account_id", "subscription_id",
+															  "revision", "created_at"};
+
+enum
+{
+	CONVERSATION_ID,
+	CONVERSATION_NEXT_SEQ,
+	CONVERSATION_HEAD_SEQ,
+	CONVERSATION_MESSAGE_COUNT,
+	CONVERSATION_TOKEN_COUNT,
+	CONVERSATION_CONTENT_BYTES,
+	CONVERSATION_TAIL_BYTES,
+	CONVERSATION_CREATED_AT,
+	CONVERSATION_UPDATED_AT,
+	CONVERSATION_REVISION,
+	CONVERSATION_REVISION_BUCKET,
+	CONVERSATION_TAIL_COUNT,
+	CONVERSATION_BRANCHED,
+	CONVERSATION_ARCHIVED,
+	CONVERSATION_ACCOUNT_ID,
+	CONVERSATION_TITLE,
+	CONVERSATION_METADATA,
+	CONVERSATION_DELETED_AT,
+	CONVERSATION_NCOLUMNS
+};
+static const char *const conversation_columns[CONVERSATION_NCOLUMNS] =
+	{"conversation_id", "next_seq",   "head_seq",   "message_count", "token_count",
+	 "content_bytes",   "tail_bytes", "created_at", "updated_at",    "revision",
+	 "revision_bucket", "tail_count", "branched",   "archived",      "account_id",
+	 "title",           "metadata",   "deleted_at"};
+
+enum
+{
+	SEGMENT_CONVERSATION_ID,
+	SEGMENT_FIRST_SEQ,
+	SEGMENT_LAST_SEQ,
+	SEGMENT_REVISION,
+	SEGMENT_ACCOUNT_ID,
+	SEGMENT_BODY,
+	SEGMENT_NCOLUMNS
+};
+static const char *const segment_columns[SEGMENT_NCOLUMNS] = {"conversation_id", "first_seq",
+															  "last_seq",        "revision",
+															  "account_id",      "body"};
+
+enum
+{
+	TAIL_CONVERSATION_ID,
+	TAIL_SEQ,
+	TAIL_PARENT_SEQ,
+	TAIL_REVISION,
+	TAIL_CREATED_AT,
+	TAIL_TOKENS,
+	TAIL_ACCOUNT_ID,
+	TAIL_ROLE,
+	TAIL_CONTENT,
+	TAIL_MODEL,
+	TAIL_MESSAGE_ID,
+	TAIL_METADATA,
+	TAIL_COUNTED,
+	TAIL_NCOLUMNS
+};
+static const char *const tail_columns[TAIL_NCOLUMNS] = {"conversation_id", "seq",
+														"parent_seq",      "revision",
+														"created_at",      "tokens",
+														"account_id",      "role",
+														"content",         "model",
+														"message_id",      "metadata",
+														"counted"};
+
+static DirectTable accounts = {"accounts", ACCOUNT_NCOLUMNS, account_columns,
+							   1,          {ACCOUNT_ID},     InvalidOid};
+static DirectTable conversations = {"conversations",
+									CONVERSATION_NCOLUMNS,
+									conversation_columns,
+									2,
+									{CONVERSATION_ID, CONVERSATION_ACCOUNT_ID},
+									InvalidOid};
+static DirectTable segments = {"segments",
+							   SEGMENT_NCOLUMNS,
+							   segment_columns,
+							   3,
+							   {SEGMENT_CONVERSATION_ID, SEGMENT_ACCOUNT_ID, SEGMENT_FIRST_SEQ},
+							   InvalidOid};
+static DirectTable tail = {"tail",
+						   TAIL_NCOLUMNS,
+						   tail_columns,
+						   3,
+						   {TAIL_CONVERSATION_ID, TAIL_ACCOUNT_ID, TAIL_SEQ},
+						   InvalidOid};
+
+/* The first two columns of every key but the accounts'. */
+static void
+conversation_keys(ScanKeyData *keys, const pg_uuid_t *id, text *account_id)
+{
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account_id));
+}
+
+/* ---- appending ---- */
+
+typedef struct Appending
+{
+	const TranscriptMessage *message;
+	LiveAppended *appended;
+} Appending;
+
+/* Takes the account's next revision. */
+static bool
+bump_account(TupleTableSlot *row, void *arg)
+{
+	LiveAppended *appended = arg;
+
+	appended->revision = DatumGetInt64(row->tts_values[ACCOUNT_REVISION]) + 1;
+	appended->subscription_id = TextDatumGetCString(row->tts_values[ACCOUNT_SUBSCRIPTION_ID]);
+	row->tts_values[ACCOUNT_REVISION] = Int64GetDatum(appended->revision);
+	return true;
+}
+
+/* Adds to a counter; false: it would overflow. */
+static bool
+count_up(TupleTableSlot *row, int column, int64 amount)
+{
+	int64 sum;
+
+	if (pg_add_s64_overflow(DatumGetInt64(row->tts_values[column]), amount, &sum))
+		return false;
+	row->tts_values[column] = Int64GetDatum(sum);
+	return true;
+}
+
+/* Whether a message behind the last one is all there is to be done: STORE_APPEND's conditions. */
+static bool
+is_open(const TupleTableSlot *row, const TranscriptMessage *message)
+{
+	const Datum *values = row->tts_values;
+
+	return row->tts_isnull[CONVERSATION_DELETED_AT] &&
+		   DatumGetInt64(values[CONVERSATION_HEAD_SEQ]) ==
+			   DatumGetInt64(values[CONVERSATION_NEXT_SEQ]) - 1 &&
+		   DatumGetInt64(values[CONVERSATION_MESSAGE_COUNT]) > 0 &&
+		   DatumGetInt32(values[CONVERSATION_TAIL_COUNT]) < store_segment_messages - 1 &&
+		   DatumGetInt64(values[CONVERSATION_TAIL_BYTES]) + message->content_len <
+			   (int64) store_segment_bytes * 1024;
+}
+
+/* Takes the conversation's next number for the message. */
+static bool
+take_number(TupleTableSlot *row, void *arg)
+{
+	const TranscriptMessage *message = ((Appending *) arg)->message;
+	LiveAppended *appended = ((Appending *) arg)->appended;
+	Datum *values = row->tts_values;
+	TimestampTz updated_at = DatumGetTimestampTz(values[CONVERSATION_UPDATED_AT]);
+
+	if (!is_open(row, message))
+		return false;
+	appended->seq = DatumGetInt64(values[CONVERSATION_NEXT_SEQ]);
+	values[CONVERSATION_HEAD_SEQ] = Int64GetDatum(appended->seq);
+	values[CONVERSATION_TAIL_COUNT] =
+		Int32GetDatum(DatumGetInt32(values[CONVERSATION_TAIL_COUNT]) + 1);
+	values[CONVERSATION_UPDATED_AT] = TimestampTzGetDatum(Max(updated_at, message->created_at));
+	values[CONVERSATION_REVISION] = Int64GetDatum(appended->revision);
+	values[CONVERSATION_REVISION_BUCKET] = Int32GetDatum((int32) (appended->revision >> 10));
+	return count_up(row, CONVERSATION_NEXT_SEQ, 1) &&
+		   count_up(row, CONVERSATION_MESSAGE_COUNT, 1) &&
+		   count_up(row, CONVERSATION_TOKEN_COUNT, message->tokens) &&
+		   count_up(row, CONVERSATION_CONTENT_BYTES, message->content_len) &&
+		   count_up(row, CONVERSATION_TAIL_BYTES, message->content_len);
+}
+
+static void
+set_text(TupleTableSlot *row, int column, const char *data, uint32 length)
+{
+	row->tts_isnull[column] = data == NULL;
+	row->tts_values[column] =
+		data == NULL ? (Datum) 0 : PointerGetDatum(cstring_to_text_with_len(data, length));
+}
+
+static void
+insert_message(DirectRows *rows, const pg_uuid_t *id, text *account_id,
+			   const TranscriptMessage *message, const LiveAppended *appended)
+{
+	TupleTableSlot *row = direct_new_row(rows);
+	Datum *values = row->tts_values;
+
+	memset(row->tts_isnull, 0, TAIL_NCOLUMNS * sizeof(bool));
+	values[TAIL_CONVERSATION_ID] = UUIDPGetDatum(id);
+	values[TAIL_SEQ] = Int64GetDatum(appended->seq);
+	values[TAIL_PARENT_SEQ] = Int64GetDatum(appended->seq - 1);
+	values[TAIL_REVISION] = Int64GetDatum(appended->revision);
+	values[TAIL_CREATED_AT] = TimestampTzGetDatum(message->created_at);
+	values[TAIL_TOKENS] = Int32GetDatum(message->tokens);
+	values[TAIL_ACCOUNT_ID] = PointerGetDatum(account_id);
+	set_text(row, TAIL_ROLE, message->role, message->role_len);
+	set_text(row, TAIL_CONTENT, message->content, message->content_len);
+	set_text(row, TAIL_MODEL, message->model, message->model_len);
+	set_text(row, TAIL_MESSAGE_ID, message->message_id, message->message_id_len);
+	set_text(row, TAIL_METADATA, message->metadata, message->metadata_len);
+	values[TAIL_COUNTED] = BoolGetDatum(false);
+	direct_insert(rows, row);
+}
+
+/* The writes themselves; false: no such account, or another was first. */
+static bool
+append(DirectRows *rows, const pg_uuid_t *id, text *account_id, Appending *appending)
+{
+	LiveAppended *appended = appending->appended;
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account_id));
+	if (!direct_change(&rows[0], keys, 1, bump_account, appended))
+		return false;
+	conversation_keys(keys, id, account_id);
+	if (direct_change(&rows[1], keys, 2, take_number, appending))
+		insert_message(&rows[2], id, account_id, appending->message, appended);
+	else
+		appended->seq = 0;
+	return true;
+}
+
+/*
+ * live_append
+ *		What STORE_APPEND does: takes the account's next revision, its row's lock
+ *		with it, and puts the message behind the conversation's last one.
+ *		appended->seq 0: that is not all there is to be done, and nothing but the
+ *		account is changed.  false: nothing is, STORE_APPEND is to say why.
+ */
+bool
+live_append(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+			LiveAppended *appended)
+{
+	DirectTable *const wanted[] = {&accounts, &conversations, &tail};
+	Appending appending = {message, appended};
+	DirectRows rows[lengthof(wanted)];
+	int open = 0;
+	bool done;
+
+	memset(appended, 0, sizeof(*appended));
+	if (!direct_may_write())
+		return false;
+	while (open < (int) lengthof(wanted) &&
+		   direct_open(&rows[open], wanted[open], RowExclusiveLock))
+		open++;
+	done = open == (int) lengthof(wanted) && append(rows, id, account_id, &appending);
+	while (open > 0)
+		direct_close(&rows[--open]);
+	return done;
+}
+
+/* ---- reading ---- */
+
+/* The last segment that begins before seq: see store_segment_before. */
+bool
+live_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, StoreSegment *segment,
+					bool *found)
+{
+	DirectRows rows;
+	ScanKeyData keys[3];
+
+	if (!direct_open(&rows, &segments, AccessShareLock))
+		return false;
+	conversation_keys(keys, id, account_id);
+	ScanKeyInit(&keys[2], 3, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(seq));
+	direct_find(&rows, keys, 3);
+	*found = direct_next(&rows, BackwardScanDirection);
+	if (*found)
+	{
+		segment->first_seq = DatumGetInt64(rows.slot->tts_values[SEGMENT_FIRST_SEQ]);
+		segment->last_seq = DatumGetInt64(rows.slot->tts_values[SEGMENT_LAST_SEQ]);
+		segment->revision = DatumGetInt64(rows.slot->tts_values[SEGMENT_REVISION]);
+		segment->body = datumCopy(rows.slot->tts_values[SEGMENT_BODY], false, -1);
+	}
+	direct_close(&rows);
+	return true;
+}
+
+/* A copy of the row at hand as a message. */
+static void
+read_tail_row(const DirectRows *rows, TranscriptMessage *message)
+{
+	HeapTuple copy = ExecCopySlotHeapTuple(rows->slot);
+	Datum values[TAIL_NCOLUMNS];
+	bool nulls[TAIL_NCOLUMNS];
+
+	heap_deform_tuple(copy, RelationGetDescr(rows->table), values, nulls);
+	memset(message, 0, sizeof(*message));
+	message->seq = DatumGetInt64(values[TAIL_SEQ]);
+	message->parent_seq = DatumGetInt64(values[TAIL_PARENT_SEQ]);
+	message->revision = DatumGetInt64(values[TAIL_REVISION]);
+	message->created_at = DatumGetTimestampTz(values[TAIL_CREATED_AT]);
+	message->has_created_at = true;
+	message->tokens = DatumGetInt32(values[TAIL_TOKENS]);
+	message->role = direct_bytes(values[TAIL_ROLE], nulls[TAIL_ROLE], &message->role_len);
+	message->content =
+		direct_bytes(values[TAIL_CONTENT], nulls[TAIL_CONTENT], &message->content_len);
+	message->model = direct_bytes(values[TAIL_MODEL], nulls[TAIL_MODEL], &message->model_len);
+	message->message_id =
+		direct_bytes(values[TAIL_MESSAGE_ID], nulls[TAIL_MESSAGE_ID], &message->message_id_len);
+	message->metadata =
+		direct_bytes(values[TAIL_METADATA], nulls[TAIL_METADATA], &message->metadata_len);
+	message->counted = DatumGetBool(values[TAIL_COUNTED]);
+}
+
+static void
+reverse(TranscriptMessage *messages, uint32 n)
+{
+	for (uint32 i = 0; i < n / 2; i++)
+	{
+		TranscriptMessage swapped = messages[i];
+
+		messages[i] = messages[n - 1 - i];
+		messages[n - 1 - i] = swapped;
+	}
+}
+
+/*
+ * live_tail_before
+ *		The newest messages of the tail before seq, at most limit, in order of
+ *		seq.  expected: how many there may be; there is room for more.
+ */
+bool
+live_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, uint32 expected,
+				 TranscriptMessage **messages, uint32 *count)
+{
+	uint32 space = Max(expected, 1);
+	ScanKeyData keys[3];
+	DirectRows rows;
+
+	if (!direct_open(&rows, &tail, AccessShareLock))
+		return false;
+	*messages = palloc(mul_size(space, sizeof(TranscriptMessage)));
+	*count = 0;
+	conversation_keys(keys, id, account_id);
+	ScanKeyInit(&keys[2], 3, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(seq));
+	direct_find(&rows, keys, 3);
+	while (*count < limit && direct_next(&rows, BackwardScanDirection))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (*count == space)
+		{
+			space = Min(space, PG_UINT32_MAX / 2) * 2;
+			*messages = repalloc_huge(*messages, mul_size(space, sizeof(TranscriptMessage)));
+		}
+		read_tail_row(&rows, &(*messages)[(*count)++]);
+	}
+	direct_close(&rows);
+	reverse(*messages, *count);
+	return true;
+}
+
+/* What a branch's reader begins with: see STORE_BRANCH_OPEN. */
+bool
+live_branch_start(const pg_uuid_t *id, text *account_id, int64 before_seq, StoreBranchStart *start)
+{
+	DirectRows rows;
+	ScanKeyData keys[2];
+
+	memset(start, 0, sizeof(*start));
+	if (!direct_open(&rows, &conversations, AccessShareLock))
+		return false;
+	conversation_keys(keys, id, account_id);
+	direct_find(&rows, keys, 2);
+	start->found =
+		direct_next(&rows, ForwardScanDirection) && rows.slot->tts_isnull[CONVERSATION_DELETED_AT];
+	if (start->found)
+	{
+		Datum *values = rows.slot->tts_values;
+
+		start->next_seq = DatumGetInt64(values[CONVERSATION_NEXT_SEQ]);
+		start->head_seq = DatumGetInt64(values[CONVERSATION_HEAD_SEQ]);
+		start->tail_count = DatumGetInt32(values[CONVERSATION_TAIL_COUNT]);
+		start->branched = DatumGetBool(values[CONVERSATION_BRANCHED]) &&
+						  DatumGetInt64(values[CONVERSATION_MESSAGE_COUNT]) > 0;
+	}
+	direct_close(&rows);
+	if (!start->found)
+		return true;
+	return live_segment_before(id, account_id,
+							   start->branched ? start->head_seq + 1
+											   : Min(start->head_seq + 1, before_seq),
+							   &start->segment, &start->has_segment);
+}
