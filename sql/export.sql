@@ -41,6 +41,57 @@ SELECT document FROM before WHERE document LIKE '%"account_id":"exp%' EXCEPT SEL
 -- text and jsonb of the native format say the same
 SELECT count(*) FROM before WHERE memory.convert(document::jsonb, 'native', 'native') IS DISTINCT FROM document::jsonb;
 
+-- a format that is written as text says the same as through jsonb
+SET memory_ext.import_account = 'exp openai';
+INSERT INTO memory.import_documents VALUES
+	('{"id": "o1", "tools": [{"a": 1}], "~note": "x", "messages": [{"role": "developer", "content": "d"}, {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "u"}}], "name": "n"}, {"role": "assistant", "content": null, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "c", "content": "r \u0007\b\f\n\r\t\\ \" \u007f 1234567\n12345678\"1234567812345678"}]}'),
+	('{"messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "é你好😀 \u0001\u001f"}]}'),
+	('{"id": "o3", "metadata": {"messages": 1}, "messages": [{"role": "user", "content": "one", "weight": 0}, {"role": "assistant", "content": "two"}]}');
+RESET memory_ext.import_account;
+INSERT INTO memory.conversations (conversation_id, account_id, metadata) VALUES
+	('00000000-0000-0000-0000-0000000000f1', 'exp openai', '{"openai": {"messages": "not these", "store": true, "~~k": 1, "~k": 2}}'),
+	('00000000-0000-0000-0000-0000000000f2', 'exp openai', '{"openai": {"~array": true, "store": true}}');
+INSERT INTO memory.messages (conversation_id, account_id, seq, parent_seq, role, content) VALUES
+	('00000000-0000-0000-0000-0000000000f1', 'exp openai', 1, 0, 'user', 'root'),
+	('00000000-0000-0000-0000-0000000000f1', 'exp openai', 2, 1, 'assistant', 'one branch'),
+	('00000000-0000-0000-0000-0000000000f1', 'exp openai', 3, 1, 'somebody', 'the other'),
+	('00000000-0000-0000-0000-0000000000f2', 'exp openai', 1, 0, 'user', 'an array');
+SELECT memory.export('openai', 'exp openai', '00000000-0000-0000-0000-0000000000f1');
+SELECT account_id, count(*), count(*) FILTER (WHERE o = memory.convert(n, 'native', 'openai')) AS same
+FROM (SELECT c.account_id, memory.export('openai', c.account_id, c.conversation_id)::jsonb AS o,
+	memory.export('native', c.account_id, c.conversation_id)::jsonb AS n
+	FROM memory.conversations c WHERE c.account_id LIKE 'exp%') d
+GROUP BY 1 ORDER BY 1;
+SELECT e FROM memory.export('openai', 'exp openai') e WHERE e LIKE '%"id": "o3"%';
+
+-- more conversations than are fetched at once: of several segments, with tails, deleted
+SET memory_ext.segment_messages = 3;
+INSERT INTO memory.messages (conversation_id, account_id, role, content)
+SELECT md5((n / 7)::text)::uuid, 'exp many ' || n / 7 % 3, 'user', 'message ' || n FROM generate_series(7, 7 * 130 - 1) n WHERE n % 7 <= n / 7 % 8;
+RESET memory_ext.segment_messages;
+DO $$ BEGIN PERFORM memory.append('exp many ' || n % 3, md5(n::text)::uuid, 'user', 'tail ' || n) FROM generate_series(1, 129, 4) n; END $$;
+DELETE FROM memory.conversations WHERE account_id LIKE 'exp many%' AND conversation_id IN (SELECT md5(n::text)::uuid FROM generate_series(1, 129, 5) n);
+SELECT count(*), count(*) FILTER (WHERE c.tail_count > 0) AS with_tail, max(s.n) AS most_segments
+FROM memory_store.conversations c CROSS JOIN LATERAL (SELECT count(*) AS n FROM memory_store.segments s WHERE s.conversation_id = c.conversation_id) s
+WHERE c.account_id LIKE 'exp many%' AND c.deleted_at IS NULL;
+CREATE TEMP TABLE exported (scope text, n bigint GENERATED ALWAYS AS IDENTITY, d jsonb);
+INSERT INTO exported (scope, d) SELECT 'all', memory.export()::jsonb;
+INSERT INTO exported (scope, d) SELECT 'account', memory.export('native', 'exp many ' || a)::jsonb FROM generate_series(0, 2) a;
+INSERT INTO exported (scope, d) SELECT 'since', memory.export(since => '2000-01-01')::jsonb;
+INSERT INTO exported (scope, d) SELECT 'both', memory.export(account_id => 'exp many ' || a, since => '2000-01-01')::jsonb FROM generate_series(0, 2) a;
+INSERT INTO exported (scope, d) SELECT 'each', memory.export('native', account_id, conversation_id)::jsonb FROM memory.conversations WHERE account_id LIKE 'exp many%';
+DELETE FROM exported WHERE d ->> 'account_id' NOT LIKE 'exp many%';
+WITH stored AS (
+	SELECT conversation_id, account_id, COALESCE(jsonb_agg(content ORDER BY seq) FILTER (WHERE seq > 0), '[]') AS contents
+	FROM memory.conversations LEFT JOIN memory.messages USING (conversation_id, account_id) WHERE account_id LIKE 'exp many%' GROUP BY 1, 2
+)
+SELECT scope, count(*), count(*) FILTER (WHERE s.contents = jsonb_path_query_array(d, '$.messages[*].content')) AS same
+FROM exported JOIN stored s ON s.conversation_id::text = d ->> 'conversation_id' AND s.account_id = d ->> 'account_id' GROUP BY 1 ORDER BY 1;
+SELECT scope, count(*), bool_and(k > before) AS in_order
+FROM (SELECT scope, k, lag(k) OVER (PARTITION BY scope ORDER BY n) AS before
+	FROM (SELECT scope, n, ROW((d ->> 'conversation_id')::uuid, (d ->> 'account_id') COLLATE "C") AS k FROM exported WHERE scope IN ('all', 'since')) e) o
+GROUP BY 1 ORDER BY 1;
+
 -- one snapshot: what the statement itself writes is not in it
 BEGIN;
 SELECT count(*), count(memory.append('exp', '00000000-0000-0000-0000-0000000000e2', 'user', 'while exporting'))

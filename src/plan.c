@@ -102,11 +102,17 @@ plan_execute(PlanStatement *statement, Datum *values, const char *nulls, bool re
 	return run(statement->plan, values, nulls, read_only, statement->latest);
 }
 
-/* A cursor on the statement, under the caller's snapshot; it lives to the transaction's end. */
+/*
+ * A cursor on the statement, under the caller's snapshot; it lives to the
+ * transaction's end.  It is to give its first rows at once and to need no room
+ * for the others, so an index's own order is preferred to sorting.
+ */
 Portal
 plan_open(PlanStatement *statement, Datum *values, const char *nulls)
 {
 	bool saved_seqscan = enable_seqscan;
+	bool saved_bitmapscan = enable_bitmapscan;
+	bool saved_sort = enable_sort;
 	bool saved_jit = jit_enabled;
 	MemoryContext context = CurrentMemoryContext;
 	Portal portal;
@@ -116,12 +122,16 @@ plan_open(PlanStatement *statement, Datum *values, const char *nulls)
 	PG_TRY();
 	{
 		enable_seqscan = false;
+		enable_bitmapscan = false;
+		enable_sort = false;
 		jit_enabled = false;
 		portal = SPI_cursor_open(NULL, statement->plan, values, nulls, true);
 	}
 	PG_FINALLY();
 	{
 		enable_seqscan = saved_seqscan;
+		enable_bitmapscan = saved_bitmapscan;
+		enable_sort = saved_sort;
 		jit_enabled = saved_jit;
 	}
 	PG_END_TRY();

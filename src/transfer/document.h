@@ -164,6 +164,7 @@ document_read_row_id(const JsonbValue *row, TransferMessage *message, DocumentRe
 /* The object under the format's name, or nothing; and how to write it back. */
 extern bool document_own(const Jsonb *metadata, const char *format, JsonbValue *own);
 extern void document_put_rest(DocumentOut *out, const JsonbValue *own);
+extern void document_put_rest_text(StringInfo out, const JsonbValue *own, const char *but);
 extern bool document_was_absent(const JsonbValue *own, const char *key);
 extern bool document_kept(const JsonbValue *own, const char *key, JsonbValue *value);
 

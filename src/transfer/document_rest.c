@@ -17,6 +17,7 @@
 
 #include "../memory_ext.h"
 #include "document.h"
+#include "json_text.h"
 
 static void
 add_name(const char **names, int32 *count, const char *name)
@@ -170,6 +171,19 @@ document_own(const Jsonb *metadata, const char *format, JsonbValue *own)
 	return document_get(&root, format, own) && document_is_object(own);
 }
 
+/* A key of the rest as the document had it; false: it is a note. */
+static bool
+unescape(TransferText *key)
+{
+	if (key->length == 0 || key->data[0] != '~')
+		return true;
+	if (key->length < 2 || key->data[1] != '~')
+		return false;
+	key->data++;
+	key->length--;
+	return true;
+}
+
 /* The document's own keys, into an object that has begun. */
 void
 document_put_rest(DocumentOut *out, const JsonbValue *own)
@@ -181,17 +195,33 @@ document_put_rest(DocumentOut *out, const JsonbValue *own)
 	document_walk(&walk, own);
 	while (document_next(&walk))
 	{
-		TransferText key = walk.key;
-
-		if (key.length > 0 && key.data[0] == '~')
-		{
-			if (key.length < 2 || key.data[1] != '~')
-				continue;
-			key.data++;
-			key.length--;
-		}
-		document_key_text(out, key);
+		if (!unescape(&walk.key))
+			continue;
+		document_key_text(out, walk.key);
 		document_put(out, &walk.value);
+	}
+}
+
+/* The same as text, each pair with a comma behind it, but for one key, which the caller writes. */
+void
+document_put_rest_text(StringInfo out, const JsonbValue *own, const char *but)
+{
+	DocumentWalk walk;
+
+	if (own == NULL)
+		return;
+	document_walk(&walk, own);
+	while (document_next(&walk))
+	{
+		TransferText value;
+
+		if (!unescape(&walk.key) || document_text_is(walk.key, but))
+			continue;
+		json_put_string(out, walk.key.data, walk.key.length);
+		JSON_PUT(out, ": ");
+		value = document_print(&walk.value);
+		json_put_bytes(out, value.data, (int) value.length);
+		JSON_PUT(out, ", ");
 	}
 }
 

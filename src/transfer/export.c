@@ -3,17 +3,15 @@
  *		memory.export: conversations as documents, one after the other.
  *
  * A set-returning function of one value per call, so that in a SELECT list (and
- * so in COPY) it holds one conversation at a time, whatever the number.  The
- * list of conversations is a cursor; that and all messages are read under the
- * snapshot of the calling statement.
+ * so in COPY) it holds one conversation at a time, whatever the number.  All is
+ * read under the snapshot of the calling statement.
  *
  * The call's context lives as long as the set; below it there is one for the
  * conversation at hand, reset for the next.
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -21,167 +19,60 @@
 #include "utils/memutils.h"
 
 #include "account.h"
-#include "plan.h"
-#include "stored.h"
-#include "transfer.h"
+#include "export.h"
 
-#define ROWS_AT_ONCE 20
+/* A document's buffer that has grown over this is not kept for the next. */
+#define BUFFER_KEEP_BYTES (1024 * 1024)
 
-/* A row for each segment, or one without: a statement a conversation would cost more than its messages. */
-#define EXPORTED                                                                                   \
-	"SELECT c.conversation_id, c.account_id, c.title, c.metadata, c.archived, c.head_seq,"         \
-	" c.created_at, c.updated_at, c.tail_count, s.body"                                            \
-	" FROM memory_store.conversations c LEFT JOIN memory_store.segments s"                         \
-	" ON s.conversation_id OPERATOR(pg_catalog.=) c.conversation_id"                               \
-	" AND s.account_id OPERATOR(pg_catalog.=) c.account_id"                                        \
-	" WHERE c.deleted_at IS NULL AND ($1 IS NULL OR c.updated_at OPERATOR(pg_catalog.>=) $1)"
-#define BY_ACCOUNT " AND c.account_id OPERATOR(pg_catalog.=) $2"
-#define BY_CONVERSATION " AND c.conversation_id OPERATOR(pg_catalog.=) $3"
-#define IN_ORDER " ORDER BY c.conversation_id, c.account_id, s.first_seq"
-
-static PlanStatement export_all = {EXPORTED IN_ORDER, 1, {TIMESTAMPTZOID}};
-static PlanStatement export_account = {EXPORTED BY_ACCOUNT IN_ORDER, 2, {TIMESTAMPTZOID, TEXTOID}};
-static PlanStatement export_conversation =
-	{EXPORTED
-	 " AND ($2 IS NULL OR c.account_id OPERATOR(pg_catalog.=) $2)" BY_CONVERSATION IN_ORDER,
-	 3,
-	 {TIMESTAMPTZOID, TEXTOID, UUIDOID}};
-
-typedef struct Export
+struct Export
 {
-	const TransferFormat *format;
-	const char *cursor;
-	HeapTuple *rows; /* fetched, not yet written; in rows_context */
-	TupleDesc descriptor;
-	uint64 count;
-	uint64 next;
-	MemoryContext rows_context;
+	ExportScope scope;
+	ExportReader *reader;
 	MemoryContext context; /* of the conversation at hand */
-	Jsonb *many;           /* the documents of a conversation that is several */
+	int64 conversations;
+	int64 messages;
+	Jsonb *many; /* the documents of a conversation that is several */
 	uint32 nmany;
 	uint32 next_many;
-} Export;
+};
 
-/* ---- conversations ---- */
-
-static Export *
-begin_export(FunctionCallInfo fcinfo, MemoryContext context)
+Export *
+export_begin(const ExportScope *scope)
 {
-	MemoryContext old = MemoryContextSwitchTo(context);
 	Export *export = palloc0(sizeof(Export));
-	text *account_id = PG_ARGISNULL(1) ? NULL : account_check(PG_GETARG_TEXT_PP(1));
-	PlanStatement *statement;
-	Datum values[3];
-	char nulls[] = "   ";
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("format must not be null")));
-	if (account_id == NULL && account_confined() != NULL)
-		account_id = account_check(NULL);
-	export->format = transfer_format_argument(text_to_cstring(PG_GETARG_TEXT_PP(0)), true);
-	export->rows_context =
-		AllocSetContextCreate(context, "memory_ext rows", ALLOCSET_DEFAULT_SIZES);
-	export->context =
-		AllocSetContextCreate(context, "memory_ext conversation", ALLOCSET_DEFAULT_SIZES);
-
-	statement = !PG_ARGISNULL(2)     ? &export_conversation
-				: account_id != NULL ? &export_account
-									 : &export_all;
-	nulls[0] = PG_ARGISNULL(3) ? 'n' : ' ';
-	values[0] = PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3);
-	nulls[1] = account_id == NULL ? 'n' : ' ';
-	values[1] = PointerGetDatum(account_id);
-	nulls[2] = PG_ARGISNULL(2) ? 'n' : ' ';
-	values[2] = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);
-	SPI_connect();
-	export->cursor = MemoryContextStrdup(context, plan_open(statement, values, nulls)->name);
-	SPI_finish();
-	MemoryContextSwitchTo(old);
+	export->scope = *scope;
+	if (scope->account_id != NULL || account_confined() != NULL)
+		export->scope.account_id = account_check(unconstify(text *, scope->account_id));
+	export->context = AllocSetContextCreate(CurrentMemoryContext, "memory_ext conversation",
+											ALLOCSET_DEFAULT_SIZES);
+	export->reader = export_read_begin(&export->scope);
 	return export;
 }
 
-/* The row at hand; NULL: there is none left. */
-static HeapTuple
-current_row(Export *export)
+void
+export_end(Export *export)
 {
-	MemoryContext caller = CurrentMemoryContext; /* SPI leaves its own behind */
-	Portal portal;
+	export_read_end(export->reader);
+}
 
-	if (export->next < export->count)
-		return export->rows[export->next];
-	portal = SPI_cursor_find(export->cursor);
-	if (portal == NULL)
-		elog(ERROR, "the cursor of an export is gone");
-	SPI_cursor_fetch(portal, true, ROWS_AT_ONCE);
-	MemoryContextSwitchTo(export->rows_context);
-	MemoryContextReset(export->rows_context);
-	export->count = SPI_processed;
-	export->next = 0;
-	export->rows = palloc(Max(export->count, 1) * sizeof(HeapTuple));
-	for (uint64 i = 0; i < export->count; i++)
-		export->rows[i] = heap_copytuple(SPI_tuptable->vals[i]);
-	if (export->descriptor == NULL)
-	{
-		MemoryContextSwitchTo(GetMemoryChunkContext(export));
-		export->descriptor = CreateTupleDescCopy(SPI_tuptable->tupdesc);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	MemoryContextSwitchTo(caller);
-	return export->count > 0 ? export->rows[0] : NULL;
+int64
+export_conversations(const Export *export)
+{
+	return export->conversations;
+}
+
+int64
+export_messages(const Export *export)
+{
+	return export->messages;
 }
 
 /* ---- one conversation ---- */
 
-static TransferText
-text_of(const char *data, uint32 length)
-{
-	TransferText result = {data, length};
-
-	return result;
-}
-
-static void
-take_messages(const Export *export, TransferConversation *conversation, const StoredMessages *all)
-{
-	TranscriptMessage *stored = all->messages;
-	int32 n = all->count;
-
-	conversation->count = n;
-	conversation->messages =
-		MemoryContextAllocHuge(CurrentMemoryContext, mul_size(Max(n, 1), sizeof(TransferMessage)));
-	for (int32 i = 0; i < n; i++)
-	{
-		const TranscriptMessage *from = &stored[i];
-		TransferMessage *to = &conversation->messages[i];
-		const TranscriptMessage *parent = NULL;
-
-		CHECK_FOR_INTERRUPTS();
-		memset(to, 0, sizeof(*to));
-		to->seq = from->seq;
-		if (i > 0 && stored[i - 1].seq == from->parent_seq)
-			parent = &stored[i - 1];
-		else if (from->parent_seq > 0)
-			parent = store_find_message(stored, i, from->parent_seq);
-		to->parent = parent == NULL ? TRANSFER_PARENT_ROOT : (int32) (parent - stored);
-		to->tokens = from->tokens;
-		to->role = text_of(from->role, from->role_len);
-		to->content = text_of(from->content, from->content_len);
-		to->model = text_of(from->model, from->model_len);
-		to->message_id = text_of(from->message_id, from->message_id_len);
-		to->created_at = from->created_at;
-		to->has_created_at = from->has_created_at;
-		to->metadata_text = text_of(from->metadata, from->metadata_len);
-		if (from->metadata != NULL && export->format->write_text == NULL)
-			to->metadata = DatumGetJsonbP(
-				DirectFunctionCall1(jsonb_in,
-									CStringGetDatum(pnstrdup(from->metadata, from->metadata_len))));
-	}
-}
-
 /* What the conversation's document of this format had as its id; see transfer.h. */
 static void
-take_origin(const Export *export, TransferConversation *conversation)
+take_origin(const TransferFormat *format, TransferConversation *conversation)
 {
 	JsonbValue origin;
 	JsonbValue value;
@@ -190,207 +81,153 @@ take_origin(const Export *export, TransferConversation *conversation)
 		getKeyJsonValueFromContainer(&conversation->metadata->root, "import", 6, &origin) == NULL ||
 		origin.type != jbvBinary || !JsonContainerIsObject(origin.val.binary.data) ||
 		getKeyJsonValueFromContainer(origin.val.binary.data, "format", 6, &value) == NULL ||
-		value.type != jbvString || value.val.string.len != strlen(export->format->name) ||
-		memcmp(value.val.string.val, export->format->name, value.val.string.len) != 0)
+		value.type != jbvString || value.val.string.len != strlen(format->name) ||
+		memcmp(value.val.string.val, format->name, value.val.string.len) != 0)
 		return;
 	if (getKeyJsonValueFromContainer(origin.val.binary.data, "source_id", 9, &value) != NULL &&
 		value.type == jbvString)
-		conversation->source_id = text_of(value.val.string.val, value.val.string.len);
-	else
-		conversation->source_id = text_of(NULL, 0);
-}
-
-static TransferText
-column_text(HeapTuple row, TupleDesc descriptor, int column)
-{
-	bool isnull;
-	Datum value = SPI_getbinval(row, descriptor, column, &isnull);
-	text *bytes = isnull ? NULL : DatumGetTextPP(value);
-
-	return isnull ? text_of(NULL, 0) : text_of(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
-}
-
-/* The conversation's own columns, from its first row. */
-static void
-read_columns(const Export *export, HeapTuple row, TransferConversation *conversation)
-{
-	TupleDesc descriptor = export->descriptor;
-	Datum metadata;
-	const char *name;
-	bool isnull;
-
-	memset(conversation, 0, sizeof(*conversation));
-	name = store_uuid_string(DatumGetUUIDP(SPI_getbinval(row, descriptor, 1, &isnull)));
-	conversation->source_id = text_of(name, strlen(name));
-	conversation->account_id = column_text(row, descriptor, 2);
-	conversation->title = column_text(row, descriptor, 3);
-	metadata = SPI_getbinval(row, descriptor, 4, &isnull);
-	conversation->metadata = isnull ? NULL : DatumGetJsonbP(metadata);
-	conversation->archived = DatumGetBool(SPI_getbinval(row, descriptor, 5, &isnull));
-	conversation->created_at = DatumGetTimestampTz(SPI_getbinval(row, descriptor, 7, &isnull));
-	conversation->updated_at = DatumGetTimestampTz(SPI_getbinval(row, descriptor, 8, &isnull));
-	conversation->has_created_at = conversation->has_updated_at = true;
-}
-
-static bool
-same_conversation(const TransferConversation *conversation, const pg_uuid_t *id, HeapTuple row,
-				  TupleDesc descriptor)
-{
-	bool isnull;
-	TransferText account;
-
-	if (memcmp(DatumGetUUIDP(SPI_getbinval(row, descriptor, 1, &isnull)), id, UUID_LEN) != 0)
-		return false;
-	account = column_text(row, descriptor, 2);
-	return account.length == conversation->account_id.length &&
-		   memcmp(account.data, conversation->account_id.data, account.length) == 0;
-}
-
-/* Reads all rows of the conversation that is next, in the export's context; false: none is left. */
-static bool
-read_conversation(Export *export, TransferConversation *conversation)
-{
-	HeapTuple row = current_row(export);
-	TupleDesc descriptor = export->descriptor;
-	StoredMessages stored = {0};
-	TranscriptMessage *head;
-	pg_uuid_t id;
-	int64 head_seq;
-	int32 tail_count;
-	bool isnull;
-
-	if (row == NULL)
-		return false;
-	row = heap_copytuple(row); /* the rows that are fetched change meanwhile */
-	read_columns(export, row, conversation);
-	id = *DatumGetUUIDP(SPI_getbinval(row, descriptor, 1, &isnull));
-	head_seq = DatumGetInt64(SPI_getbinval(row, descriptor, 6, &isnull));
-	tail_count = DatumGetInt32(SPI_getbinval(row, descriptor, 9, &isnull));
-	do
 	{
-		Datum body = SPI_getbinval(row, descriptor, 10, &isnull);
-
-		CHECK_FOR_INTERRUPTS();
-		if (!isnull)
-			stored_add_segment(&stored, body);
-		export->next++;
-		row = current_row(export);
-	} while (row != NULL && same_conversation(conversation, &id, row, descriptor));
-	if (tail_count > 0)
-		stored_add_tail(&stored, &id,
-						cstring_to_text_with_len(conversation->account_id.data,
-												 conversation->account_id.length),
-						true);
-
-	take_messages(export, conversation, &stored);
-	head = stored.count > 0 ? store_find_message(stored.messages, stored.count, head_seq) : NULL;
-	conversation->head = head == NULL ? -1 : (int32) (head - stored.messages);
-	/* another format's documents name no account, and the native one's id is the real one */
-	if (export->format != transfer_format_named("native"))
-		take_origin(export, conversation);
-	return true;
-}
-
-/* A buffer that becomes a text without being copied. */
-static void
-begin_text(StringInfo out)
-{
-	initStringInfo(out);
-	appendStringInfoSpaces(out, VARHDRSZ);
-}
-
-static text *
-end_text(StringInfo out)
-{
-	SET_VARSIZE(out->data, out->len);
-	return (text *) out->data;
-}
-
-static text *
-jsonb_text(JsonbContainer *container, int size)
-{
-	StringInfoData out;
-
-	begin_text(&out);
-	(void) JsonbToCString(&out, container, size);
-	return end_text(&out);
+		conversation->source_id.data = value.val.string.val;
+		conversation->source_id.length = value.val.string.len;
+	}
+	else
+		memset(&conversation->source_id, 0, sizeof(conversation->source_id));
 }
 
 /* The next of the documents that one conversation is. */
-static text *
-next_of_many(Export *export)
+static void
+write_next_of_many(Export *export, StringInfo out)
 {
 	JsonbValue *value = getIthJsonbValueFromContainer(&export->many->root, export->next_many++);
 	Jsonb *document = JsonbValueToJsonb(value);
 
-	return jsonb_text(&document->root, VARSIZE(document));
+	(void) JsonbToCString(out, &document->root, VARSIZE(document));
 }
 
-/* The conversation as text; NULL: it is no document in this format. */
-static text *
-write_conversation(Export *export, const TransferConversation *conversation)
+/* Appends the conversation; false: it is no document in this format. */
+static bool
+write_conversation(Export *export, const TransferConversation *conversation, StringInfo out)
 {
+	const TransferFormat *format = export->scope.format;
 	bool many = false;
 	Jsonb *document;
 
-	if (export->format->write_text != NULL)
+	if (format->write_text != NULL)
 	{
-		StringInfoData out;
-
-		begin_text(&out);
-		export->format->write_text(conversation, &out);
-		return end_text(&out);
+		format->write_text(conversation, out);
+		return true;
 	}
-	document = export->format->write(conversation, &many);
+	document = format->write(conversation, &many);
 	if (!many)
-		return jsonb_text(&document->root, VARSIZE(document));
+	{
+		(void) JsonbToCString(out, &document->root, VARSIZE(document));
+		return true;
+	}
 	export->many = document;
 	export->nmany = JsonContainerSize(&document->root);
 	export->next_many = 0;
-	return export->nmany == 0 ? NULL : next_of_many(export);
+	if (export->nmany == 0)
+		return false;
+	write_next_of_many(export, out);
+	return true;
 }
 
-/* The next document, in the export's context; NULL: there is none left.  Needs SPI. */
-static text *
-next_document(Export *export)
+/* Reads and writes the next conversation that is a document, in the export's context. */
+static bool
+next_conversation(Export *export, StringInfo out)
 {
-	MemoryContext old;
-	text *document = NULL;
-	bool more;
+	const TransferFormat *format = export->scope.format;
+	TransferConversation conversation;
 
-	while (document == NULL)
+	for (;;)
 	{
-		TransferConversation conversation;
-
 		CHECK_FOR_INTERRUPTS();
-		if (export->next_many < export->nmany)
-		{
-			old = MemoryContextSwitchTo(export->context);
-			document = next_of_many(export);
-			MemoryContextSwitchTo(old);
-			break;
-		}
 		MemoryContextReset(export->context);
 		export->nmany = export->next_many = 0;
-		old = MemoryContextSwitchTo(export->context);
-		more = read_conversation(export, &conversation);
-		if (more)
-			document = write_conversation(export, &conversation);
-		MemoryContextSwitchTo(old);
-		if (!more)
-			return NULL;
+		if (!export_read(export->reader, &conversation))
+			return false;
+		export->conversations++;
+		export->messages += conversation.count;
+		/* another format's documents name no account, and the native one's id is the real one */
+		if (format != transfer_format_named("native"))
+			take_origin(format, &conversation);
+		if (write_conversation(export, &conversation, out))
+			return true;
 	}
-	return document;
+}
+
+bool
+export_next(Export *export, StringInfo out)
+{
+	MemoryContext old = MemoryContextSwitchTo(export->context);
+	bool more = true;
+
+	if (export->next_many < export->nmany)
+		write_next_of_many(export, out);
+	else
+		more = next_conversation(export, out);
+	MemoryContextSwitchTo(old);
+	return more;
+}
+
+/* ---- memory.export ---- */
+
+typedef struct ExportCall
+{
+	Export *export;
+	StringInfoData out; /* a text, of which the caller is done with when it asks for the next */
+} ExportCall;
+
+static ExportCall *
+begin_call(FunctionCallInfo fcinfo)
+{
+	ExportCall *call = palloc0(sizeof(ExportCall));
+	ExportScope scope = {0};
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("format must not be null")));
+	scope.format = transfer_format_argument(text_to_cstring(PG_GETARG_TEXT_PP(0)), true);
+	if (!PG_ARGISNULL(1))
+		scope.account_id = PG_GETARG_TEXT_P_COPY(1);
+	if (!PG_ARGISNULL(2))
+	{
+		pg_uuid_t *id = palloc(sizeof(pg_uuid_t));
+
+		*id = *PG_GETARG_UUID_P(2);
+		scope.conversation_id = id;
+	}
+	if (!PG_ARGISNULL(3))
+	{
+		scope.has_since = true;
+		scope.since = PG_GETARG_TIMESTAMPTZ(3);
+	}
+	call->export = export_begin(&scope);
+	initStringInfo(&call->out);
+	return call;
+}
+
+/* An empty buffer that becomes a text without being copied. */
+static void
+reset_buffer(StringInfo out)
+{
+	if (out->maxlen > BUFFER_KEEP_BYTES)
+	{
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(out->data));
+
+		pfree(out->data);
+		initStringInfo(out);
+		MemoryContextSwitchTo(old);
+	}
+	resetStringInfo(out);
+	appendStringInfoSpaces(out, VARHDRSZ);
 }
 
 /* The set is not always read to its end. */
 static void
-end_export(Datum arg)
+end_call(Datum arg)
 {
-	Portal portal = SPI_cursor_find(((Export *) DatumGetPointer(arg))->cursor);
-
-	if (portal != NULL)
-		SPI_cursor_close(portal);
+	export_end(((ExportCall *) DatumGetPointer(arg))->export);
 }
 
 PG_FUNCTION_INFO_V1(memory_export);
@@ -405,25 +242,30 @@ PG_FUNCTION_INFO_V1(memory_export);
 Datum
 memory_export(PG_FUNCTION_ARGS)
 {
-	FuncCallContext *call;
-	text *document;
+	ExprContext *context = ((ReturnSetInfo *) fcinfo->resultinfo)->econtext;
+	FuncCallContext *set;
+	ExportCall *call;
 
 	if (SRF_IS_FIRSTCALL())
 	{
-		call = SRF_FIRSTCALL_INIT();
-		call->user_fctx = begin_export(fcinfo, call->multi_call_memory_ctx);
-		RegisterExprContextCallback(((ReturnSetInfo *) fcinfo->resultinfo)->econtext, end_export,
-									PointerGetDatum(call->user_fctx));
-	}
-	call = SRF_PERCALL_SETUP();
+		MemoryContext old;
 
-	SPI_connect();
-	document = next_document(call->user_fctx);
-	SPI_finish();
-	if (document != NULL)
-		SRF_RETURN_NEXT(call, PointerGetDatum(document)); /* stays until the next call */
-	end_export(PointerGetDatum(call->user_fctx));
-	UnregisterExprContextCallback(((ReturnSetInfo *) fcinfo->resultinfo)->econtext, end_export,
-								  PointerGetDatum(call->user_fctx));
-	SRF_RETURN_DONE(call);
+		set = SRF_FIRSTCALL_INIT();
+		old = MemoryContextSwitchTo(set->multi_call_memory_ctx);
+		set->user_fctx = begin_call(fcinfo);
+		MemoryContextSwitchTo(old);
+		RegisterExprContextCallback(context, end_call, PointerGetDatum(set->user_fctx));
+	}
+	set = SRF_PERCALL_SETUP();
+	call = set->user_fctx;
+
+	reset_buffer(&call->out);
+	if (export_next(call->export, &call->out))
+	{
+		SET_VARSIZE(call->out.data, call->out.len);
+		SRF_RETURN_NEXT(set, PointerGetDatum(call->out.data)); /* stays until the next call */
+	}
+	end_call(PointerGetDatum(call));
+	UnregisterExprContextCallback(context, end_call, PointerGetDatum(call));
+	SRF_RETURN_DONE(set);
 }

@@ -12,8 +12,11 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "document.h"
 #include "formats.h"
+#include "json_text.h"
 
 #define FORMAT "openai"
 
@@ -239,5 +242,99 @@ openai_write(const TransferConversation *conversation, bool *many)
 	return document_done(&out);
 }
 
-const TransferFormat transfer_openai = {FORMAT, "OpenAI chat messages", openai_detect, openai_read,
-										openai_write};
+/* ---- writing text, which exports do ---- */
+
+/* A message without metadata. */
+static void
+put_plain(StringInfo out, TransferText role, TransferText content)
+{
+	TransferText word = document_role_word(roles, lengthof(roles), role, NULL, "role");
+
+	JSON_PUT(out, "{\"role\": ");
+	json_put_string(out, word.data, word.length);
+	JSON_PUT(out, ", \"content\": ");
+	json_put_string(out, content.data, content.length);
+	json_put_char(out, '}');
+}
+
+static void
+put_separator(StringInfo out, int32 index)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (index > 0)
+		JSON_PUT(out, ", ");
+}
+
+static void
+put_plain_messages(StringInfo out, const TransferConversation *conversation)
+{
+	int32 length;
+	int32 *branch = document_branch(conversation, &length);
+
+	for (int32 i = 0; i < length; i++)
+	{
+		const TransferMessage *message = &conversation->messages[branch[i]];
+
+		put_separator(out, i);
+		put_plain(out, message->role, message->content);
+	}
+	pfree(branch);
+}
+
+/* Messages with metadata go through jsonb. */
+static void
+put_turns(StringInfo out, const TransferConversation *conversation)
+{
+	DocumentTurns turns = document_turns(conversation, FORMAT);
+
+	for (int32 i = 0; i < turns.count; i++)
+	{
+		DocumentTurn *turn = &turns.turns[i];
+		DocumentOut whole = {0};
+		Jsonb *document;
+
+		put_separator(out, i);
+		if (turn->message->metadata == NULL)
+		{
+			put_plain(out, turn->role, turn->content);
+			continue;
+		}
+		write_turn(&whole, turn);
+		document = document_done(&whole);
+		(void) JsonbToCString(out, &document->root, VARSIZE(document));
+		pfree(document);
+	}
+}
+
+static void
+openai_write_text(const TransferConversation *conversation, StringInfo out)
+{
+	JsonbValue own;
+	bool is_own = document_own(conversation->metadata, FORMAT, &own);
+	bool array = is_own && document_noted(&own, "~array");
+	bool plain = true;
+
+	for (int32 i = 0; plain && i < conversation->count; i++)
+		plain = conversation->messages[i].metadata == NULL;
+	if (!array)
+	{
+		json_put_char(out, '{');
+		document_put_rest_text(out, is_own ? &own : NULL, "messages");
+		JSON_PUT(out, "\"messages\": ");
+	}
+	json_put_char(out, '[');
+	if (plain)
+		put_plain_messages(out, conversation);
+	else
+		put_turns(out, conversation);
+	json_put_char(out, ']');
+	if (!array)
+		json_put_char(out, '}');
+}
+
+const TransferFormat transfer_openai = {.name = FORMAT,
+										.label = "OpenAI chat messages",
+										.detect = openai_detect,
+										.read = openai_read,
+										.write = openai_write,
+										.write_text = openai_write_text};

@@ -119,8 +119,9 @@ extern void job_check_files(const Job *job, Oid role);
 extern bool job_import_claim(Job *job);
 /* The batch is stored.  The next transaction. */
 extern void job_import_write(Job *job);
-/* The next batch is written; false: nothing is left.  A transaction. */
-extern bool job_export_batch(Job *job);
+/* The same of an export. */
+extern bool job_export_claim(Job *job);
+extern void job_export_write(Job *job);
 
 /* ---- job_stage.c: staged lines in the place of a file ---- */
 extern void job_stage_measure(Job *job);

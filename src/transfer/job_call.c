@@ -444,15 +444,16 @@ PG_FUNCTION_INFO_V1(memory_export_file);
 
 /*
  * memory.export_file(path text, format text, account_id text, since timestamptz,
- * batch_size integer, wait boolean, INOUT job_id bigint)
+ * workers integer, batch_size integer, wait boolean, INOUT job_id bigint)
  *		Writes conversations into a file of the server, which must not exist, by
- *		a background worker.  NULL account_id or since: all.  Errors: 22023,
+ *		background workers.  NULL account_id or since: all.  Errors: 22023,
  *		2D000, 42501, 53000, 58P02 the file exists, those of the file.
  */
 Datum
 memory_export_file(PG_FUNCTION_ARGS)
 {
 	Job job;
+	int32 workers;
 	struct stat status;
 
 	check_nonatomic(fcinfo, "memory.export_file");
@@ -464,7 +465,8 @@ memory_export_file(PG_FUNCTION_ARGS)
 		job.account_id = account_check(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
 	if (!PG_ARGISNULL(3))
 		job.since = transfer_time_string(PG_GETARG_TIMESTAMPTZ(3));
-	job.batch_size = number_argument(fcinfo, 4, "batch_size", 1, 1000000);
+	workers = number_argument(fcinfo, 4, "workers", 1, JOB_MAX_WORKERS);
+	job.batch_size = number_argument(fcinfo, 5, "batch_size", 1, 1000000);
 	job_check_files(&job, GetOuterUserId());
 	check_path(&job);
 	if (stat(job.target, &status) == 0)
@@ -475,7 +477,7 @@ memory_export_file(PG_FUNCTION_ARGS)
 	if (unlink(psprintf("%s.part", job.target)) != 0 && errno != ENOENT)
 		ereport(ERROR, (errcode_for_file_access(),
 						errmsg("could not remove file \"%s.part\": %m", job.target)));
-	return start_job(fcinfo, &job, 1, PG_ARGISNULL(5) || PG_GETARG_BOOL(5));
+	return start_job(fcinfo, &job, workers, PG_ARGISNULL(6) || PG_GETARG_BOOL(6));
 }
 
 PG_FUNCTION_INFO_V1(memory_resume_job);

@@ -46,11 +46,12 @@ CREATE PROCEDURE memory.export_file(
 	format text DEFAULT 'native',
 	account_id text DEFAULT NULL,
 	since timestamptz DEFAULT NULL,
+	workers integer DEFAULT 1,
 	batch_size integer DEFAULT 1000,
 	wait boolean DEFAULT true,
 	INOUT job_id bigint DEFAULT NULL
 ) AS 'MODULE_PATHNAME', 'memory_export_file' LANGUAGE C;
-COMMENT ON PROCEDURE memory.export_file(text, text, text, timestamptz, integer, boolean, bigint) IS 'writes conversations into a file of the server with a background worker, batch by batch; job_id is a result';
+COMMENT ON PROCEDURE memory.export_file(text, text, text, timestamptz, integer, integer, boolean, bigint) IS 'writes conversations into a file of the server with background workers, batch by batch and in order; job_id is a result';
 
 CREATE PROCEDURE memory.resume_job(
 	job_id bigint,
@@ -67,7 +68,7 @@ COMMENT ON FUNCTION memory.cancel_job(bigint) IS 'lets a job stop behind the bat
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON PROCEDURE memory.import_file(text, text, text, integer, integer, text, boolean, bigint)', 'writer'),
 	('EXECUTE ON PROCEDURE memory.import_staged(text, text, integer, integer, text, boolean, bigint)', 'writer'),
-	('EXECUTE ON PROCEDURE memory.export_file(text, text, text, timestamptz, integer, boolean, bigint)', 'writer'),
+	('EXECUTE ON PROCEDURE memory.export_file(text, text, text, timestamptz, integer, integer, boolean, bigint)', 'writer'),
 	('EXECUTE ON FUNCTION memory.clear_stage()', 'writer'),
 	('INSERT (line) ON memory.import_stage', 'writer'),
 	('SELECT ON memory.import_stage_line_id_seq', 'operator'),

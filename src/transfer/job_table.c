@@ -160,8 +160,7 @@ static PlanStatement end_job =
 	{"UPDATE memory_store.jobs SET state = $2, finished_at = $3 WHERE job_id" EQUAL
 	 "$1 AND state" EQUAL "'running' AND NOT EXISTS (SELECT FROM memory_store.job_parts p"
 	 " WHERE p.job_id" EQUAL "$1 AND p.part OPERATOR(pg_catalog.>) 0"
-	 " AND (p.state" EQUAL "'running' OR $2" EQUAL
-	 "'finished' AND p.checkpoint IS NOT NULL) AND kind" EQUAL "'import')",
+	 " AND (p.state" EQUAL "'running' OR $2" EQUAL "'finished' AND p.checkpoint IS NOT NULL))",
 	 3,
 	 {INT8OID, TEXTOID, TIMESTAMPTZOID},
 	 NULL};

@@ -168,17 +168,16 @@ work(void)
 		CHECK_FOR_INTERRUPTS();
 		begin_transaction(&scope, "claiming a batch of a job");
 		job_check_files(&job, job_role_oid(&job));
-		if (export)
-			more = job_export_batch(&job);
-		else
-			more = job_import_claim(&job);
+		more = export ? job_export_claim(&job) : job_import_claim(&job);
 		end_transaction(&scope);
-		if (more && !export)
-		{
-			begin_transaction(&scope, "storing a batch of a job");
+		if (!more)
+			break;
+		begin_transaction(&scope, "storing a batch of a job");
+		if (export)
+			job_export_write(&job);
+		else
 			job_import_write(&job);
-			end_transaction(&scope);
-		}
+		end_transaction(&scope);
 	}
 	begin_transaction(&scope, "ending a job");
 	state = job_read(job.id, &now) && now.cancel_requested ? "cancelled" : "finished";

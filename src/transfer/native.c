@@ -21,6 +21,7 @@
 #include "utils/numeric.h"
 
 #include "formats.h"
+#include "json_text.h"
 #include "transfer.h"
 
 typedef enum ConversationKey
@@ -589,206 +590,93 @@ native_write(const TransferConversation *conversation, bool *many)
 
 /* ---- writing text, which exports do ---- */
 
-/* A literal, whose length is known. */
-#define PUT(out, literal) appendBinaryStringInfo(out, literal, sizeof(literal) - 1)
-
-#define EACH_BYTE(value) (UINT64CONST(0x0101010101010101) * (value))
-
-/*
- * Whether one of eight bytes has to be escaped in a JSON string: a quote, a
- * backslash, a control character.  (Subtracting borrows from the next byte only
- * where one was found already.)
- */
-static inline bool
-needs_escape(uint64 bytes)
-{
-	uint64 quotes = bytes ^ EACH_BYTE('"');
-	uint64 backslashes = bytes ^ EACH_BYTE('\\');
-
-	return (((quotes - EACH_BYTE(1)) & ~quotes) | ((backslashes - EACH_BYTE(1)) & ~backslashes) |
-			((bytes - EACH_BYTE(0x20)) & ~bytes)) &
-		   EACH_BYTE(0x80);
-}
-
-/* The end of the bytes that stand in a JSON string as they are. */
-static inline const char *
-plain_end(const char *data, const char *end)
-{
-	uint64 bytes;
-
-	for (; end - data >= sizeof(bytes); data += sizeof(bytes))
-	{
-		memcpy(&bytes, data, sizeof(bytes));
-		if (needs_escape(bytes))
-			break;
-	}
-	while (data < end && *data != '"' && *data != '\\' && (unsigned char) *data >= 0x20)
-		data++;
-	return data;
-}
-
-static void
-text_escape(StringInfo out, char c)
-{
-	static const char digits[] = "0123456789abcdef";
-	char escape[] = "\\u00  ";
-
-	switch (c)
-	{
-		case '"':
-			PUT(out, "\\\"");
-			break;
-		case '\\':
-			PUT(out, "\\\\");
-			break;
-		case '\n':
-			PUT(out, "\\n");
-			break;
-		case '\t':
-			PUT(out, "\\t");
-			break;
-		case '\r':
-			PUT(out, "\\r");
-			break;
-		default:
-			escape[4] = digits[(unsigned char) c >> 4];
-			escape[5] = digits[c & 0x0f];
-			PUT(out, escape);
-	}
-}
-
-/* A JSON string, in quotes. */
 static void
 text_string(StringInfo out, const TransferText *text)
 {
-	const char *data = text->data;
-	const char *end = data + text->length;
-
-	appendStringInfoChar(out, '"');
-	while (data < end)
-	{
-		const char *plain = plain_end(data, end);
-
-		appendBinaryStringInfo(out, data, (int) (plain - data));
-		data = plain;
-		if (data < end)
-			text_escape(out, *data++);
-	}
-	appendStringInfoChar(out, '"');
-}
-
-/* Numbers without printf, which takes as long as all the rest. */
-static void
-text_integer(StringInfo out, int64 number)
-{
-	char digits[24];
-
-	appendBinaryStringInfo(out, digits, pg_lltoa(number, digits));
-}
-
-/* The last time that was written: messages often have the one of those before. */
-typedef struct TimeText
-{
-	TimestampTz time;
-	char *text; /* NULL: none yet */
-	int length;
-} TimeText;
-
-static void
-text_time(StringInfo out, TimestampTz time, TimeText *last)
-{
-	if (last->text == NULL || last->time != time)
-	{
-		if (last->text != NULL)
-			pfree(last->text);
-		last->time = time;
-		last->text = transfer_time_string(time);
-		last->length = (int) strlen(last->text);
-	}
-	appendStringInfoChar(out, '"');
-	appendBinaryStringInfo(out, last->text, last->length);
-	appendStringInfoChar(out, '"');
+	json_put_string(out, text->data, text->length);
 }
 
 static void
-text_message(StringInfo out, const TransferConversation *conversation, int32 index, TimeText *last)
+text_message(StringInfo out, const TransferConversation *conversation, int32 index, JsonTime *last)
 {
 	const TransferMessage *message = &conversation->messages[index];
 
-	PUT(out, "{\"seq\":");
-	text_integer(out, seq_of(conversation, index));
-	PUT(out, ",\"parent_seq\":");
-	text_integer(out, parent_seq_of(conversation, index));
-	PUT(out, ",\"role\":");
+	JSON_PUT(out, "{\"seq\":");
+	json_put_integer(out, seq_of(conversation, index));
+	JSON_PUT(out, ",\"parent_seq\":");
+	json_put_integer(out, parent_seq_of(conversation, index));
+	JSON_PUT(out, ",\"role\":");
 	text_string(out, &message->role);
-	PUT(out, ",\"content\":");
+	JSON_PUT(out, ",\"content\":");
 	text_string(out, &message->content);
 	if (message->model.data != NULL)
 	{
-		PUT(out, ",\"model\":");
+		JSON_PUT(out, ",\"model\":");
 		text_string(out, &message->model);
 	}
 	if (message->tokens >= 0)
 	{
-		PUT(out, ",\"tokens\":");
-		text_integer(out, message->tokens);
+		JSON_PUT(out, ",\"tokens\":");
+		json_put_integer(out, message->tokens);
 	}
 	if (message->has_created_at)
 	{
-		PUT(out, ",\"created_at\":");
-		text_time(out, message->created_at, last);
+		JSON_PUT(out, ",\"created_at\":");
+		json_put_time(out, message->created_at, last);
 	}
 	if (message->message_id.data != NULL)
 	{
-		PUT(out, ",\"message_id\":");
+		JSON_PUT(out, ",\"message_id\":");
 		text_string(out, &message->message_id);
 	}
 	if (message->metadata_text.data != NULL)
 	{
-		PUT(out, ",\"metadata\":");
-		appendBinaryStringInfo(out, message->metadata_text.data,
-							   (int) message->metadata_text.length);
+		JSON_PUT(out, ",\"metadata\":");
+		json_put_bytes(out, message->metadata_text.data, (int) message->metadata_text.length);
 	}
-	appendStringInfoChar(out, '}');
+	json_put_char(out, '}');
 }
 
 /* All but the messages; what is exported has an id, an account and both times. */
 static void
-text_columns(StringInfo out, const TransferConversation *conversation, TimeText *last)
+text_columns(StringInfo out, const TransferConversation *conversation, JsonTime *last)
 {
 	int32 head = conversation->head < 0 ? conversation->count - 1 : conversation->head;
 
-	PUT(out, "{\"conversation_id\":");
+	JSON_PUT(out, "{\"conversation_id\":");
 	text_string(out, &conversation->source_id);
-	PUT(out, ",\"account_id\":");
+	JSON_PUT(out, ",\"account_id\":");
 	text_string(out, &conversation->account_id);
 	if (conversation->title.data != NULL)
 	{
-		PUT(out, ",\"title\":");
+		JSON_PUT(out, ",\"title\":");
 		text_string(out, &conversation->title);
 	}
 	if (conversation->metadata != NULL)
 	{
-		PUT(out, ",\"metadata\":");
+		JSON_PUT(out, ",\"metadata\":");
 		(void) JsonbToCString(out, &conversation->metadata->root, VARSIZE(conversation->metadata));
 	}
-	PUT(out, ",\"archived\":");
-	appendStringInfoString(out, conversation->archived ? "true" : "false");
+	JSON_PUT(out, ",\"archived\":");
+	if (conversation->archived)
+		JSON_PUT(out, "true");
+	else
+		JSON_PUT(out, "false");
 	if (head >= 0)
 	{
-		PUT(out, ",\"head_seq\":");
-		text_integer(out, seq_of(conversation, head));
+		JSON_PUT(out, ",\"head_seq\":");
+		json_put_integer(out, seq_of(conversation, head));
 	}
-	PUT(out, ",\"created_at\":");
-	text_time(out, conversation->created_at, last);
-	PUT(out, ",\"updated_at\":");
-	text_time(out, conversation->updated_at, last);
+	JSON_PUT(out, ",\"created_at\":");
+	json_put_time(out, conversation->created_at, last);
+	JSON_PUT(out, ",\"updated_at\":");
+	json_put_time(out, conversation->updated_at, last);
 }
 
 static void
 native_write_text(const TransferConversation *conversation, StringInfo out)
 {
-	TimeText last = {0};
+	JsonTime last = {0};
 	int64 bytes = 0;
 
 	/* room for most of it at once; what is escaped makes it grow */
@@ -797,16 +685,21 @@ native_write_text(const TransferConversation *conversation, StringInfo out)
 	enlargeStringInfo(out, (int) Min(bytes, MaxAllocSize / 2));
 
 	text_columns(out, conversation, &last);
-	PUT(out, ",\"messages\":[");
+	JSON_PUT(out, ",\"messages\":[");
 	for (int32 i = 0; i < conversation->count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (i > 0)
-			appendStringInfoChar(out, ',');
+			json_put_char(out, ',');
 		text_message(out, conversation, i, &last);
 	}
-	PUT(out, "]}");
+	JSON_PUT(out, "]}");
 }
 
-const TransferFormat transfer_native = {"native",    "memory_ext's own", native_detect,
-										native_read, native_write,       native_write_text};
+const TransferFormat transfer_native = {.name = "native",
+										.label = "memory_ext's own",
+										.detect = native_detect,
+										.read = native_read,
+										.write = native_write,
+										.write_text = native_write_text,
+										.metadata_as_text = true};

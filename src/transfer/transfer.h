@@ -43,9 +43,8 @@ typedef struct TransferMessage
 	TransferText message_id;
 	TimestampTz created_at; /* of use if has_created_at */
 	bool has_created_at;
-	Jsonb *metadata; /* an object, or NULL; see "What has no column" */
-	TransferText
-		metadata_text; /* out: as the store has it, for write_text, which has no metadata */
+	Jsonb *metadata;            /* an object, or NULL; see "What has no column" */
+	TransferText metadata_text; /* out: as the store has it, for formats with metadata_as_text */
 } TransferMessage;
 
 /*
@@ -131,6 +130,9 @@ typedef struct TransferFormat
 
 	/* The same as text, where that is worth a function of its own; may be NULL. */
 	void (*write_text)(const TransferConversation *conversation, StringInfo out);
+
+	/* write_text takes the messages' metadata as text; they have none as jsonb. */
+	bool metadata_as_text;
 } TransferFormat;
 
 /* format.c: all formats, in the order in which they are asked. */

@@ -193,7 +193,7 @@ sub peak_of
 
 SKIP:
 {
-	skip 'the memory of a backend is only known on Linux', 6 unless -r '/proc/self/status';
+	skip 'the memory of a backend is only known on Linux', 8 unless -r '/proc/self/status';
 
 	my ($before, $after) = peak_of($large, <<"SQL");
 SET work_mem = '4MB';
@@ -211,6 +211,14 @@ SET work_mem = '4MB';
 SQL
 	cmp_ok($after - $before, '<', 60 * 1024, '20000 rows of 8 kB, most in conversations of their own: likewise');
 	note("$before kB before, $after kB after");
+
+	# all of it out: the conversation at hand, and the rows that are fetched at once
+	foreach my $format ('native', 'openai')
+	{
+		($before, $after) = peak_of($large, "\\copy (SELECT memory.export('$format')) TO '/dev/null'");
+		cmp_ok($after - $before, '<', 40 * 1024, "20000 conversations of 200 MB exported as $format: less than 40 MB");
+		note("$before kB before, $after kB after");
+	}
 
 	# one conversation of 80 MB, and a statement that changes all of it
 	my $one = new_database('one');

@@ -434,6 +434,17 @@ my $target = $node->data_dir . '/exported';
 	is($node->safe_psql('postgres', "SELECT kind, state, documents, messages, bytes FROM memory.jobs WHERE job_id = $out"), "export|finished|$count|6000|" . -s $target, 'it is counted');
 	like(($node->psql('postgres', "CALL memory.export_file('$target')"))[2], qr/file "\Q$target\E" exists already/, 'no file is written over');
 	unlink $target;
+	foreach my $format ('native', 'openai', 'langchain')
+	{
+		my $expected = $node->safe_psql('postgres', "SELECT memory.export('$format')") . "\n";
+		foreach my $workers (2, 3)
+		{
+			my $job = $node->safe_psql('postgres', "CALL memory.export_file('$target', '$format', workers => $workers, batch_size => 7)");
+			ok(slurp_file($target) eq $expected, "$format: $workers workers write the same file");
+			is($node->safe_psql('postgres', "SELECT state, documents, messages, bytes FROM memory.jobs WHERE job_id = $job"), "finished|$count|6000|" . -s $target, 'which is counted');
+			unlink $target;
+		}
+	}
 	like(($node->psql('postgres', "SET ROLE loader; CALL memory.export_file('$target')"))[2], qr/permission denied to write a file of the server.*pg_write_server_files/s, 'not everybody may write files');
 	$node->safe_psql('postgres', "GRANT pg_write_server_files TO loader; SET ROLE loader; CALL memory.export_file('$target', account_id => 'account 7')");
 	is(slurp_file($target), exported(", 'account 7'"), 'one account');
@@ -465,6 +476,23 @@ my $target = $node->data_dir . '/exported';
 	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($job)");
 	is($status, 0, 'it is resumed') or diag($err);
 	is(slurp_file($target), exported(), 'the file is as if nothing had happened');
+	is($node->safe_psql('postgres', "SELECT state, documents, bytes FROM memory.jobs WHERE job_id = $job"), "finished|$count|" . -s $target, 'each document is counted once');
+	ok(!-e "$target.part", 'and no other is left');
+}
+# Two workers, of which one is killed within a batch while the other waits for its turn behind it.
+{
+	unlink $target;
+	my $session = open_session('BEGIN; LOCK TABLE memory_store.segments');
+	my $job = start_job("memory.export_file('$target', workers => 2, batch_size => 100, wait => false)");
+	wait_for("SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type = 'memory_ext job' AND wait_event_type = 'Lock'", 'both workers have claimed a batch');
+	is($node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM memory_store.job_parts WHERE job_id = $job AND (checkpoint ->> 'claim') = '1'"), 't', 'the first is ended');
+	wait_for("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'memory_ext job'", 'it is gone');
+	let_go($session);
+	wait_for("SELECT state IN ('failed', 'interrupted') FROM memory.jobs WHERE job_id = $job", 'the other does not go on without it');
+	is($node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job"), '0', 'and writes nothing');
+	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($job)");
+	is($status, 0, 'it is resumed') or diag($err);
+	ok(slurp_file($target) eq exported(), 'the file is in order');
 	is($node->safe_psql('postgres', "SELECT state, documents, bytes FROM memory.jobs WHERE job_id = $job"), "finished|$count|" . -s $target, 'each document is counted once');
 	ok(!-e "$target.part", 'and no other is left');
 }
