@@ -99,6 +99,7 @@ extern bool job_read(int64 job_id, Job *job);
 extern bool job_take_part(Job *job);
 extern bool job_lock_cursor(const Job *job, JobClaim *cursor);
 extern void job_move_cursor(const Job *job, const JobClaim *cursor);
+extern void job_give_claim(const Job *job, int32 part);
 extern bool job_adopt(const Job *job, JobClaim *claim);
 extern void job_claim(const Job *job, const JobClaim *claim);
 extern bool job_earlier_claim(const Job *job, const JobClaim *claim, int32 *pid);

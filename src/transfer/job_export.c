@@ -127,12 +127,6 @@ static PlanStatement find_orphan = {"SELECT part, " NUMBER("claim") ", " KEY("af
 									{INT8OID, INT4OID},
 									NULL};
 
-static PlanStatement clear_orphan =
-	{"UPDATE memory_store.job_parts SET checkpoint = NULL, state = 'finished'" THIS_PART,
-	 2,
-	 {INT8OID, INT4OID},
-	 NULL};
-
 /* Claims before number $3 that are not done. */
 static PlanStatement find_earlier = {"SELECT pid FROM memory_store.job_parts WHERE job_id" EQUAL
 									 "$1 AND part" GREATER "0"
@@ -222,11 +216,7 @@ adopt(const Job *job)
 	claimed.number = number_column(2);
 	claimed.has_after = key_columns(3, &claimed.after);
 	(void) key_columns(5, &claimed.last);
-	if (part != job->part)
-	{
-		values[1] = Int32GetDatum(part);
-		plan_execute(&clear_orphan, values, NULL, false);
-	}
+	job_give_claim(job, part);
 	return true;
 }
 

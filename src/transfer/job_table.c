@@ -116,11 +116,14 @@ static PlanStatement find_orphan =
 	 {INT8OID, INT4OID},
 	 NULL};
 
-static PlanStatement clear_orphan =
-	{"UPDATE memory_store.job_parts SET checkpoint = NULL, state = 'finished'"
-	 " WHERE job_id" EQUAL "$1 AND part" EQUAL "$2",
-	 2,
-	 {INT8OID, INT4OID},
+/* A worker's own part may have a claim too, from before: it is left in the other's place. */
+static PlanStatement give_claim =
+	{"UPDATE memory_store.job_parts p SET checkpoint = own.checkpoint, state ="
+	 " CASE WHEN own.checkpoint IS NULL THEN 'finished' ELSE 'queued' END"
+	 " FROM memory_store.job_parts own WHERE p.job_id" EQUAL "$1 AND p.part" EQUAL
+	 "$2 AND own.job_id" EQUAL "$1 AND own.part" EQUAL "$3",
+	 3,
+	 {INT8OID, INT4OID, INT4OID},
 	 NULL};
 
 static PlanStatement find_earlier =
@@ -426,6 +429,23 @@ job_move_cursor(const Job *job, const JobClaim *claim)
 	write_checkpoint(job, 0, claim, claim->end ? "finished" : "running");
 }
 
+/*
+ * The claim of another part is taken over: that part gets the one that this
+ * worker's has, if any, for whoever comes next.  The cursor is locked.
+ */
+void
+job_give_claim(const Job *job, int32 part)
+{
+	Datum values[3];
+
+	if (part == job->part)
+		return;
+	values[0] = Int64GetDatum(job->id);
+	values[1] = Int32GetDatum(part);
+	values[2] = Int32GetDatum(job->part);
+	plan_execute(&give_claim, values, NULL, false);
+}
+
 /* Takes over a claim whose worker is gone; the cursor is locked. */
 bool
 job_adopt(const Job *job, JobClaim *claim)
@@ -442,11 +462,7 @@ job_adopt(const Job *job, JobClaim *claim)
 	mark_columns(2, &claim->from, &claim->from_row, &claim->from_skip);
 	mark_columns(2 + MARK_COLUMNS, &claim->to, &claim->to_row, &claim->to_skip);
 	claim->end = bool_column(2 + 2 * MARK_COLUMNS);
-	if (part != job->part)
-	{
-		values[1] = Int32GetDatum(part);
-		plan_execute(&clear_orphan, values, NULL, false);
-	}
+	job_give_claim(job, part);
 	return true;
 }
 

@@ -349,6 +349,36 @@ $node->safe_psql('postgres', "ALTER ROLE loader SET memory_ext.account = 'mine'"
 	clear();
 }
 
+# --- two batches are left behind, the later one in the part that is taken up first
+
+sub later_claim_first
+{
+	my ($job, $order) = @_;
+	$node->safe_psql('postgres', <<"SQL");
+UPDATE memory_store.job_parts p SET checkpoint = q.checkpoint FROM memory_store.job_parts q
+WHERE p.job_id = $job AND q.job_id = $job AND p.part IN (1, 2) AND q.part = 3 - p.part
+	AND (SELECT bool_and((a.checkpoint ->> '$order')::bigint < (b.checkpoint ->> '$order')::bigint)
+		FROM memory_store.job_parts a, memory_store.job_parts b
+		WHERE a.job_id = $job AND b.job_id = $job AND a.part = 1 AND b.part = 2)
+SQL
+	is($node->safe_psql('postgres', "SELECT count(checkpoint) FROM memory_store.job_parts WHERE job_id = $job AND part > 0"), '2', 'two batches are left behind');
+	return;
+}
+{
+	my $session = open_session('BEGIN; LOCK TABLE memory_store.accounts');
+	my $job = start_job("memory.import_file('$large{lines}', workers => 2, batch_size => 50, wait => false)");
+	wait_for("SELECT count(checkpoint) = 2 FROM memory_store.job_parts WHERE job_id = $job AND part > 0", 'both workers have claimed a batch');
+	# (a server that is killed may forget a claim: it is not flushed)
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM memory_store.job_parts WHERE job_id = $job AND part > 0");
+	wait_for("SELECT state IN ('failed', 'interrupted') FROM memory.jobs WHERE job_id = $job AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'memory_ext job')", 'they are gone');
+	let_go($session);
+	later_claim_first($job, 'from_offset');
+	$node->safe_psql('postgres', "CALL memory.resume_job($job)");
+	is($node->safe_psql('postgres', "SELECT state, documents, imported FROM memory.jobs WHERE job_id = $job"), "finished|$count|$count", 'both are imported');
+	is(differences(1, $count), '', 'all documents are there');
+	clear();
+}
+
 # --- settings of the session are the workers'
 
 {
@@ -490,6 +520,7 @@ my $target = $node->data_dir . '/exported';
 	let_go($session);
 	wait_for("SELECT state IN ('failed', 'interrupted') FROM memory.jobs WHERE job_id = $job", 'the other does not go on without it');
 	is($node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job"), '0', 'and writes nothing');
+	later_claim_first($job, 'claim');
 	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($job)");
 	is($status, 0, 'it is resumed') or diag($err);
 	ok(slurp_file($target) eq exported(), 'the file is in order');
