@@ -39,10 +39,8 @@
 #include "store.h"
 
 #define BATCH_BLOCKS 64
-/* Fewer blocks, or a smaller part of the file, are not worth the trouble; */
+/* Fewer blocks are not worth the trouble; less is, where the file becomes short in any case. */
 #define WORTHWHILE_BLOCKS 32
-#define WORTHWHILE_PART 16
-/* less is, where the file becomes short in any case. */
 #define FURTHER_BLOCKS 8
 #define FURTHER_PART 64
 /* Rows do not fill free space without gaps. */
@@ -57,7 +55,8 @@ typedef struct Settling
 {
 	const char *table;
 	StoreStatement lying;
-	Size row_bytes; /* where the table has no statistics */
+	BlockNumber part; /* of the file that is worth the trouble */
+	Size row_bytes;   /* where the table has no statistics */
 	bool (*move)(Datum *values);
 } Settling;
 
@@ -164,16 +163,16 @@ hide_free_space(Relation relation, BlockNumber cut, BlockNumber blocks)
 }
 
 static bool
-is_worthwhile(BlockNumber cut, BlockNumber blocks, bool further)
+is_worthwhile(const Settling *settling, BlockNumber cut, BlockNumber blocks, bool further)
 {
 	if (further)
 		return blocks - cut >= FURTHER_BLOCKS && blocks - cut >= blocks / FURTHER_PART;
-	return blocks - cut >= WORTHWHILE_BLOCKS && blocks - cut >= blocks / WORTHWHILE_PART;
+	return blocks - cut >= WORTHWHILE_BLOCKS && blocks - cut >= blocks / settling->part;
 }
 
 /* The same for what the table keeps out of line; its rows go where the segments go. */
 static void
-hide_toast_space(Relation relation, bool refresh)
+hide_toast_space(const Settling *settling, Relation relation, bool refresh)
 {
 	Relation toast;
 	BlockNumber blocks;
@@ -186,7 +185,7 @@ hide_toast_space(Relation relation, bool refresh)
 	if (refresh)
 		refresh_free_space(toast, blocks);
 	cut = find_cut(toast, blocks, TOAST_MAX_CHUNK_SIZE);
-	if (is_worthwhile(cut, blocks, false))
+	if (is_worthwhile(settling, cut, blocks, false))
 		hide_free_space(toast, cut, blocks);
 	table_close(toast, NoLock);
 }
@@ -234,8 +233,9 @@ move_conversation(Datum *values)
 }
 
 static const Settling settlings[] = {
-	{"segments", STORE_SEGMENTS_LYING, 1024, move_segment},
-	{"conversations", STORE_CONVERSATIONS_LYING, 256, move_conversation},
+	{"segments", STORE_SEGMENTS_LYING, 16, 1024, move_segment},
+	/* appends leave space free in it all the time, and use it */
+	{"conversations", STORE_CONVERSATIONS_LYING, 4, 256, move_conversation},
 };
 
 static const Settling *
@@ -374,10 +374,10 @@ memory_settle_begin(PG_FUNCTION_ARGS)
 	if (refresh)
 		refresh_free_space(relation, end);
 	cut = find_cut(relation, end, average_row(relation, end, settling->row_bytes));
-	if (is_worthwhile(cut, end, further))
+	if (is_worthwhile(settling, cut, end, further))
 	{
 		hide_free_space(relation, cut, blocks);
-		hide_toast_space(relation, refresh && !further);
+		hide_toast_space(settling, relation, refresh && !further);
 		values[0] = Int64GetDatum((int64) cut);
 		values[1] = Int64GetDatum((int64) end);
 		nulls[0] = nulls[1] = false;

@@ -36,6 +36,8 @@
 #define ACCOUNT_SHARE 16
 /* fewer samples than this make no useful dictionary */
 #define MIN_SAMPLES 100
+/* nor less than so many times its size */
+#define TRAINING_FACTOR 6
 #define DEFAULT_SAMPLE_BYTES (64 * 1024 * 1024)
 /* a new dictionary is tried when the store has grown by this factor */
 #define GROWTH 8
@@ -262,8 +264,8 @@ try_size(const Sampling *sampling, size_t size, int level, Candidate *best)
 {
 	Candidate candidate;
 
-	/* zstd's advice: a hundred times as much to learn from; less is too little */
-	if (sampling->training.bytes < 8 * size)
+	/* zstd's advice is a hundred times as much to learn from; what it gains is measured */
+	if (sampling->training.bytes < TRAINING_FACTOR * size)
 		return false;
 	candidate.bytes = palloc(size);
 	candidate.size = dictionary_train(&sampling->training, candidate.bytes, size);

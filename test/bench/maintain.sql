@@ -6,7 +6,4 @@ SET client_min_messages = warning;
 CALL memory.maintain();
 \timing off
 VACUUM (ANALYZE);
--- the next night: what is free by now is filled, and the file becomes short
-CALL memory.maintain();
-VACUUM (ANALYZE);
 CHECKPOINT;
