@@ -233,6 +233,17 @@ SELECT encode(recompress('[{"seq":4,"parent_seq":1,"role":"user","content":"hi",
 
 CREATE FUNCTION le(value bigint, bytes int) RETURNS bytea LANGUAGE sql AS $$
 	SELECT decode(string_agg(lpad(to_hex((value >> (8 * i)) & 255), 2, '0'), '' ORDER BY i), 'hex') FROM generate_series(0, bytes - 1) i $$;
+CREATE FUNCTION varint(value numeric) RETURNS bytea LANGUAGE plpgsql AS $$
+DECLARE
+	rest numeric := CASE WHEN value < 0 THEN value + 18446744073709551616 ELSE value END;
+	result bytea := '';
+BEGIN
+	WHILE rest >= 128 LOOP
+		result := result || le((rest % 128)::bigint + 128, 1);
+		rest := div(rest, 128);
+	END LOOP;
+	RETURN result || le(rest::bigint, 1);
+END $$;
 CREATE FUNCTION crc_32c(data bytea) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	crc bigint := 4294967295;
@@ -250,21 +261,25 @@ CREATE FUNCTION craft(payload text, flags int DEFAULT 0, n bigint DEFAULT 1, con
 	first_at bigint DEFAULT 0, last_at bigint DEFAULT 0, version int DEFAULT 1, codec int DEFAULT 0, level int DEFAULT 0,
 	reserved int DEFAULT 0, dictionary bigint DEFAULT 0, raw bigint DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
 	SELECT try(format('SELECT verify(%L::bytea::memory.transcript)', le(version, 1) || le(codec, 1) || le(level, 1) || le(reserved, 1)
-		|| le(flags, 4) || le(dictionary, 4) || le(n, 4) || le(coalesce(raw, length(bytes)), 4) || le(content, 4) || le(crc_32c(bytes), 4)
-		|| le(tokens, 8) || le(first_at, 8) || le(last_at, 8) || bytes)) FROM decode(payload, 'hex') bytes $$;
+		|| le(flags, 4) || le(dictionary, 4) || le(crc_32c(bytes), 4) || varint(n) || varint(coalesce(raw, length(bytes))) || varint(content) || varint(tokens)
+		|| CASE WHEN flags & 4 = 4 THEN le(first_at, 8) || varint(last_at::numeric - first_at) ELSE '' END || bytes)) FROM decode(payload, 'hex') bytes $$;
 -- role, content length, content: lengths 1 1 2, then 02, 02, 'hi'
 SELECT craft('01010202026869', content => 2);
 SELECT craft('00000000', n => 0), craft('000000', n => 0), craft('', n => 0), craft('0000', n => 0), craft('808080', n => 0);
 -- the header
 SELECT try($$SELECT memory.message_count('\x'::bytea::memory.transcript)$$), try($$SELECT memory.message_count('\x01'::bytea::memory.transcript)$$),
 	try($$SELECT memory.message_count('\x02'::bytea::memory.transcript)$$);
+-- it ends within each of its numbers
+SELECT try(format('SELECT memory.message_count(%L::bytea::memory.transcript)', substr(h, 1, length(h) - i))) AS cut, count(*)
+	FROM (SELECT le(1, 1) || le(0, 3) || le(4, 4) || le(0, 8) || varint(1) || varint(9) || varint(2) || varint(300) || le(0, 8) || varint(300) AS h) h, generate_series(1, length(h) - 1) i GROUP BY 1 ORDER BY 1;
 SELECT unnest(ARRAY[craft('01010202026869', content => 2, version => 2), craft('01010202026869', content => 2, version => 0),
 	craft('01010202026869', content => 2, codec => 3), craft('01010202026869', content => 2, codec => 1), craft('01010202026869', content => 2, codec => 2, level => 3),
 	craft('01010202026869', content => 2, codec => 2, level => 23), craft('01010202026869', content => 2, level => 1), craft('01010202026869', content => 2, reserved => 1),
 	craft('01010202026869', content => 2, flags => 512), craft('01010202026869', content => 2, flags => 256), craft('01010202026869', content => 2, dictionary => 77), craft('01010202026869', content => 2, codec => 2, level => 3, dictionary => 77),
 	craft('01010202026869', content => 2, n => 1048577), craft('01010202026869', content => 2, n => 4), craft('01010202026869', content => 2, raw => 134217729),
 	craft('01010202026869', content => 2, raw => 8), craft('01010202026869', content => 8), craft('01010202026869', content => 3),
-	craft('01010202026869', content => 2, tokens => -1), craft('01010202026869', content => 2, tokens => 1), craft('01010202026869', content => 2, last_at => 1),
+	craft('01010202026869', content => 2, tokens => -1), craft('01010202026869', content => 2, tokens => 1),
+	craft('01010202026869', content => 2, n => 4294967297), craft('01010202026869', content => 4294967298), craft('01010202026869', content => 2, raw => 4294967303),
 	craft('01010202026869', content => 2, n => 0), craft('01010202026869', content => 2, n => 2)]);
 -- a time column: 03 is +1 µs
 SELECT unnest(ARRAY[craft('0101010203000200', flags => 4), craft('010101000203' || '00', flags => 4, first_at => 1, last_at => 1),

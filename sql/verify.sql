@@ -93,7 +93,7 @@ SELECT * FROM report($$DELETE FROM memory_store.segments WHERE conversation_id =
 SELECT * FROM report($$DELETE FROM memory_store.tail WHERE conversation_id = c(1) AND seq = 10$$);
 -- bytes: of the payload, of the checksum, of the header, too few, too many
 SELECT * FROM report($$UPDATE memory_store.segments SET body = overlay(body::bytea PLACING '\xff' FROM 70)::memory.transcript WHERE conversation_id = c(2) AND first_seq = 5$$) WHERE problem LIKE 'segment%';
-SELECT * FROM report($$UPDATE memory_store.segments SET body = set_bit(body::bytea, 200, 1 - get_bit(body::bytea, 200))::memory.transcript WHERE conversation_id = c(2) AND first_seq = 5$$) WHERE problem LIKE 'segment%';
+SELECT * FROM report($$UPDATE memory_store.segments SET body = set_bit(body::bytea, 100, 1 - get_bit(body::bytea, 100))::memory.transcript WHERE conversation_id = c(2) AND first_seq = 5$$) WHERE problem LIKE 'segment%';
 SELECT * FROM report($$UPDATE memory_store.segments SET body = overlay(body::bytea PLACING '\x09' FROM 1)::memory.transcript WHERE conversation_id = c(2) AND first_seq = 5$$) WHERE problem LIKE 'segment%';
 SELECT * FROM report($$UPDATE memory_store.segments SET body = overlay(body::bytea PLACING '\x07' FROM 2)::memory.transcript WHERE conversation_id = c(2) AND first_seq = 5$$) WHERE problem LIKE 'segment%';
 SELECT * FROM report($$UPDATE memory_store.segments SET body = substr(body::bytea, 1, 60)::memory.transcript WHERE conversation_id = c(2) AND first_seq = 5$$) WHERE problem LIKE 'segment%';

@@ -103,7 +103,7 @@ PG_FUNCTION_INFO_V1(memory_is_compact);
 Datum
 memory_is_compact(PG_FUNCTION_ARGS)
 {
-	struct varlena *slice = PG_DETOAST_DATUM_SLICE(PG_GETARG_DATUM(0), 0, TRANSCRIPT_HEADER_BYTES);
+	struct varlena *slice = PG_DETOAST_DATUM_SLICE(PG_GETARG_DATUM(0), 0, TRANSCRIPT_HEADER_MAX);
 	TranscriptHeader header;
 	TranscriptProblem problem;
 

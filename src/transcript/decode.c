@@ -12,38 +12,6 @@
 
 #include "format_private.h"
 
-typedef struct Reader
-{
-	const uint8_t *next;
-	const uint8_t *end;
-} Reader;
-
-/* A varint of at most 64 bits; false at the column's end or if it is longer. */
-static bool
-get_varint(Reader *reader, uint64_t *value)
-{
-	uint64_t result = 0;
-	int shift;
-
-	for (shift = 0; shift < 64; shift += 7)
-	{
-		uint8_t byte;
-
-		if (reader->next == reader->end)
-			return false;
-		byte = *reader->next++;
-		if (shift == 63 && byte > 1)
-			return false;
-		result |= (uint64_t) (byte & 0x7F) << shift;
-		if ((byte & 0x80) == 0)
-		{
-			*value = result;
-			return true;
-		}
-	}
-	return false;
-}
-
 /* The counterpart of put_delta. */
 static bool
 get_delta(Reader *reader, int64_t before, bool *present, int64_t *value)

@@ -40,15 +40,8 @@ static void
 put_varint(Sink *sink, uint64_t value)
 {
 	uint8_t buffer[WIDE_BYTES];
-	int n = 0;
 
-	while (value >= 0x80)
-	{
-		buffer[n++] = (uint8_t) (value | 0x80);
-		value >>= 7;
-	}
-	buffer[n++] = (uint8_t) value;
-	put_bytes(sink, buffer, n);
+	put_bytes(sink, buffer, write_varint(buffer, value));
 }
 
 /*

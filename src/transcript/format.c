@@ -1,6 +1,7 @@
 /*
  * format.c
- *		A transcript's fixed header: 52 bytes, little-endian, not aligned.
+ *		A transcript's header: a few fixed numbers, little-endian, not aligned, and
+ *		varints.
  *
  * README.md in this folder documents the layout byte by byte.  encode.c and
  * decode.c hold the payload's two sides.
@@ -46,22 +47,32 @@ read_u64(const uint8_t *in)
 
 /* ---------- header ---------- */
 
-void
+/* Version, codec, level, a reserved byte, flags, dictionary_id, crc. */
+#define FIXED_BYTES 16
+
+uint32_t
 transcript_header_encode(const TranscriptHeader *header, uint8_t *out)
 {
+	uint8_t *next = out + FIXED_BYTES;
+
 	out[0] = header->version;
 	out[1] = header->codec;
 	out[2] = (uint8_t) header->level;
 	out[3] = 0;
 	write_u32(out + 4, header->flags);
 	write_u32(out + 8, header->dictionary_id);
-	write_u32(out + 12, header->message_count);
-	write_u32(out + 16, header->raw_size);
-	write_u32(out + 20, header->content_bytes);
-	write_u32(out + 24, header->crc);
-	write_u64(out + 28, (uint64_t) header->token_total);
-	write_u64(out + 36, (uint64_t) header->first_at);
-	write_u64(out + 44, (uint64_t) header->last_at);
+	write_u32(out + 12, header->crc);
+	next += write_varint(next, header->message_count);
+	next += write_varint(next, header->raw_size);
+	next += write_varint(next, header->content_bytes);
+	next += write_varint(next, (uint64_t) header->token_total);
+	if ((header->flags & TRANSCRIPT_FLAG_TIME) != 0)
+	{
+		write_u64(next, (uint64_t) header->first_at);
+		next += 8;
+		next += write_varint(next, (uint64_t) header->last_at - (uint64_t) header->first_at);
+	}
+	return (uint32_t) (next - out);
 }
 
 static bool
@@ -79,8 +90,41 @@ header_check(const TranscriptHeader *header, TranscriptProblem *problem)
 		return corrupt(problem, 0, "the header's token total is negative");
 	if (header->has_times && header->first_at > header->last_at)
 		return corrupt(problem, 0, "the header's first time is after its last");
-	if (!header->has_times && (header->first_at != 0 || header->last_at != 0))
-		return corrupt(problem, 0, "the header has times, its payload none");
+	return true;
+}
+
+/* A varint of the header that fits into 32 bits. */
+static bool
+get_u32(Reader *reader, uint32_t *value)
+{
+	uint64_t wide;
+
+	if (!get_varint(reader, &wide) || wide > UINT32_MAX)
+		return false;
+	*value = (uint32_t) wide;
+	return true;
+}
+
+/* The part of the header that is not fixed; false: it ends too early, or a number is too large. */
+static bool
+get_numbers(Reader *reader, TranscriptHeader *header)
+{
+	uint64_t tokens;
+	uint64_t duration;
+
+	if (!get_u32(reader, &header->message_count) || !get_u32(reader, &header->raw_size) ||
+		!get_u32(reader, &header->content_bytes) || !get_varint(reader, &tokens))
+		return false;
+	header->token_total = (int64_t) tokens;
+	if (!header->has_times)
+		return true;
+	if (reader->end - reader->next < 8)
+		return false;
+	header->first_at = (int64_t) read_u64(reader->next);
+	reader->next += 8;
+	if (!get_varint(reader, &duration))
+		return false;
+	header->last_at = (int64_t) ((uint64_t) header->first_at + duration);
 	return true;
 }
 
@@ -88,13 +132,15 @@ bool
 transcript_header_decode(const uint8_t *in, size_t size, TranscriptHeader *header,
 						 TranscriptProblem *problem)
 {
+	Reader reader;
+
 	memset(header, 0, sizeof(*header));
 	if (size < 1)
 		return corrupt(problem, 0, "it ends within the header");
 	header->version = in[0];
 	if (header->version != TRANSCRIPT_VERSION)
 		return fail_value(problem, TRANSCRIPT_UNKNOWN_VERSION, 0, "version", header->version, 0);
-	if (size < TRANSCRIPT_HEADER_BYTES)
+	if (size < FIXED_BYTES)
 		return corrupt(problem, 0, "it ends within the header");
 	header->codec = in[1];
 	if (header->codec > TRANSCRIPT_ZSTD)
@@ -107,14 +153,13 @@ transcript_header_decode(const uint8_t *in, size_t size, TranscriptHeader *heade
 		return fail_value(problem, TRANSCRIPT_UNKNOWN_FLAGS, 0, "flags",
 						  header->flags & ~TRANSCRIPT_FLAGS_KNOWN, 0);
 	header->dictionary_id = read_u32(in + 8);
-	header->message_count = read_u32(in + 12);
-	header->raw_size = read_u32(in + 16);
-	header->content_bytes = read_u32(in + 20);
-	header->crc = read_u32(in + 24);
-	header->token_total = (int64_t) read_u64(in + 28);
-	header->first_at = (int64_t) read_u64(in + 36);
-	header->last_at = (int64_t) read_u64(in + 44);
+	header->crc = read_u32(in + 12);
 	header->has_times = (header->flags & TRANSCRIPT_FLAG_TIME) != 0;
+	reader.next = in + FIXED_BYTES;
+	reader.end = in + size;
+	if (!get_numbers(&reader, header))
+		return corrupt(problem, 0, "it ends within the header, or a number there is too large");
+	header->header_bytes = (uint32_t) (reader.next - in);
 	return header_check(header, problem);
 }
 

@@ -18,8 +18,8 @@
 #define TRANSCRIPT_MAX_RAW (128u * 1024 * 1024)
 #define TRANSCRIPT_MAX_MESSAGES (1u << 20)
 
-/* Size of the fixed header, after varlena's length word. */
-#define TRANSCRIPT_HEADER_BYTES 52
+/* The longest header, after varlena's length word. */
+#define TRANSCRIPT_HEADER_MAX 60
 
 /* Each message takes at least a role code and a content length. */
 #define TRANSCRIPT_MIN_MESSAGE_BYTES 2
@@ -78,6 +78,7 @@ typedef struct TranscriptHeader
 	int64_t first_at;       /* smallest created_at; valid if has_times */
 	int64_t last_at;        /* largest created_at; valid if has_times */
 	bool has_times;
+	uint32_t header_bytes; /* where the payload begins; set when it is decoded */
 } TranscriptHeader;
 
 /*
@@ -144,10 +145,10 @@ transcript_default_parent(int64_t seq, const TranscriptMessage *before)
  * Every function below returns true, or false with *problem filled in.
  */
 
-/* Writes TRANSCRIPT_HEADER_BYTES bytes. */
-extern void transcript_header_encode(const TranscriptHeader *header, uint8_t *out);
+/* Writes at most TRANSCRIPT_HEADER_MAX bytes; returns how many. */
+extern uint32_t transcript_header_encode(const TranscriptHeader *header, uint8_t *out);
 
-/* Reads and checks a header from the first `size` bytes of a transcript. */
+/* Reads and checks a header from the first TRANSCRIPT_HEADER_MAX bytes of a transcript, or all. */
 extern bool transcript_header_decode(const uint8_t *in, size_t size, TranscriptHeader *header,
 									 TranscriptProblem *problem);
 

@@ -57,6 +57,54 @@ corrupt(TranscriptProblem *problem, uint32_t message, const char *what)
 {
 	return fail(problem, TRANSCRIPT_CORRUPT, message, what);
 }
+/* What is left to be read. */
+typedef struct Reader
+{
+	const uint8_t *next;
+	const uint8_t *end;
+} Reader;
+
+/* A varint of at most 64 bits; false at the reader's end or if it is longer. */
+static inline bool
+get_varint(Reader *reader, uint64_t *value)
+{
+	uint64_t result = 0;
+	int shift;
+
+	for (shift = 0; shift < 64; shift += 7)
+	{
+		uint8_t byte;
+
+		if (reader->next == reader->end)
+			return false;
+		byte = *reader->next++;
+		if (shift == 63 && byte > 1)
+			return false;
+		result |= (uint64_t) (byte & 0x7F) << shift;
+		if ((byte & 0x80) == 0)
+		{
+			*value = result;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Writes a varint into at most ten bytes; returns how many. */
+static inline int
+write_varint(uint8_t *out, uint64_t value)
+{
+	int n = 0;
+
+	while (value >= 0x80)
+	{
+		out[n++] = (uint8_t) (value | 0x80);
+		value >>= 7;
+	}
+	out[n++] = (uint8_t) value;
+	return n;
+}
+
 /* Is the column in a payload with these flags? */
 static inline bool
 column_present(uint32_t flags, int column)

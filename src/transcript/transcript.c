@@ -235,6 +235,8 @@ transcript_pack(const TranscriptHeader *source, const char *raw,
 	TranscriptHeader header = *source;
 	struct varlena *result;
 	const Dictionary *dictionary = NULL;
+	uint8 header_bytes[TRANSCRIPT_HEADER_MAX];
+	uint32 header_size;
 	char *packed = NULL;
 	size_t packed_size = header.raw_size;
 
@@ -268,11 +270,12 @@ transcript_pack(const TranscriptHeader *source, const char *raw,
 	}
 	header.crc = payload_crc(raw, header.raw_size);
 
-	result = palloc(VARHDRSZ + TRANSCRIPT_HEADER_BYTES + packed_size);
-	SET_VARSIZE(result, VARHDRSZ + TRANSCRIPT_HEADER_BYTES + packed_size);
-	transcript_header_encode(&header, (uint8 *) VARDATA(result));
-	memcpy(VARDATA(result) + TRANSCRIPT_HEADER_BYTES,
-		   header.codec == TRANSCRIPT_NONE ? raw : packed, packed_size);
+	header_size = transcript_header_encode(&header, header_bytes);
+	result = palloc(VARHDRSZ + header_size + packed_size);
+	SET_VARSIZE(result, VARHDRSZ + header_size + packed_size);
+	memcpy(VARDATA(result), header_bytes, header_size);
+	memcpy(VARDATA(result) + header_size, header.codec == TRANSCRIPT_NONE ? raw : packed,
+		   packed_size);
 	if (packed != NULL)
 		pfree(packed);
 	return result;
@@ -344,7 +347,7 @@ decode_header(const char *data, size_t size, TranscriptHeader *header)
 void
 transcript_read_header(Datum value, TranscriptHeader *header)
 {
-	struct varlena *slice = PG_DETOAST_DATUM_SLICE(value, 0, TRANSCRIPT_HEADER_BYTES);
+	struct varlena *slice = PG_DETOAST_DATUM_SLICE(value, 0, TRANSCRIPT_HEADER_MAX);
 
 	decode_header(VARDATA_ANY(slice), VARSIZE_ANY_EXHDR(slice), header);
 	if ((Pointer) slice != DatumGetPointer(value))
@@ -392,8 +395,7 @@ transcript_unpack_payload(Datum value, TranscriptHeader *header)
 	char *raw;
 
 	decode_header(data, size, header);
-	raw =
-		decompress_payload(header, data + TRANSCRIPT_HEADER_BYTES, size - TRANSCRIPT_HEADER_BYTES);
+	raw = decompress_payload(header, data + header->header_bytes, size - header->header_bytes);
 	if ((Pointer) detoasted != DatumGetPointer(value))
 		pfree(detoasted);
 	return raw;

@@ -5,7 +5,8 @@
  *
  * An input's first byte chooses:
  *	'B'	a transcript as it is stored, with codec none: header and payload
- *	'P'	the same, but what the header says of the payload (its size, the
+ *	'P'	the fixed part of a header, a byte for the number of messages, and a
+ *		payload: what else the header says of the payload (its size, the
  *		contents' size, the sum of tokens, first and last time) is made to
  *		fit, so that mutations reach the columns
  *	'M'	messages are made of the input, then encoded
@@ -23,6 +24,7 @@
 #include "transcript/format.h"
 
 #define MAX_MESSAGES_MADE 300
+#define FIXED_BYTES 16 /* of a header */
 
 #define require(condition)                                                                         \
 	do                                                                                             \
@@ -126,15 +128,17 @@ require_valid(const TranscriptMessage *messages, uint32_t n)
 static void
 check_header(const TranscriptHeader *header)
 {
-	uint8_t bytes[TRANSCRIPT_HEADER_BYTES];
-	uint8_t again[TRANSCRIPT_HEADER_BYTES];
+	uint8_t bytes[TRANSCRIPT_HEADER_MAX];
+	uint8_t again[TRANSCRIPT_HEADER_MAX];
+	uint32_t size = transcript_header_encode(header, bytes);
 	TranscriptHeader decoded;
 	TranscriptProblem problem;
 
-	transcript_header_encode(header, bytes);
-	require(transcript_header_decode(bytes, sizeof(bytes), &decoded, &problem));
-	transcript_header_encode(&decoded, again);
-	require(memcmp(bytes, again, sizeof(bytes)) == 0);
+	require(size <= sizeof(bytes));
+	require(transcript_header_decode(bytes, size, &decoded, &problem));
+	require(decoded.header_bytes == size);
+	require(transcript_header_encode(&decoded, again) == size);
+	require(memcmp(bytes, again, size) == 0);
 }
 
 /* Encodes, decodes and compares.  False if the messages cannot be stored. */
@@ -204,36 +208,39 @@ fit_totals(TranscriptHeader *header, const TranscriptMessage *messages)
 	header->has_times = has_times;
 }
 
+/* A 'P' input's header, without totals; false if it is refused. */
+static bool
+decode_fitting(const uint8_t *data, size_t size, TranscriptHeader *header,
+			   TranscriptProblem *problem)
+{
+	TranscriptHeader fitting = {0};
+	uint8_t bytes[TRANSCRIPT_HEADER_MAX];
+	uint32_t length;
+
+	fitting.message_count = data[FIXED_BYTES] & 0x7F;
+	fitting.raw_size = (uint32_t) (size - FIXED_BYTES - 1);
+	fitting.flags = (uint32_t) data[4] | (uint32_t) data[5] << 8;
+	length = transcript_header_encode(&fitting, bytes);
+	memcpy(bytes, data, FIXED_BYTES);
+	return transcript_header_decode(bytes, length, header, problem);
+}
+
 static void
 check_bytes(const uint8_t *data, size_t size, bool fit)
 {
-	uint8_t bytes[TRANSCRIPT_HEADER_BYTES];
 	uint8_t *input;
 	uint8_t *raw;
+	size_t begin;
 	TranscriptHeader header;
 	TranscriptProblem problem;
 	TranscriptMessage *messages;
 	bool decoded;
-	uint32_t i;
 
-	if (fit && size >= TRANSCRIPT_HEADER_BYTES)
-	{
-		uint32_t raw_size = (uint32_t) (size - TRANSCRIPT_HEADER_BYTES);
-
-		memcpy(bytes, data, sizeof(bytes));
-		for (i = 0; i < 4; i++)
-			bytes[16 + i] = (uint8_t) (raw_size >> (8 * i));
-		memset(bytes + 20, 0, TRANSCRIPT_HEADER_BYTES - 20);
-		input = allocate(sizeof(bytes), sizeof(bytes));
-		memcpy(input, bytes, sizeof(bytes));
-		decoded = transcript_header_decode(input, sizeof(bytes), &header, &problem);
-	}
-	else
-	{
-		input = allocate(size, size);
-		memcpy(input, data, size);
-		decoded = transcript_header_decode(input, size, &header, &problem);
-	}
+	fit = fit && size > FIXED_BYTES;
+	input = allocate(size, size);
+	memcpy(input, data, size);
+	decoded = fit ? decode_fitting(input, size, &header, &problem)
+				  : transcript_header_decode(input, size, &header, &problem);
 	free(input);
 	if (!decoded)
 	{
@@ -243,10 +250,11 @@ check_bytes(const uint8_t *data, size_t size, bool fit)
 	check_header(&header);
 
 	/* as codec none does it: the claimed size must be there, before it is allocated */
-	if (header.raw_size != size - TRANSCRIPT_HEADER_BYTES)
+	begin = fit ? FIXED_BYTES + 1 : header.header_bytes;
+	if (header.raw_size != size - begin)
 		return;
 	raw = allocate(header.raw_size, TRANSCRIPT_MAX_RAW);
-	memcpy(raw, data + TRANSCRIPT_HEADER_BYTES, header.raw_size);
+	memcpy(raw, data + begin, header.raw_size);
 	messages = allocate_messages(header.message_count);
 	memset(messages, 0xA5, header.message_count * sizeof(TranscriptMessage));
 

@@ -447,7 +447,9 @@ make_utf8(Fuzzer *f)
 static void
 fit_stored(Fuzzer *f)
 {
-	uint8 *raw = (uint8 *) f->input + TRANSCRIPT_HEADER_BYTES;
+	uint8 bytes[TRANSCRIPT_HEADER_MAX];
+	uint8 *raw;
+	uint32 size;
 	TranscriptHeader header;
 	TranscriptProblem problem;
 	TranscriptMessage *messages;
@@ -455,11 +457,11 @@ fit_stored(Fuzzer *f)
 	uint32 i;
 	bool any = false;
 
-	if (f->len < TRANSCRIPT_HEADER_BYTES || f->input[1] != TRANSCRIPT_NONE ||
-		random_below(f, 16) == 0)
+	if (f->len < 2 || f->input[1] != TRANSCRIPT_NONE || random_below(f, 16) == 0 ||
+		!transcript_header_decode((uint8 *) f->input, f->len, &header, &problem))
 		return;
-	(void) transcript_header_decode((uint8 *) f->input, f->len, &header, &problem);
-	header.raw_size = f->len - TRANSCRIPT_HEADER_BYTES;
+	raw = (uint8 *) f->input + header.header_bytes;
+	header.raw_size = f->len - header.header_bytes;
 	header.message_count = Min(header.message_count, header.raw_size / 2);
 	messages = MemoryContextAllocZero(f->scratch,
 									  Max(header.message_count, 1) * sizeof(TranscriptMessage));
@@ -485,7 +487,12 @@ fit_stored(Fuzzer *f)
 	COMP_CRC32C(crc, raw, header.raw_size);
 	FIN_CRC32C(crc);
 	header.crc = (uint32) crc;
-	transcript_header_encode(&header, (uint8 *) f->input);
+	size = transcript_header_encode(&header, bytes);
+	if (size + header.raw_size > MAX_INPUT)
+		return;
+	memmove(f->input + size, raw, header.raw_size);
+	memcpy(f->input, bytes, size);
+	f->len = size + header.raw_size;
 }
 
 static void
