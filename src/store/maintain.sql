@@ -73,7 +73,7 @@ CREATE FUNCTION memory.settle_begin(
 	OUT to_block bigint
 ) RETURNS record
 	AS 'MODULE_PATHNAME', 'memory_settle_begin' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.settle_begin(text, bigint, bigint) IS 'the blocks at the end of segments or conversations whose rows fit into free space before them; null: it is not worth it';
+COMMENT ON FUNCTION memory.settle_begin(text, bigint, bigint) IS 'the blocks at the end of segments, their toast, or conversations whose rows fit into free space before them; null: it is not worth it';
 
 CREATE FUNCTION memory.settle_batch(
 	part text,
@@ -83,11 +83,11 @@ CREATE FUNCTION memory.settle_batch(
 	OUT moved bigint
 ) RETURNS record
 	AS 'MODULE_PATHNAME', 'memory_settle_batch' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
-COMMENT ON FUNCTION memory.settle_batch(text, bigint, bigint) IS 'moves rows of segments or conversations from the end of the file into free space before it, so that VACUUM can shorten the file; returns where to go on (null: done) and how many were moved';
+COMMENT ON FUNCTION memory.settle_batch(text, bigint, bigint) IS 'moves rows of segments, their toast, or conversations from the end of the file into free space before it, so that VACUUM can shorten the file; returns where to go on (null: done) and how many were moved';
 
-CREATE FUNCTION memory.settle_end(part text) RETURNS void
+CREATE FUNCTION memory.settle_end(part text) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'memory_settle_end' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
-COMMENT ON FUNCTION memory.settle_end(text) IS 'makes the indexes of segments or conversations anew, after rows were moved, unless they are large';
+COMMENT ON FUNCTION memory.settle_end(text) IS 'makes the indexes of segments, their toast, or conversations anew, after rows were moved, unless they are large; false: somebody uses them';
 
 -- A procedure that commits cannot be SECURITY DEFINER nor have a search_path of
 -- its own; the functions it calls are the former, its names are qualified.
@@ -173,7 +173,7 @@ BEGIN
 	IF done OPERATOR(pg_catalog.>) 0 THEN
 		RAISE INFO 'dropped % dictionaries', done;
 	END IF;
-	FOREACH part IN ARRAY ARRAY['segments', 'conversations'] LOOP
+	FOREACH part IN ARRAY ARRAY['segments', 'toast', 'conversations'] LOOP
 		total := 0;
 		cut := NULL;
 		FOR pass IN 1..4 LOOP
@@ -188,10 +188,16 @@ BEGIN
 				EXIT WHEN from_block IS NULL;
 			END LOOP;
 		END LOOP;
-		IF cut IS NOT NULL THEN
-			PERFORM memory.settle_end(part);
+		IF total OPERATOR(pg_catalog.>) 0 THEN
+			-- autovacuum may be at work there
+			FOR attempt IN 1..20 LOOP
+				EXIT WHEN memory.settle_end(part);
+				COMMIT;
+				PERFORM pg_catalog.pg_sleep(0.2);
+			END LOOP;
 			COMMIT;
-			RAISE INFO 'moved % % into free space: VACUUM can shorten the file', total, part;
+			RAISE INFO 'moved % % into free space: VACUUM can shorten the file', total,
+				CASE part WHEN 'toast' THEN 'large segments' ELSE part END;
 		END IF;
 	END LOOP;
 	done := memory.purge();
@@ -218,6 +224,12 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE memory.maintain(integer) IS 'retention, idle tails, usage, dictionaries, compaction, free space, tombstones, outbox: in short transactions';
+
+CREATE FUNCTION memory_store.toast_value(memory.transcript) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'memory_toast_value' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION memory_store.in_line(memory.transcript) RETURNS memory.transcript
+	AS 'MODULE_PATHNAME', 'memory_in_line' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 
 CREATE FUNCTION memory_store.is_compact(memory.transcript) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'memory_is_compact' LANGUAGE C STABLE STRICT;

@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/heaptoast.h"
@@ -32,13 +33,13 @@
 #include "storage/freespace.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "store.h"
 
-#define BATCH_BLOCKS 64
 /* Fewer blocks are not worth the trouble; less is, where the file becomes short in any case. */
 #define WORTHWHILE_BLOCKS 32
 #define FURTHER_BLOCKS 8
@@ -50,22 +51,31 @@
 /* An index that is larger would keep writers waiting for too long. */
 #define MAX_REINDEX_BLOCKS ((BlockNumber) (64 * 1024 * 1024 / BLCKSZ))
 
-/* A table whose rows are moved, and the statements for that. */
+/* A table whose rows are moved, and how. */
 typedef struct Settling
 {
+	const char *part; /* as callers name it */
 	const char *table;
-	StoreStatement lying;
-	BlockNumber part; /* of the file that is worth the trouble */
-	Size row_bytes;   /* where the table has no statistics */
+	bool toast; /* not the table itself, but what it keeps out of line */
+	BlockNumber batch_blocks;
+	uint64 (*list)(Relation relation, Datum *bounds);
+	BlockNumber share; /* the part of the file that is worth the trouble */
+	Size row_bytes;    /* where the table has no statistics */
 	bool (*move)(Datum *values);
 } Settling;
 
+/* The table, or its TOAST table; NULL: there is none. */
 static Relation
 open_table(const Settling *settling)
 {
-	Oid schema = get_namespace_oid("memory_store", false);
+	Oid oid = get_relname_relid(settling->table, get_namespace_oid("memory_store", false));
+	Relation relation = table_open(oid, RowExclusiveLock);
 
-	return table_open(get_relname_relid(settling->table, schema), RowExclusiveLock);
+	if (!settling->toast)
+		return relation;
+	oid = relation->rd_rel->reltoastrelid;
+	table_close(relation, NoLock);
+	return OidIsValid(oid) ? table_open(oid, RowExclusiveLock) : NULL;
 }
 
 /*
@@ -167,27 +177,49 @@ is_worthwhile(const Settling *settling, BlockNumber cut, BlockNumber blocks, boo
 {
 	if (further)
 		return blocks - cut >= FURTHER_BLOCKS && blocks - cut >= blocks / FURTHER_PART;
-	return blocks - cut >= WORTHWHILE_BLOCKS && blocks - cut >= blocks / settling->part;
+	return blocks - cut >= WORTHWHILE_BLOCKS && blocks - cut >= blocks / settling->share;
 }
 
-/* The same for what the table keeps out of line; its rows go where the segments go. */
+/* What segments keep out of line is written anew with them: it shall go to the front as well. */
 static void
-hide_toast_space(const Settling *settling, Relation relation, bool refresh)
+hide_toast_space(const Settling *settling, bool refresh)
 {
-	Relation toast;
+	Settling toast = *settling;
+	Relation relation;
 	BlockNumber blocks;
 	BlockNumber cut;
 
-	if (!OidIsValid(relation->rd_rel->reltoastrelid))
+	toast.toast = true;
+	relation = open_table(&toast);
+	if (relation == NULL)
 		return;
-	toast = table_open(relation->rd_rel->reltoastrelid, RowExclusiveLock);
-	blocks = RelationGetNumberOfBlocks(toast);
+	blocks = RelationGetNumberOfBlocks(relation);
 	if (refresh)
-		refresh_free_space(toast, blocks);
-	cut = find_cut(toast, blocks, TOAST_MAX_CHUNK_SIZE);
+		refresh_free_space(relation, blocks);
+	cut = find_cut(relation, blocks, BLCKSZ / 4);
 	if (is_worthwhile(settling, cut, blocks, false))
-		hide_free_space(toast, cut, blocks);
-	table_close(toast, NoLock);
+		hide_free_space(relation, cut, blocks);
+	table_close(relation, NoLock);
+}
+
+/* This session's last insertions were at the end of the file; the next ones shall not be. */
+static void
+forget_target(const Settling *settling)
+{
+	Settling table = *settling;
+	Settling toast = *settling;
+	Relation relation;
+
+	table.toast = false;
+	toast.toast = true;
+	relation = open_table(&table);
+	RelationSetTargetBlock(relation, InvalidBlockNumber);
+	table_close(relation, NoLock);
+	relation = open_table(&toast);
+	if (relation == NULL)
+		return;
+	RelationSetTargetBlock(relation, InvalidBlockNumber);
+	table_close(relation, NoLock);
 }
 
 /* A row in the blocks at hand, under a key that orders by account. */
@@ -232,29 +264,71 @@ move_conversation(Datum *values)
 	return store_execute(STORE_CONVERSATION_MOVE, keys, NULL, false) > 0;
 }
 
+static uint64
+list_segments(Relation relation, Datum *bounds)
+{
+	return store_execute(STORE_SEGMENTS_LYING, bounds, NULL, false);
+}
+
+static uint64
+list_conversations(Relation relation, Datum *bounds)
+{
+	return store_execute(STORE_CONVERSATIONS_LYING, bounds, NULL, false);
+}
+
+/* The segments of which something lies in these blocks of the TOAST table; reads all segments' rows. */
+static uint64
+list_toasted(Relation relation, Datum *bounds)
+{
+	static Oid types[] = {TIDOID, TIDOID};
+	char *query =
+		psprintf("SELECT pg_catalog.array_agg(DISTINCT chunk_id::pg_catalog.int8) FROM %s"
+				 " WHERE ctid OPERATOR(pg_catalog.>=) $1 AND ctid OPERATOR(pg_catalog.<) $2",
+				 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+											RelationGetRelationName(relation)));
+	Datum values[1];
+	bool isnull;
+
+	if (SPI_execute_with_args(query, 2, types, bounds, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read %s", RelationGetRelationName(relation));
+	values[0] = store_column(0, 1, &isnull);
+	if (isnull)
+		return 0;
+	values[0] = datumCopy(values[0], false, -1);
+	return store_execute(STORE_SEGMENTS_TOASTED, values, NULL, false);
+}
+
+/* Writes what a segment has out of line anew; its row stays in its page, as a rule. */
+static bool
+move_toasted(Datum *values)
+{
+	return store_execute(STORE_SEGMENT_RETOAST, values, NULL, false) > 0;
+}
+
 static const Settling settlings[] = {
-	{"segments", STORE_SEGMENTS_LYING, 16, 1024, move_segment},
+	{"segments", "segments", false, 64, list_segments, 16, 1024, move_segment},
+	{"toast", "segments", true, 2048, list_toasted, 16, BLCKSZ / 4, move_toasted},
 	/* appends leave space free in it all the time, and use it */
-	{"conversations", STORE_CONVERSATIONS_LYING, 4, 256, move_conversation},
+	{"conversations", "conversations", false, 64, list_conversations, 4, 256, move_conversation},
 };
 
 static const Settling *
 find_settling(FunctionCallInfo fcinfo)
 {
-	char *table = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *part = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
 
 	for (int i = 0; i < lengthof(settlings); i++)
-		if (strcmp(settlings[i].table, table) == 0)
+		if (strcmp(settlings[i].part, part) == 0)
 			return &settlings[i];
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("nothing can be moved in \"%s\"", table),
-					errhint("It is segments or conversations.")));
+					errmsg("nothing can be moved in \"%s\"", part),
+					errhint("It is segments, toast or conversations.")));
 	return NULL; /* keep compilers quiet */
 }
 
 /* Moves the rows of the blocks from..to-1; returns how many. */
 static int64
-settle_blocks(const Settling *settling, BlockNumber from, BlockNumber to)
+settle_blocks(const Settling *settling, Relation relation, BlockNumber from, BlockNumber to)
 {
 	ItemPointerData bounds[2];
 	Datum values[2] = {PointerGetDatum(&bounds[0]), PointerGetDatum(&bounds[1])};
@@ -267,7 +341,7 @@ settle_blocks(const Settling *settling, BlockNumber from, BlockNumber to)
 
 	ItemPointerSet(&bounds[0], from, 0);
 	ItemPointerSet(&bounds[1], to, 0);
-	n = store_execute(settling->lying, values, NULL, false);
+	n = settling->list(relation, values);
 	rows = palloc(mul_size(Max(n, 1), sizeof(SettleRow)));
 	for (uint64 i = 0; i < n; i++)
 	{
@@ -295,16 +369,20 @@ settle_blocks(const Settling *settling, BlockNumber from, BlockNumber to)
 /*
  * Makes the table's indexes anew, if they are small and nobody uses the table
  * at this moment: writers that wait behind a lock which is waited for would
- * stand still.
+ * stand still.  False: somebody does.
  */
-static void
+static bool
 reindex(const Settling *settling)
 {
 	Relation relation = open_table(settling);
-	List *indexes = RelationGetIndexList(relation);
-	bool locked = ConditionalLockRelationOid(RelationGetRelid(relation), ShareLock);
+	List *indexes;
 	ListCell *cell;
+	bool locked;
 
+	if (relation == NULL)
+		return true;
+	indexes = RelationGetIndexList(relation);
+	locked = ConditionalLockRelationOid(RelationGetRelid(relation), ShareLock);
 	table_close(relation, NoLock);
 	foreach (cell, indexes)
 	{
@@ -313,15 +391,18 @@ reindex(const Settling *settling)
 		bool small;
 		char *name;
 
-		if (!locked || !ConditionalLockRelationOid(oid, AccessExclusiveLock))
-			continue;
+		locked = locked && ConditionalLockRelationOid(oid, AccessExclusiveLock);
+		if (!locked)
+			break;
 		index = index_open(oid, NoLock);
 		small = RelationGetNumberOfBlocks(index) <= MAX_REINDEX_BLOCKS;
-		name = quote_qualified_identifier("memory_store", RelationGetRelationName(index));
+		name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(index)),
+										  RelationGetRelationName(index));
 		index_close(index, NoLock);
 		if (small && SPI_execute(psprintf("REINDEX INDEX %s", name), false, 0) != SPI_OK_UTILITY)
 			elog(ERROR, "could not reindex %s", name);
 	}
+	return locked;
 }
 
 /* A block number that a caller gives; NULL is otherwise.  Error: 22023. */
@@ -367,22 +448,25 @@ memory_settle_begin(PG_FUNCTION_ARGS)
 	account_check_unconfined();
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "settle_begin does not return a row");
+	end = block_argument(fcinfo, 2, 0);
 	relation = open_table(settling);
-	blocks = RelationGetNumberOfBlocks(relation);
-	end = Min(block_argument(fcinfo, 2, blocks), blocks);
+	blocks = relation == NULL ? 0 : RelationGetNumberOfBlocks(relation);
+	end = further ? Min(end, blocks) : blocks;
 	refresh = further || changed > blocks / CHANGED_PART;
-	if (refresh)
+	if (relation != NULL && refresh)
 		refresh_free_space(relation, end);
-	cut = find_cut(relation, end, average_row(relation, end, settling->row_bytes));
+	cut = end == 0 ? 0 : find_cut(relation, end, average_row(relation, end, settling->row_bytes));
 	if (is_worthwhile(settling, cut, end, further))
 	{
 		hide_free_space(relation, cut, blocks);
-		hide_toast_space(settling, relation, refresh && !further);
+		if (!settling->toast && !further)
+			hide_toast_space(settling, refresh);
 		values[0] = Int64GetDatum((int64) cut);
 		values[1] = Int64GetDatum((int64) end);
 		nulls[0] = nulls[1] = false;
 	}
-	table_close(relation, NoLock);
+	if (relation != NULL)
+		table_close(relation, NoLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
@@ -415,28 +499,29 @@ memory_settle_batch(PG_FUNCTION_ARGS)
 				 errmsg("there are no blocks %u to %u", from, to),
 				 errhint("Give what memory.settle_begin or the batch before has returned.")));
 	relation = open_table(settling);
-	to = Min(to, RelationGetNumberOfBlocks(relation));
-	RelationSetTargetBlock(relation, InvalidBlockNumber); /* it may be behind the cut */
-	table_close(relation, NoLock);
+	to = relation == NULL ? 0 : Min(to, RelationGetNumberOfBlocks(relation));
 	if (from < to)
 	{
-		BlockNumber next = Min(from + BATCH_BLOCKS, to);
+		BlockNumber next = Min(from + settling->batch_blocks, to);
 
+		forget_target(settling);
 		SPI_connect();
-		values[1] = Int64GetDatum(settle_blocks(settling, from, next));
+		values[1] = Int64GetDatum(settle_blocks(settling, relation, from, next));
 		SPI_finish();
 		values[0] = Int64GetDatum((int64) next);
 		nulls[0] = next == to;
 	}
+	if (relation != NULL)
+		table_close(relation, NoLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
 PG_FUNCTION_INFO_V1(memory_settle_end);
 
 /*
- * memory_settle_end(part text) → void
+ * memory_settle_end(part text) → boolean
  *		Makes the indexes of the table of that name anew, unless they are large:
- *		what was moved has left them half empty.  Not while somebody uses them.  A
+ *		what was moved has left them half empty.  False: somebody uses them.  A
  *		step of maintain().  Errors: 22023, 42501 the session is confined.
  */
 Datum
@@ -444,9 +529,41 @@ memory_settle_end(PG_FUNCTION_ARGS)
 {
 	const Settling *settling = find_settling(fcinfo);
 
+	bool done;
+
 	account_check_unconfined();
 	SPI_connect();
-	reindex(settling);
+	done = reindex(settling);
 	SPI_finish();
-	PG_RETURN_VOID();
+	PG_RETURN_BOOL(done);
+}
+
+PG_FUNCTION_INFO_V1(memory_toast_value);
+
+/*
+ * memory_toast_value(body transcript) → bigint
+ *		The number under which TOAST keeps the value; NULL: it is in its row.
+ */
+Datum
+memory_toast_value(PG_FUNCTION_ARGS)
+{
+	struct varlena *body = (struct varlena *) PG_GETARG_POINTER(0);
+	struct varatt_external pointer;
+
+	if (!VARATT_IS_EXTERNAL_ONDISK(body))
+		PG_RETURN_NULL();
+	VARATT_EXTERNAL_GET_POINTER(pointer, body);
+	PG_RETURN_INT64((int64) pointer.va_valueid);
+}
+
+PG_FUNCTION_INFO_V1(memory_in_line);
+
+/*
+ * memory_in_line(body transcript) → transcript
+ *		The same value, as one that TOAST has not seen.
+ */
+Datum
+memory_in_line(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0)));
 }

@@ -289,6 +289,16 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							  " WHERE ctid" GE "$1 AND ctid" LT "$2 ORDER BY 1, 2, 3",
 							  2,
 							  {TIDOID, TIDOID}},
+	[STORE_SEGMENTS_TOASTED] = {"SELECT account_id, conversation_id, first_seq"
+								" FROM memory_store.segments"
+								" WHERE memory_store.toast_value(body)" EQ
+								"ANY ($1) ORDER BY 1, 2, 3",
+								1,
+								{INT8ARRAYOID}},
+	[STORE_SEGMENT_RETOAST] = {"UPDATE memory_store.segments SET body = memory_store.in_line(body)"
+							   " WHERE " THIS_CONVERSATION " AND first_seq" EQ "$3",
+							   3,
+							   {UUIDOID, TEXTOID, INT8OID}},
 	[STORE_SEGMENT_TAKE] = {"DELETE FROM memory_store.segments WHERE " THIS_CONVERSATION
 							" AND first_seq" EQ "$3 AND ctid" GE "$4 AND ctid" LT "$5"
 							" RETURNING last_seq, revision, body",

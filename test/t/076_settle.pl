@@ -27,6 +27,11 @@ INSERT INTO memory.messages (account_id, conversation_id, role, content, created
 	SELECT CASE WHEN n <= 1000 THEN 'a' ELSE 'account ' || n % 10 END, lpad(n::text, 32, '0')::uuid, 'user',
 		repeat(md5(n::text), 2) || i, '2020-01-01Z'
 	FROM generate_series(1, 1200) n, generate_series(1, 30) i;
+-- 200 that are out of line before and after
+INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
+	SELECT 'large ' || n % 10, lpad((5000 + n)::text, 32, '0')::uuid, 'user',
+		(SELECT string_agg(md5(n * 1000 + i || ' ' || k), '') FROM generate_series(1, 20) k) || repeat('x', 700), '2020-01-01Z'
+	FROM generate_series(1, 200) n, generate_series(1, 20) i;
 SQL
 my $digest = "SELECT count(*), md5(string_agg(m::text, E'\\n' ORDER BY conversation_id, seq)) FROM memory.messages m WHERE account_id <> 'b'";
 my $messages = $node->safe_psql('postgres', $digest);
@@ -34,6 +39,9 @@ my $blocks = sub {
 	my ($table) = @_;
 	return $node->safe_psql('postgres', qq{SELECT (pg_relation_size(oid) + pg_relation_size(reltoastrelid)) / 8192
 		FROM pg_class WHERE oid = 'memory_store.$table'::regclass});
+};
+my $toast = sub {
+	return $node->safe_psql('postgres', "SELECT pg_relation_size(reltoastrelid) / 8192 FROM pg_class WHERE oid = 'memory_store.segments'::regclass");
 };
 my $indexes = sub {
 	my ($table) = @_;
@@ -47,11 +55,15 @@ my $maintain = sub {
 
 # --- one maintain() and one VACUUM: segments
 my $loaded = $blocks->('segments');
+my $loaded_toast = $toast->();
 like($maintain->(), qr/moved \d+ segments into free space/, 'what compaction has freed is filled at once');
 my $compacted = $blocks->('segments');
 $node->safe_psql('postgres', 'VACUUM memory_store.segments');
 my $settled = $blocks->('segments');
-cmp_ok($settled, '<', $loaded / 4, "VACUUM has shortened the file ($loaded, $compacted, $settled blocks)");
+cmp_ok($settled, '<', $loaded / 2, "VACUUM has shortened the file ($loaded, $compacted, $settled blocks)");
+my $settled_toast = $toast->();
+cmp_ok($settled_toast, '<', $loaded_toast * 0.7, "and what is out of line ($loaded_toast, $settled_toast blocks)");
+cmp_ok($settled_toast, '>', 0, 'of which there is some');
 $node->safe_psql('postgres', 'VACUUM FULL memory_store.segments');
 my $full = $blocks->('segments');
 cmp_ok($settled, '<', $full * 1.1, "there is little that VACUUM FULL could do ($full blocks)");
@@ -113,6 +125,7 @@ $old->quit;
 is($node->safe_psql('postgres', $digest), $messages, 'and so does a new one');
 $node->safe_psql('postgres', 'VACUUM memory_store.segments');
 cmp_ok($blocks->('segments'), '<', $loaded / 2, "VACUUM has shortened the file ($loaded blocks)");
+cmp_ok($toast->(), '<', $settled_toast * 1.3, 'also that of what is out of line');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.verify()'), '0', 'verify finds nothing');
 is($node->safe_psql('postgres', "SELECT count(*) FROM memory.messages WHERE account_id = 'b'"), '2000', 'every message of the writer is there');
 
@@ -121,11 +134,11 @@ $node->safe_psql('postgres', "CREATE TABLE before AS SELECT indexrelid, pg_relat
 my $same = 'SELECT bool_and(pg_relation_filenode(indexrelid) = pg_relation_filenode) FROM before';
 $old = $node->background_psql('postgres', on_error_stop => 1);
 $old->query_safe("BEGIN; SELECT memory.append('b', lpad('9000', 32, '0')::uuid, 'user', 'open'), memory.seal('b', lpad('9000', 32, '0')::uuid)");
-$node->safe_psql('postgres', "SELECT memory.settle_end('segments')");
+is($node->safe_psql('postgres', "SELECT memory.settle_end('segments')"), 'f', 'indexes are not waited for');
 is($node->safe_psql('postgres', $same), 't', 'nor made anew while somebody writes');
 $old->query_safe('COMMIT');
 $old->quit;
-$node->safe_psql('postgres', "SELECT memory.settle_end('segments')");
+is($node->safe_psql('postgres', "SELECT memory.settle_end('segments')"), 't', 'they are made anew');
 is($node->safe_psql('postgres', $same), 'f', 'but when nobody does');
 
 # --- who may, and what is refused
