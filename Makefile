@@ -4,7 +4,7 @@
 #                        private temporary server and runs every test
 #   make demo            the same, but shows what the extension does
 #   make bench           the same, but measures it beside plain tables (25 minutes)
-#   make bench-transfer  measures imports and exports (2 minutes)
+#   make bench-transfer  measures imports and exports (3 minutes)
 #   make asan            every test with the compiler's sanitizers (10 minutes)
 #   make valgrind        the regression tests under memcheck (1 hour)
 #   make fuzz            hostile input for the transcripts' bytes and text, SECONDS=60 each

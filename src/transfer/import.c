@@ -2,8 +2,9 @@
  * import.c
  *		An import: documents gathered into batches, what is rejected.
  *
- * Calls go import_settings.c → import.c → import_read.c, import_write.c →
- * import_match.c; splitter.c and the formats are below all.
+ * Calls go import_settings.c, import_csv.c → import.c → import_read.c,
+ * import_write.c → import_prepare.c → import_match.c, import_rows.c;
+ * splitter.c, csv.c and the formats are below all.
  *
  * Memory contexts: the import's own has the splitter with its buffer; below it
  * one for the batch, reset when that is written, and one for the text at hand,
@@ -141,6 +142,13 @@ import_reject(Import *import, ImportDocument *document)
 	/* noted with the batch, whatever context it was found in */
 	problem->path = MemoryContextStrdup(import->batch_context, problem->path);
 	problem->message = MemoryContextStrdup(import->batch_context, problem->message);
+	if (document->excerpt == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(import->batch_context);
+
+		document->excerpt = import_excerpt(document->text, document->text_length, 0);
+		MemoryContextSwitchTo(old);
+	}
 	if (import->options.skip)
 		return;
 	ereport(ERROR,
@@ -155,13 +163,17 @@ import_reject(Import *import, ImportDocument *document)
 
 /* ---- documents into the batch ---- */
 
-static ImportDocument *
-next_document(Import *import)
+/* The batch's next document, empty; it counts once ndocuments does. */
+ImportDocument *
+import_next_document(Import *import)
 {
 	ImportDocument *document;
 
 	if (import->ndocuments == 0)
+	{
 		MemoryContextReset(import->batch_context); /* the batch before is written */
+		import->last_account = NULL;
+	}
 	if (import->documents == NULL)
 		import->documents =
 			MemoryContextAlloc(import->context,
@@ -182,7 +194,7 @@ batch_is_full(const Import *import)
 static void
 add_document(Import *import, const SplitterDocument *found, TransferText source_id)
 {
-	ImportDocument *document = next_document(import);
+	ImportDocument *document = import_next_document(import);
 	MemoryContext old = MemoryContextSwitchTo(import->batch_context);
 
 	document->number = found->number;
@@ -200,7 +212,7 @@ add_document(Import *import, const SplitterDocument *found, TransferText source_
 static void
 add_refused(Import *import, const SplitterDocument *found, SplitterResult why)
 {
-	ImportDocument *document = next_document(import);
+	ImportDocument *document = import_next_document(import);
 	MemoryContext old = MemoryContextSwitchTo(import->batch_context);
 
 	document->number = found->number;

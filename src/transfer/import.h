@@ -24,6 +24,7 @@
 
 #include "utils/uuid.h"
 
+#include "csv.h"
 #include "splitter.h"
 #include "transfer.h"
 
@@ -46,6 +47,7 @@ typedef struct ImportOptions
 	Size batch_bytes;
 	int64 job_id; /* under which rejects are noted; 0: nowhere */
 	int32 part;
+	bool places; /* rows are known by their place, too: it is kept under the job */
 	void (*before_lock)(void *arg); /* called when all is ready that can be without a lock */
 	void *before_lock_arg;
 } ImportOptions;
@@ -108,6 +110,13 @@ extern int32 import_passed(const Import *import);
  */
 extern bool import_add(Import *import, const char *data, Size length, uint64 line, uint64 offset,
 					   TransferText source_id);
+
+/*
+ * Rows of CSV, as many records as the bytes have; they stay until import_write.
+ * mark: where the bytes begin; documents are the rows before.
+ */
+extern void import_add_csv(Import *import, const CsvColumns *columns, const char *data, Size length,
+						   const SplitterMark *mark);
 
 /* What the metadata of the next conversations hold besides; NULL: nothing.  The caller keeps it. */
 extern void import_note(Import *import, Jsonb *metadata);

@@ -8,7 +8,8 @@
  * A message that was deleted here does not come back; what answers it answers
  * its parent.
  *
- * Called with an SPI connection, under the account's lock.
+ * Called with an SPI connection, under the account's lock, or (import_prepare.c)
+ * before it for what is not stored yet.
  */
 #include "postgres.h"
 
@@ -22,14 +23,6 @@
 #include "stored.h"
 
 /* ---- messages by id ---- */
-
-typedef struct KnownMessage
-{
-	TransferText id; /* the key */
-	int64 seq;       /* 0: deleted */
-	TransferText role;
-	TransferText content;
-} KnownMessage;
 
 static uint32
 hash_text(const void *key, Size size)
@@ -56,7 +49,7 @@ create_table(int32 n)
 	HASHCTL control = {0};
 
 	control.keysize = sizeof(TransferText);
-	control.entrysize = sizeof(KnownMessage);
+	control.entrysize = sizeof(ImportKnown);
 	control.hash = hash_text;
 	control.match = compare_texts;
 	control.hcxt = CurrentMemoryContext;
@@ -64,11 +57,11 @@ create_table(int32 n)
 					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
 }
 
-static KnownMessage *
+static ImportKnown *
 know(HTAB *table, TransferText id, int64 seq, TransferText role, TransferText content)
 {
 	bool found;
-	KnownMessage *known = hash_search(table, &id, HASH_ENTER, &found);
+	ImportKnown *known = hash_search(table, &id, HASH_ENTER, &found);
 
 	if (found)
 		return known; /* ids are not unique in the store: the first counts */
@@ -78,8 +71,8 @@ know(HTAB *table, TransferText id, int64 seq, TransferText role, TransferText co
 	return known;
 }
 
-static TransferText
-text_of(const char *data, uint32 length)
+TransferText
+import_text_of(const char *data, uint32 length)
 {
 	TransferText result = {data, length};
 
@@ -94,8 +87,8 @@ static PlanStatement tombstones =
 	 {UUIDOID, TEXTOID}};
 
 /* What the conversation has, and what it had. */
-static HTAB *
-known_messages(const ImportDocument *document, const TranscriptMessage *stored, int32 n)
+HTAB *
+import_known_messages(const ImportDocument *document, const TranscriptMessage *stored, int32 n)
 {
 	HTAB *table = create_table(n);
 	TransferText nothing = {NULL, 0};
@@ -104,9 +97,9 @@ known_messages(const ImportDocument *document, const TranscriptMessage *stored, 
 
 	for (int32 i = 0; i < n; i++)
 		if (stored[i].message_id != NULL)
-			(void) know(table, text_of(stored[i].message_id, stored[i].message_id_len),
-						stored[i].seq, text_of(stored[i].role, stored[i].role_len),
-						text_of(stored[i].content, stored[i].content_len));
+			(void) know(table, import_text_of(stored[i].message_id, stored[i].message_id_len),
+						stored[i].seq, import_text_of(stored[i].role, stored[i].role_len),
+						import_text_of(stored[i].content, stored[i].content_len));
 
 	values[0] = UUIDPGetDatum(&document->id);
 	values[1] = PointerGetDatum(document->account_id);
@@ -118,23 +111,30 @@ known_messages(const ImportDocument *document, const TranscriptMessage *stored, 
 			DatumGetTextPP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 
 		(void) know(table,
-					text_of(pnstrdup(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id)),
-							VARSIZE_ANY_EXHDR(id)),
+					import_text_of(pnstrdup(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id)),
+								   VARSIZE_ANY_EXHDR(id)),
 					0, nothing, nothing);
 	}
 	return table;
 }
 
+/* A message that is about to be stored under its id; what is known already stays. */
+ImportKnown *
+import_know(HTAB *table, const TransferMessage *message, int64 seq)
+{
+	return know(table, message->message_id, seq, message->role, message->content);
+}
+
 /* ---- comparing ---- */
 
-static bool
-same_text(TransferText left, TransferText right)
+bool
+import_same_text(TransferText left, TransferText right)
 {
 	return left.length == right.length && memcmp(left.data, right.data, left.length) == 0;
 }
 
-static bool
-refuse_difference(ImportDocument *document, int32 index, int64 seq)
+bool
+import_refuse_difference(ImportDocument *document, int32 index, int64 seq)
 {
 	return transfer_refuse(&document->problem, TRANSFER_CONFLICT, "$",
 						   "message %d is not message " INT64_FORMAT
@@ -212,7 +212,7 @@ find_stored(Matching *matching, int32 index, int64 seq, TransferText *role, Tran
 		return 0;
 	if (matching->by == BY_ID)
 	{
-		KnownMessage *known = hash_search(matching->known, &message->message_id, HASH_FIND, NULL);
+		ImportKnown *known = hash_search(matching->known, &message->message_id, HASH_FIND, NULL);
 
 		if (known == NULL)
 			return 0;
@@ -224,8 +224,8 @@ find_stored(Matching *matching, int32 index, int64 seq, TransferText *role, Tran
 							   seq);
 	if (found == NULL)
 		return seq < matching->group->next_seq ? -1 : 0;
-	*role = text_of(found->role, found->role_len);
-	*content = text_of(found->content, found->content_len);
+	*role = import_text_of(found->role, found->role_len);
+	*content = import_text_of(found->content, found->content_len);
 	return seq;
 }
 
@@ -254,8 +254,8 @@ match_message(Matching *matching, int32 index, int64 *next_seq)
 	else
 	{
 		matching->seqs[index] = stored;
-		if (!same_text(role, message->role) || !same_text(content, message->content))
-			return refuse_difference(matching->document, index, stored);
+		if (!import_same_text(role, message->role) || !import_same_text(content, message->content))
+			return import_refuse_difference(matching->document, index, stored);
 	}
 	return true;
 }
@@ -270,7 +270,7 @@ match_whole(Import *import, ImportGroup *group, const TranscriptMessage *stored,
 
 	matching.seqs = palloc(mul_size(Max(conversation->count, 1), sizeof(int64)));
 	if (matching.by == BY_ID && group->exists)
-		matching.known = known_messages(document, stored, nstored);
+		matching.known = import_known_messages(document, stored, nstored);
 	for (int32 i = 0; i < conversation->count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -295,7 +295,7 @@ match_whole(Import *import, ImportGroup *group, const TranscriptMessage *stored,
 static void
 match_parts(Import *import, ImportGroup *group, const TranscriptMessage *stored, int32 nstored)
 {
-	HTAB *known = group->exists ? known_messages(group->documents[0], stored, nstored)
+	HTAB *known = group->exists ? import_known_messages(group->documents[0], stored, nstored)
 								: create_table(group->ndocuments);
 	int64 leaf = group->head_seq;
 
@@ -303,15 +303,15 @@ match_parts(Import *import, ImportGroup *group, const TranscriptMessage *stored,
 	{
 		ImportDocument *document = group->documents[i];
 		const TransferMessage *message = &document->conversation.messages[0];
-		KnownMessage *found = hash_search(known, &message->message_id, HASH_FIND, NULL);
+		ImportKnown *found = hash_search(known, &message->message_id, HASH_FIND, NULL);
 		int64 seq = group->next_seq;
 
 		CHECK_FOR_INTERRUPTS();
 		if (found != NULL && found->seq > 0 &&
-			(!same_text(found->role, message->role) ||
-			 !same_text(found->content, message->content)))
+			(!import_same_text(found->role, message->role) ||
+			 !import_same_text(found->content, message->content)))
 		{
-			(void) refuse_difference(document, 0, found->seq);
+			(void) import_refuse_difference(document, 0, found->seq);
 			import_reject(import, document);
 			continue;
 		}
@@ -342,11 +342,20 @@ import_match(Import *import, ImportGroup *group)
 	int64 messages = 0;
 
 	for (int32 i = 0; i < group->ndocuments; i++)
+	{
 		messages += group->documents[i]->conversation.count;
+		group->documents[i]->added = 0;
+	}
 	group->nrows = 0;
 	group->new_head = 0;
+	group->places = 0;
 	group->rows =
 		MemoryContextAllocHuge(CurrentMemoryContext, mul_size(Max(messages, 1), sizeof(ImportRow)));
+	if (first->conversation.row)
+	{
+		import_match_rows(import, group);
+		return;
+	}
 	if (group->exists)
 		stored_read(&stored, &first->id, first->account_id, false);
 	if (first->conversation.partial)

@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 
 #include "import_private.h"
+#include "train.h"
 
 /* Whether the rows are numbered 1, 2, 3 …, so that the store need not be asked. */
 static bool
@@ -38,7 +39,7 @@ set_message(const ImportRow *row, TranscriptMessage *message)
 
 	memset(message, 0, sizeof(*message));
 	message->seq = row->seq;
-	message->parent_seq = row->parent_seq;
+	message->parent_seq = row->parent_seq < 0 ? row->seq - 1 : row->parent_seq;
 	message->role = from->role.data;
 	message->role_len = from->role.length;
 	message->content = from->content.data;
@@ -138,6 +139,29 @@ find_new(ImportGroup *const *by_id, int32 n)
 	return messages;
 }
 
+/* As a bulk load through the view would: the first dictionary may come of the new texts. */
+static void
+train_first(const ImportGroup *groups, int32 n)
+{
+	StoreSampler *sampler = sampler_create(CurrentMemoryContext);
+
+	for (int32 i = 0; sampler != NULL && i < n; i++)
+		for (int32 j = 0; groups[i].new &&j < groups[i].ndocuments; j++)
+		{
+			const ImportDocument *document = groups[i].documents[j];
+
+			for (int32 k = 0; k < document->conversation.count; k++)
+			{
+				const TransferText *content = &document->conversation.messages[k].content;
+
+				sampler_add(sampler, document->account_id, &document->id, content->data,
+							content->length);
+			}
+		}
+	if (sampler != NULL)
+		sampler_train(sampler);
+}
+
 /*
  * import_prepare
  *		Makes the new conversations of n groups ready, in the current context;
@@ -152,6 +176,7 @@ import_prepare(Import *import, ImportGroup *groups, ImportGroup *const *by_id, i
 	/* as in a statement: what is smaller goes to the tail */
 	if (find_new(by_id, n) <= store_segment_messages)
 		return;
+	train_first(groups, n);
 	scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext message", ALLOCSET_DEFAULT_SIZES);
 	for (int32 i = 0; i < n; i++)
@@ -162,7 +187,7 @@ import_prepare(Import *import, ImportGroup *groups, ImportGroup *const *by_id, i
 		if (!group->new)
 			continue;
 		import_match(import, group);
-		if (group->documents[0]->state != IMPORT_REJECTED && is_plain(group))
+		if ((group->nrows > 0 || !group->documents[0]->conversation.partial) && is_plain(group))
 			prepare_group(group, scratch);
 	}
 	MemoryContextDelete(scratch);

@@ -5,6 +5,8 @@
 #ifndef TRANSFER_IMPORT_PRIVATE_H
 #define TRANSFER_IMPORT_PRIVATE_H
 
+#include "utils/hsearch.h"
+
 #include "import.h"
 #include "store.h"
 
@@ -17,6 +19,8 @@ typedef struct ImportDocument
 	uint64 line;   /* where it begins; of bad JSON: where that is */
 	uint64 offset;
 	const char *excerpt;
+	const char *text; /* of a row: what the excerpt is made of, when it is needed */
+	Size text_length;
 	const TransferFormat *format;
 	text *account_id; /* NULL: not known */
 	pg_uuid_t id;
@@ -37,15 +41,18 @@ struct Import
 	ImportDocument *documents;
 	int32 ndocuments;
 	Size batch_bytes;
-	uint64 added; /* documents of import_add, for their numbers */
-	int32 passed; /* documents of import_pass */
-	Jsonb *note;  /* import_note's */
+	uint64 added;       /* documents of import_add, for their numbers */
+	int32 passed;       /* documents of import_pass */
+	Jsonb *note;        /* import_note's */
+	text *last_account; /* of the document before, in the batch's context; NULL: none */
 	ImportCounts counts;
 };
 
 /* ---- import.c ---- */
 
 extern text *import_default_account(const Import *import);
+
+extern ImportDocument *import_next_document(Import *import);
 
 /* Notes the rejection in the document, or raises it. */
 extern void import_reject(Import *import, ImportDocument *document);
@@ -55,6 +62,8 @@ extern void import_reject(Import *import, ImportDocument *document);
 /* False: problem, line, offset and excerpt say why.  In the batch's context. */
 extern bool import_read(Import *import, ImportDocument *document, const char *data, Size length,
 						TransferText source_id);
+extern bool import_accept(Import *import, ImportDocument *document, Jsonb *parsed);
+extern bool import_is_input_error(const ErrorData *error);
 extern bool import_array_is_document(void *import, const char *first, Size length);
 extern const char *import_excerpt(const char *data, Size length, Size at);
 
@@ -66,7 +75,7 @@ typedef struct ImportRow
 	const ImportDocument *document;
 	const TransferMessage *message;
 	int64 seq;
-	int64 parent_seq;
+	int64 parent_seq; /* -1: of a row, the store's default */
 } ImportRow;
 
 /* Documents of one conversation that are stored together, and what that has already. */
@@ -82,6 +91,8 @@ typedef struct ImportGroup
 	ImportRow *rows; /* to be stored */
 	int32 nrows;
 	int64 new_head;           /* 0: the last row's */
+	int64 place;              /* of rows: how many of the conversation came in batches before */
+	int64 places;             /* and how many in this one */
 	bool new;                 /* import_prepare's own */
 	StoreConversation *ready; /* made ready before the lock; else NULL */
 } ImportGroup;
@@ -89,10 +100,33 @@ typedef struct ImportGroup
 /* Fills in rows and the documents' states, in the current context. */
 extern void import_match(Import *import, ImportGroup *group);
 
+/* A message that is stored, by its id; seq 0: it was deleted. */
+typedef struct ImportKnown
+{
+	TransferText id; /* the key */
+	int64 seq;
+	TransferText role;
+	TransferText content;
+} ImportKnown;
+
+extern HTAB *
+import_known_messages(const ImportDocument *document, const TranscriptMessage *stored, int32 n);
+extern ImportKnown *import_know(HTAB *table, const TransferMessage *message, int64 seq);
+extern bool import_same_text(TransferText left, TransferText right);
+extern TransferText import_text_of(const char *data, uint32 length);
+extern bool import_refuse_difference(ImportDocument *document, int32 index, int64 seq);
+
+/* ---- import_rows.c: the same of rows, which come one by one ---- */
+extern void import_match_rows(Import *import, ImportGroup *group);
+extern void import_read_places(const Import *import, ImportGroup **by_id, int32 n);
+extern void import_write_places(const Import *import, const ImportGroup *groups, int32 n);
+
 /* ---- import_prepare.c: what can be done before a lock ---- */
 extern void import_prepare(Import *import, ImportGroup *groups, ImportGroup *const *by_id, int32 n);
 
 /* ---- import_write.c ---- */
+extern int32 import_find_groups(ImportGroup **by_id, int32 n, const pg_uuid_t *id);
+extern int import_compare_accounts(const text *left, const text *right);
 extern bool import_message_times(const ImportGroup *group, TimestampTz *first, TimestampTz *last);
 extern bool import_row_time(const TransferConversation *conversation,
 							const TransferMessage *message, TimestampTz *time);

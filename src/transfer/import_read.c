@@ -212,7 +212,7 @@ check_conversation(const TransferConversation *conversation, TransferProblem *pr
 		(conversation->has_updated_at && !IS_VALID_TIMESTAMP(conversation->updated_at)))
 		return transfer_refuse(problem, TRANSFER_BAD_TIME, "$",
 							   "a time of the conversation is out of range");
-	if (conversation->partial &&
+	if (conversation->partial && !conversation->row &&
 		(conversation->source_id.data == NULL || conversation->count != 1 ||
 		 conversation->messages[0].message_id.data == NULL))
 		return transfer_refuse(problem, TRANSFER_BAD_VALUE, "$",
@@ -248,12 +248,18 @@ find_account(Import *import, ImportDocument *document)
 		return transfer_refuse(&document->problem, TRANSFER_BAD_VALUE, "$.account_id",
 							   "account_id has %u bytes, not 1 to %d", named->length,
 							   MEMORY_MAX_ACCOUNT_ID_BYTES);
+	if (import->last_account != NULL && VARSIZE_ANY_EXHDR(import->last_account) == named->length &&
+		memcmp(VARDATA_ANY(import->last_account), named->data, named->length) == 0)
+	{
+		document->account_id = import->last_account;
+		return true;
+	}
 	account_id = cstring_to_text_with_len(named->data, named->length);
 	if (!account_visible(account_id))
 		return transfer_refuse(&document->problem, TRANSFER_BAD_VALUE, "$.account_id",
 							   "account \"%s\" is not available in this session",
 							   text_to_cstring(account_id));
-	document->account_id = account_id;
+	document->account_id = import->last_account = account_id;
 	return true;
 }
 
@@ -394,13 +400,38 @@ add_note(const Import *import, ImportDocument *document)
 
 /* ---- a document ---- */
 
+/*
+ * import_accept
+ *		What was read of a document is what the store takes, and it is known
+ *		whose and which it is.  parsed: the document, for one without an id.
+ */
+bool
+import_accept(Import *import, ImportDocument *document, Jsonb *parsed)
+{
+	bool own_id;
+
+	if (!find_account(import, document) ||
+		!check_conversation(&document->conversation, &document->problem))
+		return false;
+
+	own_id = is_uuid(&document->conversation.source_id, &document->id);
+	if (!own_id)
+		hash_id(document, parsed);
+	document->has_id = true;
+	/* native metadata are what they were, unless an id would be lost; rows have none */
+	if ((document->format != transfer_format_named("native") && !document->conversation.row) ||
+		(!own_id && document->conversation.source_id.data != NULL))
+		note_origin(document);
+	add_note(import, document);
+	return true;
+}
+
 /* Reads the text; errors that bad input makes may be thrown. */
 static bool
 read_document(Import *import, ImportDocument *document, char *data, TransferText source_id)
 {
 	TransferProblem *problem = &document->problem;
 	Jsonb *parsed = parse(import, data);
-	bool own_id;
 
 	document->format = import->options.format;
 	if (document->format == NULL)
@@ -412,24 +443,12 @@ read_document(Import *import, ImportDocument *document, char *data, TransferText
 		return false;
 	if (source_id.data != NULL)
 		document->conversation.source_id = source_id;
-	if (!find_account(import, document) || !check_conversation(&document->conversation, problem))
-		return false;
-
-	own_id = is_uuid(&document->conversation.source_id, &document->id);
-	if (!own_id)
-		hash_id(document, parsed);
-	document->has_id = true;
-	/* native metadata are what they were, unless an id would be lost */
-	if (document->format != transfer_format_named("native") ||
-		(!own_id && document->conversation.source_id.data != NULL))
-		note_origin(document);
-	add_note(import, document);
-	return true;
+	return import_accept(import, document, parsed);
 }
 
 /* Whether an error is about the input, and its message, for the problem. */
-static bool
-is_input_error(const ErrorData *error)
+bool
+import_is_input_error(const ErrorData *error)
 {
 	int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 
@@ -467,7 +486,7 @@ try_document(Import *import, ImportDocument *document, char *data, TransferText 
 		CurrentResourceOwner = owner;
 	}
 	PG_END_TRY();
-	if (error != NULL && !is_input_error(error))
+	if (error != NULL && !import_is_input_error(error))
 		ReThrowError(error);
 	return error;
 }
@@ -567,7 +586,7 @@ import_array_is_document(void *arg, const char *first, Size length)
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		if (!is_input_error(error))
+		if (!import_is_input_error(error))
 			ReThrowError(error);
 	}
 	PG_END_TRY();

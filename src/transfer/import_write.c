@@ -1,6 +1,7 @@
 /*
  * import_write.c
- *		A batch into the store, by the views: the store's one write path.
+ *		A batch into the store: new conversations as import_prepare.c has made
+ *		them ready, all else by the views.
  *
  * The documents are taken in order of account and conversation, the order of
  * the store's locks.  Documents of one conversation are stored one behind the
@@ -170,8 +171,8 @@ static PlanStatement insert_errors =
 
 /* ---- the batch in order ---- */
 
-static int
-compare_accounts(const text *left, const text *right)
+int
+import_compare_accounts(const text *left, const text *right)
 {
 	Size left_length = VARSIZE_ANY_EXHDR(left);
 	Size right_length = VARSIZE_ANY_EXHDR(right);
@@ -183,7 +184,7 @@ compare_accounts(const text *left, const text *right)
 static int
 compare_conversations(const ImportDocument *left, const ImportDocument *right)
 {
-	int order = compare_accounts(left->account_id, right->account_id);
+	int order = import_compare_accounts(left->account_id, right->account_id);
 
 	return order != 0 ? order : memcmp(&left->id, &right->id, UUID_LEN);
 }
@@ -269,15 +270,10 @@ groups_by_id(ImportGroup *groups, int32 n)
 	return result;
 }
 
-/* Takes a row of look_up over into the groups of its conversation. */
-static void
-take_stored(ImportGroup **by_id, int32 n, uint64 row)
+/* The first of the groups, in order of conversation, whose conversation is this one or later. */
+int32
+import_find_groups(ImportGroup **by_id, int32 n, const pg_uuid_t *id)
 {
-	HeapTuple tuple = SPI_tuptable->vals[row];
-	TupleDesc descriptor = SPI_tuptable->tupdesc;
-	bool isnull;
-	pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(tuple, descriptor, 1, &isnull));
-	text *account_id = DatumGetTextPP(SPI_getbinval(tuple, descriptor, 2, &isnull));
 	int32 low = 0;
 	int32 high = n;
 
@@ -290,11 +286,25 @@ take_stored(ImportGroup **by_id, int32 n, uint64 row)
 		else
 			high = middle;
 	}
+	return low;
+}
+
+/* Takes a row of look_up over into the groups of its conversation. */
+static void
+take_stored(ImportGroup **by_id, int32 n, uint64 row)
+{
+	HeapTuple tuple = SPI_tuptable->vals[row];
+	TupleDesc descriptor = SPI_tuptable->tupdesc;
+	bool isnull;
+	pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(tuple, descriptor, 1, &isnull));
+	text *account_id = DatumGetTextPP(SPI_getbinval(tuple, descriptor, 2, &isnull));
+	int32 low = import_find_groups(by_id, n, id);
+
 	for (; low < n && memcmp(&by_id[low]->documents[0]->id, id, UUID_LEN) == 0; low++)
 	{
 		ImportGroup *group = by_id[low];
 
-		if (compare_accounts(group->documents[0]->account_id, account_id) != 0)
+		if (import_compare_accounts(group->documents[0]->account_id, account_id) != 0)
 		{
 			group->foreign = true;
 			continue;
@@ -425,7 +435,8 @@ lock_accounts(ImportGroup *groups, int32 n)
 	{
 		text *account_id = groups[i].documents[0]->account_id;
 
-		if (naccounts == 0 || compare_accounts(accounts[naccounts - 1].account_id, account_id) != 0)
+		if (naccounts == 0 ||
+			import_compare_accounts(accounts[naccounts - 1].account_id, account_id) != 0)
 			accounts[naccounts++].account_id = account_id;
 	}
 	lock_subscriptions(accounts, naccounts);
@@ -538,6 +549,7 @@ add_message(Rows *rows, const ImportRow *row)
 	values[1] = PointerGetDatum(document->account_id);
 	values[2] = Int64GetDatum(row->seq);
 	values[3] = Int64GetDatum(row->parent_seq);
+	nulls[3] = row->parent_seq < 0;
 	values[4] = text_datum(&message->role, &nulls[4]);
 	values[5] = text_datum(&message->content, &nulls[5]);
 	values[6] = text_datum(&message->model, &nulls[6]);
@@ -610,6 +622,8 @@ write_groups(Import *import, ImportGroup *groups, int32 n)
 		if (group->ready != NULL)
 			continue;
 		import_match(import, group);
+		if (group->nrows == 0 && group->documents[0]->conversation.partial)
+			continue;
 		if (!group->exists)
 		{
 			add_conversation(&conversations, group);
@@ -670,9 +684,10 @@ write_ready(ImportGroup *groups, int32 n, const LockedAccount *locked)
 		StoreAccount *account;
 		int32 first = i;
 
-		while (compare_accounts(locked->account_id, account_id) != 0)
+		while (import_compare_accounts(locked->account_id, account_id) != 0)
 			locked++; /* its groups have been rejected */
-		while (i < n && compare_accounts(groups[i].documents[0]->account_id, account_id) == 0)
+		while (i < n &&
+			   import_compare_accounts(groups[i].documents[0]->account_id, account_id) == 0)
 			i++;
 		account = write_account(groups + first, i - first, locked, queue);
 		if (account != NULL)
@@ -755,13 +770,17 @@ write_round(Import *import, ImportGroup *groups, int32 n)
 	reject_groups(import, groups, &n);
 	by_id = groups_by_id(groups, n);
 	import_prepare(import, groups, by_id, n);
-	if (import->options.before_lock != NULL)
+	if (import->options.before_lock != NULL && import_is_partial(import))
 		import->options.before_lock(import->options.before_lock_arg);
 	locked = lock_accounts(groups, n);
 	look_up_groups(by_id, n);
+	if (import->options.places)
+		import_read_places(import, by_id, n);
 	reject_groups(import, groups, &n);
 	write_ready(groups, n, locked);
 	write_groups(import, groups, n);
+	if (import->options.places)
+		import_write_places(import, groups, n);
 }
 
 /*

@@ -52,6 +52,7 @@ typedef struct Job
 	int64 last_row;    /* of staged lines: those that were there when the job was made */
 	int64 total_bytes; /* -1: not known */
 	bool skip;         /* on_error */
+	char *columns;     /* of CSV: their names, as csv_header gives them; NULL: documents */
 	Datum options;     /* jsonb */
 	int32 part;        /* of the worker that asks */
 } Job;
@@ -109,6 +110,7 @@ extern void job_fail(int64 job_id, int32 part, const char *sqlstate, const char 
 extern bool job_cancel(int64 job_id, bool idle);
 extern bool job_reopen(int64 job_id, int32 *workers);
 extern void job_set_skip(int64 job_id, bool skip);
+extern void job_clear_places(int64 job_id);
 
 /* ---- job_call.c ---- */
 extern Oid job_role_oid(const Job *job);
@@ -118,6 +120,8 @@ extern void job_check_files(const Job *job, Oid role);
 
 /* The next batch is claimed, and (of an import) read; false: nothing is left.  A transaction. */
 extern bool job_import_claim(Job *job);
+/* Of CSV: columns becomes those of the header line.  Needs SPI and the scope if lines are staged. */
+extern void job_import_header(Job *job);
 /* The batch is stored.  The next transaction. */
 extern void job_import_write(Job *job);
 /* The same of an export. */

@@ -125,6 +125,26 @@ skip_argument(FunctionCallInfo fcinfo, int n)
 	return strcmp(value, "skip") == 0;
 }
 
+/* So many documents, or ten times as many rows, which are messages. */
+static int32
+batch_argument(FunctionCallInfo fcinfo, int n, const Job *job)
+{
+	if (PG_ARGISNULL(n))
+		return strcmp(job->format, csv_format.name) == 0 ? 10000 : 1000;
+	return number_argument(fcinfo, n, "batch_size", 1, 1000000);
+}
+
+/* What is imported: documents of a format, or rows. */
+static char *
+format_argument(FunctionCallInfo fcinfo, int n)
+{
+	char *format = text_argument(fcinfo, n, "format");
+
+	if (strcmp(format, csv_format.name) != 0)
+		(void) transfer_format_argument(format, false);
+	return format;
+}
+
 /* Whose documents; NULL: as memory_ext.import_account says, or they name theirs. */
 static text *
 account_argument(FunctionCallInfo fcinfo, int n)
@@ -145,17 +165,18 @@ job_options(const Job *job)
 {
 	static PlanStatement make =
 		{"SELECT pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('batch_size', $1,"
-		 " 'on_error', $2, 'confined', $3, 'last_row', $4, 'since', $5, 'settings',"
+		 " 'on_error', $2, 'confined', $3, 'last_row', $4, 'since', $5, 'columns', $6, 'settings',"
 		 " (SELECT pg_catalog.jsonb_object_agg(name, pg_catalog.current_setting(name))"
 		 " FROM pg_catalog.pg_settings"
-		 " WHERE pg_catalog.starts_with(name, 'memory_ext.') AND name"
+		 " WHERE (pg_catalog.starts_with(name, 'memory_ext.') AND name"
 		 " OPERATOR(pg_catalog.<>) 'memory_ext.account'"
+		 " OR $6 IS NOT NULL AND name OPERATOR(pg_catalog.=) ANY ('{DateStyle,TimeZone}'))"
 		 " AND source OPERATOR(pg_catalog.<>) ALL ('{default,configuration file}'))))",
-		 5,
-		 {INT4OID, TEXTOID, TEXTOID, INT8OID, TEXTOID},
+		 6,
+		 {INT4OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID},
 		 NULL};
-	Datum values[5];
-	char nulls[] = "     ";
+	Datum values[6];
+	char nulls[] = "      ";
 	bool isnull;
 
 	values[0] = Int32GetDatum(job->batch_size);
@@ -166,6 +187,8 @@ job_options(const Job *job)
 	nulls[3] = job->last_row == 0 ? 'n' : ' ';
 	values[4] = job->since != NULL ? CStringGetTextDatum(job->since) : (Datum) 0;
 	nulls[4] = job->since == NULL ? 'n' : ' ';
+	values[5] = job->columns != NULL ? CStringGetTextDatum(job->columns) : (Datum) 0;
+	nulls[5] = job->columns == NULL ? 'n' : ' ';
 	plan_execute(&make, values, nulls, false);
 	return PointerGetDatum(DatumGetJsonbPCopy(
 		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)));
@@ -344,6 +367,13 @@ run_job(FunctionCallInfo fcinfo, int64 job_id, int32 workers, bool wait)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
 }
 
+/* Rows of messages instead of documents. */
+static bool
+is_csv(const Job *job)
+{
+	return strcmp(job->format, csv_format.name) == 0 && strcmp(job->kind, "import") == 0;
+}
+
 /* Makes the job's row and runs it. */
 static Datum
 start_job(FunctionCallInfo fcinfo, Job *job, int32 workers, bool wait)
@@ -355,6 +385,8 @@ start_job(FunctionCallInfo fcinfo, Job *job, int32 workers, bool wait)
 	job_enter(&scope);
 	if (strcmp(job->source, "staged") == 0)
 		job_stage_measure(job);
+	if (is_csv(job))
+		job_import_header(job);
 	job->options = job_options(job);
 	job_id = job_create(job, workers);
 	job_leave(&scope);
@@ -369,7 +401,8 @@ PG_FUNCTION_INFO_V1(memory_import_file);
  * memory.import_file(path text, format text, account_id text, workers integer,
  * batch_size integer, on_error text, wait boolean, INOUT job_id bigint)
  *		Imports a file of the server by background workers.  NULL account_id:
- *		the documents name theirs.  Errors: 22023, 2D000, 42501, 53000, those of
+ *		the documents name theirs; NULL batch_size: 1000 documents or 10000 rows
+ *		of CSV.  Errors: 22023, 2D000, 42501, 53000, those of
  *		the file, and when it waits those of the import.
  */
 Datum
@@ -381,11 +414,10 @@ memory_import_file(PG_FUNCTION_ARGS)
 	check_nonatomic(fcinfo, "memory.import_file");
 	begin_job(&job, fcinfo, "import", "file");
 	job.target = text_argument(fcinfo, 0, "path");
-	job.format = text_argument(fcinfo, 1, "format");
-	(void) transfer_format_argument(job.format, false);
+	job.format = format_argument(fcinfo, 1);
 	job.account_id = account_argument(fcinfo, 2);
 	workers = number_argument(fcinfo, 3, "workers", 1, JOB_MAX_WORKERS);
-	job.batch_size = number_argument(fcinfo, 4, "batch_size", 1, 1000000);
+	job.batch_size = batch_argument(fcinfo, 4, &job);
 	job.skip = skip_argument(fcinfo, 5);
 	job_check_files(&job, GetOuterUserId());
 	check_path(&job);
@@ -410,11 +442,10 @@ memory_import_staged(PG_FUNCTION_ARGS)
 	check_nonatomic(fcinfo, "memory.import_staged");
 	begin_job(&job, fcinfo, "import", "staged");
 	job.target = job.role;
-	job.format = text_argument(fcinfo, 0, "format");
-	(void) transfer_format_argument(job.format, false);
+	job.format = format_argument(fcinfo, 0);
 	job.account_id = account_argument(fcinfo, 1);
 	workers = number_argument(fcinfo, 2, "workers", 1, JOB_MAX_WORKERS);
-	job.batch_size = number_argument(fcinfo, 3, "batch_size", 1, 1000000);
+	job.batch_size = batch_argument(fcinfo, 3, &job);
 	job.skip = skip_argument(fcinfo, 4);
 	return start_job(fcinfo, &job, workers, PG_ARGISNULL(5) || PG_GETARG_BOOL(5));
 }

@@ -6,7 +6,7 @@ CREATE PROCEDURE memory.import_file(
 	format text DEFAULT 'auto',
 	account_id text DEFAULT NULL,
 	workers integer DEFAULT 1,
-	batch_size integer DEFAULT 1000,
+	batch_size integer DEFAULT NULL,
 	on_error text DEFAULT 'stop',
 	wait boolean DEFAULT true,
 	INOUT job_id bigint DEFAULT NULL
@@ -30,7 +30,7 @@ CREATE PROCEDURE memory.import_staged(
 	format text DEFAULT 'auto',
 	account_id text DEFAULT NULL,
 	workers integer DEFAULT 1,
-	batch_size integer DEFAULT 1000,
+	batch_size integer DEFAULT NULL,
 	on_error text DEFAULT 'stop',
 	wait boolean DEFAULT true,
 	INOUT job_id bigint DEFAULT NULL

@@ -44,6 +44,11 @@ static PlanStatement forget_messages =
 	 0,
 	 {0}};
 
+static PlanStatement forget_places =
+	{"DELETE FROM memory_store.job_places WHERE account_id OPERATOR(pg_catalog.=) $1",
+	 1,
+	 {TEXTOID}};
+
 static PlanStatement forget_staged =
 	{"DELETE FROM memory.import_stage WHERE account_id OPERATOR(pg_catalog.=) $1", 1, {TEXTOID}};
 
@@ -52,6 +57,9 @@ static PlanStatement forget_staged =
 	" WHERE j.finished_at OPERATOR(pg_catalog.<) $1)"
 
 static PlanStatement trim_errors = {"DELETE FROM memory_store.job_errors WHERE job_id" ENDED_BEFORE,
+									1,
+									{TIMESTAMPTZOID}};
+static PlanStatement trim_places = {"DELETE FROM memory_store.job_places WHERE job_id" ENDED_BEFORE,
 									1,
 									{TIMESTAMPTZOID}};
 static PlanStatement trim_parts = {"DELETE FROM memory_store.job_parts WHERE job_id" ENDED_BEFORE,
@@ -73,6 +81,7 @@ forget_account(text *account_id)
 	(void) plan_execute(&forget_parts, values, NULL, false);
 	(void) plan_execute(&forget_jobs, values, NULL, false);
 	(void) plan_execute(&forget_messages, NULL, NULL, false);
+	(void) plan_execute(&forget_places, values, NULL, false);
 	(void) plan_execute(&forget_staged, values, NULL, false);
 }
 
@@ -104,6 +113,7 @@ memory_trim_jobs(PG_FUNCTION_ARGS)
 	account_check_unconfined();
 	SPI_connect();
 	(void) plan_execute(&trim_errors, values, NULL, false);
+	(void) plan_execute(&trim_places, values, NULL, false);
 	(void) plan_execute(&trim_parts, values, NULL, false);
 	trimmed = plan_execute(&trim_jobs, values, NULL, false);
 	SPI_finish();

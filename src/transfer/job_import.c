@@ -3,8 +3,8 @@
  *		An import's batches: a range of the input is claimed in one transaction,
  *		its documents are stored in the next.
  *
- * Whoever claims holds the cursor's row and passes over a batch of documents
- * to find its end, without reading what is in them; the bytes stay in memory
+ * Whoever claims holds the cursor's row and passes over a batch of documents,
+ * or rows of CSV, to find its end, without reading what is in them; the bytes stay in memory
  * for the transaction that stores them.  A claim that was left behind is read
  * anew from where it begins.
  *
@@ -35,6 +35,8 @@ static MemoryContext batch_context = NULL;
 static JobClaim claimed;
 static StringInfoData bytes; /* of the input from claimed.from to claimed.to */
 static ImportOptions options;
+static bool is_rows; /* of CSV, with these columns; else documents */
+static CsvColumns columns;
 
 /* ---------- the file ---------- */
 
@@ -95,6 +97,54 @@ read_more(const Job *job, File file, uint64 *offset, JobStagePosition *position)
 		return false;
 	*offset += bytes.len - before;
 	return true;
+}
+
+/*
+ * The same for rows: only their ends are looked for.  Up to claimed.to for
+ * rows 0.
+ */
+static void
+read_rows_claim(const Job *job, int32 rows)
+{
+	bool staged = strcmp(job->source, "staged") == 0;
+	JobStagePosition position = {0};
+	File file = staged ? -1 : open_file(job);
+	CsvCutter cutter = {.line = claimed.from.line};
+	uint64 offset = claimed.from.offset;
+	bool header = claimed.from.offset == 0;
+	bool ended = false;
+	CsvRecord record;
+	int32 n = 0;
+
+	if (!staged)
+		check_size(job, file);
+	while (rows > 0 || offset < claimed.to.offset)
+	{
+		CHECK_FOR_INTERRUPTS();
+		while (n < rows && csv_cut(&cutter, bytes.data, bytes.len, ended, &record))
+		{
+			if (record.length > 0 && !header)
+				n++;
+			header &= record.length == 0;
+		}
+		if (ended || (rows > 0 && (n == rows || (n > 0 && bytes.len >= CLAIM_BYTES))))
+			break;
+		ended = !read_more(job, file, &offset, &position);
+	}
+	if (!staged)
+		FileClose(file);
+
+	if (rows > 0)
+	{
+		claimed.end = ended && n < rows;
+		claimed.to = claimed.from;
+		claimed.to.offset += cutter.begin;
+		claimed.to.line = cutter.line;
+		claimed.to.documents += n;
+		if (staged && !claimed.end && position.count > 0)
+			job_stage_locate(&claimed, &position);
+	}
+	bytes.len = (int) (claimed.to.offset - claimed.from.offset);
 }
 
 /*
@@ -159,15 +209,19 @@ begin_batch(const Job *job)
 	memset(&claimed, 0, sizeof(claimed));
 	initStringInfo(&bytes);
 
+	is_rows = job->columns != NULL;
 	import_options(&options);
 	options.account_id = job->account_id;
-	options.format = transfer_format_argument(job->format, false);
+	options.format = is_rows ? &csv_format : transfer_format_argument(job->format, false);
 	options.skip = job->skip;
 	options.job_id = job->id;
 	options.part = job->part;
 	/* one write a claim: in several, locks would not be taken in order */
 	options.batch_documents = job->batch_size + 2;
 	options.batch_bytes = MaxAllocHugeSize;
+	if (is_rows)
+		csv_columns(job->columns, &columns);
+	options.places = is_rows && columns.field_of[CSV_SEQ] < 0;
 }
 
 bool
@@ -182,13 +236,21 @@ job_import_claim(Job *job)
 							 GUC_ACTION_LOCAL, true, 0, false);
 	begin_batch(job);
 	if (found && job_adopt(job, &claimed))
-		read_claim(job, 0);
+	{
+		if (is_rows)
+			read_rows_claim(job, 0);
+		else
+			read_claim(job, 0);
+	}
 	else if (found && !cursor.end)
 	{
 		claimed.from = cursor.to;
 		claimed.from_row = cursor.to_row;
 		claimed.from_skip = cursor.to_skip;
-		read_claim(job, job->batch_size);
+		if (is_rows)
+			read_rows_claim(job, job->batch_size);
+		else
+			read_claim(job, job->batch_size);
 		job_move_cursor(job, &claimed);
 	}
 	else
@@ -201,11 +263,13 @@ job_import_claim(Job *job)
 
 /*
  * Messages that come one by one are numbered as they are stored: such a batch
- * waits until those before it in the input are done.  No lock is held meanwhile.
+ * waits until those before it in the input are done.  No account's lock is held
+ * meanwhile.
  */
 static void
-wait_for_turn(const Job *job)
+wait_for_turn(void *arg)
 {
+	const Job *job = arg;
 	int32 pid;
 
 	while (job_earlier_claim(job, &claimed, &pid))
@@ -223,13 +287,9 @@ wait_for_turn(const Job *job)
 	}
 }
 
-/* Stores the claimed batch, with its counts and the claim's end. */
-void
-job_import_write(Job *job)
+static void
+add_documents(Import *import)
 {
-	MemoryContext old = MemoryContextSwitchTo(batch_context);
-	Import *import = import_begin(&options);
-
 	import_resume(import, &claimed.from);
 	import_feed(import, bytes.data, bytes.len);
 	if (import_gather(import))
@@ -240,11 +300,58 @@ job_import_write(Job *job)
 		if (import_gather(import))
 			elog(ERROR, "a claim has more documents than were counted");
 	}
-	if (import_is_partial(import))
-		wait_for_turn(job);
+}
+
+/* Stores the claimed batch, with its counts and the claim's end. */
+void
+job_import_write(Job *job)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch_context);
+	Import *import;
+
+	options.before_lock = wait_for_turn;
+	options.before_lock_arg = job;
+	import = import_begin(&options);
+	if (is_rows)
+		import_add_csv(import, &columns, bytes.data, bytes.len, &claimed.from);
+	else
+		add_documents(import);
 	import_write(import);
 	if (strcmp(job->source, "staged") == 0)
 		job_stage_delete(job, &claimed);
 	job_done(job, import_counts(import));
 	MemoryContextSwitchTo(old);
+}
+
+/* ---------- the header line of rows ---------- */
+
+void
+job_import_header(Job *job)
+{
+	bool staged = strcmp(job->source, "staged") == 0;
+	JobStagePosition position = {0};
+	File file = staged ? -1 : open_file(job);
+	CsvCutter cutter = {.line = 1};
+	CsvRecord record = {0};
+	uint64 offset = 0;
+	bool ended = false;
+
+	memset(&claimed, 0, sizeof(claimed));
+	initStringInfo(&bytes);
+	while (record.length == 0 && !ended && bytes.len < CLAIM_BYTES)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ended = !read_more(job, file, &offset, &position);
+		cutter.begin = Max(cutter.begin, csv_mark(bytes.data, bytes.len));
+		while (record.length == 0 && csv_cut(&cutter, bytes.data, bytes.len, ended, &record))
+			;
+	}
+	if (!staged)
+		FileClose(file);
+	if (record.length == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the input has no header line"),
+				 errhint("The first line of CSV names the columns.")));
+	job->columns = csv_header(&record);
+	pfree(bytes.data);
 }

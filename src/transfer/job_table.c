@@ -41,7 +41,7 @@ static PlanStatement read_job =
 	 " options OPERATOR(pg_catalog.->>) 'on_error', options OPERATOR(pg_catalog.->>) 'confined',"
 	 " options OPERATOR(pg_catalog.->>) 'settings',"
 	 " (options OPERATOR(pg_catalog.->>) 'last_row')::pg_catalog.int8,"
-	 " options OPERATOR(pg_catalog.->>) 'since'"
+	 " options OPERATOR(pg_catalog.->>) 'since', options OPERATOR(pg_catalog.->>) 'columns'"
 	 " FROM memory_store.jobs WHERE job_id" EQUAL "$1",
 	 1,
 	 {INT8OID},
@@ -366,6 +366,7 @@ job_read(int64 job_id, Job *job)
 	job->settings = text_column(14);
 	job->last_row = int_column(15);
 	job->since = text_column(16);
+	job->columns = text_column(17);
 	return true;
 }
 
@@ -477,15 +478,19 @@ bool
 job_earlier_claim(const Job *job, const JobClaim *claim, int32 *pid)
 {
 	Datum values[3];
+	bool found;
 	bool isnull;
 
 	values[0] = Int64GetDatum(job->id);
 	values[1] = Int32GetDatum(job->part);
 	values[2] = Int64GetDatum((int64) claim->from.offset);
-	if (plan_execute(&find_earlier, values, NULL, false) == 0)
-		return false;
-	*pid = DatumGetInt32(column(1, &isnull));
-	return true;
+	found = plan_execute(&find_earlier, values, NULL, false) > 0;
+	if (found)
+		*pid = DatumGetInt32(column(1, &isnull));
+	/* this is asked again and again */
+	SPI_freetuptable(SPI_tuptable);
+	SPI_tuptable = NULL;
+	return found;
 }
 
 /* The claimed batch is done; in the transaction of its rows. */
@@ -585,4 +590,17 @@ job_set_skip(int64 job_id, bool skip)
 	values[0] = Int64GetDatum(job_id);
 	values[1] = CStringGetTextDatum(skip ? "skip" : "stop");
 	plan_execute(&set, values, NULL, false);
+}
+
+/* What a finished import of rows has kept of their places. */
+void
+job_clear_places(int64 job_id)
+{
+	static PlanStatement clear = {"DELETE FROM memory_store.job_places WHERE job_id" EQUAL "$1",
+								  1,
+								  {INT8OID},
+								  NULL};
+	Datum values[1] = {Int64GetDatum(job_id)};
+
+	plan_execute(&clear, values, NULL, false);
 }

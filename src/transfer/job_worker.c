@@ -182,9 +182,12 @@ work(void)
 	begin_transaction(&scope, "ending a job");
 	state = job_read(job.id, &now) && now.cancel_requested ? "cancelled" : "finished";
 	job_leave_part(&job, state);
-	if (strcmp(job.source, "staged") == 0 && job_read(job.id, &now) &&
-		strcmp(now.state, "finished") == 0)
-		job_stage_clear(&job);
+	if (job_read(job.id, &now) && strcmp(now.state, "finished") == 0)
+	{
+		job_clear_places(job.id);
+		if (strcmp(job.source, "staged") == 0)
+			job_stage_clear(&job);
+	}
 	end_transaction(&scope);
 }
 

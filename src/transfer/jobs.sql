@@ -69,14 +69,27 @@ CREATE TABLE memory_store.job_errors (
 COMMENT ON TABLE memory_store.job_errors IS 'documents that an import rejected';
 COMMENT ON COLUMN memory_store.job_errors.account_id IS 'NULL: the document could not be read so far';
 
+-- Rows of an import that name neither their number nor an id are known by their place; it goes when
+-- the job is finished.
+CREATE TABLE memory_store.job_places (
+	job_id bigint NOT NULL,
+	conversation_id uuid NOT NULL,
+	account_id text COLLATE "C" NOT NULL,
+	rows bigint NOT NULL,
+	PRIMARY KEY (job_id, conversation_id, account_id)
+);
+COMMENT ON TABLE memory_store.job_places IS 'how many rows of each conversation an import has stored';
+
 SELECT pg_catalog.pg_extension_config_dump('memory_store.job_ids', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.jobs', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.job_parts', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.job_errors', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.job_places', '');
 
 -- as in the store's tables: no statistics of what people wrote, nor of who they are
 ALTER TABLE memory_store.jobs ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN target SET STATISTICS 0,
 	ALTER COLUMN options SET STATISTICS 0, ALTER COLUMN error SET STATISTICS 0;
+ALTER TABLE memory_store.job_places ALTER COLUMN account_id SET STATISTICS 0;
 ALTER TABLE memory_store.job_errors ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN path SET STATISTICS 0,
 	ALTER COLUMN message SET STATISTICS 0, ALTER COLUMN excerpt SET STATISTICS 0;
 

@@ -34,9 +34,10 @@ typedef struct TransferText
 
 typedef struct TransferMessage
 {
-	int64 seq;    /* out: its number.  In: 0, or the number that a native document gives */
-	int32 parent; /* index into messages, less than its own; or TRANSFER_PARENT_... */
-	int32 tokens; /* -1: not known */
+	int64 seq;        /* out: its number.  In: 0, or the number that a native document gives */
+	int32 parent;     /* index into messages, less than its own; or TRANSFER_PARENT_... */
+	int64 parent_seq; /* of a row, instead: a number; 0: it answers nothing; -1: not given */
+	int32 tokens;     /* -1: not known */
 	TransferText role;
 	TransferText content;
 	TransferText model;
@@ -73,6 +74,7 @@ typedef struct TransferConversation
 	TransferText source_id;
 	TransferText account_id;
 	bool partial; /* the document is one message of a conversation: it is added to it */
+	bool row;     /* likewise, and a row of a table: it need not have an id */
 	TransferText title;
 	Jsonb *metadata; /* likewise */
 	bool archived;

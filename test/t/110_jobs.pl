@@ -445,6 +445,7 @@ foreach my $shape (sort keys %shapes)
 	is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT conversation_id), bool_and(before IS NULL OR before < content::int)
 		FROM (SELECT conversation_id, content, lag(content::int) OVER (PARTITION BY conversation_id ORDER BY seq) AS before FROM memory.messages WHERE account_id = 'rows') m"),
 		'600|3|t', 'are in order');
+	is($node->safe_psql('postgres', "SELECT documents, imported, extended, messages FROM memory.jobs WHERE job_id = $out"), '600|3|597|600', 'and counted');
 	$node->safe_psql('postgres', "SELECT memory.forget('rows')");
 }
 

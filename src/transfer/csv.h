@@ -1,0 +1,83 @@
+/*
+ * csv.h
+ *		Messages as rows of CSV: records out of bytes, columns by a header line,
+ *		fields to a message.  The fields themselves are cut by PostgreSQL's COPY
+ *		(import_csv.c).
+ */
+#ifndef TRANSFER_CSV_H
+#define TRANSFER_CSV_H
+
+#include "postgres.h"
+
+#include "transfer.h"
+
+/* The columns of memory.messages. */
+typedef enum CsvColumn
+{
+	CSV_CONVERSATION_ID,
+	CSV_ACCOUNT_ID,
+	CSV_SEQ,
+	CSV_PARENT_SEQ,
+	CSV_ROLE,
+	CSV_CONTENT,
+	CSV_MODEL,
+	CSV_TOKENS,
+	CSV_CREATED_AT,
+	CSV_MESSAGE_ID,
+	CSV_METADATA,
+	CSV_NCOLUMNS
+} CsvColumn;
+
+/* Which field of a record is which column. */
+typedef struct CsvColumns
+{
+	int count;                  /* fields of a record */
+	int field_of[CSV_NCOLUMNS]; /* -1: there is none */
+	CsvColumn of[CSV_NCOLUMNS];
+} CsvColumns;
+
+/*
+ * Where the records of a buffer that grows are: it is set to zero, and line to
+ * that of the buffer's beginning.
+ */
+typedef struct CsvCutter
+{
+	Size begin;   /* of the record at hand */
+	Size scanned; /* how far it has been looked at */
+	bool quoted;  /* there: inside quotes */
+	uint64 line;  /* that it begins in, from 1 */
+	uint64 lines; /* that have ended in it so far */
+} CsvCutter;
+
+typedef struct CsvRecord
+{
+	const char *data; /* in the buffer, without the line's end */
+	Size length;      /* 0: an empty line, which is no record */
+	Size offset;      /* in the buffer */
+	uint64 line;
+} CsvRecord;
+
+/* The next record; false: its end is not in the buffer.  end: nothing comes behind the buffer. */
+extern bool csv_cut(CsvCutter *cutter, const char *data, Size length, bool end, CsvRecord *record);
+
+/* Bytes of a byte order mark at an input's beginning. */
+extern Size csv_mark(const char *data, Size length);
+
+/* The names of the columns, as one text; errors: 22023. */
+extern char *csv_header(const CsvRecord *record);
+extern void csv_columns(const char *names, CsvColumns *columns);
+extern const char *csv_column_name(CsvColumn column);
+
+/*
+ * A record's fields (NULL: null) as a message of a conversation, in the current
+ * context.  False: refused; errors of values that cannot be read are thrown, and
+ * *at then is their column.
+ */
+extern bool
+csv_read(const CsvColumns *columns, char **fields, int nfields, TransferConversation *conversation,
+		 TransferProblem *problem, volatile CsvColumn *at);
+
+/* Its name is "csv"; documents are never of it. */
+extern const TransferFormat csv_format;
+
+#endif /* TRANSFER_CSV_H */

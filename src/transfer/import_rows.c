@@ -1,0 +1,342 @@
+/*
+ * import_rows.c
+ *		What of rows is new: messages that come one by one and name their number,
+ *		or their id, or neither.
+ *
+ * A row is known by its seq; where it has none by its message_id; else by its
+ * place among the rows of its conversation, as a message of a document is.  The
+ * conversation's rows may lie in several batches, which are stored in order;
+ * how many came before is kept in memory_store.job_places.
+ *
+ * A known row must have the same role and content.  A message that was deleted
+ * here does not come back.  A number that was passed over may come later.
+ *
+ * Called with an SPI connection, under the account's lock or for what is new.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/uuid.h"
+
+#include "import_private.h"
+#include "plan.h"
+#include "stored.h"
+
+#define EQUAL " OPERATOR(pg_catalog.=) "
+
+static PlanStatement is_deleted = {"SELECT FROM memory_store.tombstones WHERE conversation_id" EQUAL
+								   "$1 AND account_id" EQUAL "$2 AND seq" EQUAL "$3",
+								   3,
+								   {UUIDOID, TEXTOID, INT8OID}};
+
+/* ---- which message a row is ---- */
+
+typedef struct RowMatch
+{
+	Import *import;
+	ImportGroup *group;
+	StoredMessages stored; /* empty where no row needs it */
+	HTAB *known;           /* by id; NULL: no row needs it */
+	int64 next_seq;        /* for the next row without a number */
+} RowMatch;
+
+static bool
+is_by_id(const TransferMessage *message)
+{
+	return message->seq == 0 && message->message_id.data != NULL;
+}
+
+/* Whether rows must be compared with what is stored; by_id: some of them by id. */
+static bool
+needs_stored(const ImportGroup *group, bool *by_id)
+{
+	bool needs = false;
+
+	*by_id = false;
+	for (int32 i = 0; i < group->ndocuments; i++)
+	{
+		const TransferMessage *message = group->documents[i]->conversation.messages;
+
+		if (is_by_id(message))
+			*by_id = needs = true;
+		else if ((message->seq > 0 ? message->seq : group->place + i + 1) < group->next_seq ||
+				 (message->parent_seq > 0 && message->parent_seq < group->next_seq &&
+				  message->parent_seq != group->head_seq))
+			needs = true;
+	}
+	return needs && group->exists;
+}
+
+static bool
+was_deleted(const ImportDocument *document, int64 seq)
+{
+	Datum values[3] = {UUIDPGetDatum(&document->id), PointerGetDatum(document->account_id),
+					   Int64GetDatum(seq)};
+
+	return plan_execute(&is_deleted, values, NULL, false) > 0;
+}
+
+/* It is there: is it the same? */
+static void
+compare_row(RowMatch *match, ImportDocument *document, int64 seq, TransferText role,
+			TransferText content)
+{
+	const TransferMessage *message = document->conversation.messages;
+
+	document->state = IMPORT_UNCHANGED;
+	if (import_same_text(role, message->role) && import_same_text(content, message->content))
+		return;
+	(void) import_refuse_difference(document, 0, seq);
+	import_reject(match->import, document);
+}
+
+/* A row with a number, its own or its place.  False: it is new. */
+static bool
+match_number(RowMatch *match, ImportDocument *document, int64 seq, bool own)
+{
+	const TranscriptMessage *found;
+
+	if (seq >= match->group->next_seq)
+		return false;
+	found = store_find_message(match->stored.messages, match->stored.count, seq);
+	if (found != NULL)
+	{
+		compare_row(match, document, seq, import_text_of(found->role, found->role_len),
+					import_text_of(found->content, found->content_len));
+		return true;
+	}
+	document->state = IMPORT_UNCHANGED;
+	return !own || was_deleted(document, seq);
+}
+
+/* A row with an id.  False: it is new, and known from now on under this number. */
+static bool
+match_id(RowMatch *match, ImportDocument *document, int64 seq)
+{
+	const TransferMessage *message = document->conversation.messages;
+	ImportKnown *known = hash_search(match->known, &message->message_id, HASH_FIND, NULL);
+
+	if (known == NULL)
+	{
+		(void) import_know(match->known, message, seq);
+		return false;
+	}
+	document->state = IMPORT_UNCHANGED;
+	if (known->seq > 0)
+		compare_row(match, document, known->seq, known->role, known->content);
+	return true;
+}
+
+/* Takes the row among those that are to be stored, or says what it is. */
+static void
+match_row(RowMatch *match, ImportDocument *document, int64 place)
+{
+	const TransferMessage *message = document->conversation.messages;
+	ImportGroup *group = match->group;
+	int64 seq = message->seq > 0 ? message->seq : match->next_seq;
+	bool there;
+	ImportRow *row;
+
+	if (message->seq > 0)
+		there = match_number(match, document, seq, true);
+	else if (is_by_id(message))
+		there = match_id(match, document, seq);
+	else
+		there = match_number(match, document, place, false);
+	if (there)
+		return;
+	match->next_seq = Max(match->next_seq, seq + 1);
+	row = &group->rows[group->nrows++];
+	row->document = document;
+	row->message = message;
+	row->seq = seq;
+	row->parent_seq = message->parent_seq;
+	document->state = IMPORT_EXTENDED;
+	document->added = 1;
+}
+
+/* ---- the new ones together ---- */
+
+static int
+compare_rows(const void *a, const void *b)
+{
+	const ImportRow *left = a;
+	const ImportRow *right = b;
+
+	if (left->seq != right->seq)
+		return left->seq < right->seq ? -1 : 1;
+	return left->document < right->document ? -1 : left->document > right->document;
+}
+
+/* Of rows with one number the first counts. */
+static bool
+is_repeated(RowMatch *match, const ImportRow *before, const ImportRow *row)
+{
+	if (before == NULL || before->seq != row->seq)
+		return false;
+	unconstify(ImportDocument *, row->document)->added = 0;
+	compare_row(match, unconstify(ImportDocument *, row->document), row->seq, before->message->role,
+				before->message->content);
+	return true;
+}
+
+/* Whether the message that a row answers is stored, or is one of the n rows before it. */
+static bool
+has_parent(const RowMatch *match, const ImportRow *row, int32 n)
+{
+	const ImportGroup *group = match->group;
+	int32 low = 0;
+	int32 high = n;
+
+	if (row->parent_seq <= 0)
+		return true;
+	if (group->exists && row->parent_seq < group->next_seq &&
+		(row->parent_seq == group->head_seq ||
+		 store_find_message(match->stored.messages, match->stored.count, row->parent_seq) != NULL))
+		return row->parent_seq < row->seq;
+	while (low < high)
+	{
+		int32 middle = low + (high - low) / 2;
+
+		if (group->rows[middle].seq < row->parent_seq)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < n && group->rows[low].seq == row->parent_seq;
+}
+
+/* Puts the rows in order of seq, and rejects those that cannot be stored. */
+static void
+settle_rows(RowMatch *match)
+{
+	ImportGroup *group = match->group;
+	int32 kept = 0;
+
+	qsort(group->rows, group->nrows, sizeof(ImportRow), compare_rows);
+	for (int32 i = 0; i < group->nrows; i++)
+	{
+		ImportRow row = group->rows[i];
+		ImportDocument *document = unconstify(ImportDocument *, row.document);
+
+		CHECK_FOR_INTERRUPTS();
+		if (is_repeated(match, kept > 0 ? &group->rows[kept - 1] : NULL, &row))
+			continue;
+		if (!has_parent(match, &row, kept))
+		{
+			transfer_refuse(&document->problem, TRANSFER_BAD_PARENT, "parent_seq",
+							"parent_seq " INT64_FORMAT " of message " INT64_FORMAT
+							" does not exist in conversation %s",
+							row.parent_seq, row.seq, store_uuid_string(&document->id));
+			import_reject(match->import, document);
+			group->places--;
+			continue;
+		}
+		group->rows[kept++] = row;
+	}
+	group->nrows = kept;
+	if (kept > 0 && !group->exists)
+		unconstify(ImportDocument *, group->rows[0].document)->state = IMPORT_IMPORTED;
+}
+
+/*
+ * import_match_rows
+ *		import_match, of rows.  Errors: those of import_reject.
+ */
+void
+import_match_rows(Import *import, ImportGroup *group)
+{
+	ImportDocument *first = group->documents[0];
+	RowMatch match = {import, group};
+	bool by_id;
+
+	if (needs_stored(group, &by_id))
+		stored_read(&match.stored, &first->id, first->account_id, false);
+	if (by_id)
+		match.known = import_known_messages(first, match.stored.messages, match.stored.count);
+	match.next_seq = group->next_seq;
+	group->places = group->ndocuments;
+	for (int32 i = 0; i < group->ndocuments; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		match_row(&match, group->documents[i], group->place + i + 1);
+	}
+	settle_rows(&match);
+}
+
+/* ---- places ---- */
+
+static PlanStatement read_places =
+	{"SELECT conversation_id, account_id, rows FROM memory_store.job_places"
+	 " WHERE job_id" EQUAL "$1 AND conversation_id" EQUAL "ANY ($2)",
+	 2,
+	 {INT8OID, UUIDARRAYOID}};
+
+static PlanStatement add_places =
+	{"INSERT INTO memory_store.job_places AS p (job_id, conversation_id, account_id, rows)"
+	 " SELECT $1, u.* FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3),"
+	 " pg_catalog.unnest($4)) u ON CONFLICT (job_id, conversation_id, account_id)"
+	 " DO UPDATE SET rows = p.rows OPERATOR(pg_catalog.+) excluded.rows",
+	 4,
+	 {INT8OID, UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID}};
+
+/* How many rows of the conversations came in the job's batches before. */
+void
+import_read_places(const Import *import, ImportGroup **by_id, int32 n)
+{
+	Datum *ids = palloc(mul_size(Max(n, 1), sizeof(Datum)));
+	Datum values[2];
+	uint64 rows;
+
+	for (int32 i = 0; i < n; i++)
+		ids[i] = UUIDPGetDatum(&by_id[i]->documents[0]->id);
+	values[0] = Int64GetDatum(import->options.job_id);
+	values[1] = PointerGetDatum(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	rows = plan_execute(&read_places, values, NULL, false);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		bool isnull;
+		pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+		text *account_id = DatumGetTextPP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
+
+		for (int32 j = import_find_groups(by_id, n, id);
+			 j < n && memcmp(&by_id[j]->documents[0]->id, id, UUID_LEN) == 0; j++)
+			if (import_compare_accounts(by_id[j]->documents[0]->account_id, account_id) == 0)
+				by_id[j]->place =
+					DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
+	}
+}
+
+/* And how many with this one. */
+void
+import_write_places(const Import *import, const ImportGroup *groups, int32 n)
+{
+	Datum *columns[3];
+	Datum values[4];
+	int written = 0;
+
+	for (int i = 0; i < lengthof(columns); i++)
+		columns[i] = palloc(mul_size(Max(n, 1), sizeof(Datum)));
+	for (int32 i = 0; i < n; i++)
+	{
+		if (groups[i].places == 0)
+			continue;
+		columns[0][written] = UUIDPGetDatum(&groups[i].documents[0]->id);
+		columns[1][written] = PointerGetDatum(groups[i].documents[0]->account_id);
+		columns[2][written++] = Int64GetDatum(groups[i].places);
+	}
+	if (written == 0)
+		return;
+	values[0] = Int64GetDatum(import->options.job_id);
+	values[1] = PointerGetDatum(
+		construct_array(columns[0], written, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	values[2] =
+		PointerGetDatum(construct_array(columns[1], written, TEXTOID, -1, false, TYPALIGN_INT));
+	values[3] = PointerGetDatum(construct_array(columns[2], written, INT8OID, sizeof(int64),
+												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	(void) plan_execute(&add_places, values, NULL, false);
+}
