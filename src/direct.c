@@ -225,16 +225,3 @@ direct_insert(DirectRows *rows, TupleTableSlot *row)
 	index_row(rows->table, row, false, false);
 	ExecDropSingleTupleTableSlot(row);
 }
-
-const char *
-direct_bytes(Datum value, bool isnull, uint32 *length)
-{
-	text *bytes;
-
-	*length = 0;
-	if (isnull)
-		return NULL;
-	bytes = DatumGetTextPP(value);
-	*length = VARSIZE_ANY_EXHDR(bytes);
-	return VARDATA_ANY(bytes);
-}

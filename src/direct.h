@@ -64,7 +64,4 @@ direct_change(DirectRows *rows, ScanKeyData *keys, int nkeys, DirectChange chang
 extern TupleTableSlot *direct_new_row(const DirectRows *rows);
 extern void direct_insert(DirectRows *rows, TupleTableSlot *row);
 
-/* A text's bytes where they are or, detoasted, in the current memory context; NULL for NULL. */
-extern const char *direct_bytes(Datum value, bool isnull, uint32 *length);
-
 #endif /* MEMORY_DIRECT_H */

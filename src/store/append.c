@@ -21,15 +21,8 @@
 static void
 argument_text(FunctionCallInfo fcinfo, int n, const char **data, uint32 *length)
 {
-	*data = NULL;
-	*length = 0;
-	if (!PG_ARGISNULL(n))
-	{
-		text *bytes = PG_GETARG_TEXT_PP(n);
-
-		*data = VARDATA_ANY(bytes);
-		*length = VARSIZE_ANY_EXHDR(bytes);
-	}
+	*data = transcript_text_bytes(PG_ARGISNULL(n) ? (Datum) 0 : PG_GETARG_DATUM(n), PG_ARGISNULL(n),
+								  length);
 }
 
 static void

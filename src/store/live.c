@@ -322,14 +322,15 @@ read_tail_row(const DirectRows *rows, TranscriptMessage *message)
 	message->created_at = DatumGetTimestampTz(values[TAIL_CREATED_AT]);
 	message->has_created_at = true;
 	message->tokens = DatumGetInt32(values[TAIL_TOKENS]);
-	message->role = direct_bytes(values[TAIL_ROLE], nulls[TAIL_ROLE], &message->role_len);
+	message->role = transcript_text_bytes(values[TAIL_ROLE], nulls[TAIL_ROLE], &message->role_len);
 	message->content =
-		direct_bytes(values[TAIL_CONTENT], nulls[TAIL_CONTENT], &message->content_len);
-	message->model = direct_bytes(values[TAIL_MODEL], nulls[TAIL_MODEL], &message->model_len);
-	message->message_id =
-		direct_bytes(values[TAIL_MESSAGE_ID], nulls[TAIL_MESSAGE_ID], &message->message_id_len);
+		transcript_text_bytes(values[TAIL_CONTENT], nulls[TAIL_CONTENT], &message->content_len);
+	message->model =
+		transcript_text_bytes(values[TAIL_MODEL], nulls[TAIL_MODEL], &message->model_len);
+	message->message_id = transcript_text_bytes(values[TAIL_MESSAGE_ID], nulls[TAIL_MESSAGE_ID],
+												&message->message_id_len);
 	message->metadata =
-		direct_bytes(values[TAIL_METADATA], nulls[TAIL_METADATA], &message->metadata_len);
+		transcript_text_bytes(values[TAIL_METADATA], nulls[TAIL_METADATA], &message->metadata_len);
 	message->counted = DatumGetBool(values[TAIL_COUNTED]);
 }
 

@@ -14,7 +14,6 @@
 #include "utils/memutils.h"
 
 #include "dictionary.h"
-#include "direct.h"
 #include "store.h"
 
 void
@@ -271,7 +270,7 @@ column_bytes(uint64 row, int column, uint32 *length)
 	bool isnull;
 	Datum value = store_column(row, column, &isnull);
 
-	return direct_bytes(value, isnull, length);
+	return transcript_text_bytes(value, isnull, length);
 }
 
 /*

@@ -208,8 +208,8 @@ memory_transcript_unpack_support(PG_FUNCTION_ARGS)
 
 /* ---------- columns to message ---------- */
 
-static const char *
-column_text(Datum value, bool isnull, uint32 *len)
+const char *
+transcript_text_bytes(Datum value, bool isnull, uint32 *len)
 {
 	text *t;
 
@@ -267,11 +267,13 @@ message_from_datums(const Datum *values, const bool *nulls, uint32 position,
 		bad_column(position, "role must not be null");
 	if (nulls[MESSAGE_CONTENT])
 		bad_column(position, "content must not be null");
-	message->role = column_text(values[MESSAGE_ROLE], false, &message->role_len);
-	message->content = column_text(values[MESSAGE_CONTENT], false, &message->content_len);
-	message->model = column_text(values[MESSAGE_MODEL], nulls[MESSAGE_MODEL], &message->model_len);
-	message->message_id = column_text(values[MESSAGE_MESSAGE_ID], nulls[MESSAGE_MESSAGE_ID],
-									  &message->message_id_len);
+	message->role = transcript_text_bytes(values[MESSAGE_ROLE], false, &message->role_len);
+	message->content = transcript_text_bytes(values[MESSAGE_CONTENT], false, &message->content_len);
+	message->model =
+		transcript_text_bytes(values[MESSAGE_MODEL], nulls[MESSAGE_MODEL], &message->model_len);
+	message->message_id =
+		transcript_text_bytes(values[MESSAGE_MESSAGE_ID], nulls[MESSAGE_MESSAGE_ID],
+							  &message->message_id_len);
 	if (!nulls[MESSAGE_METADATA])
 		message->metadata = transcript_metadata_text(DatumGetJsonbP(values[MESSAGE_METADATA]),
 													 position, &message->metadata_len);
@@ -354,8 +356,8 @@ memory_transcript_from_text(PG_FUNCTION_ARGS)
 
 	message.seq = 1;
 	message.tokens = -1;
-	message.role = column_text(PG_GETARG_DATUM(0), false, &message.role_len);
-	message.content = column_text(PG_GETARG_DATUM(1), false, &message.content_len);
+	message.role = transcript_text_bytes(PG_GETARG_DATUM(0), false, &message.role_len);
+	message.content = transcript_text_bytes(PG_GETARG_DATUM(1), false, &message.content_len);
 	PG_RETURN_POINTER(transcript_build(&message, 1, &compression));
 }
 
