@@ -28,15 +28,15 @@
 #include "store.h"
 #include "train.h"
 
-#define SPACE ((size_t) 4 * 1024 * 1024)
+#define SPACE ((size_t) 2 * 1024 * 1024)
 #define FIRST_SPACE ((size_t) 64 * 1024)
 #define MAX_SAMPLES (64 * 1024)
 #define MAX_SAMPLE_BYTES (32 * 1024)
 /* So many rows follow each other in a sample, as they do in a segment. */
 #define RUN_ROWS 16
 
-/* Larger ones save less than a load wants to wait for. */
-static const size_t candidate_sizes[] = {110 * 1024, 256 * 1024};
+/* A larger one saves more, but not the time that it takes. */
+static const size_t candidate_sizes[] = {110 * 1024};
 
 struct StoreSampler
 {

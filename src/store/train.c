@@ -258,9 +258,12 @@ store_cost(const Sampling *sampling, const Candidate *candidate, int level)
 		   (double) dictionary_stored_bytes(candidate->bytes, candidate->size);
 }
 
-/* Trains a dictionary of this size; false: it is no better than the best so far. */
+/*
+ * Trains a dictionary of this size; false: it is no better than the best so far.
+ * only: there is no other to compare it with.
+ */
 static bool
-try_size(const Sampling *sampling, size_t size, int level, Candidate *best)
+try_size(const Sampling *sampling, size_t size, int level, bool only, Candidate *best)
 {
 	Candidate candidate;
 
@@ -274,7 +277,7 @@ try_size(const Sampling *sampling, size_t size, int level, Candidate *best)
 		return false;
 	candidate.holdout_after =
 		dictionary_measure(&sampling->holdout, candidate.bytes, candidate.size, level);
-	candidate.cost = store_cost(sampling, &candidate, level);
+	candidate.cost = only ? 0 : store_cost(sampling, &candidate, level);
 	if (best->bytes != NULL && candidate.cost >= best->cost)
 	{
 		pfree(candidate.bytes);
@@ -328,7 +331,7 @@ sampling_train(const Sampling *sampling, const size_t *sizes, int nsizes, int le
 	report.holdout_before =
 		dictionary_measure_with(&sampling->holdout, dictionary_current(), level);
 	for (int i = 0; i < nsizes && sizes[i] <= (size_t) store_dictionary_max_kb * 1024; i++)
-		if (!try_size(sampling, sizes[i], level, &best))
+		if (!try_size(sampling, sizes[i], level, nsizes == 1, &best))
 			break;
 	if (best.bytes == NULL)
 		return;
