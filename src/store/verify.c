@@ -1,6 +1,7 @@
 /*
  * verify.c
- *		How memory.verify() and maintenance go on behind a corrupt segment.
+ *		How memory.verify() and maintenance go on behind a corrupt segment, and
+ *		imports behind a bad document.
  */
 #include "postgres.h"
 

@@ -92,6 +92,7 @@ extern bool import_is_partial(const Import *import);
 /* Stores the batch.  Adds to import_counts. */
 extern void import_write(Import *import);
 extern const ImportCounts *import_counts(const Import *import);
+extern void import_note_part(int64 job_id, const ImportCounts *counts);
 extern void import_mark(const Import *import, SplitterMark *mark);
 
 /*

@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "commands/copy.h"
 #include "mb/pg_wchar.h"
@@ -20,7 +19,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 
 #include "csv.h"
 #include "import_private.h"
@@ -197,39 +195,36 @@ copy_records(CsvSource *s, Relation relation, int32 last)
 	s->count = all;
 }
 
+typedef struct RecordsAttempt
+{
+	CsvSource *source;
+	Relation relation;
+	int32 last;
+	MemoryContext scratch; /* an error leaves COPY's buffers behind */
+} RecordsAttempt;
+
+static void
+attempt_records(void *arg)
+{
+	RecordsAttempt *attempt = arg;
+
+	MemoryContextSwitchTo(attempt->scratch);
+	copy_records(attempt->source, attempt->relation, attempt->last);
+}
+
 /* The same in a subtransaction; an error about the input is returned, else NULL. */
 static ErrorData *
 try_records(CsvSource *s, Relation relation, int32 last)
 {
-	MemoryContext context = CurrentMemoryContext;
-	/* an error leaves COPY's buffers behind */
-	MemoryContext scratch =
-		AllocSetContextCreate(context, "memory_ext copy", ALLOCSET_DEFAULT_SIZES);
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	RecordsAttempt attempt = {s, relation, last, NULL};
 	int32 all = s->count;
+	ErrorData *error;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(scratch);
-	PG_TRY();
-	{
-		copy_records(s, relation, last);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		s->count = all;
-	}
-	PG_END_TRY();
-	MemoryContextDelete(scratch);
+	attempt.scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext copy", ALLOCSET_DEFAULT_SIZES);
+	error = store_attempt(attempt_records, &attempt);
+	s->count = all;
+	MemoryContextDelete(attempt.scratch);
 	if (error != NULL && (s->raising || !import_is_input_error(error)))
 		ReThrowError(error);
 	return error;

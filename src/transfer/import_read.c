@@ -10,14 +10,12 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "account.h"
 #include "compat.h"
@@ -458,36 +456,35 @@ import_is_input_error(const ErrorData *error)
 	return category == ERRCODE_DATA_EXCEPTION || category == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 }
 
+typedef struct DocumentAttempt
+{
+	Import *import;
+	ImportDocument *document;
+	char *data;
+	TransferText source_id;
+	bool accepted;
+} DocumentAttempt;
+
+static void
+attempt_document(void *arg)
+{
+	DocumentAttempt *attempt = arg;
+
+	attempt->accepted =
+		read_document(attempt->import, attempt->document, attempt->data, attempt->source_id);
+}
+
 /* read_document in a subtransaction; an error about the input is returned, else NULL. */
 static ErrorData *
 try_document(Import *import, ImportDocument *document, char *data, TransferText source_id,
 			 bool *accepted)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	DocumentAttempt attempt = {import, document, data, source_id, false};
+	ErrorData *error = store_attempt(attempt_document, &attempt);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		*accepted = read_document(import, document, data, source_id);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_END_TRY();
 	if (error != NULL && !import_is_input_error(error))
 		ReThrowError(error);
+	*accepted = attempt.accepted;
 	return error;
 }
 
@@ -550,6 +547,22 @@ array_is_document(const ImportOptions *options, Jsonb *array)
 		   !conversation.partial;
 }
 
+typedef struct ArrayAttempt
+{
+	const ImportOptions *options;
+	char *array;
+	bool is_document;
+} ArrayAttempt;
+
+static void
+attempt_array(void *arg)
+{
+	ArrayAttempt *attempt = arg;
+	Jsonb *parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(attempt->array)));
+
+	attempt->is_document = array_is_document(attempt->options, parsed);
+}
+
 /*
  * import_array_is_document
  *		Whether an array with this first element is a document, not a list of
@@ -560,38 +573,18 @@ import_array_is_document(void *arg, const char *first, Size length)
 {
 	Import *import = arg;
 	MemoryContext old = MemoryContextSwitchTo(import->scratch);
-	ResourceOwner owner = CurrentResourceOwner;
-	char *array = palloc(length + 3);
-	volatile bool result = false;
+	ArrayAttempt attempt = {&import->options, palloc(length + 3), false};
+	ErrorData *error;
 
-	array[0] = '[';
-	memcpy(array + 1, first, length);
-	memcpy(array + 1 + length, "]", 2);
-	for (char *nul = array; (nul = find_nul_escape(nul)) != NULL;)
+	attempt.array[0] = '[';
+	memcpy(attempt.array + 1, first, length);
+	memcpy(attempt.array + 1 + length, "]", 2);
+	for (char *nul = attempt.array; (nul = find_nul_escape(nul)) != NULL;)
 		memcpy(nul, "\\ufffd", 6);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(import->scratch);
-	PG_TRY();
-	{
-		Jsonb *parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(array)));
-
-		result = array_is_document(&import->options, parsed);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(import->scratch);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (!import_is_input_error(error))
-			ReThrowError(error);
-	}
-	PG_END_TRY();
-	CurrentResourceOwner = owner;
+	error = store_attempt(attempt_array, &attempt);
+	if (error != NULL && !import_is_input_error(error))
+		ReThrowError(error);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(import->scratch);
-	return result;
+	return attempt.is_document;
 }

@@ -217,6 +217,23 @@ memory_import_lines(PG_FUNCTION_ARGS)
 	return PointerGetDatum(heap_form_tuple(descriptor, &value, &isnull));
 }
 
+/* The counts of a job of one part, which is finished.  Needs SPI. */
+void
+import_note_part(int64 job_id, const ImportCounts *counts)
+{
+	Datum values[8];
+
+	values[0] = Int64GetDatum(job_id);
+	values[1] = Int64GetDatum(counts->bytes);
+	values[2] = Int64GetDatum(counts->documents);
+	values[3] = Int64GetDatum(counts->imported);
+	values[4] = Int64GetDatum(counts->extended);
+	values[5] = Int64GetDatum(counts->unchanged);
+	values[6] = Int64GetDatum(counts->rejected);
+	values[7] = Int64GetDatum(counts->messages);
+	(void) plan_execute(&insert_part, values, NULL, false);
+}
+
 static void
 note_job(const LineImport *lines, const ImportOptions *options, const ImportCounts *counts)
 {
@@ -234,15 +251,7 @@ note_job(const LineImport *lines, const ImportOptions *options, const ImportCoun
 	values[6] = TimestampTzGetDatum(lines->started_at);
 	values[7] = Int64GetDatum(counts->bytes);
 	(void) plan_execute(&insert_job, values, nulls, false);
-
-	values[1] = Int64GetDatum(counts->bytes);
-	values[2] = Int64GetDatum(counts->documents);
-	values[3] = Int64GetDatum(counts->imported);
-	values[4] = Int64GetDatum(counts->extended);
-	values[5] = Int64GetDatum(counts->unchanged);
-	values[6] = Int64GetDatum(counts->rejected);
-	values[7] = Int64GetDatum(counts->messages);
-	(void) plan_execute(&insert_part, values, NULL, false);
+	import_note_part(options->job_id, counts);
 }
 
 PG_FUNCTION_INFO_V1(memory_import_end);

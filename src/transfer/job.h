@@ -112,6 +112,14 @@ extern bool job_reopen(int64 job_id, int32 *workers);
 extern void job_set_skip(int64 job_id, bool skip);
 extern void job_clear_places(int64 job_id);
 
+/* ---- job_worker.c ---- */
+
+/* Whether a claim before the worker's own is not done, and which process has it; 0: none. */
+typedef bool (*JobEarlier)(const Job *job, int32 *pid);
+
+/* Waits until there is none.  Error: 55000 who had it has ended. */
+extern void job_wait_for_turn(const Job *job, JobEarlier earlier, long milliseconds);
+
 /* ---- job_call.c ---- */
 extern Oid job_role_oid(const Job *job);
 extern void job_check_files(const Job *job, Oid role);

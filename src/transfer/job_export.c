@@ -28,8 +28,6 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
-#include "storage/latch.h"
-#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -287,6 +285,12 @@ earlier_claim(const Job *job, int64 number, int32 *pid)
 	return true;
 }
 
+static bool
+earlier_than_claimed(const Job *job, int32 *pid)
+{
+	return earlier_claim(job, claimed.number, pid);
+}
+
 /* ---------- the file ---------- */
 
 /* The unfinished file, cut off behind the place. */
@@ -389,21 +393,8 @@ static void
 take_turn(const Job *job, Turn *turn)
 {
 	ExportCursor cursor;
-	int32 pid;
 
-	while (earlier_claim(job, claimed.number, &pid))
-	{
-		if (BackendPidGetProc(pid) == NULL && earlier_claim(job, claimed.number, &pid) &&
-			BackendPidGetProc(pid) == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("another worker of the job has ended within a batch"),
-					 errhint("CALL memory.resume_job(" INT64_FORMAT ") to go on.", job->id)));
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 TURN_MILLISECONDS, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	job_wait_for_turn(job, earlier_than_claimed, TURN_MILLISECONDS);
 	get_cursor(job, &cursor);
 	turn->from = turn->offset = cursor.offset;
 	turn->file = open_part(job, cursor.offset);

@@ -16,8 +16,6 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
-#include "storage/latch.h"
-#include "storage/procarray.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
@@ -261,6 +259,12 @@ job_import_claim(Job *job)
 	return found;
 }
 
+static bool
+earlier_than_claimed(const Job *job, int32 *pid)
+{
+	return job_earlier_claim(job, &claimed, pid);
+}
+
 /*
  * Messages that come one by one are numbered as they are stored: such a batch
  * waits until those before it in the input are done.  No account's lock is held
@@ -269,22 +273,7 @@ job_import_claim(Job *job)
 static void
 wait_for_turn(void *arg)
 {
-	const Job *job = arg;
-	int32 pid;
-
-	while (job_earlier_claim(job, &claimed, &pid))
-	{
-		if (BackendPidGetProc(pid) == NULL && job_earlier_claim(job, &claimed, &pid) &&
-			BackendPidGetProc(pid) == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("another worker of the job has ended within a batch"),
-					 errhint("CALL memory.resume_job(" INT64_FORMAT ") to go on.", job->id)));
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 TURN_MILLISECONDS, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	job_wait_for_turn(arg, earlier_than_claimed, TURN_MILLISECONDS);
 }
 
 static void

@@ -31,6 +31,7 @@
 #include "storage/latch.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -76,6 +77,26 @@ job_idle(int64 job_id, bool hold)
 	if (!hold)
 		LockRelease(&tag, ExclusiveLock, false);
 	return true;
+}
+
+void
+job_wait_for_turn(const Job *job, JobEarlier earlier, long milliseconds)
+{
+	int32 pid;
+
+	while (earlier(job, &pid))
+	{
+		/* asked once more: it may have been done just before its process ended */
+		if (BackendPidGetProc(pid) == NULL && earlier(job, &pid) && BackendPidGetProc(pid) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("another worker of the job has ended within a batch"),
+					 errhint("CALL memory.resume_job(" INT64_FORMAT ") to go on.", job->id)));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 /* ---------- a worker ---------- */

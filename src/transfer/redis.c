@@ -246,14 +246,6 @@ static PlanStatement insert_job = {
 	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID},
 	NULL};
 
-static PlanStatement insert_part = {
-	"INSERT INTO memory_store.job_parts (job_id, part, state, bytes, documents, imported, extended,"
-	" unchanged, rejected, messages, updated_at)"
-	" VALUES ($1, 0, 'finished', $2, $3, $4, $5, $6, $7, $8, pg_catalog.clock_timestamp())",
-	8,
-	{INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
-	NULL};
-
 static void
 begin_import(RedisImport *state, const RedisKeys *keys, text *account_id, const char *on_error)
 {
@@ -303,21 +295,13 @@ end_import(FunctionCallInfo fcinfo, RedisImport *state, const RedisKeys *keys, t
 	values[7] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false));
 	values[8] = TimestampTzGetDatum(state->started_at);
 	(void) plan_execute(&insert_job, values, NULL, false);
+	import_note_part(state->job_id, counts);
 
-	values[1] = Int64GetDatum(counts->bytes);
-	values[2] = Int64GetDatum(counts->documents);
-	values[3] = Int64GetDatum(counts->imported);
-	values[4] = Int64GetDatum(counts->extended);
-	values[5] = Int64GetDatum(counts->unchanged);
-	values[6] = Int64GetDatum(counts->rejected);
-	values[7] = Int64GetDatum(counts->messages);
-	(void) plan_execute(&insert_part, values, NULL, false);
-
-	values[1] = values[3];
-	values[2] = values[4];
-	values[3] = values[5];
-	values[4] = values[6];
-	values[5] = values[7];
+	values[1] = Int64GetDatum(counts->imported);
+	values[2] = Int64GetDatum(counts->extended);
+	values[3] = Int64GetDatum(counts->unchanged);
+	values[4] = Int64GetDatum(counts->rejected);
+	values[5] = Int64GetDatum(counts->messages);
 	SPI_finish();
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "a Redis import must return a row");

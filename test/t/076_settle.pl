@@ -84,8 +84,7 @@ cmp_ok($indexes->('conversations'), '<', $index, "their indexes are smaller ($in
 is($node->safe_psql('postgres', $conversations), $rows, 'they are as they were');
 
 # --- an old snapshot, and writers, beside the move: what is free was found by VACUUM
-$node->safe_psql('postgres', <<'SQL');
-SET memory_ext.compact_compression = 'none';
+my $compact = <<'SQL';
 DO $$
 DECLARE
 	b record := ('00000000-0000-0000-0000-000000000000'::uuid, ''::text, 0::bigint);
@@ -97,19 +96,9 @@ BEGIN
 	END LOOP;
 END $$;
 SQL
-$node->safe_psql('postgres', <<'SQL');
-DO $$
-DECLARE
-	b record := ('00000000-0000-0000-0000-000000000000'::uuid, ''::text, 0::bigint);
-BEGIN
-	LOOP
-		b := memory.compact_batch(b.f1, b.f2);
-		EXIT WHEN b.conversation_id IS NULL;
-		b := (b.conversation_id, b.account_id, 0::bigint);
-	END LOOP;
-END $$;
-VACUUM memory_store.segments;
-SQL
+$node->safe_psql('postgres', "SET memory_ext.compact_compression = 'none'; $compact");
+$node->safe_psql('postgres', $compact);
+$node->safe_psql('postgres', 'VACUUM memory_store.segments');
 $loaded = $blocks->('segments');
 my $old = $node->background_psql('postgres', on_error_stop => 1);
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
