@@ -11,7 +11,11 @@
  * How much is free where is known from the free space map, which VACUUM writes.
  * After a compaction that has rewritten much, the pages are pruned and the map
  * is brought up to date here.  A pass moves less than what seems to fit, lest
- * the file grows at its end; the next one is for what is left.
+ * the file grows at its end; the next one is for what is left, and for what got
+ * to the end nonetheless because somebody else was at work.
+ *
+ * What is out of line moves by whole values: chunks of theirs that lie before
+ * the end are written once more, too, and need room there (see fit_values).
  *
  * A batch holds the locks of the accounts whose rows it moves, in key order, to
  * its transaction's end.  A row keeps its bytes and its key; who holds an older
@@ -48,6 +52,11 @@
 #define FILL_PERCENT 85
 /* Pages are pruned here if so many rows have changed: a part of the file's blocks. */
 #define CHANGED_PART 16
+/* The free space map knows a page's free space in steps; it rounds down. */
+#define MAP_STEP (BLCKSZ / 256)
+/* A row of a TOAST table: chunk_id, chunk_seq, and as much of the value as goes into one. */
+#define CHUNK_ROW                                                                                  \
+	MAXALIGN(MAXALIGN(SizeofHeapTupleHeader) + 2 * sizeof(int32) + VARHDRSZ + TOAST_MAX_CHUNK_SIZE)
 /* An index that is larger would keep writers waiting for too long. */
 #define MAX_REINDEX_BLOCKS ((BlockNumber) (64 * 1024 * 1024 / BLCKSZ))
 
@@ -126,6 +135,17 @@ average_row(Relation relation, BlockNumber blocks, Size otherwise)
 	return (Size) Min(Max(used / relation->rd_rel->reltuples, 32.0), BLCKSZ / 2);
 }
 
+/* How many whole chunks a page of a TOAST table has room for, by the map: all are of one size. */
+static uint64
+free_chunks(Relation relation, BlockNumber block)
+{
+	Size space = GetRecordedFreeSpace(relation, block);
+
+	if (space < TYPEALIGN(MAP_STEP, CHUNK_ROW))
+		return 0;
+	return (space + MAP_STEP - 1 + sizeof(ItemIdData)) / (CHUNK_ROW + sizeof(ItemIdData));
+}
+
 /* What rows of this size can use of a page's free space. */
 static uint64
 usable_space(Relation relation, BlockNumber block, Size row_bytes)
@@ -133,6 +153,8 @@ usable_space(Relation relation, BlockNumber block, Size row_bytes)
 	Size reserved = RelationGetTargetPageFreeSpace(relation, HEAP_DEFAULT_FILLFACTOR);
 	Size space = GetRecordedFreeSpace(relation, block);
 
+	if (relation->rd_rel->relkind == RELKIND_TOASTVALUE)
+		return free_chunks(relation, block) * CHUNK_ROW;
 	if (space < reserved + row_bytes + row_bytes / 4)
 		return 0;
 	return (space - reserved) / row_bytes * row_bytes;
@@ -160,6 +182,95 @@ find_cut(Relation relation, BlockNumber blocks, Size row_bytes)
 	return cut;
 }
 
+static char *
+relation_name(Relation relation)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+									  RelationGetRelationName(relation));
+}
+
+/* The block behind the last row from this block on; the block itself: there is none. */
+static BlockNumber
+live_end(Relation relation, BlockNumber from)
+{
+	static Oid types[] = {TIDOID};
+	char *query = psprintf("SELECT pg_catalog.max(ctid) FROM %s"
+						   " WHERE ctid OPERATOR(pg_catalog.>=) $1",
+						   relation_name(relation));
+	ItemPointerData bound;
+	Datum values[1] = {PointerGetDatum(&bound)};
+	Datum last;
+	bool isnull;
+
+	ItemPointerSet(&bound, from, 0);
+	if (SPI_execute_with_args(query, 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read %s", RelationGetRelationName(relation));
+	last = store_column(0, 1, &isnull);
+	return isnull ? from : ItemPointerGetBlockNumber((ItemPointer) DatumGetPointer(last)) + 1;
+}
+
+/* The values that have a chunk behind the cut: the last one, and how many they have anywhere. */
+static Portal
+open_values(Relation relation, BlockNumber cut)
+{
+	static Oid types[] = {TIDOID};
+	char *name = relation_name(relation);
+	char *query = psprintf("SELECT pg_catalog.max(ctid), pg_catalog.count(*) FROM %s"
+						   " WHERE chunk_id IN (SELECT chunk_id FROM %s"
+						   " WHERE ctid OPERATOR(pg_catalog.>=) $1)"
+						   " GROUP BY chunk_id ORDER BY 1 DESC",
+						   name, name);
+	ItemPointerData bound;
+	Datum values[1] = {PointerGetDatum(&bound)};
+
+	ItemPointerSet(&bound, cut, 0);
+	return SPI_cursor_open_with_args(NULL, query, 1, types, values, NULL, true, 0);
+}
+
+/*
+ * The first block, not before the cut, such that all values with a chunk from
+ * there on fit into the free space before it, whole.
+ */
+static BlockNumber
+fit_values(Relation relation, BlockNumber cut, BlockNumber blocks)
+{
+	Portal portal = open_values(relation, cut);
+	BlockNumber fitting = blocks;
+	BlockNumber lower = blocks;
+	uint64 free_before = 0;
+	uint64 needed = 0;
+
+	for (BlockNumber block = 0; block < blocks; block++)
+		free_before += free_chunks(relation, block);
+	for (;;)
+	{
+		BlockNumber next = cut;
+		ItemPointer last;
+		bool isnull;
+		int64 chunks = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		SPI_cursor_fetch(portal, true, 1);
+		if (SPI_processed > 0)
+		{
+			last = (ItemPointer) DatumGetPointer(store_column(0, 1, &isnull));
+			next = Min(lower, ItemPointerGetBlockNumber(last) + 1);
+			chunks = DatumGetInt64(store_column(0, 2, &isnull));
+		}
+		SPI_freetuptable(SPI_tuptable);
+		while (lower > next)
+			free_before -= free_chunks(relation, --lower);
+		if (needed * 100 > free_before * FILL_PERCENT)
+			break;
+		fitting = next;
+		if (chunks == 0)
+			break;
+		needed += chunks;
+	}
+	SPI_cursor_close(portal);
+	return fitting;
+}
+
 /* Nobody shall find free space behind the cut: the map is no more than a hint. */
 static void
 hide_free_space(Relation relation, BlockNumber cut, BlockNumber blocks)
@@ -172,9 +283,12 @@ hide_free_space(Relation relation, BlockNumber cut, BlockNumber blocks)
 	FreeSpaceMapVacuumRange(relation, cut, blocks);
 }
 
+/* Whether the file, of which so many blocks are in use, is to end at the cut. */
 static bool
 is_worthwhile(const Settling *settling, BlockNumber cut, BlockNumber blocks, bool further)
 {
+	if (blocks <= cut)
+		return false;
 	if (further)
 		return blocks - cut >= FURTHER_BLOCKS && blocks - cut >= blocks / FURTHER_PART;
 	return blocks - cut >= WORTHWHILE_BLOCKS && blocks - cut >= blocks / settling->share;
@@ -284,8 +398,7 @@ list_toasted(Relation relation, Datum *bounds)
 	char *query =
 		psprintf("SELECT pg_catalog.array_agg(DISTINCT chunk_id::pg_catalog.int8) FROM %s"
 				 " WHERE ctid OPERATOR(pg_catalog.>=) $1 AND ctid OPERATOR(pg_catalog.<) $2",
-				 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-											RelationGetRelationName(relation)));
+				 relation_name(relation));
 	Datum values[1];
 	bool isnull;
 
@@ -396,8 +509,7 @@ reindex(const Settling *settling)
 			break;
 		index = index_open(oid, NoLock);
 		small = RelationGetNumberOfBlocks(index) <= MAX_REINDEX_BLOCKS;
-		name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(index)),
-										  RelationGetRelationName(index));
+		name = relation_name(index);
 		index_close(index, NoLock);
 		if (small && SPI_execute(psprintf("REINDEX INDEX %s", name), false, 0) != SPI_OK_UTILITY)
 			elog(ERROR, "could not reindex %s", name);
@@ -418,6 +530,33 @@ block_argument(FunctionCallInfo fcinfo, int n, BlockNumber otherwise)
 	return (BlockNumber) block;
 }
 
+/*
+ * Finds where the file could end, and how far it is in use; false: it is not
+ * worth it.  end: an earlier pass has moved the rows from there on, 0: there was
+ * none.  What that has freed of a TOAST table lies anywhere in it.
+ */
+static bool
+find_range(const Settling *settling, Relation relation, bool refresh, BlockNumber end,
+		   BlockNumber *from, BlockNumber *to)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(relation);
+	bool further = end > 0;
+
+	end = further && !settling->toast ? Min(end, blocks) : blocks;
+	if (refresh)
+		refresh_free_space(relation, end);
+	*from = find_cut(relation, end, average_row(relation, end, settling->row_bytes));
+	if (!is_worthwhile(settling, *from, blocks, further))
+		return false;
+	if (settling->toast)
+		*from = fit_values(relation, *from, blocks);
+	*to = live_end(relation, *from);
+	if (!is_worthwhile(settling, *from, *to, further))
+		return false;
+	hide_free_space(relation, *from, blocks);
+	return true;
+}
+
 PG_FUNCTION_INFO_V1(memory_settle_begin);
 
 /*
@@ -435,38 +574,35 @@ memory_settle_begin(PG_FUNCTION_ARGS)
 {
 	const Settling *settling = find_settling(fcinfo);
 	int64 changed = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
-	bool further = !PG_ARGISNULL(2);
-	bool refresh;
+	BlockNumber end = block_argument(fcinfo, 2, 0);
 	Relation relation;
 	TupleDesc descriptor;
-	BlockNumber blocks;
-	BlockNumber end;
-	BlockNumber cut;
 	Datum values[2] = {0};
 	bool nulls[2] = {true, true};
 
 	account_check_unconfined();
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "settle_begin does not return a row");
-	end = block_argument(fcinfo, 2, 0);
 	relation = open_table(settling);
-	blocks = relation == NULL ? 0 : RelationGetNumberOfBlocks(relation);
-	end = further ? Min(end, blocks) : blocks;
-	refresh = further || changed > blocks / CHANGED_PART;
-	if (relation != NULL && refresh)
-		refresh_free_space(relation, end);
-	cut = end == 0 ? 0 : find_cut(relation, end, average_row(relation, end, settling->row_bytes));
-	if (is_worthwhile(settling, cut, end, further))
-	{
-		hide_free_space(relation, cut, blocks);
-		if (!settling->toast && !further)
-			hide_toast_space(settling, refresh);
-		values[0] = Int64GetDatum((int64) cut);
-		values[1] = Int64GetDatum((int64) end);
-		nulls[0] = nulls[1] = false;
-	}
 	if (relation != NULL)
+	{
+		BlockNumber blocks = RelationGetNumberOfBlocks(relation);
+		bool refresh = end > 0 || changed > blocks / CHANGED_PART;
+		BlockNumber from;
+		BlockNumber to;
+
+		SPI_connect();
+		if (find_range(settling, relation, refresh, end, &from, &to))
+		{
+			if (!settling->toast && end == 0)
+				hide_toast_space(settling, refresh);
+			values[0] = Int64GetDatum((int64) from);
+			values[1] = Int64GetDatum((int64) to);
+			nulls[0] = nulls[1] = false;
+		}
+		SPI_finish();
 		table_close(relation, NoLock);
+	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 

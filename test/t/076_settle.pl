@@ -41,15 +41,17 @@ my $blocks = sub {
 		FROM pg_class WHERE oid = 'memory_store.$table'::regclass});
 };
 my $toast = sub {
-	return $node->safe_psql('postgres', "SELECT pg_relation_size(reltoastrelid) / 8192 FROM pg_class WHERE oid = 'memory_store.segments'::regclass");
+	my ($database) = @_;
+	return $node->safe_psql($database // 'postgres', "SELECT pg_relation_size(reltoastrelid) / 8192 FROM pg_class WHERE oid = 'memory_store.segments'::regclass");
 };
 my $indexes = sub {
 	my ($table) = @_;
 	return $node->safe_psql('postgres', "SELECT pg_indexes_size('memory_store.$table') / 8192");
 };
 my $maintain = sub {
+	my ($database) = @_;
 	my ($out, $err) = ('', '');
-	$node->psql('postgres', 'CALL memory.maintain()', stdout => \$out, stderr => \$err, on_error_stop => 1);
+	$node->psql($database // 'postgres', 'CALL memory.maintain()', stdout => \$out, stderr => \$err, on_error_stop => 1);
 	return $err;
 };
 
@@ -117,6 +119,31 @@ cmp_ok($blocks->('segments'), '<', $loaded / 2, "VACUUM has shortened the file (
 cmp_ok($toast->(), '<', $settled_toast * 1.3, 'also that of what is out of line');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.verify()'), '0', 'verify finds nothing');
 is($node->safe_psql('postgres', "SELECT count(*) FROM memory.messages WHERE account_id = 'b'"), '2000', 'every message of the writer is there');
+
+# --- few large values, scattered over the whole file: they move as a whole
+$node->safe_psql('postgres', 'CREATE DATABASE scattered');
+$node->safe_psql('scattered', <<'SQL');
+CREATE EXTENSION memory_ext;
+ALTER DATABASE scattered SET memory_ext.compact_compression = 'none';
+INSERT INTO memory.messages (account_id, conversation_id, role, content)
+	SELECT 'small', lpad(n::text, 32, '0')::uuid, 'user', repeat('x', 4500) FROM generate_series(1, 600) n;
+SELECT memory.seal();
+DELETE FROM memory.conversations WHERE account_id = 'small' AND right(conversation_id::text, 1) IN ('3', '6', '9');
+SQL
+$node->safe_psql('scattered', 'VACUUM memory_store.segments');
+$node->safe_psql('scattered', <<'SQL');
+INSERT INTO memory.messages (account_id, conversation_id, role, content)
+	SELECT 'large', lpad((1000 + n)::text, 32, '0')::uuid, 'user', repeat('y', 90000) FROM generate_series(1, 12) n;
+SELECT memory.seal();
+SQL
+$node->safe_psql('scattered', "DELETE FROM memory.conversations WHERE account_id = 'small'");
+$node->safe_psql('scattered', 'VACUUM memory_store.segments');
+my $file = $toast->('scattered');
+$maintain->('scattered');
+$node->safe_psql('scattered', 'VACUUM memory_store.segments');
+my $live = $node->safe_psql('scattered', 'SELECT ceil(sum(pg_column_size(body)) / 8192.0) FROM memory_store.segments WHERE memory_store.toast_value(body) IS NOT NULL');
+cmp_ok($toast->('scattered'), '<', $live * 1.5, "the file has not much more than is in it ($file, then $live blocks)");
+is($node->safe_psql('scattered', "SELECT count(*), min(length(content)) FROM memory.messages WHERE account_id = 'large'"), '12|90000', 'which is all there');
 
 # --- indexes are not waited for
 $node->safe_psql('postgres', "CREATE TABLE before AS SELECT indexrelid, pg_relation_filenode(indexrelid) FROM pg_index WHERE indrelid = 'memory_store.segments'::regclass");
