@@ -12,14 +12,14 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_server conversation problems_of digest_of views_of view_messages view_conversations
+our @EXPORT = qw(new_server conversation problems_of digest_of views_of all_views_of view_messages view_conversations
   conversation_columns samples write_file);
 
-# A stopped server; the caller configures and starts it.
+# A stopped server; the caller configures and starts it.  install_path: of another PostgreSQL.
 sub new_server
 {
 	my ($name, %options) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name, install_path => delete $options{install_path});
 
 	$node->init(extra => [ '--encoding=UTF8', '--no-locale' ], %options);
 	# autovacuum and its statistics stay on, as they are in production
@@ -179,6 +179,16 @@ sub views_of
 	my ($node, $database) = @_;
 
 	return $node->safe_psql($database // 'postgres', view_messages() . ';' . view_conversations());
+}
+
+# Every view of the extension, row by row, each in an order of its own.
+sub all_views_of
+{
+	my ($node, $database) = @_;
+
+	return join "\n", map {
+		"$_:\n" . $node->safe_psql($database, "SELECT v::text FROM $_ v ORDER BY v::text COLLATE \"C\"")
+	} split /\n/, $node->safe_psql($database, "SELECT oid::regclass FROM pg_class WHERE relkind = 'v' AND relnamespace = 'memory'::regnamespace ORDER BY relname");
 }
 
 1;

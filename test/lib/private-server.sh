@@ -7,6 +7,7 @@
 #
 #	STAGE/src	a copy of the project, built there; tests start in this folder
 #	STAGE/root	the private installation
+#	STAGE/old	the same of another major version, if there is OLD_PG_CONFIG
 #	STAGE/NAME	the data directory of server NAME, log in STAGE/NAME.log
 #	STAGE/s		the sockets; no server listens on TCP
 #
@@ -21,7 +22,7 @@
 #		make_private_tree
 #		start_server NAME [line of postgresql.conf ...]
 #
-# The variables that a caller may set: PG_CONFIG, WERROR, KEEP=1 (leave STAGE and say where).
+# The variables that a caller may set: PG_CONFIG, OLD_PG_CONFIG, WERROR, KEEP=1 (leave STAGE and say where).
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 MAKE_VARIABLES=()	# NAME=value, for every call of make
@@ -52,7 +53,7 @@ parse_arguments()
 		[[ $argument =~ ^[A-Za-z_][A-Za-z_0-9]*= ]] || die "not NAME=value: $argument"
 		MAKE_VARIABLES+=("$argument")
 		case $argument in
-			PG_CONFIG=* | KEEP=* | CORPUS=* | WERROR=* | CHECK=* | FUZZ=*) export "${argument?}" ;;
+			PG_CONFIG=* | OLD_PG_CONFIG=* | KEEP=* | CORPUS=* | WERROR=* | CHECK=* | FUZZ=*) export "${argument?}" ;;
 		esac
 	done
 	# called by make, but not a part of it
@@ -309,6 +310,20 @@ make_private_tree()
 	PGXS_DIR=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
 	PGXS_DIR=$(cd "$PGXS_DIR" && pwd -P)
 	export PATH=$PGBIN:$PATH
+}
+
+# make_old_tree: builds and installs for OLD_PG_CONFIG, beside the rest; call it before build.
+# Exports what PostgreSQL's own test of pg_upgrade calls oldinstall.
+make_old_tree()
+{
+	"$OLD_PG_CONFIG" --version > /dev/null 2>&1 || die "OLD_PG_CONFIG=$OLD_PG_CONFIG does not run"
+	as_owner mkdir -p "$STAGE/old/root"
+	as_owner cp -r "$STAGE/src" "$STAGE/old/"
+	oldinstall=$STAGE/old/root$(dirname "$("$OLD_PG_CONFIG" --bindir)")
+	export oldinstall
+	STAGE=$STAGE/old PG_CONFIG=$OLD_PG_CONFIG staged_make "-j$(nproc)" all
+	# what it sets is not for the rest
+	( STAGE=$STAGE/old PG_CONFIG=$OLD_PG_CONFIG make_private_tree )
 }
 
 # ---------------------------------------------------------------------------------------------
