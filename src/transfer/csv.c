@@ -1,9 +1,6 @@
 /*
  * csv.c
- *		Messages as rows of CSV: records, columns and values.
- *
- * A record ends with LF or CR LF outside of quotes; a quote inside of quotes is
- * doubled, so that every quote turns the state, as it does for COPY.
+ *		Messages as rows of CSV: columns and values.
  */
 #include "postgres.h"
 
@@ -16,55 +13,12 @@
 
 #include "csv.h"
 
-#define MARK "\xef\xbb\xbf"
-
 const TransferFormat csv_format = {.name = "csv", .label = "CSV"};
 
 static const char *const names[CSV_NCOLUMNS] = {"conversation_id", "account_id", "seq",
 												"parent_seq",      "role",       "content",
 												"model",           "tokens",     "created_at",
 												"message_id",      "metadata"};
-
-/* ---- records ---- */
-
-bool
-csv_cut(CsvCutter *cutter, const char *data, Size length, bool end, CsvRecord *record)
-{
-	Size at = cutter->scanned;
-	Size to;
-
-	for (; at < length; at++)
-	{
-		if (data[at] == '"')
-			cutter->quoted = !cutter->quoted;
-		else if (data[at] == '\n')
-		{
-			cutter->lines++;
-			if (!cutter->quoted)
-				break;
-		}
-	}
-	cutter->scanned = at;
-	if (at == length && (!end || cutter->begin == length))
-		return false;
-
-	to = at > cutter->begin && data[at - 1] == '\r' ? at - 1 : at;
-	record->data = data + cutter->begin;
-	record->length = to - cutter->begin;
-	record->offset = cutter->begin;
-	record->line = cutter->line;
-	cutter->begin = cutter->scanned = at < length ? at + 1 : at;
-	cutter->line += cutter->lines;
-	cutter->lines = 0;
-	cutter->quoted = false;
-	return true;
-}
-
-Size
-csv_mark(const char *data, Size length)
-{
-	return length >= strlen(MARK) && memcmp(data, MARK, strlen(MARK)) == 0 ? strlen(MARK) : 0;
-}
 
 /* ---- columns ---- */
 

@@ -1,14 +1,15 @@
 /*
  * csv.h
- *		Messages as rows of CSV: records out of bytes, columns by a header line,
- *		fields to a message.  The fields themselves are cut by PostgreSQL's COPY
- *		(import_csv.c).
+ *		Messages as rows of CSV: columns by a header line, fields to a message.
+ *		Records are cut out of bytes by csv_cut.c, a record into its fields by
+ *		PostgreSQL's COPY (import_csv.c).
  */
 #ifndef TRANSFER_CSV_H
 #define TRANSFER_CSV_H
 
 #include "postgres.h"
 
+#include "csv_cut.h"
 #include "transfer.h"
 
 /* The columns of memory.messages. */
@@ -35,33 +36,6 @@ typedef struct CsvColumns
 	int field_of[CSV_NCOLUMNS]; /* -1: there is none */
 	CsvColumn of[CSV_NCOLUMNS];
 } CsvColumns;
-
-/*
- * Where the records of a buffer that grows are: it is set to zero, and line to
- * that of the buffer's beginning.
- */
-typedef struct CsvCutter
-{
-	Size begin;   /* of the record at hand */
-	Size scanned; /* how far it has been looked at */
-	bool quoted;  /* there: inside quotes */
-	uint64 line;  /* that it begins in, from 1 */
-	uint64 lines; /* that have ended in it so far */
-} CsvCutter;
-
-typedef struct CsvRecord
-{
-	const char *data; /* in the buffer, without the line's end */
-	Size length;      /* 0: an empty line, which is no record */
-	Size offset;      /* in the buffer */
-	uint64 line;
-} CsvRecord;
-
-/* The next record; false: its end is not in the buffer.  end: nothing comes behind the buffer. */
-extern bool csv_cut(CsvCutter *cutter, const char *data, Size length, bool end, CsvRecord *record);
-
-/* Bytes of a byte order mark at an input's beginning. */
-extern Size csv_mark(const char *data, Size length);
 
 /* The names of the columns, as one text; errors: 22023. */
 extern char *csv_header(const CsvRecord *record);

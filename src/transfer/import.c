@@ -4,7 +4,7 @@
  *
  * Calls go import_settings.c, import_csv.c → import.c → import_read.c,
  * import_write.c → import_prepare.c → import_match.c, import_rows.c;
- * splitter.c, csv.c and the formats are below all.
+ * splitter.c, csv.c, csv_cut.c and the formats are below all.
  *
  * Memory contexts: the import's own has the splitter with its buffer; below it
  * one for the batch, reset when that is written, and one for the text at hand,

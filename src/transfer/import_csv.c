@@ -281,6 +281,8 @@ cut_records(CsvSource *s, const char *data, Size length, const SplitterMark *mar
 	CsvRecord record;
 
 	s->records = palloc(space * sizeof(CsvRecord));
+	if (header)
+		csv_skip_mark(&cutter, data, length);
 	while (csv_cut(&cutter, data, length, true, &record))
 	{
 		if (record.length == 0 || header)

@@ -119,6 +119,8 @@ read_rows_claim(const Job *job, int32 rows)
 	while (rows > 0 || offset < claimed.to.offset)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (claimed.from.offset == 0)
+			csv_skip_mark(&cutter, bytes.data, bytes.len);
 		while (n < rows && csv_cut(&cutter, bytes.data, bytes.len, ended, &record))
 		{
 			if (record.length > 0 && !header)
@@ -331,7 +333,7 @@ job_import_header(Job *job)
 	{
 		CHECK_FOR_INTERRUPTS();
 		ended = !read_more(job, file, &offset, &position);
-		cutter.begin = Max(cutter.begin, csv_mark(bytes.data, bytes.len));
+		csv_skip_mark(&cutter, bytes.data, bytes.len);
 		while (record.length == 0 && csv_cut(&cutter, bytes.data, bytes.len, ended, &record))
 			;
 	}

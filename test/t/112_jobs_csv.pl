@@ -97,6 +97,7 @@ my $body = join '', map { join(',', map { quoted($_) } @$_) . "\n" } @rows;
 my %shapes = (
 	'lines' => "$header\n$body",
 	'a byte order mark' => "\xef\xbb\xbf$header\n$body",
+	'a byte order mark and empty lines' => "\xef\xbb\xbf\r\n\n$header\n$body",
 	'a header in quotes' => join(', ', map { qq("$_") } split /,/, uc $header) . "\n$body",
 	'no end' => "$header\n$body" =~ s/\n\z//r,
 	# inside of quotes nothing changes
