@@ -7,7 +7,7 @@
 #   make bench-transfer  measures imports and exports (3 minutes)
 #   make asan            every test with the compiler's sanitizers (10 minutes)
 #   make valgrind        the regression tests under memcheck (1 hour)
-#   make fuzz            hostile input for the transcripts' bytes and text, SECONDS=60 each
+#   make fuzz            hostile input for transcripts' bytes and text, and CSV, SECONDS=60 each
 #   make test-matrix     every test with PostgreSQL 15, 17 and 18, in Debians of their own (root)
 #   make                 builds; needs PostgreSQL's server headers, libzstd and liblz4
 #   make install         into the PostgreSQL that PG_CONFIG names

@@ -25,35 +25,44 @@ fuzz_compiler_works()
 			> /dev/null 2>&1
 }
 
-# fuzz_format_build: compiles the target into STAGE/out/fuzz_format.
-fuzz_format_build()
+# What each target of libFuzzer is called, is linked with, and its longest input.
+declare -A FUZZ_LABEL=([format]="the transcripts' bytes" [csv]="the records of CSV")
+declare -A FUZZ_SOURCES=(
+	[format]="src/transcript/format.c src/transcript/encode.c src/transcript/decode.c"
+	[csv]="src/transfer/csv_cut.c"
+)
+declare -A FUZZ_MAX_LEN=([format]=24000 [csv]=4096)
+
+# fuzz_build TARGET: compiles it into STAGE/out/fuzz_TARGET.
+fuzz_build()
 {
+	# shellcheck disable=SC2086
 	as_owner "$CLANG" -g -O1 -fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Werror \
 		-Isrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-o "$STAGE/out/fuzz_format" test/fuzz/fuzz_format.c \
-		src/transcript/format.c src/transcript/encode.c src/transcript/decode.c
+		-o "$STAGE/out/fuzz_$1" "test/fuzz/fuzz_$1.c" ${FUZZ_SOURCES[$1]}
 }
 
-# fuzz_format SECONDS [option of libFuzzer ...]: what it finds new is in STAGE/out/new_format.  On
-# a failure it prints the report and the input.
-fuzz_format()
+# fuzz TARGET SECONDS [option of libFuzzer ...]: builds it and runs it; what it finds new is in
+# STAGE/out/new_TARGET.  On a failure it prints the report and the input.
+fuzz()
 {
-	local out=$STAGE/out seconds=$1 status=0 file
-	shift
+	local out=$STAGE/out target=$1 seconds=$2 status=0 file
+	shift 2
 
-	as_owner mkdir -p "$out/new_format" "$out/crashes"
+	fuzz_build "$target" || return 1
+	as_owner mkdir -p "$out/new_$target" "$out/crashes"
 	# caps: one allocation, and all
 	run_job as_owner env ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=0 \
-		"$out/fuzz_format" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
-		-malloc_limit_mb=256 -max_len=24000 -print_final_stats=1 -verbosity=0 \
-		-artifact_prefix="$out/crashes/" "$@" "$out/new_format" test/fuzz/corpus_format \
-		> "$out/fuzz_format.log" 2>&1 || status=$?
+		"$out/fuzz_$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
+		-malloc_limit_mb=256 -max_len="${FUZZ_MAX_LEN[$target]}" -print_final_stats=1 -verbosity=0 \
+		-artifact_prefix="$out/crashes/" "$@" "$out/new_$target" "test/fuzz/corpus_$target" \
+		> "$out/fuzz_$target.log" 2>&1 || status=$?
 	if [ "$status" = 0 ]; then
-		say "  format: $(sed -n 's/^stat::number_of_executed_units: *//p' "$out/fuzz_format.log") inputs, $(
-			find "$out/new_format" -type f | wc -l) of them new"
+		say "  $target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$out/fuzz_$target.log") inputs, $(
+			find "$out/new_$target" -type f | wc -l) of them new"
 		return
 	fi
-	tail -n 60 "$out/fuzz_format.log"
+	tail -n 60 "$out/fuzz_$target.log"
 	for file in "$out"/crashes/*; do
 		[ -e "$file" ] || continue
 		say "--- the input, in base64: $(basename "$file")"
