@@ -36,7 +36,7 @@
 #include "../../src/memory_ext.h"
 #include "../../src/transcript/transcript.h"
 
-#define MAX_INPUT (256 * 1024)
+#define MAX_INPUT_BYTES (256 * 1024)
 #define MAX_POOL 4000
 #define MAX_REPORTS 40
 #define ROOM 64 /* the file's first line */
@@ -67,7 +67,7 @@ typedef struct Fuzzer
 	int npool;
 	int nseeds;
 	char *current; /* the mapped file */
-	char *input;   /* MAX_INPUT bytes */
+	char *input;   /* MAX_INPUT_BYTES bytes */
 	char *exact;   /* its first len bytes and a terminator, malloc'd */
 	uint32 len;
 	Kind kind;
@@ -255,7 +255,7 @@ static const int64 numbers[] = {0,
 static void
 insert_bytes(Fuzzer *f, uint32 at, const char *bytes, uint32 len)
 {
-	len = Min(len, MAX_INPUT - 1 - f->len);
+	len = Min(len, MAX_INPUT_BYTES - 1 - f->len);
 	memmove(f->input + at + len, f->input + at, f->len - at);
 	memcpy(f->input + at, bytes, len);
 	f->len += len;
@@ -488,7 +488,7 @@ fit_stored(Fuzzer *f)
 	FIN_CRC32C(crc);
 	header.crc = (uint32) crc;
 	size = transcript_header_encode(&header, bytes);
-	if (size + header.raw_size > MAX_INPUT)
+	if (size + header.raw_size > MAX_INPUT_BYTES)
 		return;
 	memmove(f->input + size, raw, header.raw_size);
 	memcpy(f->input, bytes, size);
@@ -517,7 +517,7 @@ add_to_pool(Fuzzer *f, Kind kind, const char *bytes, uint32 len)
 {
 	Sample *item;
 
-	if (len >= MAX_INPUT)
+	if (len >= MAX_INPUT_BYTES)
 		return;
 	if (f->npool < MAX_POOL)
 		item = &f->pool[f->npool++];
@@ -769,9 +769,9 @@ map_current(Fuzzer *f, const char *name)
 {
 	int fd = open(name, O_RDWR | O_CREAT, 0600);
 
-	if (fd < 0 || ftruncate(fd, ROOM + MAX_INPUT) != 0)
+	if (fd < 0 || ftruncate(fd, ROOM + MAX_INPUT_BYTES) != 0)
 		ereport(ERROR, (errcode_for_file_access(), errmsg("could not make \"%s\": %m", name)));
-	f->current = mmap(NULL, ROOM + MAX_INPUT, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	f->current = mmap(NULL, ROOM + MAX_INPUT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
 	if (f->current == MAP_FAILED)
 		ereport(ERROR, (errcode_for_file_access(), errmsg("could not map \"%s\": %m", name)));
@@ -817,7 +817,7 @@ memory_fuzz(PG_FUNCTION_ARGS)
 	f->scratch = AllocSetContextCreate(CurrentMemoryContext, "fuzz input", ALLOCSET_DEFAULT_SIZES);
 	f->random = (uint64) PG_GETARG_INT64(1) * UINT64CONST(0x9E3779B97F4A7C15) | 1;
 	f->pool = palloc0(MAX_POOL * sizeof(Sample));
-	f->input = palloc(MAX_INPUT);
+	f->input = palloc(MAX_INPUT_BYTES);
 	f->nseen = counters();
 	f->seen = palloc0(Max(f->nseen, 1));
 	map_current(f, text_to_cstring(PG_GETARG_TEXT_PP(2)));
@@ -852,6 +852,6 @@ memory_fuzz(PG_FUNCTION_ARGS)
 		if (coverage_grew(f))
 			add_to_pool(f, f->kind, f->input, f->len);
 	} while (clock_seconds() < until);
-	munmap(f->current, ROOM + MAX_INPUT);
+	munmap(f->current, ROOM + MAX_INPUT_BYTES);
 	PG_RETURN_TEXT_P(cstring_to_text(summary(f)));
 }
