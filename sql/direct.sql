@@ -32,6 +32,19 @@ BEGIN
 	-- deleted, and begun anew
 	PERFORM memory.append(who, c(who, 4), 'user', 'gone', created_at => '2026-01-01');
 	PERFORM memory.delete_conversation(who, c(who, 4));
+	-- many at once: conversations without messages, then messages for half of these and for new
+	-- ones, conversation by conversation and all mixed, and for those of above
+	INSERT INTO memory.conversations (conversation_id, account_id, title, metadata, created_at, updated_at)
+		SELECT c(who, 100 + n), who, CASE WHEN n % 3 > 0 THEN 'number ' || n END, CASE WHEN n % 5 = 0 THEN '{"five": true}'::jsonb END,
+			'2026-01-01', '2026-01-02' FROM generate_series(1, 300) n;
+	INSERT INTO memory.messages (conversation_id, account_id, seq, role, content, created_at)
+		SELECT c(who, 100 + k), who, n, 'user', 'many ' || k || ' ' || n, '2026-01-03'
+		FROM generate_series(2, 600, 2) k, generate_series(1, 5) n;
+	INSERT INTO memory.messages (conversation_id, account_id, seq, role, content, created_at)
+		SELECT c(who, 1000 + k), who, n, 'user', 'mixed ' || k || ' ' || n, '2026-01-03'
+		FROM generate_series(100, 1, -1) n, generate_series(1, 10) k;
+	INSERT INTO memory.messages (conversation_id, account_id, role, content, created_at)
+		SELECT c(who, k), who, 'user', 'later ' || n, '2026-01-04' FROM generate_series(1, 3) k, generate_series(1, 100) n;
 END
 $$;
 -- Everything that is read of it; who it was is left out.
@@ -49,6 +62,11 @@ CREATE FUNCTION seen(who text) RETURNS TABLE (what text, n bigint, hash text) LA
 			(next_seq, head_seq, message_count, token_count, content_bytes, tail_bytes, tail_count,
 				branched, revision, revision_bucket, updated_at)::text, who, ''), '|' ORDER BY conversation_id))
 		FROM memory_store.conversations WHERE account_id = who
+	UNION ALL SELECT 'titles', count(*), md5(string_agg((title, metadata, archived, created_at, deleted_at IS NULL)::text, '|'
+			ORDER BY conversation_id))
+		FROM memory_store.conversations WHERE account_id = who
+	UNION ALL SELECT 'segments', count(*), md5(string_agg((first_seq, last_seq, revision)::text, '|' ORDER BY conversation_id, first_seq))
+		FROM memory_store.segments WHERE account_id = who
 	ORDER BY 1
 $$;
 
@@ -94,10 +112,10 @@ CREATE INDEX added_brin ON memory_store.conversations USING brin (revision);
 CALL live('indexed');
 SELECT c.relname, bt_index_check(c.oid, true) IS NOT NULL AS checked
 	FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
-	WHERE i.indrelid::regclass::text IN ('memory_store.accounts', 'memory_store.conversations', 'memory_store.tail') AND amname = 'btree'
+	WHERE i.indrelid::regclass::text IN ('memory_store.accounts', 'memory_store.conversations', 'memory_store.segments', 'memory_store.tail') AND amname = 'btree'
 	ORDER BY c.relname COLLATE "C";
 SET enable_seqscan = off;
-SELECT next_seq FROM memory_store.conversations WHERE account_id = 'indexed' AND next_seq % 2 = 0 AND next_seq > 2 ORDER BY next_seq;
+SELECT next_seq, count(*) FROM memory_store.conversations WHERE account_id = 'indexed' AND next_seq % 2 = 0 AND next_seq > 2 GROUP BY next_seq ORDER BY next_seq;
 SELECT count(*) FROM memory_store.conversations WHERE revision > 100 AND account_id = 'indexed';
 RESET enable_seqscan;
 DROP INDEX memory_store.added_updated, memory_store.added_part, memory_store.added_role, memory_store.added_revision,

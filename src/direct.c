@@ -144,15 +144,21 @@ new_version(const DirectRows *rows)
 	return ExecStoreVirtualTuple(row);
 }
 
+/* Writes the index entries of n rows that are in the table. */
 static void
-index_row(Relation table, TupleTableSlot *row, bool update, bool only_summarizing)
+index_rows(Relation table, TupleTableSlot **rows, int n, bool update, bool only_summarizing)
 {
 	EState *state = CreateExecutorState();
 	ResultRelInfo *result = makeNode(ResultRelInfo);
 
 	InitResultRelInfo(result, table, 0, NULL, 0);
 	ExecOpenIndices(result, false);
-	compat_insert_index_tuples(result, row, state, update, only_summarizing);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		compat_insert_index_tuples(result, rows[i], state, update, only_summarizing);
+		ResetPerTupleExprContext(state);
+	}
 	ExecCloseIndices(result);
 	FreeExecutorState(state);
 }
@@ -170,7 +176,7 @@ write_version(DirectRows *rows, TupleTableSlot *row)
 							GetActiveSnapshot(), &failure, &mode, &indexes, &only_summarizing);
 
 	if (result == TM_Ok && indexes)
-		index_row(rows->table, row, true, only_summarizing);
+		index_rows(rows->table, &row, 1, true, only_summarizing);
 	if (result != TM_Ok && result != TM_Updated && result != TM_Deleted)
 		elog(ERROR, "unexpected result %d of an update of \"%s\"", (int) result,
 			 RelationGetRelationName(rows->table));
@@ -222,6 +228,17 @@ direct_insert(DirectRows *rows, TupleTableSlot *row)
 {
 	ExecStoreVirtualTuple(row);
 	table_tuple_insert(rows->table, row, GetCurrentCommandId(true), 0, NULL);
-	index_row(rows->table, row, false, false);
+	index_rows(rows->table, &row, 1, false, false);
 	ExecDropSingleTupleTableSlot(row);
+}
+
+void
+direct_insert_all(DirectRows *rows, TupleTableSlot **filled, int n)
+{
+	for (int i = 0; i < n; i++)
+		ExecStoreVirtualTuple(filled[i]);
+	table_multi_insert(rows->table, filled, n, GetCurrentCommandId(true), 0, NULL);
+	index_rows(rows->table, filled, n, false, false);
+	for (int i = 0; i < n; i++)
+		ExecDropSingleTupleTableSlot(filled[i]);
 }

@@ -63,5 +63,7 @@ direct_change(DirectRows *rows, ScanKeyData *keys, int nkeys, DirectChange chang
 /* A new row, to be filled and inserted, which frees it. */
 extern TupleTableSlot *direct_new_row(const DirectRows *rows);
 extern void direct_insert(DirectRows *rows, TupleTableSlot *row);
+/* The same for n > 0 rows, which are many to a page and to a record of WAL. */
+extern void direct_insert_all(DirectRows *rows, TupleTableSlot **filled, int n);
 
 #endif /* MEMORY_DIRECT_H */

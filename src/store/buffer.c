@@ -7,6 +7,12 @@
  * locks are taken in key order, interleaved conversations are packed well, and
  * memory is bounded (tuplesort goes to temporary files past buffer_size).
  *
+ * What is sorted is not the rows but runs of them: rows of one conversation that
+ * come behind each other with the next number, or with none, as most loads have
+ * them.  Such runs overlap only where a number comes twice, which is refused:
+ * see put_first_before.  The rows of UPDATE and DELETE, which may come twice,
+ * are runs of one.
+ *
  * A buffer belongs to one statement.  The BEFORE STATEMENT trigger pushes it,
  * the AFTER STATEMENT trigger pops it.  Statements nest: a function called in
  * an INSERT may insert too, and its statement begins and ends inside.  The
@@ -40,6 +46,12 @@
 #include "memory_ext.h"
 #include "store.h"
 
+#define RUN_BYTES (32 * 1024) /* a run of so many takes no more rows */
+
+/* Columns of a run in the sort, behind those of BufferColumn that it is sorted by. */
+#define RUN_ROWS (BUFFER_ORDINAL + 1)
+#define RUN_NCOLUMNS (RUN_ROWS + 1)
+
 typedef struct BufferAccount
 {
 	char account[MEMORY_MAX_ACCOUNT_ID_BYTES + 1]; /* hash key */
@@ -49,6 +61,18 @@ typedef struct BufferAccount
 	StoreAccount *state; /* NULL: not locked yet */
 } BufferAccount;
 
+/* The run that the last row belongs to. */
+typedef struct OpenRun
+{
+	StringInfoData rows; /* as a bytea: begins with its length word; that alone: no run is open */
+	BufferAccount *account;
+	pg_uuid_t conversation_id;
+	bool numbered;
+	int64 first_seq;
+	int64 last_seq;
+	int64 ordinal; /* of the first row */
+} OpenRun;
+
 struct StatementBuffer
 {
 	slist_node node;
@@ -57,15 +81,20 @@ struct StatementBuffer
 	SubTransactionId subtransaction;
 	MemoryContext context;
 	Tuplesortstate *sort;
-	TupleTableSlot *input;
-	TupleTableSlot *slot;
+	TupleTableSlot *row_in;
+	TupleTableSlot *run_in;
+	TupleTableSlot *run_out;
+	TupleTableSlot *row_out;
+	OpenRun open;
+	BufferRun at; /* whose rows buffer_next gives out */
+	MemoryContext at_context;
 	bool sorted;
 	int64 rows;
-	HTAB *accounts; /* those of the buffered rows */
-	BufferAccount *last_account;
-	HTAB *conversations; /* numbered by row triggers */
-	List *holds;         /* those of the accounts, to be saved at the end */
-	void *data;          /* of another room's view, or a sampler */
+	HTAB *accounts;              /* those of the buffered rows */
+	BufferAccount *last_account; /* of the last row */
+	HTAB *conversations;         /* numbered by row triggers */
+	List *holds;                 /* those of the accounts, to be saved at the end */
+	void *data;                  /* of another room's view, or a sampler */
 };
 
 static slist_head buffers = SLIST_STATIC_INIT(buffers);
@@ -191,8 +220,31 @@ less_than(Oid type)
 	return lookup_type_cache(type, TYPECACHE_LT_OPR)->lt_opr;
 }
 
+/* No run is open.  In the buffer's context. */
 static void
-begin_sort(StatementBuffer *buffer, TupleDesc descriptor)
+reset_run(OpenRun *run)
+{
+	if (run->rows.maxlen > 2 * RUN_BYTES)
+		pfree(run->rows.data);
+	if (run->rows.maxlen == 0 || run->rows.maxlen > 2 * RUN_BYTES)
+		initStringInfo(&run->rows);
+	run->rows.len = VARHDRSZ;
+}
+
+/* The descriptor of a run: the row's leading columns, then its rows as bytes. */
+static TupleDesc
+describe_run(void)
+{
+	static const Oid types[RUN_NCOLUMNS] = {TEXTOID, UUIDOID, INT8OID, INT8OID, BYTEAOID};
+	TupleDesc descriptor = CreateTemplateTupleDesc(RUN_NCOLUMNS);
+
+	for (int i = 0; i < RUN_NCOLUMNS; i++)
+		TupleDescInitEntry(descriptor, i + 1, "column", types[i], -1, 0);
+	return descriptor;
+}
+
+static void
+begin_sort(StatementBuffer *buffer, TupleDesc row)
 {
 	AttrNumber columns[] = {BUFFER_ACCOUNT + 1, BUFFER_CONVERSATION + 1, BUFFER_SEQ + 1,
 							BUFFER_ORDINAL + 1};
@@ -200,13 +252,84 @@ begin_sort(StatementBuffer *buffer, TupleDesc descriptor)
 					   less_than(INT8OID)};
 	Oid collations[] = {C_COLLATION_OID, InvalidOid, InvalidOid, InvalidOid};
 	bool nulls_first[] = {false, false, false, false};
+	TupleDesc run = describe_run();
 
-	buffer->input = MakeSingleTupleTableSlot(descriptor, &TTSOpsVirtual);
-	buffer->slot = MakeSingleTupleTableSlot(descriptor, &TTSOpsMinimalTuple);
+	buffer->row_in = MakeSingleTupleTableSlot(row, &TTSOpsVirtual);
+	buffer->run_in = MakeSingleTupleTableSlot(run, &TTSOpsVirtual);
+	buffer->run_out = MakeSingleTupleTableSlot(run, &TTSOpsMinimalTuple);
+	buffer->row_out = MakeSingleTupleTableSlot(row, &TTSOpsMinimalTuple);
+	reset_run(&buffer->open);
+	buffer->at_context =
+		AllocSetContextCreate(buffer->context, "memory_ext run of rows", ALLOCSET_DEFAULT_SIZES);
 	buffer->sort =
-		tuplesort_begin_heap(descriptor, lengthof(columns), columns, operators, collations,
-							 nulls_first, store_buffer_kb < 0 ? work_mem : Max(store_buffer_kb, 64),
-							 NULL, TUPLESORT_NONE);
+		tuplesort_begin_heap(run, lengthof(columns), columns, operators, collations, nulls_first,
+							 store_buffer_kb < 0 ? work_mem : Max(store_buffer_kb, 64), NULL,
+							 TUPLESORT_NONE);
+}
+/* Gives the open run to the sort. */
+static void
+close_run(StatementBuffer *buffer)
+{
+	OpenRun *run = &buffer->open;
+	TupleTableSlot *slot = buffer->run_in;
+	text *account_id;
+
+	if (run->rows.len == VARHDRSZ)
+		return;
+	account_id = cstring_to_text(run->account->account);
+	SET_VARSIZE(run->rows.data, run->rows.len);
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, false, RUN_NCOLUMNS * sizeof(bool));
+	slot->tts_values[BUFFER_ACCOUNT] = PointerGetDatum(account_id);
+	slot->tts_values[BUFFER_CONVERSATION] = UUIDPGetDatum(&run->conversation_id);
+	slot->tts_values[BUFFER_SEQ] = Int64GetDatum(run->first_seq);
+	slot->tts_isnull[BUFFER_SEQ] = !run->numbered;
+	slot->tts_values[BUFFER_ORDINAL] = Int64GetDatum(run->ordinal);
+	slot->tts_values[RUN_ROWS] = PointerGetDatum(run->rows.data);
+	tuplesort_puttupleslot(buffer->sort, ExecStoreVirtualTuple(slot));
+	ExecClearTuple(slot);
+	pfree(account_id);
+	reset_run(run);
+}
+
+/* Whether a row of buffer->last_account goes on with the open run. */
+static bool
+continues_run(const StatementBuffer *buffer, const pg_uuid_t *id, bool numbered, int64 seq)
+{
+	const OpenRun *run = &buffer->open;
+
+	return buffer->command == TRIGGER_EVENT_INSERT && run->rows.len > VARHDRSZ &&
+		   run->rows.len < RUN_BYTES && run->account == buffer->last_account &&
+		   run->numbered == numbered && (!numbered || seq == run->last_seq + 1) &&
+		   memcmp(&run->conversation_id, id, UUID_LEN) == 0;
+}
+
+/* Adds the row in the slot to the open run, or to a new one. */
+static void
+put_into_run(StatementBuffer *buffer, TupleTableSlot *slot)
+{
+	OpenRun *run = &buffer->open;
+	pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
+	bool numbered = !slot->tts_isnull[BUFFER_SEQ];
+	int64 seq = numbered ? DatumGetInt64(slot->tts_values[BUFFER_SEQ]) : 0;
+	MinimalTuple row;
+
+	if (!continues_run(buffer, id, numbered, seq))
+	{
+		close_run(buffer);
+		run->account = buffer->last_account;
+		run->conversation_id = *id;
+		run->numbered = numbered;
+		run->first_seq = seq;
+		run->ordinal = DatumGetInt64(slot->tts_values[BUFFER_ORDINAL]);
+	}
+	run->last_seq = seq;
+	row = ExecCopySlotMinimalTuple(slot);
+	enlargeStringInfo(&run->rows, MAXALIGN(row->t_len));
+	memset(run->rows.data + run->rows.len, 0, MAXALIGN(row->t_len));
+	memcpy(run->rows.data + run->rows.len, row, row->t_len);
+	run->rows.len += MAXALIGN(row->t_len);
+	pfree(row);
 }
 
 static void note_account(StatementBuffer *buffer, const text *account_id);
@@ -232,34 +355,156 @@ buffer_put(StatementBuffer *buffer, TupleDesc (*describe)(void), Datum *values, 
 	if (!nulls[BUFFER_LINE])
 		values[BUFFER_LINE] = Int64GetDatum(line);
 
-	/* a virtual slot: the sort makes the only copy */
-	slot = buffer->input;
+	slot = buffer->row_in;
 	ExecClearTuple(slot);
 	memcpy(slot->tts_values, values, slot->tts_tupleDescriptor->natts * sizeof(Datum));
 	memcpy(slot->tts_isnull, nulls, slot->tts_tupleDescriptor->natts * sizeof(bool));
 	ExecStoreVirtualTuple(slot);
 	note_account(buffer, DatumGetTextPP(values[BUFFER_ACCOUNT]));
-	tuplesort_puttupleslot(buffer->sort, slot);
+	put_into_run(buffer, slot);
 	ExecClearTuple(slot);
 	MemoryContextSwitchTo(old);
 }
 
-/* The next row in order of account, conversation, seq; false at the end. */
+/*
+ * Looks at the next run in order of account, conversation, seq: whose it is,
+ * valid until it is taken.  False: there is none.
+ */
 bool
-buffer_next(StatementBuffer *buffer, TupleTableSlot **slot)
+buffer_peek_run(StatementBuffer *buffer, text **account_id, pg_uuid_t *id)
 {
+	TupleTableSlot *slot = buffer->run_out;
+	MemoryContext old;
+
 	if (buffer->sort == NULL)
 		return false;
+	old = MemoryContextSwitchTo(buffer->context);
 	if (!buffer->sorted)
 	{
+		close_run(buffer);
 		tuplesort_performsort(buffer->sort);
 		buffer->sorted = true;
 	}
-	if (!tuplesort_gettupleslot(buffer->sort, true, false, buffer->slot, NULL))
+	if (TTS_EMPTY(slot))
+		(void) tuplesort_gettupleslot(buffer->sort, true, false, slot, NULL);
+	MemoryContextSwitchTo(old);
+	if (TTS_EMPTY(slot))
 		return false;
-	slot_getallattrs(buffer->slot);
-	*slot = buffer->slot;
+	slot_getallattrs(slot);
+	*account_id = DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]);
+	*id = *DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
 	return true;
+}
+
+/* The bytes of the run in run_out. */
+static struct varlena *
+run_bytes(const StatementBuffer *buffer)
+{
+	return (struct varlena *) DatumGetPointer(buffer->run_out->tts_values[RUN_ROWS]);
+}
+
+static MinimalTuple
+row_at(const BufferRun *run, Size at)
+{
+	return (MinimalTuple) (run->rows + at);
+}
+
+static int64
+row_ordinal(StatementBuffer *buffer, MinimalTuple row)
+{
+	bool isnull;
+
+	return DatumGetInt64(slot_getattr(ExecStoreMinimalTuple(row, buffer->row_out, false),
+									  BUFFER_ORDINAL + 1, &isnull));
+}
+
+/*
+ * A number that comes twice is refused in the row that comes second.  The run
+ * at hand, which begins with seq, may have that one, and the run behind it, in
+ * run_out, begin with the first: then the first is put before it.
+ */
+static void
+put_first_before(StatementBuffer *buffer, BufferRun *run, int64 seq)
+{
+	int64 number = DatumGetInt64(buffer->run_out->tts_values[BUFFER_SEQ]);
+	int64 ordinal = DatumGetInt64(buffer->run_out->tts_values[BUFFER_ORDINAL]);
+	const char *first = VARDATA_ANY(run_bytes(buffer));
+	Size at = 0;
+	uint32 length;
+	char *rows;
+
+	for (; at < run->size && seq < number; seq++)
+		at += MAXALIGN(row_at(run, at)->t_len);
+	if (at == run->size || row_ordinal(buffer, row_at(run, at)) < ordinal)
+		return;
+
+	memcpy(&length, first + offsetof(MinimalTupleData, t_len), sizeof(length));
+	length = MAXALIGN(length);
+	rows = palloc(add_size(run->size, length));
+	memcpy(rows, run->rows, at);
+	memcpy(rows + at, first, length);
+	memcpy(rows + at + length, run->rows + at, run->size - at);
+	pfree(run->rows);
+	run->rows = rows;
+	run->size += length;
+}
+
+/* Takes the run that was looked at, into the current memory context. */
+void
+buffer_take_run(StatementBuffer *buffer, BufferRun *run)
+{
+	TupleTableSlot *slot = buffer->run_out;
+	text *account_id = DatumGetTextPCopy(slot->tts_values[BUFFER_ACCOUNT]);
+	pg_uuid_t id = *DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
+	bool numbered = !slot->tts_isnull[BUFFER_SEQ];
+	int64 seq = DatumGetInt64(slot->tts_values[BUFFER_SEQ]);
+	text *next_account;
+	pg_uuid_t next_id;
+
+	run->size = VARSIZE_ANY_EXHDR(run_bytes(buffer));
+	run->rows = palloc(run->size); /* aligned, which a bytea's bytes are not */
+	memcpy(run->rows, VARDATA_ANY(run_bytes(buffer)), run->size);
+	run->next = 0;
+	ExecClearTuple(slot);
+	if (numbered && buffer_peek_run(buffer, &next_account, &next_id) &&
+		!slot->tts_isnull[BUFFER_SEQ] && memcmp(&id, &next_id, UUID_LEN) == 0 &&
+		account_same(account_id, next_account))
+		put_first_before(buffer, run, seq);
+	pfree(account_id);
+}
+
+/* The run's next row, valid as long as the run; false at its end. */
+bool
+buffer_run_next(StatementBuffer *buffer, BufferRun *run, TupleTableSlot **slot)
+{
+	MinimalTuple row = row_at(run, run->next);
+
+	if (run->next == run->size)
+		return false;
+	run->next += MAXALIGN(row->t_len);
+	*slot = ExecStoreMinimalTuple(row, buffer->row_out, false);
+	slot_getallattrs(*slot);
+	return true;
+}
+
+/* The next row in order of account, conversation, seq, until the next call; false at the end. */
+bool
+buffer_next(StatementBuffer *buffer, TupleTableSlot **slot)
+{
+	MemoryContext old;
+	text *account_id;
+	pg_uuid_t id;
+
+	if (buffer->at.rows != NULL && buffer_run_next(buffer, &buffer->at, slot))
+		return true;
+	buffer->at.rows = NULL;
+	if (!buffer_peek_run(buffer, &account_id, &id))
+		return false;
+	MemoryContextReset(buffer->at_context);
+	old = MemoryContextSwitchTo(buffer->at_context);
+	buffer_take_run(buffer, &buffer->at);
+	MemoryContextSwitchTo(old);
+	return buffer_run_next(buffer, &buffer->at, slot);
 }
 
 /* For the views of other rooms, whose statements nest as these do: the buffer's context, */
@@ -269,7 +514,7 @@ buffer_context(StatementBuffer *buffer)
 	return buffer->context;
 }
 
-/* and something in it, which the view of messages has a sampler in. */
+/* and something in it, NULL at first. */
 void **
 buffer_data(StatementBuffer *buffer)
 {

@@ -13,8 +13,6 @@
 
 #include "store.h"
 
-#include "store.h"
-
 /* The columns that every buffered row begins with, and sorts by. */
 typedef enum BufferColumn
 {
@@ -27,9 +25,15 @@ typedef enum BufferColumn
 	BUFFER_PAYLOAD  /* the first column of the row's own */
 } BufferColumn;
 
-#define BUFFER_MAX_COLUMNS 16
-
 typedef struct StatementBuffer StatementBuffer;
+
+/* Rows of one conversation that follow each other, once taken. */
+typedef struct BufferRun
+{
+	char *rows; /* minimal tuples, each begins aligned */
+	Size size;
+	Size next; /* where the row begins that is given out next */
+} BufferRun;
 
 /* A conversation that a statement has given numbers in. */
 typedef struct BufferNumbering
@@ -59,6 +63,9 @@ extern void buffer_free(StatementBuffer *buffer);
 extern void
 buffer_put(StatementBuffer *buffer, TupleDesc (*describe)(void), Datum *values, bool *nulls);
 extern bool buffer_next(StatementBuffer *buffer, TupleTableSlot **slot);
+extern bool buffer_peek_run(StatementBuffer *buffer, text **account_id, pg_uuid_t *id);
+extern void buffer_take_run(StatementBuffer *buffer, BufferRun *run);
+extern bool buffer_run_next(StatementBuffer *buffer, BufferRun *run, TupleTableSlot **slot);
 extern MemoryContext buffer_context(StatementBuffer *buffer);
 extern void **buffer_data(StatementBuffer *buffer);
 extern int64 buffer_rows(StatementBuffer *buffer);

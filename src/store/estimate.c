@@ -177,25 +177,23 @@ static const struct
 	{0xFE70, EST_ARABIC}, {0xFF00, EST_WIDE},   {0x10000, EST_EMOJI},
 };
 
-static EstUnit
+/* The unit of each 16 characters up to U+FFFF: every range begins at a multiple of 16. */
+static uint8 est_blocks[0x10000 / 16];
+
+/* Called once, from _PG_init. */
+void
+estimate_init(void)
+{
+	memset(est_blocks, EST_SYMBOL, sizeof(est_blocks));
+	for (int i = 0; i < lengthof(est_ranges) - 1; i++)
+		memset(est_blocks + est_ranges[i].first / 16, est_ranges[i].unit,
+			   (est_ranges[i + 1].first - est_ranges[i].first) / 16);
+}
+
+static inline EstUnit
 est_class(uint32 c)
 {
-	int low = 0;
-	int high = lengthof(est_ranges);
-
-	/* the most frequent of all, without a search */
-	if (c >= 0x4E00 && c < 0xA000)
-		return EST_HAN;
-	while (high - low > 1)
-	{
-		int middle = (low + high) / 2;
-
-		if (c < est_ranges[middle].first)
-			high = middle;
-		else
-			low = middle;
-	}
-	return est_ranges[low].unit;
+	return c < 0x10000 ? est_blocks[c / 16] : EST_EMOJI;
 }
 
 /* A word costs its first price; letters 6 to 9 the second, more the third. */
@@ -322,13 +320,44 @@ est_alphabet(Estimate *est, EstUnit unit)
 			 est_class(est_char(est->at, est->end, &len)) == unit);
 }
 
+/* Whether p is the first byte of one of the most frequent Han, U+4E00 to U+9FFF. */
+static inline bool
+is_han(const unsigned char *p)
+{
+	return *p >= 0xE4 && *p <= 0xE9 && (*p > 0xE4 || p[1] >= 0xB8);
+}
+
+/* Han come in long runs: those that may be near kana, then the others. */
+static void
+est_han(Estimate *est)
+{
+	const unsigned char *p = est->at;
+	int64 near;
+	int64 n;
+
+	while (est->end - p >= 3 && is_han(p))
+		p += 3;
+	n = (p - est->at) / 3;
+	near = Min(n, Max(est->kana - 1, 0));
+	est->kana -= Min(n, est->kana);
+	est_charge(est, EST_HAN_KANA, near);
+	est_charge(est, EST_HAN, n - near);
+	est->at = p;
+}
+
 /* Anything outside ASCII. */
 static void
 est_high(Estimate *est)
 {
 	int len;
-	EstUnit unit = est_class(est_char(est->at, est->end, &len));
+	EstUnit unit;
 
+	if (est->end - est->at >= 3 && is_han(est->at))
+	{
+		est_han(est);
+		return;
+	}
+	unit = est_class(est_char(est->at, est->end, &len));
 	if (unit == EST_LATIN)
 		est_latin(est);
 	else if (unit >= EST_CYRILLIC && unit < EST_HAN)
@@ -354,16 +383,16 @@ est_chunk(Estimate *est)
 		bool white = is_space(c);
 		bool punct = is_punct(c);
 
-		if (is_letter(c))
+		if (c >= 0x80)
+			est_high(est);
+		else if (is_letter(c))
 			est_latin(est);
 		else if (white)
 			est_white(est);
 		else if (is_digit(c))
 			est_digits(est);
-		else if (punct)
-			est_punct(est);
 		else
-			est_high(est);
+			est_punct(est);
 		est->spaced = white;
 		est->punct = punct;
 	}

@@ -18,115 +18,7 @@
 
 #include "direct.h"
 #include "store.h"
-
-/* ---- the tables, in the order of their columns ---- */
-
-enum
-{
-	ACCOUNT_ID,
-	ACCOUNT_SUBSCRIPTION_ID,
-	ACCOUNT_REVISION,
-	ACCOUNT_CREATED_AT,
-	ACCOUNT_NCOLUMNS
-};
-static const char *const account_columns[ACCOUNT_NCOLUMNS] = {"account_id", "subscription_id",
-															  "revision", "created_at"};
-
-enum
-{
-	CONVERSATION_ID,
-	CONVERSATION_NEXT_SEQ,
-	CONVERSATION_HEAD_SEQ,
-	CONVERSATION_MESSAGE_COUNT,
-	CONVERSATION_TOKEN_COUNT,
-	CONVERSATION_CONTENT_BYTES,
-	CONVERSATION_TAIL_BYTES,
-	CONVERSATION_CREATED_AT,
-	CONVERSATION_UPDATED_AT,
-	CONVERSATION_REVISION,
-	CONVERSATION_REVISION_BUCKET,
-	CONVERSATION_TAIL_COUNT,
-	CONVERSATION_BRANCHED,
-	CONVERSATION_ARCHIVED,
-	CONVERSATION_ACCOUNT_ID,
-	CONVERSATION_TITLE,
-	CONVERSATION_METADATA,
-	CONVERSATION_DELETED_AT,
-	CONVERSATION_NCOLUMNS
-};
-static const char *const conversation_columns[CONVERSATION_NCOLUMNS] =
-	{"conversation_id", "next_seq",   "head_seq",   "message_count", "token_count",
-	 "content_bytes",   "tail_bytes", "created_at", "updated_at",    "revision",
-	 "revision_bucket", "tail_count", "branched",   "archived",      "account_id",
-	 "title",           "metadata",   "deleted_at"};
-
-enum
-{
-	SEGMENT_CONVERSATION_ID,
-	SEGMENT_FIRST_SEQ,
-	SEGMENT_LAST_SEQ,
-	SEGMENT_REVISION,
-	SEGMENT_ACCOUNT_ID,
-	SEGMENT_BODY,
-	SEGMENT_NCOLUMNS
-};
-static const char *const segment_columns[SEGMENT_NCOLUMNS] = {"conversation_id", "first_seq",
-															  "last_seq",        "revision",
-															  "account_id",      "body"};
-
-enum
-{
-	TAIL_CONVERSATION_ID,
-	TAIL_SEQ,
-	TAIL_PARENT_SEQ,
-	TAIL_REVISION,
-	TAIL_CREATED_AT,
-	TAIL_TOKENS,
-	TAIL_ACCOUNT_ID,
-	TAIL_ROLE,
-	TAIL_CONTENT,
-	TAIL_MODEL,
-	TAIL_MESSAGE_ID,
-	TAIL_METADATA,
-	TAIL_COUNTED,
-	TAIL_NCOLUMNS
-};
-static const char *const tail_columns[TAIL_NCOLUMNS] = {"conversation_id", "seq",
-														"parent_seq",      "revision",
-														"created_at",      "tokens",
-														"account_id",      "role",
-														"content",         "model",
-														"message_id",      "metadata",
-														"counted"};
-
-static DirectTable accounts = {"accounts", ACCOUNT_NCOLUMNS, account_columns,
-							   1,          {ACCOUNT_ID},     InvalidOid};
-static DirectTable conversations = {"conversations",
-									CONVERSATION_NCOLUMNS,
-									conversation_columns,
-									2,
-									{CONVERSATION_ID, CONVERSATION_ACCOUNT_ID},
-									InvalidOid};
-static DirectTable segments = {"segments",
-							   SEGMENT_NCOLUMNS,
-							   segment_columns,
-							   3,
-							   {SEGMENT_CONVERSATION_ID, SEGMENT_ACCOUNT_ID, SEGMENT_FIRST_SEQ},
-							   InvalidOid};
-static DirectTable tail = {"tail",
-						   TAIL_NCOLUMNS,
-						   tail_columns,
-						   3,
-						   {TAIL_CONVERSATION_ID, TAIL_ACCOUNT_ID, TAIL_SEQ},
-						   InvalidOid};
-
-/* The first two columns of every key but the accounts'. */
-static void
-conversation_keys(ScanKeyData *keys, const pg_uuid_t *id, text *account_id)
-{
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account_id));
-}
+#include "tables.h"
 
 /* ---- appending ---- */
 
@@ -192,7 +84,7 @@ take_number(TupleTableSlot *row, void *arg)
 		Int32GetDatum(DatumGetInt32(values[CONVERSATION_TAIL_COUNT]) + 1);
 	values[CONVERSATION_UPDATED_AT] = TimestampTzGetDatum(Max(updated_at, message->created_at));
 	values[CONVERSATION_REVISION] = Int64GetDatum(appended->revision);
-	values[CONVERSATION_REVISION_BUCKET] = Int32GetDatum((int32) (appended->revision >> 10));
+	values[CONVERSATION_REVISION_BUCKET] = Int32GetDatum(CONVERSATION_BUCKET(appended->revision));
 	return count_up(row, CONVERSATION_NEXT_SEQ, 1) &&
 		   count_up(row, CONVERSATION_MESSAGE_COUNT, 1) &&
 		   count_up(row, CONVERSATION_TOKEN_COUNT, message->tokens) &&
@@ -242,7 +134,7 @@ append(DirectRows *rows, const pg_uuid_t *id, text *account_id, Appending *appen
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account_id));
 	if (!direct_change(&rows[0], keys, 1, bump_account, appended))
 		return false;
-	conversation_keys(keys, id, account_id);
+	store_conversation_keys(keys, id, account_id);
 	if (direct_change(&rows[1], keys, 2, take_number, appending))
 		insert_message(&rows[2], id, account_id, appending->message, appended);
 	else
@@ -261,7 +153,7 @@ bool
 live_append(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
 			LiveAppended *appended)
 {
-	DirectTable *const wanted[] = {&accounts, &conversations, &tail};
+	DirectTable *const wanted[] = {&store_accounts, &store_conversations, &store_tail};
 	Appending appending = {message, appended};
 	DirectRows rows[lengthof(wanted)];
 	int open = 0;
@@ -289,9 +181,9 @@ live_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, StoreSegme
 	DirectRows rows;
 	ScanKeyData keys[3];
 
-	if (!direct_open(&rows, &segments, AccessShareLock))
+	if (!direct_open(&rows, &store_segments, AccessShareLock))
 		return false;
-	conversation_keys(keys, id, account_id);
+	store_conversation_keys(keys, id, account_id);
 	ScanKeyInit(&keys[2], 3, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(seq));
 	direct_find(&rows, keys, 3);
 	*found = direct_next(&rows, BackwardScanDirection);
@@ -359,11 +251,11 @@ live_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, 
 	ScanKeyData keys[3];
 	DirectRows rows;
 
-	if (!direct_open(&rows, &tail, AccessShareLock))
+	if (!direct_open(&rows, &store_tail, AccessShareLock))
 		return false;
 	*messages = palloc(mul_size(space, sizeof(TranscriptMessage)));
 	*count = 0;
-	conversation_keys(keys, id, account_id);
+	store_conversation_keys(keys, id, account_id);
 	ScanKeyInit(&keys[2], 3, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(seq));
 	direct_find(&rows, keys, 3);
 	while (*count < limit && direct_next(&rows, BackwardScanDirection))
@@ -389,9 +281,9 @@ live_branch_start(const pg_uuid_t *id, text *account_id, int64 before_seq, Store
 	ScanKeyData keys[2];
 
 	memset(start, 0, sizeof(*start));
-	if (!direct_open(&rows, &conversations, AccessShareLock))
+	if (!direct_open(&rows, &store_conversations, AccessShareLock))
 		return false;
-	conversation_keys(keys, id, account_id);
+	store_conversation_keys(keys, id, account_id);
 	direct_find(&rows, keys, 2);
 	start->found =
 		direct_next(&rows, ForwardScanDirection) && rows.slot->tts_isnull[CONVERSATION_DELETED_AT];

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
@@ -234,18 +235,66 @@ number_row(StatementBuffer *buffer, Datum *values, bool *nulls)
 	numbering->next_seq = numbering->leaf + 1;
 }
 
+/* What the view keeps in a statement's buffer; lives in its context. */
+typedef struct MessagesStatement
+{
+	StoreSampler *sampler; /* NULL: no dictionary is to be trained */
+	HeapTuple copied_row;
+} MessagesStatement;
+
+static MessagesStatement *
+statement_data(StatementBuffer *buffer)
+{
+	void **data = buffer_data(buffer);
+
+	if (*data == NULL)
+		*data = MemoryContextAllocZero(buffer_context(buffer), sizeof(MessagesStatement));
+	return *data;
+}
+
 /* Sets text aside for the first dictionary: see sampler.c. */
 static void
 sample_row(StatementBuffer *buffer, const Datum *values, const TranscriptMessage *message)
 {
-	StoreSampler **sampler = (StoreSampler **) buffer_data(buffer);
+	MessagesStatement *statement = statement_data(buffer);
 
 	if (buffer_rows(buffer) == SAMPLED_FROM)
-		*sampler = sampler_create(buffer_context(buffer));
-	if (*sampler != NULL)
-		sampler_add(*sampler, DatumGetTextPP(values[VIEW_ACCOUNT_ID]),
+		statement->sampler = sampler_create(buffer_context(buffer));
+	if (statement->sampler != NULL)
+		sampler_add(statement->sampler, DatumGetTextPP(values[VIEW_ACCOUNT_ID]),
 					DatumGetUUIDP(values[VIEW_CONVERSATION_ID]), message->content,
 					message->content_len);
+}
+
+/*
+ * What a COPY's row trigger returns.  The executor frees its own tuple only
+ * when it gets another one back, and reads nothing of that but to hand it to
+ * the next trigger; so, where there is none, an empty row does.
+ */
+static HeapTuple
+copied_row(StatementBuffer *buffer, const TriggerData *trigger)
+{
+	const TriggerDesc *triggers = trigger->tg_relation->trigdesc;
+	TupleDesc descriptor = RelationGetDescr(trigger->tg_relation);
+	MessagesStatement *statement = statement_data(buffer);
+	Datum values[VIEW_NCOLUMNS] = {0};
+	bool nulls[VIEW_NCOLUMNS];
+	MemoryContext old;
+	int inserting = 0;
+
+	if (statement->copied_row != NULL)
+		return statement->copied_row;
+	for (int i = 0; i < triggers->numtriggers; i++)
+		if (TRIGGER_TYPE_MATCHES(triggers->triggers[i].tgtype, TRIGGER_TYPE_ROW,
+								 TRIGGER_TYPE_INSTEAD, TRIGGER_TYPE_INSERT))
+			inserting++;
+	if (inserting > 1)
+		return heap_copytuple(trigger->tg_trigtuple);
+	old = MemoryContextSwitchTo(buffer_context(buffer));
+	memset(nulls, true, sizeof(nulls));
+	statement->copied_row = heap_form_tuple(descriptor, values, nulls);
+	MemoryContextSwitchTo(old);
+	return statement->copied_row;
 }
 
 PG_FUNCTION_INFO_V1(memory_messages_insert);
@@ -301,9 +350,8 @@ memory_messages_insert(PG_FUNCTION_ARGS)
 	put_row(buffer, values, nulls, &message, 0);
 	sample_row(buffer, values, &message);
 
-	/* never COPY's own tuple: the executor frees it only when it gets another one back */
 	if (copying)
-		return PointerGetDatum(heap_copytuple(trigger->tg_trigtuple));
+		return PointerGetDatum(copied_row(buffer, trigger));
 	return PointerGetDatum(heap_form_tuple(descriptor, values, nulls));
 }
 
@@ -684,8 +732,8 @@ memory_messages_end(PG_FUNCTION_ARGS)
 	StatementBuffer *buffer = buffer_pop(trigger);
 
 	SPI_connect();
-	if (*(StoreSampler **) buffer_data(buffer) != NULL)
-		sampler_train(*(StoreSampler **) buffer_data(buffer));
+	if (statement_data(buffer)->sampler != NULL)
+		sampler_train(statement_data(buffer)->sampler);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		flush_rows(buffer, flush_insert);
 	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))

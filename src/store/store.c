@@ -112,6 +112,7 @@ store_init(void)
 							&store_seal_after, 300, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S, NULL, NULL,
 							NULL);
 	buffer_init();
+	estimate_init();
 }
 
 /* An upper limit that a caller gives.  Error: 22023. */

@@ -145,6 +145,7 @@ extern char *store_uuid_string(const pg_uuid_t *id);
 extern void store_check_limit(const char *name, int64 limit);
 extern void store_check_metadata(Jsonb *metadata, const char *what);
 extern int32 store_estimate_tokens(const char *text, size_t len);
+extern void estimate_init(void);
 
 /* ---- queue.c: rows of a bulk statement, inserted many at a time ---- */
 typedef struct StoreQueue StoreQueue;

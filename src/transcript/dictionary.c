@@ -65,6 +65,10 @@
 #define COVER_SEGMENT 400
 #define COVER_DMER 8
 #define COVER_HASH_LOG 20
+/* Of so little text less need be looked at, in half the time: no worse on the hold-out. */
+#define COVER_SMALL_BYTES (4 * 1024 * 1024)
+#define COVER_SMALL_HASH_LOG 18
+#define COVER_SMALL_ACCEL 4
 
 struct Dictionary
 {
@@ -442,9 +446,9 @@ dictionary_train(const DictionarySamples *samples, char *bytes, size_t size)
 	ZDICT_fastCover_params_t parameters = {
 		.k = COVER_SEGMENT,
 		.d = COVER_DMER,
-		.f = COVER_HASH_LOG,
+		.f = samples->bytes > COVER_SMALL_BYTES ? COVER_HASH_LOG : COVER_SMALL_HASH_LOG,
 		.splitPoint = 1.0,
-		.accel = 1,
+		.accel = samples->bytes > COVER_SMALL_BYTES ? 1 : COVER_SMALL_ACCEL,
 	};
 	size_t result = ZDICT_trainFromBuffer_fastCover(bytes, size, samples->data, samples->sizes,
 													samples->count, parameters);
