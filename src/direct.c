@@ -75,6 +75,11 @@ direct_close(DirectRows *rows)
 		index_endscan(rows->scan);
 	if (rows->slot != NULL)
 		ExecDropSingleTupleTableSlot(rows->slot);
+	if (rows->state != NULL)
+	{
+		ExecCloseIndices(rows->indexes);
+		FreeExecutorState(rows->state);
+	}
 	if (rows->index != NULL)
 		index_close(rows->index, NoLock);
 	table_close(rows->table, NoLock);
@@ -100,13 +105,19 @@ direct_open(DirectRows *rows, DirectTable *table, LOCKMODE lock)
 	return false;
 }
 
+static void
+make_slot(DirectRows *rows)
+{
+	if (rows->slot == NULL)
+		rows->slot = table_slot_create(rows->table, NULL);
+}
+
 void
 direct_find(DirectRows *rows, ScanKeyData *keys, int nkeys)
 {
 	if (rows->scan != NULL)
 		index_endscan(rows->scan);
-	if (rows->slot == NULL)
-		rows->slot = table_slot_create(rows->table, NULL);
+	make_slot(rows);
 	rows->scan = compat_index_beginscan(rows->table, rows->index, GetActiveSnapshot(), nkeys);
 	index_rescan(rows->scan, keys, nkeys, NULL, 0);
 }
@@ -144,23 +155,24 @@ new_version(const DirectRows *rows)
 	return ExecStoreVirtualTuple(row);
 }
 
-/* Writes the index entries of n rows that are in the table. */
 static void
-index_rows(Relation table, TupleTableSlot **rows, int n, bool update, bool only_summarizing)
+open_indexes(DirectRows *rows)
 {
-	EState *state = CreateExecutorState();
-	ResultRelInfo *result = makeNode(ResultRelInfo);
+	if (rows->state != NULL)
+		return;
+	rows->state = CreateExecutorState();
+	rows->indexes = makeNode(ResultRelInfo);
+	InitResultRelInfo(rows->indexes, rows->table, 0, NULL, 0);
+	ExecOpenIndices(rows->indexes, false);
+}
 
-	InitResultRelInfo(result, table, 0, NULL, 0);
-	ExecOpenIndices(result, false);
-	for (int i = 0; i < n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		compat_insert_index_tuples(result, rows[i], state, update, only_summarizing);
-		ResetPerTupleExprContext(state);
-	}
-	ExecCloseIndices(result);
-	FreeExecutorState(state);
+/* Writes the index entries of a row that is in the table. */
+static void
+index_row(DirectRows *rows, TupleTableSlot *row, bool update, bool only_summarizing)
+{
+	open_indexes(rows);
+	compat_insert_index_tuples(rows->indexes, row, rows->state, update, only_summarizing);
+	ResetPerTupleExprContext(rows->state);
 }
 
 /* Writes the new version of the row at hand; waits for another who is writing it. */
@@ -176,26 +188,21 @@ write_version(DirectRows *rows, TupleTableSlot *row)
 							GetActiveSnapshot(), &failure, &mode, &indexes, &only_summarizing);
 
 	if (result == TM_Ok && indexes)
-		index_rows(rows->table, &row, 1, true, only_summarizing);
+		index_row(rows, row, true, only_summarizing);
 	if (result != TM_Ok && result != TM_Updated && result != TM_Deleted)
 		elog(ERROR, "unexpected result %d of an update of \"%s\"", (int) result,
 			 RelationGetRelationName(rows->table));
 	return result;
 }
 
-/* One try; false in *changed: no such row, or refused. */
+/* Writes what change makes of the row at hand; false in *changed: refused, or somebody was first. */
 static TM_Result
-try_change(DirectRows *rows, ScanKeyData *keys, int nkeys, DirectChange change, void *arg,
-		   bool *changed)
+change_row(DirectRows *rows, DirectChange change, void *arg, bool *changed)
 {
 	TM_Result result = TM_Ok;
-	TupleTableSlot *row;
+	TupleTableSlot *row = new_version(rows);
 
 	*changed = false;
-	direct_find(rows, keys, nkeys);
-	if (!direct_next(rows, ForwardScanDirection))
-		return result;
-	row = new_version(rows);
 	if (change(row, arg))
 	{
 		result = write_version(rows, row);
@@ -203,6 +210,14 @@ try_change(DirectRows *rows, ScanKeyData *keys, int nkeys, DirectChange change, 
 	}
 	ExecDropSingleTupleTableSlot(row);
 	return result;
+}
+
+/* A snapshot as SPI takes it before each statement that writes. */
+static void
+push_snapshot(void)
+{
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
 bool
@@ -214,13 +229,48 @@ direct_change(DirectRows *rows, ScanKeyData *keys, int nkeys, DirectChange chang
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		/* as SPI does before each statement that writes */
-		CommandCounterIncrement();
-		PushActiveSnapshot(GetTransactionSnapshot());
-		result = try_change(rows, keys, nkeys, change, arg, &changed);
+		result = TM_Ok;
+		changed = false;
+		push_snapshot();
+		direct_find(rows, keys, nkeys);
+		if (direct_next(rows, ForwardScanDirection))
+			result = change_row(rows, change, arg, &changed);
 		PopActiveSnapshot();
 	} while (result != TM_Ok && !IsolationUsesXactSnapshot());
 	return changed;
+}
+
+/* Whether the row at hand has these keys. */
+static bool
+has_keys(const DirectRows *rows, ScanKeyData *keys, int nkeys)
+{
+	for (int i = 0; i < nkeys; i++)
+	{
+		int column = rows->index->rd_index->indkey.values[keys[i].sk_attno - 1] - 1;
+
+		if (!DatumGetBool(FunctionCall2Coll(&keys[i].sk_func, keys[i].sk_collation,
+											rows->slot->tts_values[column], keys[i].sk_argument)))
+			return false;
+	}
+	return true;
+}
+
+bool
+direct_change_at(DirectRows *rows, ItemPointer place, ScanKeyData *keys, int nkeys,
+				 DirectChange change, void *arg)
+{
+	bool changed = false;
+
+	make_slot(rows);
+	push_snapshot();
+	if (table_tuple_fetch_row_version(rows->table, place, GetActiveSnapshot(), rows->slot))
+	{
+		slot_getallattrs(rows->slot);
+		if (has_keys(rows, keys, nkeys))
+			(void) change_row(rows, change, arg, &changed);
+	}
+	PopActiveSnapshot();
+	return changed || direct_change(rows, keys, nkeys, change, arg);
 }
 
 void
@@ -228,7 +278,7 @@ direct_insert(DirectRows *rows, TupleTableSlot *row)
 {
 	ExecStoreVirtualTuple(row);
 	table_tuple_insert(rows->table, row, GetCurrentCommandId(true), 0, NULL);
-	index_rows(rows->table, &row, 1, false, false);
+	index_row(rows, row, false, false);
 	ExecDropSingleTupleTableSlot(row);
 }
 
@@ -238,7 +288,10 @@ direct_insert_all(DirectRows *rows, TupleTableSlot **filled, int n)
 	for (int i = 0; i < n; i++)
 		ExecStoreVirtualTuple(filled[i]);
 	table_multi_insert(rows->table, filled, n, GetCurrentCommandId(true), 0, NULL);
-	index_rows(rows->table, filled, n, false, false);
 	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		index_row(rows, filled[i], false, false);
 		ExecDropSingleTupleTableSlot(filled[i]);
+	}
 }

@@ -11,6 +11,8 @@
 #include "access/sdir.h"
 #include "access/skey.h"
 #include "executor/tuptable.h"
+#include "nodes/execnodes.h"
+#include "storage/itemptr.h"
 #include "utils/rel.h"
 
 #define DIRECT_MAX_KEYS 3
@@ -33,6 +35,8 @@ typedef struct DirectRows
 	Relation index;
 	IndexScanDesc scan; /* NULL: none has begun */
 	TupleTableSlot *slot;
+	EState *state;          /* for all of the table's indexes; NULL: nothing was written yet */
+	ResultRelInfo *indexes; /* likewise */
 } DirectRows;
 
 /*
@@ -59,6 +63,9 @@ extern bool direct_may_write(void);
 typedef bool (*DirectChange)(TupleTableSlot *row, void *arg);
 extern bool
 direct_change(DirectRows *rows, ScanKeyData *keys, int nkeys, DirectChange change, void *arg);
+/* The same where the row was found before: looked for only if it is there no more. */
+extern bool direct_change_at(DirectRows *rows, ItemPointer place, ScanKeyData *keys, int nkeys,
+							 DirectChange change, void *arg);
 
 /* A new row, to be filled and inserted, which frees it. */
 extern TupleTableSlot *direct_new_row(const DirectRows *rows);

@@ -37,6 +37,7 @@ typedef struct QueueRows
 	int count;
 	Datum values[STORE_CONVERSATION_COLUMNS][QUEUE_ROWS];
 	bool nulls[STORE_CONVERSATION_COLUMNS][QUEUE_ROWS];
+	ItemPointerData row_places[QUEUE_ROWS]; /* where the rows to be updated were read */
 } QueueRows;
 
 struct StoreQueue
@@ -159,7 +160,7 @@ insert_rows(DirectRows *direct, const QueueRows *rows)
 }
 
 static bool
-update_rows(DirectRows *direct, const QueueRows *rows)
+update_rows(DirectRows *direct, QueueRows *rows)
 {
 	for (int i = 0; i < rows->count; i++)
 	{
@@ -168,7 +169,9 @@ update_rows(DirectRows *direct, const QueueRows *rows)
 
 		store_conversation_keys(keys, DatumGetUUIDP(rows->values[0][i]),
 								DatumGetTextPP(rows->values[1][i]));
-		if (!direct_change(direct, keys, 2, fill_row, &row))
+		if (!(ItemPointerIsValid(&rows->row_places[i])
+				  ? direct_change_at(direct, &rows->row_places[i], keys, 2, fill_row, &row)
+				  : direct_change(direct, keys, 2, fill_row, &row)))
 			return false;
 	}
 	return true;
@@ -176,7 +179,7 @@ update_rows(DirectRows *direct, const QueueRows *rows)
 
 /* false: the statement is to write the rows, those too that have been written. */
 static bool
-write_directly(const QueueRows *rows)
+write_directly(QueueRows *rows)
 {
 	DirectRows direct;
 	bool done = true;
@@ -263,11 +266,18 @@ store_queue_segment(StoreQueue *queue, const Datum *values)
 	put_row(queue, &queue->segments, values, NULL);
 }
 
-/* Queues the parameters of STORE_CONVERSATION_INSERT, or UPDATE if it exists; they are copied. */
+/*
+ * Queues the parameters of STORE_CONVERSATION_INSERT, or of UPDATE if it exists,
+ * with the row's place if that is known; they are copied.
+ */
 void
-store_queue_conversation(StoreQueue *queue, const Datum *values, const char *nulls, bool exists)
+store_queue_conversation(StoreQueue *queue, const Datum *values, const char *nulls, bool exists,
+						 const ItemPointerData *place)
 {
-	put_row(queue, exists ? &queue->updated : &queue->inserted, values, nulls);
+	QueueRows *rows = exists ? &queue->updated : &queue->inserted;
+
+	rows->row_places[rows->count] = *place;
+	put_row(queue, rows, values, nulls);
 }
 
 /* Whether the row of a new conversation with this id waits here; NULL is an empty queue. */

@@ -33,7 +33,7 @@
 #define READ_CONVERSATION                                                                          \
 	"SELECT next_seq, head_seq, message_count, token_count, content_bytes, tail_bytes,"            \
 	" tail_count, branched, created_at, updated_at, deleted_at, revision, account_id,"             \
-	" conversation_id FROM memory_store.conversations WHERE "
+	" conversation_id, ctid FROM memory_store.conversations WHERE "
 #define CHANGED_COLUMNS                                                                            \
 	" (conversation_id, account_id, next_seq, head_seq, message_count, token_count,"               \
 	" content_bytes, tail_bytes, tail_count, branched, created_at, updated_at, revision"

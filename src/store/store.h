@@ -13,6 +13,7 @@
 
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "storage/itemptr.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -151,8 +152,8 @@ extern void estimate_init(void);
 typedef struct StoreQueue StoreQueue;
 extern StoreQueue *store_queue_create(void);
 extern void store_queue_segment(StoreQueue *queue, const Datum *values);
-extern void
-store_queue_conversation(StoreQueue *queue, const Datum *values, const char *nulls, bool exists);
+extern void store_queue_conversation(StoreQueue *queue, const Datum *values, const char *nulls,
+									 bool exists, const ItemPointerData *place);
 extern bool store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id);
 extern void store_queue_write(StoreQueue *queue);
 
@@ -186,11 +187,12 @@ typedef struct StoreConversation
 {
 	pg_uuid_t id;
 	StoreAccount *account;
-	text *account_id; /* the account's */
-	int64 revision;   /* the statement's */
-	bool exists;      /* has a row */
-	bool fresh;       /* had no message when it was opened */
-	bool pinned;      /* head_seq was promised by a restore: appends leave it */
+	text *account_id;      /* the account's */
+	int64 revision;        /* the statement's */
+	bool exists;           /* has a row */
+	ItemPointerData place; /* of the row, when it was read; invalid: it was not */
+	bool fresh;            /* had no message when it was opened */
+	bool pinned;           /* head_seq was promised by a restore: appends leave it */
 	bool branched;
 	int64 next_seq;
 	int64 head_seq;
@@ -238,8 +240,8 @@ typedef struct StoreKnown
 	uint64 count;
 } StoreKnown;
 
-/* Columns of STORE_CONVERSATION(S)_READ: the last are the owner and the id. */
-#define STORE_CONVERSATION_READ_COLUMNS 14
+/* Columns of STORE_CONVERSATION(S)_READ: the last are the owner, the id and the row's place. */
+#define STORE_CONVERSATION_READ_COLUMNS 15
 
 extern void store_read_known(const pg_uuid_t *ids, int n, StoreKnown *known);
 extern StoreConversation *

@@ -176,6 +176,7 @@ store_init_conversation(StoreConversation *conversation, StoreAccount *account, 
 	conversation->account = account;
 	conversation->account_id = account->account_id;
 	conversation->revision = account->revision;
+	ItemPointerSetInvalid(&conversation->place);
 	conversation->next_seq = 1;
 	conversation->last_seq = -1;
 	conversation->fresh = true;
@@ -216,6 +217,7 @@ take_row(StoreConversation *conversation, HeapTuple row, TupleDesc descriptor)
 	conversation->updated_at = DatumGetTimestampTz(values[9]);
 	conversation->has_times = true;
 	conversation->exists = true;
+	conversation->place = *(ItemPointer) DatumGetPointer(values[14]);
 	conversation->fresh = conversation->message_count == 0;
 	conversation->charged_bytes = conversation->content_bytes;
 
@@ -282,7 +284,7 @@ compare_known(const StoreKnown *known, uint64 row, const pg_uuid_t *id)
 {
 	bool isnull;
 	Datum have = SPI_getbinval(known->rows->vals[row], known->rows->tupdesc,
-							   STORE_CONVERSATION_READ_COLUMNS, &isnull);
+							   STORE_CONVERSATION_READ_COLUMNS - 1, &isnull);
 
 	return memcmp(DatumGetUUIDP(have), id, UUID_LEN);
 }
@@ -310,7 +312,7 @@ store_open_known(StoreAccount *account, const pg_uuid_t *id, const StoreKnown *k
 		HeapTuple row = known->rows->vals[low];
 		bool isnull;
 		Datum owner =
-			SPI_getbinval(row, known->rows->tupdesc, STORE_CONVERSATION_READ_COLUMNS - 1, &isnull);
+			SPI_getbinval(row, known->rows->tupdesc, STORE_CONVERSATION_READ_COLUMNS - 2, &isnull);
 
 		if (account_same(DatumGetTextPP(owner), account->account_id))
 		{
@@ -672,7 +674,8 @@ store_save_conversation(StoreConversation *conversation)
 
 	conversation_parameters(conversation, values, nulls);
 	if (conversation->queue != NULL)
-		store_queue_conversation(conversation->queue, values, nulls, conversation->exists);
+		store_queue_conversation(conversation->queue, values, nulls, conversation->exists,
+								 &conversation->place);
 	else if (conversation->exists)
 		store_execute(STORE_CONVERSATION_UPDATE, values, nulls, false);
 	else
