@@ -5,13 +5,7 @@
  * The row triggers of memory.messages and memory.conversations only buffer;
  * the statement's end writes, in order of account, conversation and seq: so
  * locks are taken in key order, interleaved conversations are packed well, and
- * memory is bounded (tuplesort goes to temporary files past buffer_size).
- *
- * What is sorted is not the rows but runs of them: rows of one conversation that
- * come behind each other with the next number, or with none, as most loads have
- * them.  Such runs overlap only where a number comes twice, which is refused:
- * see put_first_before.  The rows of UPDATE and DELETE, which may come twice,
- * are runs of one.
+ * memory is bounded (row_sort.c).
  *
  * A buffer belongs to one statement.  The BEFORE STATEMENT trigger pushes it,
  * the AFTER STATEMENT trigger pops it.  Statements nest: a function called in
@@ -26,8 +20,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_collation.h"
-#include "catalog/pg_operator_d.h"
 #include "catalog/pg_type.h"
 #include "commands/copy.h"
 #include "commands/copyfrom_internal.h"
@@ -39,18 +31,10 @@
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/tuplesort.h"
-#include "utils/typcache.h"
 
 #include "buffer.h"
 #include "memory_ext.h"
 #include "store.h"
-
-#define RUN_BYTES (32 * 1024) /* a run of so many takes no more rows */
-
-/* Columns of a run in the sort, behind those of BufferColumn that it is sorted by. */
-#define RUN_ROWS (BUFFER_ORDINAL + 1)
-#define RUN_NCOLUMNS (RUN_ROWS + 1)
 
 typedef struct BufferAccount
 {
@@ -61,18 +45,6 @@ typedef struct BufferAccount
 	StoreAccount *state; /* NULL: not locked yet */
 } BufferAccount;
 
-/* The run that the last row belongs to. */
-typedef struct OpenRun
-{
-	StringInfoData rows; /* as a bytea: begins with its length word; that alone: no run is open */
-	BufferAccount *account;
-	pg_uuid_t conversation_id;
-	bool numbered;
-	int64 first_seq;
-	int64 last_seq;
-	int64 ordinal; /* of the first row */
-} OpenRun;
-
 struct StatementBuffer
 {
 	slist_node node;
@@ -80,21 +52,13 @@ struct StatementBuffer
 	TriggerEvent command;
 	SubTransactionId subtransaction;
 	MemoryContext context;
-	Tuplesortstate *sort;
-	TupleTableSlot *row_in;
-	TupleTableSlot *run_in;
-	TupleTableSlot *run_out;
-	TupleTableSlot *row_out;
-	OpenRun open;
-	BufferRun at; /* whose rows buffer_next gives out */
-	MemoryContext at_context;
-	bool sorted;
+	RowSort *sort; /* NULL: no row has come */
 	int64 rows;
 	HTAB *accounts;              /* those of the buffered rows */
 	BufferAccount *last_account; /* of the last row */
 	HTAB *conversations;         /* numbered by row triggers */
 	List *holds;                 /* those of the accounts, to be saved at the end */
-	void *data;                  /* of another room's view, or a sampler */
+	void *data;                  /* the view's own */
 };
 
 static slist_head buffers = SLIST_STATIC_INIT(buffers);
@@ -197,7 +161,7 @@ void
 buffer_free(StatementBuffer *buffer)
 {
 	if (buffer->sort != NULL)
-		tuplesort_end(buffer->sort);
+		row_sort_end(buffer->sort);
 	MemoryContextDelete(buffer->context);
 }
 
@@ -214,124 +178,6 @@ copy_line(int64 *line)
 	return true;
 }
 
-static Oid
-less_than(Oid type)
-{
-	return lookup_type_cache(type, TYPECACHE_LT_OPR)->lt_opr;
-}
-
-/* No run is open.  In the buffer's context. */
-static void
-reset_run(OpenRun *run)
-{
-	if (run->rows.maxlen > 2 * RUN_BYTES)
-		pfree(run->rows.data);
-	if (run->rows.maxlen == 0 || run->rows.maxlen > 2 * RUN_BYTES)
-		initStringInfo(&run->rows);
-	run->rows.len = VARHDRSZ;
-}
-
-/* The descriptor of a run: the row's leading columns, then its rows as bytes. */
-static TupleDesc
-describe_run(void)
-{
-	static const Oid types[RUN_NCOLUMNS] = {TEXTOID, UUIDOID, INT8OID, INT8OID, BYTEAOID};
-	TupleDesc descriptor = CreateTemplateTupleDesc(RUN_NCOLUMNS);
-
-	for (int i = 0; i < RUN_NCOLUMNS; i++)
-		TupleDescInitEntry(descriptor, i + 1, "column", types[i], -1, 0);
-	return descriptor;
-}
-
-static void
-begin_sort(StatementBuffer *buffer, TupleDesc row)
-{
-	AttrNumber columns[] = {BUFFER_ACCOUNT + 1, BUFFER_CONVERSATION + 1, BUFFER_SEQ + 1,
-							BUFFER_ORDINAL + 1};
-	Oid operators[] = {less_than(TEXTOID), less_than(UUIDOID), less_than(INT8OID),
-					   less_than(INT8OID)};
-	Oid collations[] = {C_COLLATION_OID, InvalidOid, InvalidOid, InvalidOid};
-	bool nulls_first[] = {false, false, false, false};
-	TupleDesc run = describe_run();
-
-	buffer->row_in = MakeSingleTupleTableSlot(row, &TTSOpsVirtual);
-	buffer->run_in = MakeSingleTupleTableSlot(run, &TTSOpsVirtual);
-	buffer->run_out = MakeSingleTupleTableSlot(run, &TTSOpsMinimalTuple);
-	buffer->row_out = MakeSingleTupleTableSlot(row, &TTSOpsMinimalTuple);
-	reset_run(&buffer->open);
-	buffer->at_context =
-		AllocSetContextCreate(buffer->context, "memory_ext run of rows", ALLOCSET_DEFAULT_SIZES);
-	buffer->sort =
-		tuplesort_begin_heap(run, lengthof(columns), columns, operators, collations, nulls_first,
-							 store_buffer_kb < 0 ? work_mem : Max(store_buffer_kb, 64), NULL,
-							 TUPLESORT_NONE);
-}
-/* Gives the open run to the sort. */
-static void
-close_run(StatementBuffer *buffer)
-{
-	OpenRun *run = &buffer->open;
-	TupleTableSlot *slot = buffer->run_in;
-	text *account_id;
-
-	if (run->rows.len == VARHDRSZ)
-		return;
-	account_id = cstring_to_text(run->account->account);
-	SET_VARSIZE(run->rows.data, run->rows.len);
-	ExecClearTuple(slot);
-	memset(slot->tts_isnull, false, RUN_NCOLUMNS * sizeof(bool));
-	slot->tts_values[BUFFER_ACCOUNT] = PointerGetDatum(account_id);
-	slot->tts_values[BUFFER_CONVERSATION] = UUIDPGetDatum(&run->conversation_id);
-	slot->tts_values[BUFFER_SEQ] = Int64GetDatum(run->first_seq);
-	slot->tts_isnull[BUFFER_SEQ] = !run->numbered;
-	slot->tts_values[BUFFER_ORDINAL] = Int64GetDatum(run->ordinal);
-	slot->tts_values[RUN_ROWS] = PointerGetDatum(run->rows.data);
-	tuplesort_puttupleslot(buffer->sort, ExecStoreVirtualTuple(slot));
-	ExecClearTuple(slot);
-	pfree(account_id);
-	reset_run(run);
-}
-
-/* Whether a row of buffer->last_account goes on with the open run. */
-static bool
-continues_run(const StatementBuffer *buffer, const pg_uuid_t *id, bool numbered, int64 seq)
-{
-	const OpenRun *run = &buffer->open;
-
-	return buffer->command == TRIGGER_EVENT_INSERT && run->rows.len > VARHDRSZ &&
-		   run->rows.len < RUN_BYTES && run->account == buffer->last_account &&
-		   run->numbered == numbered && (!numbered || seq == run->last_seq + 1) &&
-		   memcmp(&run->conversation_id, id, UUID_LEN) == 0;
-}
-
-/* Adds the row in the slot to the open run, or to a new one. */
-static void
-put_into_run(StatementBuffer *buffer, TupleTableSlot *slot)
-{
-	OpenRun *run = &buffer->open;
-	pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
-	bool numbered = !slot->tts_isnull[BUFFER_SEQ];
-	int64 seq = numbered ? DatumGetInt64(slot->tts_values[BUFFER_SEQ]) : 0;
-	MinimalTuple row;
-
-	if (!continues_run(buffer, id, numbered, seq))
-	{
-		close_run(buffer);
-		run->account = buffer->last_account;
-		run->conversation_id = *id;
-		run->numbered = numbered;
-		run->first_seq = seq;
-		run->ordinal = DatumGetInt64(slot->tts_values[BUFFER_ORDINAL]);
-	}
-	run->last_seq = seq;
-	row = ExecCopySlotMinimalTuple(slot);
-	enlargeStringInfo(&run->rows, MAXALIGN(row->t_len));
-	memset(run->rows.data + run->rows.len, 0, MAXALIGN(row->t_len));
-	memcpy(run->rows.data + run->rows.len, row, row->t_len);
-	run->rows.len += MAXALIGN(row->t_len);
-	pfree(row);
-}
-
 static void note_account(StatementBuffer *buffer, const text *account_id);
 
 /*
@@ -342,11 +188,10 @@ void
 buffer_put(StatementBuffer *buffer, TupleDesc (*describe)(void), Datum *values, bool *nulls)
 {
 	MemoryContext old = MemoryContextSwitchTo(buffer->context);
-	TupleTableSlot *slot;
 	int64 line;
 
 	if (buffer->sort == NULL)
-		begin_sort(buffer, describe());
+		buffer->sort = row_sort_begin(describe(), buffer->command == TRIGGER_EVENT_INSERT);
 
 	buffer->rows++;
 	values[BUFFER_ORDINAL] = Int64GetDatum(buffer->rows);
@@ -355,156 +200,23 @@ buffer_put(StatementBuffer *buffer, TupleDesc (*describe)(void), Datum *values, 
 	if (!nulls[BUFFER_LINE])
 		values[BUFFER_LINE] = Int64GetDatum(line);
 
-	slot = buffer->row_in;
-	ExecClearTuple(slot);
-	memcpy(slot->tts_values, values, slot->tts_tupleDescriptor->natts * sizeof(Datum));
-	memcpy(slot->tts_isnull, nulls, slot->tts_tupleDescriptor->natts * sizeof(bool));
-	ExecStoreVirtualTuple(slot);
 	note_account(buffer, DatumGetTextPP(values[BUFFER_ACCOUNT]));
-	put_into_run(buffer, slot);
-	ExecClearTuple(slot);
+	row_sort_put(buffer->sort, values, nulls);
 	MemoryContextSwitchTo(old);
-}
-
-/*
- * Looks at the next run in order of account, conversation, seq: whose it is,
- * valid until it is taken.  False: there is none.
- */
-bool
-buffer_peek_run(StatementBuffer *buffer, text **account_id, pg_uuid_t *id)
-{
-	TupleTableSlot *slot = buffer->run_out;
-	MemoryContext old;
-
-	if (buffer->sort == NULL)
-		return false;
-	old = MemoryContextSwitchTo(buffer->context);
-	if (!buffer->sorted)
-	{
-		close_run(buffer);
-		tuplesort_performsort(buffer->sort);
-		buffer->sorted = true;
-	}
-	if (TTS_EMPTY(slot))
-		(void) tuplesort_gettupleslot(buffer->sort, true, false, slot, NULL);
-	MemoryContextSwitchTo(old);
-	if (TTS_EMPTY(slot))
-		return false;
-	slot_getallattrs(slot);
-	*account_id = DatumGetTextPP(slot->tts_values[BUFFER_ACCOUNT]);
-	*id = *DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
-	return true;
-}
-
-/* The bytes of the run in run_out. */
-static struct varlena *
-run_bytes(const StatementBuffer *buffer)
-{
-	return (struct varlena *) DatumGetPointer(buffer->run_out->tts_values[RUN_ROWS]);
-}
-
-static MinimalTuple
-row_at(const BufferRun *run, Size at)
-{
-	return (MinimalTuple) (run->rows + at);
-}
-
-static int64
-row_ordinal(StatementBuffer *buffer, MinimalTuple row)
-{
-	bool isnull;
-
-	return DatumGetInt64(slot_getattr(ExecStoreMinimalTuple(row, buffer->row_out, false),
-									  BUFFER_ORDINAL + 1, &isnull));
-}
-
-/*
- * A number that comes twice is refused in the row that comes second.  The run
- * at hand, which begins with seq, may have that one, and the run behind it, in
- * run_out, begin with the first: then the first is put before it.
- */
-static void
-put_first_before(StatementBuffer *buffer, BufferRun *run, int64 seq)
-{
-	int64 number = DatumGetInt64(buffer->run_out->tts_values[BUFFER_SEQ]);
-	int64 ordinal = DatumGetInt64(buffer->run_out->tts_values[BUFFER_ORDINAL]);
-	const char *first = VARDATA_ANY(run_bytes(buffer));
-	Size at = 0;
-	uint32 length;
-	char *rows;
-
-	for (; at < run->size && seq < number; seq++)
-		at += MAXALIGN(row_at(run, at)->t_len);
-	if (at == run->size || row_ordinal(buffer, row_at(run, at)) < ordinal)
-		return;
-
-	memcpy(&length, first + offsetof(MinimalTupleData, t_len), sizeof(length));
-	length = MAXALIGN(length);
-	rows = palloc(add_size(run->size, length));
-	memcpy(rows, run->rows, at);
-	memcpy(rows + at, first, length);
-	memcpy(rows + at + length, run->rows + at, run->size - at);
-	pfree(run->rows);
-	run->rows = rows;
-	run->size += length;
-}
-
-/* Takes the run that was looked at, into the current memory context. */
-void
-buffer_take_run(StatementBuffer *buffer, BufferRun *run)
-{
-	TupleTableSlot *slot = buffer->run_out;
-	text *account_id = DatumGetTextPCopy(slot->tts_values[BUFFER_ACCOUNT]);
-	pg_uuid_t id = *DatumGetUUIDP(slot->tts_values[BUFFER_CONVERSATION]);
-	bool numbered = !slot->tts_isnull[BUFFER_SEQ];
-	int64 seq = DatumGetInt64(slot->tts_values[BUFFER_SEQ]);
-	text *next_account;
-	pg_uuid_t next_id;
-
-	run->size = VARSIZE_ANY_EXHDR(run_bytes(buffer));
-	run->rows = palloc(run->size); /* aligned, which a bytea's bytes are not */
-	memcpy(run->rows, VARDATA_ANY(run_bytes(buffer)), run->size);
-	run->next = 0;
-	ExecClearTuple(slot);
-	if (numbered && buffer_peek_run(buffer, &next_account, &next_id) &&
-		!slot->tts_isnull[BUFFER_SEQ] && memcmp(&id, &next_id, UUID_LEN) == 0 &&
-		account_same(account_id, next_account))
-		put_first_before(buffer, run, seq);
-	pfree(account_id);
-}
-
-/* The run's next row, valid as long as the run; false at its end. */
-bool
-buffer_run_next(StatementBuffer *buffer, BufferRun *run, TupleTableSlot **slot)
-{
-	MinimalTuple row = row_at(run, run->next);
-
-	if (run->next == run->size)
-		return false;
-	run->next += MAXALIGN(row->t_len);
-	*slot = ExecStoreMinimalTuple(row, buffer->row_out, false);
-	slot_getallattrs(*slot);
-	return true;
 }
 
 /* The next row in order of account, conversation, seq, until the next call; false at the end. */
 bool
 buffer_next(StatementBuffer *buffer, TupleTableSlot **slot)
 {
-	MemoryContext old;
-	text *account_id;
-	pg_uuid_t id;
+	return buffer->sort != NULL && row_sort_next(buffer->sort, slot);
+}
 
-	if (buffer->at.rows != NULL && buffer_run_next(buffer, &buffer->at, slot))
-		return true;
-	buffer->at.rows = NULL;
-	if (!buffer_peek_run(buffer, &account_id, &id))
-		return false;
-	MemoryContextReset(buffer->at_context);
-	old = MemoryContextSwitchTo(buffer->at_context);
-	buffer_take_run(buffer, &buffer->at);
-	MemoryContextSwitchTo(old);
-	return buffer_run_next(buffer, &buffer->at, slot);
+/* The rows, for who wants them run by run; NULL: there are none. */
+RowSort *
+buffer_sort(StatementBuffer *buffer)
+{
+	return buffer->sort;
 }
 
 /* For the views of other rooms, whose statements nest as these do: the buffer's context, */

@@ -11,29 +11,22 @@
 #include "executor/tuptable.h"
 #include "utils/uuid.h"
 
+#include "row_sort.h"
 #include "store.h"
 
-/* The columns that every buffered row begins with, and sorts by. */
+/* The columns that every buffered row begins with; it is sorted by the first of them. */
 typedef enum BufferColumn
 {
-	BUFFER_ACCOUNT,
-	BUFFER_CONVERSATION,
-	BUFFER_SEQ,     /* null: to be assigned */
-	BUFFER_ORDINAL, /* the row's place in the statement, from 1 */
-	BUFFER_LINE,    /* of COPY's input; null: not a COPY */
-	BUFFER_CHANGED, /* bit n: column n of the view was changed */
-	BUFFER_PAYLOAD  /* the first column of the row's own */
+	BUFFER_ACCOUNT = ROW_ACCOUNT,
+	BUFFER_CONVERSATION = ROW_CONVERSATION,
+	BUFFER_SEQ = ROW_SEQ,         /* null: to be assigned */
+	BUFFER_ORDINAL = ROW_ORDINAL, /* the row's place in the statement, from 1 */
+	BUFFER_LINE,                  /* of COPY's input; null: not a COPY */
+	BUFFER_CHANGED,               /* bit n: column n of the view was changed */
+	BUFFER_PAYLOAD                /* the first column of the row's own */
 } BufferColumn;
 
 typedef struct StatementBuffer StatementBuffer;
-
-/* Rows of one conversation that follow each other, once taken. */
-typedef struct BufferRun
-{
-	char *rows; /* minimal tuples, each begins aligned */
-	Size size;
-	Size next; /* where the row begins that is given out next */
-} BufferRun;
 
 /* A conversation that a statement has given numbers in. */
 typedef struct BufferNumbering
@@ -63,9 +56,7 @@ extern void buffer_free(StatementBuffer *buffer);
 extern void
 buffer_put(StatementBuffer *buffer, TupleDesc (*describe)(void), Datum *values, bool *nulls);
 extern bool buffer_next(StatementBuffer *buffer, TupleTableSlot **slot);
-extern bool buffer_peek_run(StatementBuffer *buffer, text **account_id, pg_uuid_t *id);
-extern void buffer_take_run(StatementBuffer *buffer, BufferRun *run);
-extern bool buffer_run_next(StatementBuffer *buffer, BufferRun *run, TupleTableSlot **slot);
+extern RowSort *buffer_sort(StatementBuffer *buffer);
 extern MemoryContext buffer_context(StatementBuffer *buffer);
 extern void **buffer_data(StatementBuffer *buffer);
 extern int64 buffer_rows(StatementBuffer *buffer);

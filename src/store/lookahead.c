@@ -26,9 +26,10 @@
 struct StoreLookahead
 {
 	StatementBuffer *buffer;
+	RowSort *sort;     /* the buffer's; NULL: it has no rows */
 	StoreQueue *queue; /* written before a window's conversations are read */
 	MemoryContext context;
-	BufferRun *runs; /* the window's, their rows in context */
+	RowRun *runs; /* the window's, their rows in context */
 	int nruns;
 	int next; /* the run whose rows are given out */
 	pg_uuid_t ids[WINDOW_CONVERSATIONS];
@@ -43,10 +44,11 @@ lookahead_create(StatementBuffer *buffer, StoreQueue *queue)
 	StoreLookahead *ahead = palloc0(sizeof(StoreLookahead));
 
 	ahead->buffer = buffer;
+	ahead->sort = buffer_sort(buffer);
 	ahead->queue = queue;
 	ahead->context =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext lookahead", ALLOCSET_DEFAULT_SIZES);
-	ahead->runs = palloc(WINDOW_RUNS * sizeof(BufferRun));
+	ahead->runs = palloc(WINDOW_RUNS * sizeof(RowRun));
 	return ahead;
 }
 
@@ -79,17 +81,17 @@ read_runs(StoreLookahead *ahead)
 	pg_uuid_t id;
 	Size bytes = 0;
 
-	while (ahead->nruns < WINDOW_RUNS && bytes < WINDOW_BYTES &&
-		   buffer_peek_run(ahead->buffer, &account_id, &id))
+	while (ahead->sort != NULL && ahead->nruns < WINDOW_RUNS && bytes < WINDOW_BYTES &&
+		   row_sort_peek(ahead->sort, &account_id, &id))
 	{
-		BufferRun *run = &ahead->runs[ahead->nruns];
+		RowRun *run = &ahead->runs[ahead->nruns];
 
 		CHECK_FOR_INTERRUPTS();
 		if (!add_conversation(ahead, &id, account_id, last_account))
 			break;
 		if (last_account == NULL || !account_same(account_id, last_account))
 			last_account = buffer_lock_account(ahead->buffer, account_id, true)->account_id;
-		buffer_take_run(ahead->buffer, run);
+		row_sort_take(ahead->sort, run);
 		bytes += run->size;
 		ahead->nruns++;
 	}
@@ -122,12 +124,12 @@ lookahead_next(StoreLookahead *ahead, TupleTableSlot **row)
 {
 	while (ahead->next < ahead->nruns)
 	{
-		if (buffer_run_next(ahead->buffer, &ahead->runs[ahead->next], row))
+		if (row_sort_next_of(ahead->sort, &ahead->runs[ahead->next], row))
 			return true;
 		ahead->next++;
 	}
 	next_window(ahead);
-	return ahead->nruns > 0 && buffer_run_next(ahead->buffer, &ahead->runs[0], row);
+	return ahead->nruns > 0 && row_sort_next_of(ahead->sort, &ahead->runs[0], row);
 }
 
 /* What was read of the conversations of the row at hand. */
