@@ -79,10 +79,11 @@ instrument_server()
 	as_owner mkdir -p "$REPORTS"
 	case $CHECK in
 		asan)
-			# what is freed is kept for 4 MB only: there are tests of how much memory is used
+			# what is freed is kept for 4 MB only, and its pages are given back at once: there are
+			# tests of how much memory is used
 			run="export LD_PRELOAD=$(instrument_preload)
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:disable_coredump=1:quarantine_size_mb=4\
-:detect_stack_use_after_return=0:log_path=$REPORTS/asan
+:allocator_release_to_os_interval_ms=0:detect_stack_use_after_return=0:log_path=$REPORTS/asan
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:abort_on_error=1:log_path=$REPORTS/ubsan
 exec -a $PGBIN/postgres $PGBIN/postgres.plain \"\$@\""
 			;;
