@@ -2,9 +2,9 @@
  * store.h
  *		The store: accounts, conversations, segments and tail.
  *
- * Calls inside the room go downward: triggers and SQL functions (buffer.c,
- * append.c, conversation.c, seal.c, read.c) → write.c and edit.c → rows.c →
- * live.c and statements.c; usage.c stands beside rows.c.
+ * Calls inside the room go downward: triggers and SQL functions (buffer.c with
+ * row_sort.c, append.c, conversation.c, seal.c, read.c) → write.c and edit.c →
+ * rows.c and queue.c → live.c and statements.c; usage.c stands beside rows.c.
  */
 #ifndef STORE_H
 #define STORE_H
