@@ -383,6 +383,31 @@ SELECT (memory.train_dictionary()).dictionary_id AS too_little_for_one;
 SELECT is_current FROM memory.dictionaries;
 SELECT memory.forget('nobody') IS NOT NULL AS receipt;
 SELECT memory.message_count(body) FROM (SELECT memory.transcript('user', 'x') AS body) t;
+-- documents: one that is new, and that has grown; one that is refused, whose excerpt an erasure takes along
+SELECT state FROM memory.import_document('eve', '{"title": "t", "current_node": "a", "mapping": {"a": {"message":
+	{"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["hi"]}}, "parent": null, "children": []}}}', 'chatgpt');
+SELECT state FROM memory.import_document('eve', '{"id": "00000000-0000-0000-0000-000000000006", "title": "t", "current_node": "a", "mapping": {"a": {"message":
+	{"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["hi"]}}, "parent": null, "children": []}}}', 'chatgpt');
+SELECT state FROM memory.import_document('eve', '{"id": "00000000-0000-0000-0000-000000000006", "title": "t", "current_node": "b", "mapping": {"a": {"message":
+	{"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["hi"]}}, "parent": null, "children": ["b"]}, "b": {"message":
+	{"author": {"role": "assistant"}, "content": {"content_type": "text", "parts": ["ho"]}}, "parent": "a", "children": []}}, "more": 1}', 'chatgpt');
+SET client_min_messages = warning; -- the job's number differs
+SET memory_ext.import_on_error = skip;
+COPY memory.import_documents FROM STDIN;
+{"no": "document"}
+\.
+RESET client_min_messages;
+SELECT memory.forget('nobody') IS NOT NULL AS receipt;
+SET memory_ext.job_retention = 0;
+SELECT memory.trim_jobs() > 0 AS trimmed;
+-- usage and quotas
+SELECT memory.record_usage('eve', 'm', 1, request_id => 'r'), memory.record_usage('eve', 'm', 1, request_id => 'r'), memory.roll_up_usage();
+SELECT memory.load_example_plans();
+SELECT memory.subscribe('eve', 'free', '2026-01-01Z'), memory.set_subscription('mallory', 'eve');
+SELECT (memory.check_quota('eve', 'tokens')).allowed, (memory.enforce_limit('eve', 'tokens', 5)).used, (memory.reserve_usage('eve', 'r1', 10)).reserved;
+SELECT memory.settle_usage('eve', 'r1', 3), memory.upgrade_required('eve') IS NULL AS fits, memory.change_plan('eve', 'pro', 'now') IS NOT NULL AS changed;
+SELECT memory.append('eve', :'c7', 'user', 'charged', tokens => 1);
+SELECT pg_catalog.count(*) OPERATOR(pg_catalog.>) 0 AS told FROM memory.outbox_read('evil');
 -- temporary objects come before all others, even before the system's
 \c - regress_evil
 SET TIME ZONE 'UTC';
@@ -425,6 +450,9 @@ DELETE FROM memory.conversations;
 TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
 	memory_store.tombstones;
 SET client_min_messages = warning;
+TRUNCATE memory_store.subscriptions, memory_store.subscription_plans, memory_store.reservations, memory_store.usage_daily,
+	memory_store.usage_calls, memory_store.usage_requests, memory_store.outbox, memory_store.outbox_consumers;
+DELETE FROM memory.plans;
 DROP SCHEMA security_test CASCADE;
 DROP SCHEMA evil CASCADE;
 DROP OWNED BY regress_nobody, regress_reader, regress_writer, regress_operator, regress_ann, regress_gateway, regress_evil;

@@ -197,7 +197,7 @@ BEGIN
 			END LOOP;
 			COMMIT;
 			RAISE INFO 'moved % % into free space: VACUUM can shorten the file', total,
-				CASE part WHEN 'toast' THEN 'large segments' ELSE part END;
+				CASE WHEN part OPERATOR(pg_catalog.=) 'toast' THEN 'large segments' ELSE part END;
 		END IF;
 	END LOOP;
 	done := memory.purge();

@@ -216,7 +216,7 @@ open_values(Relation relation, BlockNumber cut)
 	static Oid types[] = {TIDOID};
 	char *name = relation_name(relation);
 	char *query = psprintf("SELECT pg_catalog.max(ctid), pg_catalog.count(*) FROM %s"
-						   " WHERE chunk_id IN (SELECT chunk_id FROM %s"
+						   " WHERE chunk_id OPERATOR(pg_catalog.=) ANY (SELECT chunk_id FROM %s"
 						   " WHERE ctid OPERATOR(pg_catalog.>=) $1)"
 						   " GROUP BY chunk_id ORDER BY 1 DESC",
 						   name, name);

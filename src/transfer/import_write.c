@@ -132,8 +132,8 @@ static PlanStatement update_conversation =
 	 " title = COALESCE(title, $6), updated_at = GREATEST(updated_at, $7)"
 	 " WHERE conversation_id OPERATOR(pg_catalog.=) $1 AND account_id OPERATOR(pg_catalog.=) $2"
 	 " AND (head_seq OPERATOR(pg_catalog.<>) $3 OR ($6 IS NOT NULL AND title IS NULL)"
-	 " OR ($4 IS NOT NULL AND (metadata OPERATOR(pg_catalog.->) $5) IS DISTINCT FROM"
-	 " ($4 OPERATOR(pg_catalog.->) $5)) OR updated_at OPERATOR(pg_catalog.<) $7)",
+	 " OR COALESCE((metadata OPERATOR(pg_catalog.->) $5) OPERATOR(pg_catalog.<>)"
+	 " ($4 OPERATOR(pg_catalog.->) $5), $4 IS NOT NULL) OR updated_at OPERATOR(pg_catalog.<) $7)",
 	 7,
 	 {UUIDOID, TEXTOID, INT8OID, JSONBOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}};
 

@@ -255,7 +255,7 @@ tell_progress(int64 job_id)
 		" documents OPERATOR(pg_catalog.||) ' documents',"
 		" rows_per_second OPERATOR(pg_catalog.||) ' messages/s',"
 		" pg_catalog.round(bytes_per_second OPERATOR(pg_catalog./) 1e6, 1)"
-		" OPERATOR(pg_catalog.||) ' MB/s', NULLIF(rejected, 0) OPERATOR(pg_catalog.||) ' rejected',"
+		" OPERATOR(pg_catalog.||) ' MB/s', CASE WHEN rejected OPERATOR(pg_catalog.>) 0 THEN rejected OPERATOR(pg_catalog.||) ' rejected' END,"
 		" time_left OPERATOR(pg_catalog.||) ' left')"
 		" FROM memory.jobs WHERE job_id OPERATOR(pg_catalog.=) $1",
 		1,
@@ -284,9 +284,9 @@ tell_end(int64 job_id)
 		"SELECT state, COALESCE(sqlstate, ''), COALESCE(error, ''),"
 		" pg_catalog.concat_ws(', ', documents OPERATOR(pg_catalog.||) ' documents',"
 		" imported OPERATOR(pg_catalog.||) ' imported',"
-		" NULLIF(extended, 0) OPERATOR(pg_catalog.||) ' extended',"
-		" NULLIF(unchanged, 0) OPERATOR(pg_catalog.||) ' unchanged',"
-		" NULLIF(rejected, 0) OPERATOR(pg_catalog.||) ' rejected',"
+		" CASE WHEN extended OPERATOR(pg_catalog.>) 0 THEN extended OPERATOR(pg_catalog.||) ' extended' END,"
+		" CASE WHEN unchanged OPERATOR(pg_catalog.>) 0 THEN unchanged OPERATOR(pg_catalog.||) ' unchanged' END,"
+		" CASE WHEN rejected OPERATOR(pg_catalog.>) 0 THEN rejected OPERATOR(pg_catalog.||) ' rejected' END,"
 		" messages OPERATOR(pg_catalog.||) ' messages'),"
 		" pg_catalog.concat_ws(', ', documents OPERATOR(pg_catalog.||) ' documents',"
 		" messages OPERATOR(pg_catalog.||) ' messages', bytes OPERATOR(pg_catalog.||) ' bytes'), kind"

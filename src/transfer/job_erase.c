@@ -23,7 +23,7 @@ static int job_retention = 30 * 86400;
 
 static PlanStatement forget_errors =
 	{"DELETE FROM memory_store.job_errors WHERE account_id OPERATOR(pg_catalog.=) $1"
-	 " OR job_id IN (SELECT j.job_id FROM memory_store.jobs j"
+	 " OR job_id OPERATOR(pg_catalog.=) ANY (SELECT j.job_id FROM memory_store.jobs j"
 	 " WHERE j.account_id OPERATOR(pg_catalog.=) $1)",
 	 1,
 	 {TEXTOID}};
@@ -53,7 +53,7 @@ static PlanStatement forget_staged =
 	{"DELETE FROM memory.import_stage WHERE account_id OPERATOR(pg_catalog.=) $1", 1, {TEXTOID}};
 
 #define ENDED_BEFORE                                                                               \
-	" IN (SELECT j.job_id FROM memory_store.jobs j"                                                \
+	" OPERATOR(pg_catalog.=) ANY (SELECT j.job_id FROM memory_store.jobs j"                        \
 	" WHERE j.finished_at OPERATOR(pg_catalog.<) $1)"
 
 static PlanStatement trim_errors = {"DELETE FROM memory_store.job_errors WHERE job_id" ENDED_BEFORE,

@@ -57,7 +57,7 @@ static PlanStatement lock_part_0 = {"SELECT part FROM memory_store.job_parts WHE
 static PlanStatement take_part =
 	{"WITH free AS (SELECT COALESCE(pg_catalog.min(part) FILTER (WHERE state" EQUAL "'queued'),"
 	 " pg_catalog.max(part) OPERATOR(pg_catalog.+) 1) AS part"
-	 " FROM (SELECT part, CASE part WHEN 0 THEN 'cursor' ELSE state END AS state"
+	 " FROM (SELECT part, CASE WHEN part" EQUAL "0 THEN 'cursor' ELSE state END AS state"
 	 " FROM memory_store.job_parts WHERE job_id" EQUAL "$1) p)"
 	 " INSERT INTO memory_store.job_parts AS p (job_id, part, state, pid, updated_at)"
 	 " SELECT $1, part, 'running', $2, $3 FROM free"
@@ -178,7 +178,8 @@ static PlanStatement fail_job =
 static PlanStatement cancel_job = {"UPDATE memory_store.jobs SET cancel_requested = true,"
 								   " state = CASE WHEN $2 THEN 'cancelled' ELSE state END,"
 								   " finished_at = CASE WHEN $2 THEN $3 ELSE finished_at END"
-								   " WHERE job_id" EQUAL "$1 AND state IN ('queued', 'running')",
+								   " WHERE job_id" EQUAL "$1 AND state" EQUAL
+								   "ANY ('{queued,running}')",
 								   3,
 								   {INT8OID, BOOLOID, TIMESTAMPTZOID},
 								   NULL};
