@@ -265,6 +265,10 @@ DROP EXTENSION memory_ext;
 ROLLBACK;
 SELECT memory.append('fay', c(60), 'user', 'all works');
 CALL memory.maintain();
+-- batches of nothing would never come to an end
+CALL memory.maintain(0);
+CALL memory.maintain(-1);
+CALL memory.maintain(NULL);
 
 SET client_min_messages = warning;
 TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,

@@ -248,6 +248,7 @@ SELECT DISTINCT account_id FROM memory.storage_daily;
 SELECT memory.record_usage(NULL, 'm1', 1), (SELECT sum(requests) FROM memory.usage_current);
 SELECT memory.record_usage('k', 'm1', 1);
 RESET memory_ext.account;
+SELECT memory.roll_up_usage(-1);
 
 --
 -- Forgetting erases usage, unless it is to be kept.

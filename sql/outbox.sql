@@ -40,9 +40,14 @@ SELECT memory.outbox_ack('billing', NULL);
 SELECT * FROM memory.outbox_read(NULL);
 SELECT * FROM memory.outbox_read('');
 SELECT * FROM memory.outbox_read(repeat('x', 256));
+SELECT memory.trim_outbox(), memory.report_usage();
 SET memory_ext.account = 'a1';
 SELECT * FROM memory.outbox_read('billing');
+-- also where the session had not been confined when it planned them
+SELECT memory.trim_outbox();
+SELECT memory.report_usage();
 RESET memory_ext.account;
+SELECT memory.report_usage(0);
 
 -- Formats
 UPDATE memory_store.outbox SET event_id = '01994a10-5c00-7000-8000-00000000000a' WHERE position = 6;

@@ -21,7 +21,7 @@ CREATE TYPE memory.outbox_event AS (
 COMMENT ON TYPE memory.outbox_event IS 'a billing event, as memory.outbox_read returns it';
 
 CREATE FUNCTION memory_store.outbox_check_consumer(consumer text) RETURNS text
-	AS 'MODULE_PATHNAME', 'memory_outbox_check_consumer' LANGUAGE C IMMUTABLE;
+	AS 'MODULE_PATHNAME', 'memory_outbox_check_consumer' LANGUAGE C STABLE;
 COMMENT ON FUNCTION memory_store.outbox_check_consumer(text) IS 'the name; an error when it is null, empty or too long, or the session is confined';
 
 -- The row of the empty name holds the last position; its lock lets readers
@@ -151,6 +151,9 @@ DECLARE
 	accounts bigint;
 BEGIN
 	PERFORM memory_store.outbox_check_consumer('maintenance');
+	IF max_accounts < 1 THEN
+		RAISE EXCEPTION 'max_accounts must be positive, it is %', max_accounts USING ERRCODE = '22023';
+	END IF;
 	IF NOT current_setting('memory_ext.usage_events')::boolean THEN
 		RETURN 0;
 	END IF;

@@ -105,6 +105,10 @@ DECLARE
 	from_block bigint;
 	to_block bigint;
 BEGIN
+	IF batch_size OPERATOR(pg_catalog.<) 1 THEN
+		RAISE EXCEPTION 'batch_size must be positive, it is %', batch_size USING ERRCODE = '22023',
+			HINT = 'NULL is no limit.';
+	END IF;
 	total := 0;
 	LOOP
 		done := memory.expire_batch(batch_size);

@@ -233,16 +233,18 @@ PG_FUNCTION_INFO_V1(memory_roll_up_usage);
 /*
  * memory_roll_up_usage(max_accounts integer) → bigint
  *		Rolls up the recorded calls of so many (NULL: all) accounts; returns how
- *		many had some.  A batch of maintain().
+ *		many had some.  A batch of maintain().  Error: 22023.
  */
 Datum
 memory_roll_up_usage(PG_FUNCTION_ARGS)
 {
+	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
 	text **accounts;
 	uint64 n;
 
+	store_check_limit("max_accounts", limit);
 	SPI_connect();
-	n = metering_list_calls(PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0));
+	n = metering_list_calls(limit);
 	accounts = palloc(mul_size(Max(n, 1), sizeof(text *)));
 	for (uint64 i = 0; i < n; i++)
 	{
