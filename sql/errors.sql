@@ -185,6 +185,15 @@ SELECT raises($$SET memory_ext.segment_messages = 0$$);
 SELECT left(raises(format('SET memory_ext.account = %L', repeat('a', 256))), 60);
 
 --
+-- Functions of triggers, called by anybody else
+--
+SELECT p.proname, raises(format('SELECT %s', p.oid::regprocedure)) FROM pg_proc p
+	WHERE p.pronamespace IN ('memory'::regnamespace, 'memory_store'::regnamespace) AND p.prorettype = 'trigger'::regtype ORDER BY 1;
+CREATE VIEW other AS SELECT * FROM (VALUES (1, 2)) v (a, b);
+CREATE TRIGGER a INSTEAD OF INSERT ON other FOR EACH ROW EXECUTE FUNCTION memory_store.messages_insert();
+SELECT raises('INSERT INTO other VALUES (1, 2)');
+
+--
 -- Batches
 --
 CREATE FUNCTION batch(messages text) RETURNS text LANGUAGE sql AS $$

@@ -107,6 +107,23 @@ buffer_init(void)
 	RegisterSubXactCallback(buffer_at_subtransaction_end, NULL);
 }
 
+/*
+ * What has fired a trigger of a view, whose rows have so many columns; 0: a
+ * statement trigger.  Error: 39P01 the function is not called by such a trigger.
+ */
+TriggerData *
+buffer_trigger(FunctionCallInfo fcinfo, int ncolumns)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		(ncolumns > 0 && (!TRIGGER_FIRED_INSTEAD(trigger->tg_event) ||
+						  RelationGetDescr(trigger->tg_relation)->natts != ncolumns)))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("only the triggers of memory_ext's views can call this function")));
+	return trigger;
+}
+
 void
 buffer_push(TriggerData *trigger)
 {

@@ -49,6 +49,7 @@ typedef struct BufferErrorContext
 } BufferErrorContext;
 
 extern void buffer_init(void);
+extern TriggerData *buffer_trigger(FunctionCallInfo fcinfo, int ncolumns);
 extern void buffer_push(TriggerData *trigger);
 extern StatementBuffer *buffer_pop(TriggerData *trigger);
 extern StatementBuffer *buffer_find(TriggerData *trigger);

@@ -359,7 +359,7 @@ PG_FUNCTION_INFO_V1(memory_conversations_insert);
 Datum
 memory_conversations_insert(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = buffer_trigger(fcinfo, VIEW_NCOLUMNS);
 	TupleDesc descriptor = RelationGetDescr(trigger->tg_relation);
 	Datum values[VIEW_NCOLUMNS];
 	bool nulls[VIEW_NCOLUMNS];
@@ -396,7 +396,7 @@ PG_FUNCTION_INFO_V1(memory_conversations_update);
 Datum
 memory_conversations_update(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = buffer_trigger(fcinfo, VIEW_NCOLUMNS);
 	TupleDesc descriptor = RelationGetDescr(trigger->tg_relation);
 	Datum old[VIEW_NCOLUMNS];
 	bool old_nulls[VIEW_NCOLUMNS];
@@ -435,7 +435,7 @@ PG_FUNCTION_INFO_V1(memory_conversations_delete);
 Datum
 memory_conversations_delete(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = buffer_trigger(fcinfo, VIEW_NCOLUMNS);
 	Datum values[VIEW_NCOLUMNS];
 	bool nulls[VIEW_NCOLUMNS];
 
@@ -602,7 +602,7 @@ PG_FUNCTION_INFO_V1(memory_conversations_end);
 Datum
 memory_conversations_end(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = buffer_trigger(fcinfo, 0);
 	Flush flush = {buffer_pop(trigger)};
 
 	SPI_connect();

@@ -308,7 +308,7 @@ PG_FUNCTION_INFO_V1(memory_messages_insert);
 Datum
 memory_messages_insert(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = buffer_trigger(fcinfo, VIEW_NCOLUMNS);
 	TupleDesc descriptor = RelationGetDescr(trigger->tg_relation);
 	StatementBuffer *buffer = buffer_find(trigger);
 	Datum values[VIEW_NCOLUMNS];
@@ -377,7 +377,7 @@ PG_FUNCTION_INFO_V1(memory_messages_update);
 Datum
 memory_messages_update(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = buffer_trigger(fcinfo, VIEW_NCOLUMNS);
 	TupleDesc descriptor = RelationGetDescr(trigger->tg_relation);
 	Datum old[VIEW_NCOLUMNS];
 	bool old_nulls[VIEW_NCOLUMNS];
@@ -407,7 +407,7 @@ PG_FUNCTION_INFO_V1(memory_messages_delete);
 Datum
 memory_messages_delete(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = buffer_trigger(fcinfo, VIEW_NCOLUMNS);
 	Datum values[VIEW_NCOLUMNS];
 	bool nulls[VIEW_NCOLUMNS];
 	TranscriptMessage nothing = {0};
@@ -713,7 +713,7 @@ PG_FUNCTION_INFO_V1(memory_statement_begin);
 Datum
 memory_statement_begin(PG_FUNCTION_ARGS)
 {
-	buffer_push((TriggerData *) fcinfo->context);
+	buffer_push(buffer_trigger(fcinfo, 0));
 	PG_RETURN_POINTER(NULL);
 }
 
@@ -728,7 +728,7 @@ PG_FUNCTION_INFO_V1(memory_messages_end);
 Datum
 memory_messages_end(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = buffer_trigger(fcinfo, 0);
 	StatementBuffer *buffer = buffer_pop(trigger);
 
 	SPI_connect();

@@ -194,7 +194,7 @@ PG_FUNCTION_INFO_V1(memory_import_lines);
 Datum
 memory_import_lines(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = buffer_trigger(fcinfo, 1);
 	LineImport *lines = begin_lines(buffer_find(trigger));
 	TupleDesc descriptor = RelationGetDescr(trigger->tg_relation);
 	Datum value;
@@ -264,7 +264,7 @@ PG_FUNCTION_INFO_V1(memory_import_end);
 Datum
 memory_import_end(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = buffer_trigger(fcinfo, 0);
 	StatementBuffer *buffer = buffer_find(trigger);
 	LineImport *lines = begin_lines(buffer);
 	const ImportCounts *counts = import_counts(lines->import);
