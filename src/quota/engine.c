@@ -171,6 +171,23 @@ quota_set_standing(QuotaStanding standing)
 	count_standing = standing;
 }
 
+/*
+ * Counts what stands into a row that was just made; also if somebody has deleted
+ * all plans meanwhile: they may come back.
+ */
+static void
+add_standing(const char *subscription_id, const QuotaAmounts *standing)
+{
+	Datum values[1] = {CStringGetTextDatum(subscription_id)};
+	QuotaHold *hold;
+
+	if (quota_execute(QUOTA_SUBSCRIPTION_LOCK, values, NULL, false) == 0)
+		elog(ERROR, "subscription \"%s\" is gone", subscription_id);
+	hold = found_hold(subscription_id);
+	quota_consume_held(hold, standing);
+	quota_save(hold);
+}
+
 bool
 quota_create(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
 			 const char *time_zone)
@@ -200,12 +217,7 @@ quota_create(const char *subscription_id, const char *plan_id, TimestampTz start
 
 	standing = count_standing(subscription_id);
 	if (standing.by_meter[QUOTA_CONVERSATIONS] != 0 || standing.by_meter[QUOTA_CONTENT_BYTES] != 0)
-	{
-		QuotaHold *hold = quota_begin_on(subscription_id, subscription_id);
-
-		quota_consume_held(hold, &standing);
-		quota_save(hold);
-	}
+		add_standing(subscription_id, &standing);
 	return true;
 }
 
