@@ -166,10 +166,13 @@ group_end(const CompactPlan *plan, uint64 from)
 	int64 bytes = plan->segments[from].raw_bytes;
 	uint64 end = from + 1;
 	int64 later = 0;
+	uint32 messages = plan->segments[from].messages;
 
 	while (end < plan->count && end != plan->newest &&
-		   bytes + plan->segments[end].raw_bytes <= limit)
+		   bytes + plan->segments[end].raw_bytes <= limit &&
+		   messages + plan->segments[end].messages <= TRANSCRIPT_MAX_MESSAGES)
 	{
+		messages += plan->segments[end].messages;
 		bytes += plan->segments[end].raw_bytes;
 		later += plan->segments[end].raw_bytes;
 		end++;

@@ -122,6 +122,7 @@ keep_or_forget_usage(text *account_id)
 		StoreConversation ledger = {.account_id = account_id, .usage = usage};
 		TranscriptMessage message;
 
+		CHECK_FOR_INTERRUPTS();
 		store_tail_row(i, &message);
 		store_usage_taken(&ledger, &message, 1);
 	}

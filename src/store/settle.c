@@ -131,7 +131,10 @@ average_row(Relation relation, BlockNumber blocks, Size otherwise)
 	if (relation->rd_rel->reltuples < 1)
 		return otherwise;
 	for (BlockNumber block = 0; block < blocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		used += BLCKSZ - GetRecordedFreeSpace(relation, block);
+	}
 	return (Size) Min(Max(used / relation->rd_rel->reltuples, 32.0), BLCKSZ / 2);
 }
 
@@ -169,7 +172,10 @@ find_cut(Relation relation, BlockNumber blocks, Size row_bytes)
 	BlockNumber cut = blocks;
 
 	for (BlockNumber block = 0; block < blocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		free_before += usable_space(relation, block, row_bytes);
+	}
 	while (cut > 0)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -241,7 +247,10 @@ fit_values(Relation relation, BlockNumber cut, BlockNumber blocks)
 	uint64 needed = 0;
 
 	for (BlockNumber block = 0; block < blocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		free_before += free_chunks(relation, block);
+	}
 	for (;;)
 	{
 		BlockNumber next = cut;
@@ -664,7 +673,6 @@ Datum
 memory_settle_end(PG_FUNCTION_ARGS)
 {
 	const Settling *settling = find_settling(fcinfo);
-
 	bool done;
 
 	account_check_unconfined();
