@@ -21,6 +21,7 @@
 
 #include "import.h"
 #include "lib/stringinfo.h"
+#include "owner.h"
 #include "utils/timestamp.h"
 
 #define JOB_MAX_WORKERS 64
@@ -85,16 +86,10 @@ typedef struct JobStagePosition
 	int64 next_row;
 } JobStagePosition;
 
-/* The job tables belong to the extension's owner, the job to its role. */
-typedef struct JobScope
-{
-	Oid user;
-	int context;
-} JobScope;
-
-/* ---- job_table.c; all need SPI and the scope ---- */
-extern void job_enter(JobScope *scope);
-extern void job_leave(const JobScope *scope);
+/*
+ * ---- job_table.c; all need SPI and the owner's rights ----
+ * The job tables belong to the extension's owner, the job to its role.
+ */
 extern int64 job_create(const Job *job, int32 workers);
 extern bool job_read(int64 job_id, Job *job);
 extern bool job_take_part(Job *job);
@@ -128,7 +123,7 @@ extern void job_check_files(const Job *job, Oid role);
 
 /* The next batch is claimed, and (of an import) read; false: nothing is left.  A transaction. */
 extern bool job_import_claim(Job *job);
-/* Of CSV: columns becomes those of the header line.  Needs SPI and the scope if lines are staged. */
+/* Of CSV: columns becomes those of the header line.  Needs SPI, and the owner's rights if lines are staged. */
 extern void job_import_header(Job *job);
 /* The batch is stored.  The next transaction. */
 extern void job_import_write(Job *job);

@@ -378,18 +378,18 @@ is_csv(const Job *job)
 static Datum
 start_job(FunctionCallInfo fcinfo, Job *job, int32 workers, bool wait)
 {
-	JobScope scope;
+	OwnerScope scope;
 	int64 job_id;
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	job_enter(&scope);
+	owner_enter(&scope);
 	if (strcmp(job->source, "staged") == 0)
 		job_stage_measure(job);
 	if (is_csv(job))
 		job_import_header(job);
 	job->options = job_options(job);
 	job_id = job_create(job, workers);
-	job_leave(&scope);
+	owner_leave(&scope);
 	return run_job(fcinfo, job_id, workers, wait);
 }
 
@@ -522,7 +522,7 @@ PG_FUNCTION_INFO_V1(memory_resume_job);
 Datum
 memory_resume_job(PG_FUNCTION_ARGS)
 {
-	JobScope scope;
+	OwnerScope scope;
 	Job job;
 	int64 job_id;
 	int32 workers = PG_ARGISNULL(1) ? 0 : number_argument(fcinfo, 1, "workers", 1, JOB_MAX_WORKERS);
@@ -534,23 +534,23 @@ memory_resume_job(PG_FUNCTION_ARGS)
 	job_id = PG_GETARG_INT64(0);
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	job_enter(&scope);
+	owner_enter(&scope);
 	if (!job_read(job_id, &job) || strcmp(job.source, "copy") == 0)
 		refuse_unknown(job_id);
-	job_leave(&scope);
+	owner_leave(&scope);
 	check_owner(&job);
 	job_check_files(&job, GetOuterUserId());
 	if (!job_idle(job_id, true))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("job " INT64_FORMAT " is being worked on", job_id),
 						errhint("SELECT memory.cancel_job(" INT64_FORMAT ") stops it.", job_id)));
-	job_enter(&scope);
+	owner_enter(&scope);
 	if (!PG_ARGISNULL(2))
 		job_set_skip(job_id, skip_argument(fcinfo, 2));
 	if (!job_reopen(job_id, &workers))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("job " INT64_FORMAT " is finished", job_id)));
-	job_leave(&scope);
+	owner_leave(&scope);
 	return run_job(fcinfo, job_id, workers, PG_ARGISNULL(3) || PG_GETARG_BOOL(3));
 }
 

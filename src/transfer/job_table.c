@@ -9,15 +9,11 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
-#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-#include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 #include "job.h"
 #include "plan.h"
@@ -194,31 +190,6 @@ static PlanStatement reopen_job =
 	 2,
 	 {INT8OID, INT4OID},
 	 NULL};
-
-/* ---------- whose rights ---------- */
-
-/* The job tables' owner, as in a SECURITY DEFINER function. */
-void
-job_enter(JobScope *scope)
-{
-	Oid schema = get_namespace_oid("memory_store", false);
-	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
-	Oid owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for namespace %u", schema);
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
-	GetUserIdAndSecContext(&scope->user, &scope->context);
-	SetUserIdAndSecContext(owner, scope->context | SECURITY_LOCAL_USERID_CHANGE);
-}
-
-/* An error needs no leaving: the transaction's end restores the user. */
-void
-job_leave(const JobScope *scope)
-{
-	SetUserIdAndSecContext(scope->user, scope->context);
-}
 
 /* ---------- values ---------- */
 

@@ -102,21 +102,21 @@ job_wait_for_turn(const Job *job, JobEarlier earlier, long milliseconds)
 /* ---------- a worker ---------- */
 
 static void
-begin_transaction(JobScope *scope, const char *activity)
+begin_transaction(OwnerScope *scope, const char *activity)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	SPI_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, activity);
-	job_enter(scope);
+	owner_enter(scope);
 	MemoryContextSwitchTo(job_context);
 }
 
 static void
-end_transaction(const JobScope *scope)
+end_transaction(const OwnerScope *scope)
 {
-	job_leave(scope);
+	owner_leave(scope);
 	PopActiveSnapshot();
 	SPI_finish();
 	CommitTransactionCommand();
@@ -148,14 +148,13 @@ take_settings(const Job *job)
 						SPI_getvalue(table->vals[i], table->tupdesc, 2), PGC_SUSET, PGC_S_SESSION);
 	SetConfigOption("memory_ext.account", job->confined != NULL ? job->confined : "", PGC_SUSET,
 					PGC_S_SESSION);
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
 }
 
 /* Reads the job, takes on its role and settings and a part of it; false: there is nothing to do. */
 static bool
 take_job(int64 job_id)
 {
-	JobScope scope;
+	OwnerScope scope;
 	bool taken;
 
 	begin_transaction(&scope, "taking a part of a job");
@@ -179,7 +178,7 @@ static void
 work(void)
 {
 	bool export = strcmp(job.kind, "export") == 0;
-	JobScope scope;
+	OwnerScope scope;
 	bool more = true;
 	char *state;
 	Job now;
@@ -216,7 +215,7 @@ work(void)
 static void
 record_failure(const ErrorData *failure, int64 job_id)
 {
-	JobScope scope;
+	OwnerScope scope;
 	StringInfoData message;
 
 	begin_transaction(&scope, "recording the failure of a job");
@@ -243,6 +242,7 @@ memory_job_worker_main(Datum main_arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(args.database, args.session_user, 0);
 	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
 	job_context = AllocSetContextCreate(TopMemoryContext, "memory_ext job", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(job_context);
 
