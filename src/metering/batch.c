@@ -79,16 +79,6 @@ metering_batch_create(const text *account_id)
 	return batch;
 }
 
-/* Writes the batch and frees it; NULL is an empty one. */
-void
-metering_batch_end(MeteringBatch *batch)
-{
-	if (batch == NULL)
-		return;
-	metering_batch_write(batch);
-	MemoryContextDelete(batch->context);
-}
-
 /*
  * The batch for the next piece of a statement that goes from account to
  * account: the same one, or (the other is written) a new one in the current
@@ -217,13 +207,9 @@ sorted_rows(MeteringBatch *batch, int *n)
 	return rows;
 }
 
-/*
- * metering_batch_write
- *		Adds what was gathered to the table; the batch is empty then.  The
- *		caller holds the account's lock.
- */
-void
-metering_batch_write(MeteringBatch *batch)
+/* Adds what was gathered to the table. */
+static void
+write_rows(MeteringBatch *batch)
 {
 	MemoryContext scratch;
 	MemoryContext old;
@@ -261,6 +247,16 @@ metering_batch_write(MeteringBatch *batch)
 	hash_destroy(batch->rows);
 	batch->rows = NULL;
 	batch->last = NULL;
+}
+
+/* Writes the batch, whose account is locked, and frees it; NULL is an empty one. */
+void
+metering_batch_end(MeteringBatch *batch)
+{
+	if (batch == NULL)
+		return;
+	write_rows(batch);
+	MemoryContextDelete(batch->context);
 }
 
 /*

@@ -61,7 +61,6 @@ extern void
 metering_batch_message(MeteringBatch *batch, const MeteringMessage *message, MeteringKind kind);
 extern void metering_batch_growth(MeteringBatch *batch, const MeteringMessage *message);
 extern void metering_batch_removed(MeteringBatch *batch, int64 messages, int64 tokens, int64 bytes);
-extern void metering_batch_write(MeteringBatch *batch);
 extern void metering_batch_end(MeteringBatch *batch);
 extern void metering_forget(text *account_id);
 

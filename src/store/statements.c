@@ -433,11 +433,6 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " ORDER BY account_id FOR NO KEY UPDATE",
 		 1,
 		 {TEXTOID}},
-	[STORE_ACCOUNT_PROBE] =
-		{"INSERT INTO memory_store.accounts (account_id, subscription_id, revision, created_at)"
-		 " VALUES ($1, $1, 0, $2) ON CONFLICT (account_id) DO NOTHING",
-		 2,
-		 {TEXTOID, TIMESTAMPTZOID}},
 	[STORE_ACCOUNT_SUBSCRIBE] =
 		{"INSERT INTO memory_store.accounts (account_id, subscription_id, revision, created_at)"
 		 " VALUES ($1, $2, 0, $3)"

@@ -101,7 +101,6 @@ typedef enum StoreStatement
 	STORE_TRAINING_CLEAR,
 	STORE_FORGET_COUNTS,
 	STORE_SUBSCRIPTION_ACCOUNTS,
-	STORE_ACCOUNT_PROBE,
 	STORE_ACCOUNT_SUBSCRIBE,
 	STORE_FORGET_LEDGER,
 	STORE_FORGET_SEEN,
@@ -361,9 +360,6 @@ extern void store_delete_conversation(StoreConversation *conversation);
 
 /* ---- subscription.c: what stands, for the quota room ---- */
 extern void subscription_init(void);
-
-/* ---- compact.c ---- */
-extern int64 store_compact_conversation(text *account_id, const pg_uuid_t *id);
 
 /* ---- verify.c: what goes on behind an error ---- */
 extern ErrorData *store_attempt(void (*act)(void *), void *arg);

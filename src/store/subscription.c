@@ -42,7 +42,7 @@ standing(const char *subscription_id)
 	bool isnull;
 
 	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
-	if (store_execute(STORE_ACCOUNT_PROBE, values, NULL, false) > 0)
+	if (store_execute(STORE_ACCOUNT_KNOW, values, NULL, false) > 0)
 		store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
 	n = store_execute(STORE_SUBSCRIPTION_ACCOUNTS, values, NULL, false);
 	accounts = palloc(mul_size(Max(n, 1), sizeof(char *)));

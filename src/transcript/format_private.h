@@ -31,6 +31,7 @@ typedef struct StringTable
 	const char *text[TABLE_CAPACITY];
 	uint32_t len[TABLE_CAPACITY];
 } StringTable;
+
 static inline bool
 fail(TranscriptProblem *problem, TranscriptStatus status, uint32_t message, const char *what)
 {
@@ -57,6 +58,7 @@ corrupt(TranscriptProblem *problem, uint32_t message, const char *what)
 {
 	return fail(problem, TRANSCRIPT_CORRUPT, message, what);
 }
+
 /* What is left to be read. */
 typedef struct Reader
 {
@@ -132,6 +134,7 @@ column_present(uint32_t flags, int column)
 			return true;
 	}
 }
+
 /* Both sides enter strings by this one rule, so their numbers agree. */
 static inline void
 table_enter(StringTable *table, const char *text, uint32_t len)
@@ -165,6 +168,7 @@ table_find(const StringTable *table, const char *text, uint32_t len)
 			break;
 	return i;
 }
+
 /* value - before with wrapping arithmetic, small magnitudes to small numbers */
 static inline uint64_t
 zigzag_delta(int64_t value, int64_t before)

@@ -30,9 +30,7 @@ typedef struct Transcript
 	char *raw;                   /* the uncompressed payload */
 } Transcript;
 
-/* What SQL sees as parent_seq of a root; NULL in a memory.message means the default. */
-#define TRANSCRIPT_ROOT 0
-/* parent_seq of a message that says nothing about its parent. */
+/* parent_seq of a message that says nothing about its parent; 0 is a root's. */
 #define TRANSCRIPT_PARENT_DEFAULT (-1)
 
 /* Columns of the composite type memory.message, in order. */

@@ -148,9 +148,6 @@ typedef struct RedisLayout
 	RedisLayoutKind kind;
 } RedisLayout;
 
-/* Error: 22023, with the names that there are. */
-extern const RedisLayout *redis_layout_named(const char *name);
-
 /* Which keys of which layout. */
 typedef struct RedisKeys
 {
@@ -159,6 +156,7 @@ typedef struct RedisKeys
 	const char *match; /* as SCAN takes it */
 } RedisKeys;
 
+/* Error: 22023, with the names of the layouts that there are. */
 extern RedisKeys redis_keys(const char *layout, const char *prefix, const char *match);
 
 /* A conversation as Redis has it.  Texts live until the sink returns. */

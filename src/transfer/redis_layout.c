@@ -19,8 +19,8 @@ static const RedisLayout layouts[] = {
 	{"agents", "agents:session:", ":messages", "agents", REDIS_AGENTS},
 };
 
-const RedisLayout *
-redis_layout_named(const char *name)
+static const RedisLayout *
+layout_named(const char *name)
 {
 	for (int i = 0; i < lengthof(layouts); i++)
 		if (strcmp(layouts[i].name, name) == 0)
@@ -50,7 +50,7 @@ redis_keys(const char *layout, const char *prefix, const char *match)
 	RedisKeys keys;
 	StringInfoData pattern;
 
-	keys.layout = redis_layout_named(layout);
+	keys.layout = layout_named(layout);
 	keys.prefix = prefix != NULL ? prefix : keys.layout->prefix;
 	keys.match = match;
 	if (match == NULL)
