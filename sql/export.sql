@@ -108,6 +108,19 @@ SELECT count(*) FROM memory.export(conversation_id => '00000000-0000-0000-0000-0
 SELECT count(*) FROM memory.export(account_id => 'exp');
 RESET memory_ext.account;
 
+-- the commands for Redis, row by row while the session does other things
+INSERT INTO memory.messages (account_id, conversation_id, role, content)
+	SELECT 'redis', lpad((7000 + n)::text, 32, '0')::uuid, 'user', 'line ' || i FROM generate_series(1, 3) n, generate_series(1, 2) i;
+BEGIN;
+DECLARE commands CURSOR FOR SELECT regexp_count(memory.redis_commands('langchain', 'redis'), 'line');
+FETCH 1 FROM commands;
+DO $$ BEGIN PERFORM count(content) FROM memory.messages; PERFORM memory.seal('redis'); END $$;
+INSERT INTO memory.messages (account_id, conversation_id, role, content)
+	SELECT 'others', lpad((8000 + n)::text, 32, '0')::uuid, 'user', 'x' FROM generate_series(1, 300) n;
+FETCH 2 FROM commands;
+ROLLBACK;
+SELECT count(*) FROM memory.forget('redis');
+
 -- convert
 SELECT memory.convert('{"account_id": "x", "messages": [{"role": "r", "content": "c", "created_at": "2024-02-29T23:59:60+05:30"}]}', 'auto', 'native');
 SELECT memory.convert('{"account_id": "x", "messages": [{"role": "r", "content": "c", "created_at": "2024-02-30"}]}', 'auto', 'native');

@@ -79,6 +79,7 @@ redis_write_begin(const RedisKeys *keys, text *account_id, pg_uuid_t *id, Timest
 		" AND ($2 IS NULL OR conversation_id OPERATOR(pg_catalog.=) $2)"
 		" AND ($3 IS NULL OR updated_at OPERATOR(pg_catalog.>=) $3)"
 		" ORDER BY account_id, conversation_id";
+	MemoryContext context = CurrentMemoryContext;
 	RedisWriter *writer = palloc0(sizeof(RedisWriter));
 	Oid types[3] = {TEXTOID, UUIDOID, TIMESTAMPTZOID};
 	Datum values[3];
@@ -96,6 +97,7 @@ redis_write_begin(const RedisKeys *keys, text *account_id, pg_uuid_t *id, Timest
 	values[2] = TimestampTzGetDatum(since);
 	nulls[2] = TIMESTAMP_IS_NOBEGIN(since) ? 'n' : ' ';
 	portal = SPI_cursor_open_with_args(NULL, query, 3, types, values, nulls, true, 0);
+	MemoryContextSwitchTo(context); /* SPI leaves its own behind, which ends with the call */
 	writer->cursor = pstrdup(portal->name);
 	return writer;
 }
