@@ -38,6 +38,8 @@ CREATE TABLE memory_store.usage_calls (
 	output_tokens bigint NOT NULL
 );
 CREATE INDEX usage_calls_account ON memory_store.usage_calls (account_id, day);
+-- without a key of its own it could not be deleted from while a publication has all tables
+ALTER TABLE memory_store.usage_calls REPLICA IDENTITY FULL;
 COMMENT ON TABLE memory_store.usage_calls IS 'recorded calls that are not rolled up yet';
 
 CREATE TABLE memory_store.usage_requests (
@@ -78,6 +80,7 @@ CREATE TABLE memory_store.usage_reported (
 	day date NOT NULL,
 	account_id text COLLATE "C" NOT NULL
 );
+ALTER TABLE memory_store.usage_reported REPLICA IDENTITY FULL;
 COMMENT ON TABLE memory_store.usage_reported IS 'one row: the day whose usage events are being written, and the account they have come to';
 
 SELECT pg_catalog.pg_extension_config_dump('memory_store.usage_daily', '');

@@ -234,13 +234,19 @@ unpack(uint32 id, size_t *size)
  * Reads a dictionary into an empty place of the cache.  An old snapshot finds
  * what has been dropped since, for segments that it still sees; but whoever
  * waited for a lock, or writes with an old snapshot, has segments and
- * dictionaries that are newer than it.
+ * dictionaries that are newer than it.  A snapshot of logical decoding is for
+ * catalogs alone.
  */
 static void
 load(Dictionary *place, uint32 id)
 {
 	OwnerScope scope;
 
+	if (HistoricSnapshotActive())
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("logical decoding cannot read dictionary %u, which a transcript needs",
+							   id),
+						errhint("Leave the tables of memory_store out of the publication.")));
 	owner_begin(&scope);
 	if (!find(id) && !find_committed(id))
 		report_missing(id);
