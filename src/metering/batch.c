@@ -284,6 +284,14 @@ metering_forget(text *account_id)
 		 1,
 		 {TEXTOID},
 		 NULL},
+		/* the usage of a day may have been reported just so far: on from the one before */
+		{"UPDATE memory_store.usage_reported SET account_id = COALESCE("
+		 "(SELECT pg_catalog.max(a.account_id) FROM memory_store.accounts a"
+		 " WHERE a.account_id OPERATOR(pg_catalog.<) $1), '')"
+		 " WHERE account_id OPERATOR(pg_catalog.=) $1",
+		 1,
+		 {TEXTOID},
+		 NULL},
 	};
 	Datum values[1] = {PointerGetDatum(account_id)};
 

@@ -83,6 +83,13 @@ CREATE TABLE memory_store.usage_reported (
 ALTER TABLE memory_store.usage_reported REPLICA IDENTITY FULL;
 COMMENT ON TABLE memory_store.usage_reported IS 'one row: the day whose usage events are being written, and the account they have come to';
 
+-- of what people wrote the planner's statistics shall hold none, and account ids only where plans need it (see the store's tables)
+ALTER TABLE memory_store.usage_daily ALTER COLUMN model SET STATISTICS 0;
+ALTER TABLE memory_store.usage_calls ALTER COLUMN model SET STATISTICS 0;
+ALTER TABLE memory_store.usage_requests ALTER COLUMN request_id SET STATISTICS 0;
+ALTER TABLE memory_store.outbox ALTER COLUMN subscription_id SET STATISTICS 0, ALTER COLUMN data SET STATISTICS 0;
+ALTER TABLE memory_store.usage_reported ALTER COLUMN account_id SET STATISTICS 0;
+
 SELECT pg_catalog.pg_extension_config_dump('memory_store.usage_daily', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.usage_calls', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.usage_requests', '');

@@ -98,6 +98,12 @@ SELECT pg_catalog.pg_extension_config_dump('memory_store.subscriptions', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.subscription_plans', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.reservations', '');
 
+-- the planner's statistics shall not hold account ids (see the store's tables)
+ALTER TABLE memory_store.subscriptions ALTER COLUMN subscription_id SET STATISTICS 0;
+ALTER TABLE memory_store.subscription_plans ALTER COLUMN subscription_id SET STATISTICS 0;
+ALTER TABLE memory_store.reservations ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN reservation_id SET STATISTICS 0,
+	ALTER COLUMN subscription_id SET STATISTICS 0;
+
 INSERT INTO memory_store.grants VALUES
 	('SELECT ON memory.plans', 'reader'),
 	('SELECT ON memory.plan_limits', 'reader'),

@@ -13,12 +13,16 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/heap.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -376,18 +380,34 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(expired);
 }
 
-/* After an erasure, new statistics of the columns of account ids that have any. */
+/*
+ * After an erasure, new statistics of account ids where there are any.  The old
+ * ones go before: ANALYZE leaves those of an empty table as they are.
+ */
 static void
 purge_statistics(void)
 {
-	static const char analyze[] =
-		"ANALYZE memory_store.conversations (account_id), memory_store.segments (account_id),"
-		" memory_store.usage_daily (account_id), memory_store.usage_calls (account_id),"
-		" memory_store.usage_requests (account_id), memory_store.outbox (account_id)";
+	static const char *const tables[] = {"conversations", "segments",       "usage_daily",
+										 "usage_calls",   "usage_requests", "outbox"};
+	Oid schema = get_namespace_oid("memory_store", false);
+	StringInfoData analyze;
 
-	if (store_execute(STORE_ERASURES_DONE, NULL, NULL, false) > 0 &&
-		SPI_execute(analyze, false, 0) != SPI_OK_UTILITY)
+	if (store_execute(STORE_ERASURES_DONE, NULL, NULL, false) == 0)
+		return;
+	initStringInfo(&analyze);
+	appendStringInfoString(&analyze, "ANALYZE");
+	for (int i = 0; i < lengthof(tables); i++)
+	{
+		Oid table = get_relname_relid(tables[i], schema);
+
+		LockRelationOid(table, ShareUpdateExclusiveLock); /* as ANALYZE does */
+		RemoveStatistics(table, get_attnum(table, "account_id"));
+		appendStringInfo(&analyze, "%s memory_store.%s (account_id)", i == 0 ? "" : ",", tables[i]);
+	}
+	CommandCounterIncrement();
+	if (SPI_execute(analyze.data, false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not analyze the store's tables");
+	pfree(analyze.data);
 }
 
 PG_FUNCTION_INFO_V1(memory_purge);

@@ -21,7 +21,7 @@ CREATE TABLE memory.import_stage (
 	line text NOT NULL,
 	PRIMARY KEY (staged_by, account_id, line_id)
 );
-ALTER TABLE memory.import_stage ALTER COLUMN line SET STORAGE EXTERNAL, ALTER COLUMN line SET STATISTICS 0;
+ALTER TABLE memory.import_stage ALTER COLUMN line SET STORAGE EXTERNAL, ALTER COLUMN line SET STATISTICS 0, ALTER COLUMN account_id SET STATISTICS 0;
 COMMENT ON TABLE memory.import_stage IS 'COPY the lines of a file here for memory.import_staged, which deletes them';
 SELECT pg_catalog.pg_extension_config_dump('memory.import_stage', '');
 SELECT pg_catalog.pg_extension_config_dump('memory.import_stage_line_id_seq', '');

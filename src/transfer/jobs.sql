@@ -89,6 +89,7 @@ SELECT pg_catalog.pg_extension_config_dump('memory_store.job_places', '');
 -- as in the store's tables: no statistics of what people wrote, nor of who they are
 ALTER TABLE memory_store.jobs ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN target SET STATISTICS 0,
 	ALTER COLUMN options SET STATISTICS 0, ALTER COLUMN error SET STATISTICS 0;
+ALTER TABLE memory_store.job_parts ALTER COLUMN checkpoint SET STATISTICS 0;
 ALTER TABLE memory_store.job_places ALTER COLUMN account_id SET STATISTICS 0;
 ALTER TABLE memory_store.job_errors ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN path SET STATISTICS 0,
 	ALTER COLUMN message SET STATISTICS 0, ALTER COLUMN excerpt SET STATISTICS 0;

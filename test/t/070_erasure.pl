@@ -46,6 +46,14 @@ SELECT memory.update_conversation('$forgotten', c(30, n), title => '$marker titl
 SELECT memory.delete_message('$forgotten', c(30, n), 1) FROM generate_series(1, 20) n;
 SELECT memory.delete_conversation('$forgotten', c(30, 20));
 SELECT memory.set_retention('$forgotten', '1000 years');
+SELECT memory.load_example_plans();
+SELECT memory.subscribe('$forgotten', 'team');
+SELECT memory.reserve_usage('$forgotten', '$marker reservation ' || i, 1) FROM generate_series(1, 3) i;
+SELECT memory.record_usage('$forgotten', 'model ' || i % 2, 1, 0, 1, request_id => '$marker request ' || i) FROM generate_series(1, 5) i;
+INSERT INTO memory_store.outbox (type, subscription_id, account_id, data) SELECT 'x', '$forgotten', '$forgotten', jsonb_build_object('account_id', '$forgotten', '$marker', i) FROM generate_series(1, 3) i;
+INSERT INTO memory_store.usage_reported VALUES (current_date, '$forgotten');
+INSERT INTO memory.import_stage (account_id, line) SELECT '$forgotten', '{"messages": [{"role": "user", "content": "$marker", "created_at": "$marker"}]}' FROM generate_series(1, 2);
+SELECT memory.create_conversation('accounts before it', c(60, 1));
 SELECT memory.set_retention('account ' || a, '1000 years') FROM generate_series(10, 12) a;
 SQL
 
@@ -88,18 +96,27 @@ is($node->safe_psql('postgres', 'SELECT count(DISTINCT account_id) FROM memory_s
 $node->safe_psql('postgres', 'ANALYZE');
 
 # the search finds what there is to be found
+# a job that has rejected something, and lines that nobody has imported
+$node->psql('postgres', "SET memory_ext.account = '$forgotten'; CALL memory.import_staged('native', on_error => 'skip')");
+$node->safe_psql('postgres', "INSERT INTO memory.import_stage (account_id, line) VALUES ('$forgotten', '$marker'), ('$forgotten', '$marker too')");
+$node->safe_psql('postgres', "SELECT memory.record_usage('$forgotten', '$marker model ' || i % 2, 1, 0, 1) FROM generate_series(1, 5) i");
+$node->safe_psql('postgres', 'ANALYZE');
 my $places = places_of($marker);
-for my $table (qw(conversations segments tail tombstones dictionaries.content))
+for my $table (qw(conversations segments tail tombstones reservations usage_requests outbox job_errors dictionaries.content))
 {
 	like($places, qr/^memory_store\.\Q$table\E: [1-9]/m, "before: the text is in $table");
 }
 unlike($places, qr/pg_statistic/, 'the planner\'s statistics have none of it');
 $places = places_of($forgotten);
-for my $table (qw(accounts conversations segments tail tombstones dictionary_accounts retention))
+like($places, qr/^memory\.import_stage: 2/m, 'before: the text is in import_stage');
+for my $table (qw(accounts conversations segments tail tombstones dictionary_accounts retention
+	subscriptions reservations subscription_plans usage_calls usage_requests usage_reported outbox jobs job_errors))
 {
 	like($places, qr/^memory_store\.\Q$table\E: [1-9]/m, "before: the account_id is in $table");
 }
 like($places, qr/^pg_statistic: /m, 'before: the account_id is in the planner\'s statistics');
+is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT tablename, ' ' ORDER BY tablename) FROM pg_stats WHERE most_common_vals::text LIKE '%$forgotten%' AND tablename NOT IN ('conversations', 'segments', 'usage_daily')"),
+	'outbox usage_calls usage_requests', 'of tables, too, that will be empty');
 
 # --- forgotten
 my $others = "SELECT md5(string_agg(m::text, E'\\n' ORDER BY conversation_id, seq)), count(*) FROM memory.messages m WHERE account_id <> '$forgotten'";
