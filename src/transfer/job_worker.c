@@ -229,6 +229,27 @@ record_failure(const ErrorData *failure, int64 job_id)
 	end_transaction(&scope);
 }
 
+/*
+ * A database's or a role's defaults for the statements of people do not fit a
+ * job, which waits for other workers' locks and has to see what they stored.
+ * Autovacuum's workers do the same.
+ */
+static void
+set_defaults(void)
+{
+	static const char *const defaults[][2] = {{"search_path", "pg_catalog, pg_temp"},
+											  {"default_transaction_isolation", "read committed"},
+											  {"default_transaction_read_only", "off"},
+											  {"lock_timeout", "0"},
+											  {"statement_timeout", "0"}};
+
+	for (int i = 0; i < lengthof(defaults); i++)
+		SetConfigOption(defaults[i][0], defaults[i][1], PGC_USERSET, PGC_S_SESSION);
+#if PG_VERSION_NUM >= 170000
+	SetConfigOption("transaction_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+#endif
+}
+
 /* The entry point that the postmaster looks up by name. */
 void
 memory_job_worker_main(Datum main_arg)
@@ -242,7 +263,7 @@ memory_job_worker_main(Datum main_arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(args.database, args.session_user, 0);
 	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
+	set_defaults();
 	job_context = AllocSetContextCreate(TopMemoryContext, "memory_ext job", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(job_context);
 

@@ -98,6 +98,18 @@ SQL
 	is(problems(), '', 'all is well');
 }
 
+# --- a database's defaults for its sessions are not the workers'
+
+{
+	my $file = write_file("$dir/defaults", map { document($_, 'defaults', 1 + $_ % 60) } 5001 .. 7000);
+	$node->safe_psql('postgres', "ALTER DATABASE postgres SET $_")
+	  for "default_transaction_isolation = 'serializable'", "lock_timeout = '1ms'", 'default_transaction_read_only = on';
+	my (undef, undef, $err) = $node->psql('postgres', "SET default_transaction_read_only = off; CALL memory.import_file('$file', workers => 3, batch_size => 20)");
+	$node->safe_psql('postgres', 'BEGIN READ WRITE; ALTER DATABASE postgres RESET ALL; COMMIT');
+	like($err, qr/2000 documents, 2000 imported/, 'workers wait for locks and see what others stored, whatever the database sets for its sessions');
+	is(problems(), '', 'all is well');
+}
+
 # --- plans: what is made ready is charged under the lock, all of it or nothing
 
 {
