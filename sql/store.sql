@@ -615,6 +615,32 @@ SELECT * FROM faults;
 RESET memory_ext.compact_after;
 RESET memory_ext.segment_messages;
 
+-- the last segment of a new conversation is filled from the one before, by messages or by bytes
+SET memory_ext.segment_messages = 8;
+SET memory_ext.segment_size = '1kB';
+CREATE FUNCTION fill(conversation uuid, sizes integer[]) RETURNS text LANGUAGE sql AS $$
+	INSERT INTO memory.messages (account_id, conversation_id, role, content)
+		SELECT 'fill', conversation, 'user', repeat('x', size) FROM unnest(sizes) WITH ORDINALITY s (size, n) ORDER BY n;
+	SELECT stored FROM glance(conversation);
+$$;
+SELECT fill('00000000-0000-0000-0000-00000000000b', array_fill(1, '{8}'));
+SELECT fill('00000000-0000-0000-0000-00000000000c', array_fill(1, '{17}'));
+SELECT fill('00000000-0000-0000-0000-00000000000d', array_fill(300, '{9}'));
+SELECT fill('00000000-0000-0000-0000-00000000000e', array_fill(1, '{8}') || 2000 || array_fill(1, '{3}'));
+SELECT fill('00000000-0000-0000-0000-00000000000f', array_fill(2000, '{3}') || 500);
+SELECT fill('00000000-0000-0000-0000-000000000010', array_fill(1, '{8}') || 1000 || 1);
+-- the messages that are held back are there for what comes between
+INSERT INTO memory.messages (account_id, conversation_id, seq, parent_seq, role, content)
+	SELECT 'fill', '00000000-0000-0000-0000-000000000011', seq, parent, 'user', seq::text
+	FROM unnest('{2,4,6,8,10,12,14,16,18,20,22}'::bigint[], '{0,2,4,6,8,10,12,14,4,16,20}'::bigint[]) s (seq, parent);
+SELECT * FROM glance('00000000-0000-0000-0000-000000000011');
+INSERT INTO memory.messages (account_id, conversation_id, seq, parent_seq, role, content)
+	SELECT 'fill', '00000000-0000-0000-0000-000000000012', seq, parent, 'user', seq::text
+	FROM unnest('{2,4,6,8,10,12,14,16,18,20,22}'::bigint[], '{0,2,4,6,8,10,12,14,5,16,20}'::bigint[]) s (seq, parent);
+SELECT * FROM faults;
+RESET memory_ext.segment_messages;
+RESET memory_ext.segment_size;
+
 DELETE FROM memory.conversations;
 TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
 	memory_store.tombstones;

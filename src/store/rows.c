@@ -404,7 +404,7 @@ store_read_message(const pg_uuid_t *id, text *account_id, int64 seq, bool read_o
 }
 
 /*
- * Whether the conversation has the message, written or waiting in the run.
+ * Whether the conversation has the message, written or waiting in memory.
  * Where no number was ever left out or deleted, none needs to be looked up.
  */
 bool
@@ -419,7 +419,8 @@ store_message_exists(StoreConversation *conversation, int64 seq)
 		return false;
 	if (conversation->message_count == conversation->next_seq - 1)
 		return true;
-	if (store_find_message(conversation->run.messages, conversation->run.count, seq) != NULL)
+	if (store_find_message(conversation->run.messages, conversation->run.count, seq) != NULL ||
+		store_find_message(conversation->held.messages, conversation->held.count, seq) != NULL)
 		return true;
 
 	store_queue_write(conversation->queue);

@@ -209,6 +209,7 @@ typedef struct StoreConversation
 	bool archived;        /* likewise */
 	bool has_times;       /* created_at and updated_at are set */
 	StoreRun run;         /* added, not yet written */
+	StoreRun held;        /* likewise, before the run: a full segment; see hold_run */
 	StoreQueue *queue;    /* where new rows gather; NULL: each is inserted at once */
 	StoreReady *ready;    /* made ready before the lock is taken; else NULL */
 	MeteringBatch *usage; /* NULL: made when needed */

@@ -11,7 +11,8 @@
  *
  * Added messages wait in a run.  When run and tail together reach the size of
  * a segment, both are sealed; what is left at the close goes to the tail, or,
- * for a bulk statement's new conversation, to a segment of its own.
+ * for a bulk statement's new conversation, to a segment of its own, which is
+ * filled from the one before: see hold_run.
  *
  * All functions need an SPI connection.
  */
@@ -326,11 +327,128 @@ store_open_known(StoreAccount *account, const pg_uuid_t *id, const StoreKnown *k
 	return conversation;
 }
 
+/* What a message takes of store_segment_bytes. */
+static uint64
+segment_bytes_of(const TranscriptMessage *message)
+{
+	return (uint64) message->content_len + message->metadata_len;
+}
+
+/* How many of n > 0 messages the next segment takes. */
+uint32
+store_segment_share(const TranscriptMessage *messages, uint32 n)
+{
+	uint64 bytes = 0;
+	uint32 taken = 0;
+
+	while (taken < n && taken < (uint32) store_segment_messages &&
+		   bytes < (uint64) store_segment_bytes * 1024)
+	{
+		bytes += segment_bytes_of(&messages[taken]);
+		taken++;
+	}
+	return taken;
+}
+
+/* Writes messages as segments: one, as a rule; more where metadata is large or a tail long. */
+static void
+seal_messages(StoreConversation *conversation, TranscriptMessage *messages, uint32 n)
+{
+	while (n > 0)
+	{
+		uint32 share = store_segment_share(messages, n);
+
+		store_usage_taken(conversation, messages, share);
+		store_insert_segment(conversation, messages, share);
+		messages += share;
+		n -= share;
+	}
+}
+
+/* ---- what a new conversation holds back ---- */
+
+/* Writes what is held as a segment; nothing is held then, but the texts are still there. */
+static void
+seal_held(StoreConversation *conversation)
+{
+	StoreRun *held = &conversation->held;
+	MemoryContext scratch;
+	MemoryContext old;
+
+	if (held->count == 0)
+		return;
+	scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext held", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(scratch);
+	seal_messages(conversation, held->messages, held->count);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+	held->count = 0;
+}
+
+/*
+ * The run, which is a full segment, waits for what follows it.  Who reads a
+ * conversation wants its newest messages: when a bulk statement has come to its
+ * end, the last segment is filled from this one, so that they are in one
+ * segment rather than in two.
+ */
+static void
+hold_run(StoreConversation *conversation)
+{
+	StoreRun full = conversation->run;
+
+	seal_held(conversation);
+	conversation->run = conversation->held;
+	conversation->held = full;
+	if (conversation->run.context != NULL)
+		store_run_reset(&conversation->run);
+	else
+	{
+		MemoryContext old = MemoryContextSwitchTo(MemoryContextGetParent(full.context));
+
+		store_run_init(&conversation->run);
+		MemoryContextSwitchTo(old);
+	}
+}
+
+/* Moves the newest of the messages that are held to the run, as far as a segment takes them. */
+static void
+fill_run(StoreConversation *conversation)
+{
+	StoreRun *run = &conversation->run;
+	StoreRun *held = &conversation->held;
+	uint32 room = (uint32) store_segment_messages - run->count;
+	uint64 bytes = 0;
+	uint32 moved = 0;
+	TranscriptMessage *messages;
+
+	if (run->count == 0 || held->count == 0)
+		return;
+	for (uint32 i = 0; i < run->count; i++)
+		bytes += segment_bytes_of(&run->messages[i]);
+	while (moved < room && moved < held->count - 1)
+	{
+		bytes += segment_bytes_of(&held->messages[held->count - 1 - moved]);
+		if (bytes > (uint64) store_segment_bytes * 1024)
+			break;
+		moved++;
+	}
+	messages =
+		MemoryContextAlloc(run->context, mul_size(run->count + moved, sizeof(TranscriptMessage)));
+	memcpy(messages, held->messages + held->count - moved, moved * sizeof(TranscriptMessage));
+	memcpy(messages + moved, run->messages, run->count * sizeof(TranscriptMessage));
+	run->messages = messages; /* some of their texts are in the other's context, which stays */
+	run->count += moved;
+	run->space = run->count;
+	held->count -= moved;
+}
+
 static void
 write_run_to_tail(StoreConversation *conversation)
 {
 	StoreRun *run = &conversation->run;
 
+	seal_held(conversation);
 	for (uint32 i = 0; i < run->count; i++)
 		store_insert_tail(conversation, &run->messages[i]);
 	conversation->tail_count += run->count;
@@ -463,26 +581,7 @@ take_tail(StoreConversation *conversation, uint32 *n)
 	return messages;
 }
 
-/* How many of n > 0 messages the next segment takes. */
-uint32
-store_segment_share(const TranscriptMessage *messages, uint32 n)
-{
-	uint64 bytes = 0;
-	uint32 taken = 0;
-
-	while (taken < n && taken < (uint32) store_segment_messages &&
-		   bytes < (uint64) store_segment_bytes * 1024)
-	{
-		bytes += messages[taken].content_len + messages[taken].metadata_len;
-		taken++;
-	}
-	return taken;
-}
-
-/*
- * Writes tail and run as segments; both are empty then.  One segment, as a
- * rule; more where late messages or large metadata have made a long tail.
- */
+/* Writes tail and run as segments; both are empty then.  Nothing is held where there is a tail. */
 void
 store_seal_tail(StoreConversation *conversation)
 {
@@ -499,15 +598,7 @@ store_seal_tail(StoreConversation *conversation)
 		rows = SPI_tuptable; /* has the messages' texts: must outlive the next statement */
 		SPI_tuptable = NULL;
 	}
-	while (n > 0)
-	{
-		uint32 share = store_segment_share(messages, n);
-
-		store_usage_taken(conversation, messages, share);
-		store_insert_segment(conversation, messages, share);
-		messages += share;
-		n -= share;
-	}
+	seal_messages(conversation, messages, n);
 	SPI_freetuptable(rows);
 
 	MemoryContextSwitchTo(old);
@@ -621,8 +712,12 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 		conversation->head_seq = added.seq;
 
 	store_run_push(run, &added);
-	if (run->count + (uint32) conversation->tail_count >= (uint32) store_segment_messages ||
-		run->bytes + conversation->tail_bytes >= (uint64) store_segment_bytes * 1024)
+	if (run->count + (uint32) conversation->tail_count < (uint32) store_segment_messages &&
+		run->bytes + conversation->tail_bytes < (uint64) store_segment_bytes * 1024)
+		return added.seq;
+	if (conversation->fresh && conversation->tail_count == 0)
+		hold_run(conversation);
+	else
 		store_seal_tail(conversation);
 	return added.seq;
 }
@@ -704,11 +799,17 @@ void
 store_finish_messages(StoreConversation *conversation, bool bulk)
 {
 	if (bulk && conversation->fresh)
+	{
+		fill_run(conversation);
+		seal_held(conversation);
 		store_seal_tail(conversation);
+	}
 	else
 		write_run_to_tail(conversation);
 	settle_head(conversation);
 	MemoryContextDelete(conversation->run.context);
+	if (conversation->held.context != NULL)
+		MemoryContextDelete(conversation->held.context);
 }
 
 /*
