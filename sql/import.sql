@@ -200,6 +200,10 @@ $$;
 INSERT INTO memory.import_documents SELECT pg_temp.nested('inside ' || n) FROM generate_series(1, 2) n;
 SELECT title FROM memory.conversations WHERE account_id = 'imp nested' ORDER BY 1;
 
+-- more values than PostgreSQL's parser has room for: refused, with nothing said inside of strings counted
+SELECT state, reason, message FROM memory.import_document('imp', '[' || repeat('0,', 8000001) || '0]', 'auto');
+SELECT state FROM memory.import_document('imp', '{"messages": [{"role": "user", "content": "\"' || repeat(',,', 8000001) || '"}]}', 'auto');
+
 SELECT bool_and(c.documents = c.imported + c.extended + c.unchanged + c.rejected) AS nothing_is_lost FROM memory.jobs c;
 RESET memory_ext.import_account;
 

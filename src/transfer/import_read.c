@@ -25,6 +25,8 @@
 /* As the store's limit of a message's metadata; a byte is six in the text form at worst. */
 #define MAX_METADATA_BYTES (16 * 1024 * 1024)
 #define MAX_SEQ (PG_INT64_MAX / 2)
+/* PostgreSQL's parser has room for 2^23 pairs of one object. */
+#define MAX_VALUES 8000000
 
 /* ---- excerpts ---- */
 
@@ -76,6 +78,29 @@ locate(ImportDocument *document, const char *data, Size length, Size at)
 		if (data[i] == '\n')
 			document->line++;
 	document->excerpt = import_excerpt(data, length, at);
+}
+
+/*
+ * Whether the text has more values than PostgreSQL's parser may have room for.
+ * It would fail with an internal error, which says nothing of the input.
+ */
+static bool
+has_too_many_values(const char *data, Size length)
+{
+	int64 commas = 0;
+	bool quoted = false;
+
+	/* a value and its comma are two bytes at least */
+	for (Size i = 0; length / 2 > MAX_VALUES && i < length; i++)
+	{
+		if (data[i] == '"')
+			quoted = !quoted;
+		else if (data[i] == '\\' && quoted)
+			i++;
+		else if (data[i] == ',' && !quoted && ++commas == MAX_VALUES)
+			return true;
+	}
+	return false;
 }
 
 /* Says where and why the text is not JSON; false. */
@@ -512,6 +537,9 @@ import_read(Import *import, ImportDocument *document, const char *data, Size len
 							   data[valid] == '\0' ? TRANSFER_NUL : TRANSFER_BAD_JSON, "$",
 							   "a byte 0x%02x is not valid here", (unsigned char) data[valid]);
 	}
+	if (has_too_many_values(data, length))
+		return transfer_refuse(&document->problem, TRANSFER_TOO_LARGE, "$",
+							   "the document has more than %d values", MAX_VALUES);
 
 	error = try_document(import, document, text, source_id, &accepted);
 	if (error != NULL && error->sqlerrcode == ERRCODE_UNTRANSLATABLE_CHARACTER)
@@ -572,10 +600,14 @@ bool
 import_array_is_document(void *arg, const char *first, Size length)
 {
 	Import *import = arg;
-	MemoryContext old = MemoryContextSwitchTo(import->scratch);
-	ArrayAttempt attempt = {&import->options, palloc(length + 3), false};
+	MemoryContext old;
+	ArrayAttempt attempt = {&import->options, NULL, false};
 	ErrorData *error;
 
+	if (has_too_many_values(first, length))
+		return false;
+	old = MemoryContextSwitchTo(import->scratch);
+	attempt.array = palloc(length + 3);
 	attempt.array[0] = '[';
 	memcpy(attempt.array + 1, first, length);
 	memcpy(attempt.array + 1 + length, "]", 2);
