@@ -113,6 +113,16 @@ account_check(text *account_id)
 	return account_id;
 }
 
+int
+account_compare(const text *a, const text *b)
+{
+	Size a_length = VARSIZE_ANY_EXHDR(a);
+	Size b_length = VARSIZE_ANY_EXHDR(b);
+	int order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(a_length, b_length));
+
+	return order != 0 ? order : (a_length > b_length) - (a_length < b_length);
+}
+
 /* What works on all accounts is not for a session that may see one.  Error: 42501. */
 void
 account_check_unconfined(void)

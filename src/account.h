@@ -23,6 +23,9 @@ extern text *account_check(text *account_id);
 /* Whether two account_ids are the same. */
 extern bool account_same(const text *a, const text *b);
 
+/* The order of account_ids as keys: in which their rows are read and locked. */
+extern int account_compare(const text *a, const text *b);
+
 /* Refuses a confined session what concerns all accounts.  Error: 42501. */
 extern void account_check_unconfined(void);
 

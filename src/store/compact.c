@@ -357,15 +357,8 @@ apply(CompactPlan *plan, bool insist)
 static int
 compare_accounts(const void *a, const void *b)
 {
-	const text *left = ((const CompactPlan *) a)->account_id;
-	const text *right = ((const CompactPlan *) b)->account_id;
-	Size left_size = VARSIZE_ANY_EXHDR(left);
-	Size right_size = VARSIZE_ANY_EXHDR(right);
-	int result = memcmp(VARDATA_ANY(left), VARDATA_ANY(right), Min(left_size, right_size));
-
-	if (result != 0)
-		return result;
-	return left_size < right_size ? -1 : left_size > right_size;
+	return account_compare(((const CompactPlan *) a)->account_id,
+						   ((const CompactPlan *) b)->account_id);
 }
 
 PG_FUNCTION_INFO_V1(memory_compact_batch);

@@ -243,30 +243,14 @@ memory_set_retention(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* An account with conversations that are due, and its subscription. */
-typedef struct DueAccount
-{
-	text *account_id;
-	char *subscription_id;
-	bool locked; /* the subscription is, so it has a plan */
-} DueAccount;
-
-static int
-compare_subscription(const void *a, const void *b)
-{
-	return strcmp((*(DueAccount *const *) a)->subscription_id,
-				  (*(DueAccount *const *) b)->subscription_id);
-}
-
 /*
  * The accounts of rows that are in order of account.  Their subscriptions are
  * locked, in key order, before the first account is.
  */
-static DueAccount *
+static StoreCharge *
 lock_due_subscriptions(SPITupleTable *due, uint64 n)
 {
-	DueAccount *accounts = palloc0(mul_size(Max(n, 1), sizeof(DueAccount)));
-	DueAccount **order = palloc(mul_size(Max(n, 1), sizeof(DueAccount *)));
+	StoreCharge *accounts = palloc0(mul_size(Max(n, 1), sizeof(StoreCharge)));
 	uint64 count = 0;
 	bool isnull;
 
@@ -276,22 +260,9 @@ lock_due_subscriptions(SPITupleTable *due, uint64 n)
 
 		if (count > 0 && account_same(account_id, accounts[count - 1].account_id))
 			continue;
-		accounts[count].account_id = account_id;
-		order[count] = &accounts[count];
-		count++;
+		accounts[count++].account_id = account_id;
 	}
-	if (!quota_active())
-		return accounts;
-	for (uint64 i = 0; i < count; i++)
-		accounts[i].subscription_id =
-			quota_subscription_of(text_to_cstring(accounts[i].account_id), false);
-	qsort(order, count, sizeof(DueAccount *), compare_subscription);
-	for (uint64 i = 0; i < count; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		order[i]->locked = quota_lock(order[i]->subscription_id);
-	}
-	pfree(order);
+	store_lock_charges(accounts, count);
 	return accounts;
 }
 
@@ -316,8 +287,8 @@ expire_due(SPITupleTable *due, uint64 n)
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext scratch =
 		AllocSetContextCreate(caller, "memory_ext expire", ALLOCSET_DEFAULT_SIZES);
-	DueAccount *current = NULL;
-	DueAccount *next = lock_due_subscriptions(due, n);
+	StoreCharge *current = NULL;
+	StoreCharge *next = lock_due_subscriptions(due, n);
 	StoreAccount *account = NULL;
 	MeteringBatch *usage = NULL;
 	int64 expired = 0;
@@ -337,8 +308,7 @@ expire_due(SPITupleTable *due, uint64 n)
 				store_end_account(account);
 			current = next++;
 			usage = metering_batch_follow(usage, account_id);
-			account = store_lock_account(current->account_id,
-										 current->locked ? current->subscription_id : NULL, false);
+			account = store_lock_account(current->account_id, current->subscription_id, false);
 		}
 		MemoryContextSwitchTo(scratch);
 		if (account != NULL && expire_conversation(account, id, updated_at, usage))

@@ -359,8 +359,17 @@ typedef struct StoreChange
 extern int64 store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n);
 extern void store_delete_conversation(StoreConversation *conversation);
 
-/* ---- subscription.c: what stands, for the quota room ---- */
+/* ---- subscription.c: what stands, for the quota room; locks ---- */
 extern void subscription_init(void);
+
+/* An account that is to be written to, and what it is charged to. */
+typedef struct StoreCharge
+{
+	text *account_id;
+	char *subscription_id; /* locked; NULL: there is no plan, nothing is charged */
+} StoreCharge;
+
+extern void store_lock_charges(StoreCharge *charges, uint64 n);
 
 /* ---- verify.c: what goes on behind an error ---- */
 extern ErrorData *store_attempt(void (*act)(void *), void *arg);

@@ -1,12 +1,13 @@
 /*
  * subscription.c
  *		Subscriptions as the store sees them: what stands in their accounts is
- *		counted into them.
+ *		counted into them, and they are locked before accounts are.
  *
  * Locks: subscriptions in key order, then the account.
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -58,6 +59,50 @@ void
 subscription_init(void)
 {
 	quota_set_standing(standing);
+}
+
+static int
+compare_charges(const void *a, const void *b)
+{
+	return strcmp((*(StoreCharge *const *) a)->subscription_id,
+				  (*(StoreCharge *const *) b)->subscription_id);
+}
+
+/*
+ * store_lock_charges
+ *		Locks the subscriptions of accounts, in key order, before the first
+ *		account is locked.  Those that have no plan become NULL.  Needs an SPI
+ *		connection.
+ */
+void
+store_lock_charges(StoreCharge *charges, uint64 n)
+{
+	StoreCharge **sorted;
+	const char *last = NULL;
+	bool charged = false;
+
+	if (!quota_active())
+		return;
+	sorted = palloc(mul_size(Max(n, 1), sizeof(*sorted)));
+	for (uint64 i = 0; i < n; i++)
+	{
+		charges[i].subscription_id =
+			quota_subscription_of(text_to_cstring(charges[i].account_id), false);
+		sorted[i] = &charges[i];
+	}
+	qsort(sorted, n, sizeof(*sorted), compare_charges);
+	for (uint64 i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (last == NULL || strcmp(sorted[i]->subscription_id, last) != 0)
+		{
+			last = sorted[i]->subscription_id;
+			charged = quota_lock(last);
+		}
+		if (!charged)
+			sorted[i]->subscription_id = NULL;
+	}
+	pfree(sorted);
 }
 
 static char *

@@ -180,14 +180,8 @@ compare_keys(const pg_uuid_t *a_id, const text *a_account, const pg_uuid_t *b_id
 			 const text *b_account)
 {
 	int order = memcmp(a_id, b_id, UUID_LEN);
-	Size a_length = VARSIZE_ANY_EXHDR(a_account);
-	Size b_length = VARSIZE_ANY_EXHDR(b_account);
 
-	if (order == 0)
-		order = memcmp(VARDATA_ANY(a_account), VARDATA_ANY(b_account), Min(a_length, b_length));
-	if (order == 0)
-		order = a_length < b_length ? -1 : a_length > b_length;
-	return order;
+	return order != 0 ? order : account_compare(a_account, b_account);
 }
 
 /* account_ids are short, so they are never stored elsewhere or compressed. */

@@ -126,7 +126,6 @@ extern void import_prepare(Import *import, ImportGroup *groups, ImportGroup *con
 
 /* ---- import_write.c ---- */
 extern int32 import_find_groups(ImportGroup **by_id, int32 n, const pg_uuid_t *id);
-extern int import_compare_accounts(const text *left, const text *right);
 extern bool import_message_times(const ImportGroup *group, TimestampTz *first, TimestampTz *last);
 extern bool import_row_time(const TransferConversation *conversation,
 							const TransferMessage *message, TimestampTz *time);

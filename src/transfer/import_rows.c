@@ -21,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
+#include "account.h"
 #include "import_private.h"
 #include "plan.h"
 #include "stored.h"
@@ -305,7 +306,7 @@ import_read_places(const Import *import, ImportGroup **by_id, int32 n)
 
 		for (int32 j = import_find_groups(by_id, n, id);
 			 j < n && memcmp(&by_id[j]->documents[0]->id, id, UUID_LEN) == 0; j++)
-			if (import_compare_accounts(by_id[j]->documents[0]->account_id, account_id) == 0)
+			if (account_same(by_id[j]->documents[0]->account_id, account_id))
 				by_id[j]->place =
 					DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
 	}

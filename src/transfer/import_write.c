@@ -20,6 +20,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "account.h"
 #include "import_private.h"
 #include "plan.h"
 
@@ -171,20 +172,10 @@ static PlanStatement insert_errors =
 
 /* ---- the batch in order ---- */
 
-int
-import_compare_accounts(const text *left, const text *right)
-{
-	Size left_length = VARSIZE_ANY_EXHDR(left);
-	Size right_length = VARSIZE_ANY_EXHDR(right);
-	int order = memcmp(VARDATA_ANY(left), VARDATA_ANY(right), Min(left_length, right_length));
-
-	return order != 0 ? order : (left_length > right_length) - (left_length < right_length);
-}
-
 static int
 compare_conversations(const ImportDocument *left, const ImportDocument *right)
 {
-	int order = import_compare_accounts(left->account_id, right->account_id);
+	int order = account_compare(left->account_id, right->account_id);
 
 	return order != 0 ? order : memcmp(&left->id, &right->id, UUID_LEN);
 }
@@ -304,7 +295,7 @@ take_stored(ImportGroup **by_id, int32 n, uint64 row)
 	{
 		ImportGroup *group = by_id[low];
 
-		if (import_compare_accounts(group->documents[0]->account_id, account_id) != 0)
+		if (!account_same(group->documents[0]->account_id, account_id))
 		{
 			group->foreign = true;
 			continue;
@@ -384,67 +375,28 @@ reject_groups(Import *import, ImportGroup *groups, int32 *n)
 	*n = left;
 }
 
-/* An account that is to be locked, its subscription before it. */
-typedef struct LockedAccount
-{
-	text *account_id;
-	char *subscription_id;
-	bool charged; /* the subscription has a plan, and is locked */
-} LockedAccount;
-
-static int
-compare_subscriptions(const void *a, const void *b)
-{
-	return strcmp((*(LockedAccount *const *) a)->subscription_id,
-				  (*(LockedAccount *const *) b)->subscription_id);
-}
-
-/* Locks the subscriptions of the accounts, in key order, if there are plans. */
-static void
-lock_subscriptions(LockedAccount *accounts, int32 n)
-{
-	LockedAccount **sorted = palloc(mul_size(Max(n, 1), sizeof(*sorted)));
-
-	if (!quota_active())
-		return;
-	for (int32 i = 0; i < n; i++)
-	{
-		accounts[i].subscription_id =
-			quota_subscription_of(text_to_cstring(accounts[i].account_id), false);
-		sorted[i] = &accounts[i];
-	}
-	qsort(sorted, n, sizeof(*sorted), compare_subscriptions);
-	for (int32 i = 0; i < n; i++)
-		sorted[i]->charged = i > 0 && compare_subscriptions(&sorted[i - 1], &sorted[i]) == 0
-								 ? sorted[i - 1]->charged
-								 : quota_lock(sorted[i]->subscription_id);
-}
-
 /*
  * Locks what the batch writes to before it is compared: subscriptions, then
  * accounts, each in key order.  Accounts that are new are made.  Returns them in
  * order, behind the last one an empty one.
  */
-static LockedAccount *
+static StoreCharge *
 lock_accounts(ImportGroup *groups, int32 n)
 {
-	LockedAccount *accounts = palloc0(mul_size(n + 1, sizeof(LockedAccount)));
+	StoreCharge *accounts = palloc0(mul_size(n + 1, sizeof(StoreCharge)));
 	int32 naccounts = 0;
 
 	for (int32 i = 0; i < n; i++)
 	{
 		text *account_id = groups[i].documents[0]->account_id;
 
-		if (naccounts == 0 ||
-			import_compare_accounts(accounts[naccounts - 1].account_id, account_id) != 0)
+		if (naccounts == 0 || !account_same(accounts[naccounts - 1].account_id, account_id))
 			accounts[naccounts++].account_id = account_id;
 	}
-	lock_subscriptions(accounts, naccounts);
+	store_lock_charges(accounts, (uint64) naccounts);
 	for (int32 i = 0; i < naccounts; i++)
 		if (!store_hold_account(accounts[i].account_id))
-			(void) store_lock_account(accounts[i].account_id,
-									  accounts[i].charged ? accounts[i].subscription_id : NULL,
-									  true);
+			(void) store_lock_account(accounts[i].account_id, accounts[i].subscription_id, true);
 	return accounts;
 }
 
@@ -648,7 +600,7 @@ write_groups(Import *import, ImportGroup *groups, int32 n)
  * they used.  NULL: there are none.
  */
 static StoreAccount *
-write_account(ImportGroup *groups, int32 n, const LockedAccount *locked, StoreQueue *queue)
+write_account(ImportGroup *groups, int32 n, const StoreCharge *locked, StoreQueue *queue)
 {
 	StoreAccount *account = NULL;
 	MeteringBatch *usage = NULL;
@@ -660,8 +612,7 @@ write_account(ImportGroup *groups, int32 n, const LockedAccount *locked, StoreQu
 			continue;
 		if (account == NULL)
 		{
-			account = store_lock_account(locked->account_id,
-										 locked->charged ? locked->subscription_id : NULL, true);
+			account = store_lock_account(locked->account_id, locked->subscription_id, true);
 			usage = metering_batch_create(locked->account_id);
 		}
 		store_ready_write(groups[i].ready, account, usage, queue);
@@ -672,7 +623,7 @@ write_account(ImportGroup *groups, int32 n, const LockedAccount *locked, StoreQu
 
 /* The same for all accounts, which are locked. */
 static void
-write_ready(ImportGroup *groups, int32 n, const LockedAccount *locked)
+write_ready(ImportGroup *groups, int32 n, const StoreCharge *locked)
 {
 	StoreQueue *queue = store_queue_create();
 	List *accounts = NIL;
@@ -684,10 +635,9 @@ write_ready(ImportGroup *groups, int32 n, const LockedAccount *locked)
 		StoreAccount *account;
 		int32 first = i;
 
-		while (import_compare_accounts(locked->account_id, account_id) != 0)
+		while (!account_same(locked->account_id, account_id))
 			locked++; /* its groups have been rejected */
-		while (i < n &&
-			   import_compare_accounts(groups[i].documents[0]->account_id, account_id) == 0)
+		while (i < n && account_same(groups[i].documents[0]->account_id, account_id))
 			i++;
 		account = write_account(groups + first, i - first, locked, queue);
 		if (account != NULL)
@@ -763,7 +713,7 @@ count_documents(Import *import)
 static void
 write_round(Import *import, ImportGroup *groups, int32 n)
 {
-	LockedAccount *locked;
+	StoreCharge *locked;
 	ImportGroup **by_id = groups_by_id(groups, n);
 
 	look_up_groups(by_id, n);
