@@ -19,8 +19,8 @@
 
 static char *confined_account = NULL;
 
-static bool
-check_account_setting(char **newval, void **extra, GucSource source)
+bool
+account_check_setting(char **newval, void **extra, GucSource source)
 {
 	if (*newval == NULL || strlen(*newval) <= MEMORY_MAX_ACCOUNT_ID_BYTES)
 		return true;
@@ -46,7 +46,7 @@ account_init(void)
 	DefineCustomStringVariable("memory_ext.account",
 							   "Confines the session to one account; every other is not found.",
 							   "Empty: not confined.", &confined_account, "", PGC_SUSET,
-							   GUC_NO_RESET_ALL, check_account_setting, NULL, NULL);
+							   GUC_NO_RESET_ALL, account_check_setting, NULL, NULL);
 	if (was_set && !superuser_arg(GetSessionUserId()) &&
 		compat_setting_source("memory_ext.account") == PGC_S_DEFAULT)
 		ereport(FATAL, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

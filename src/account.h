@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "utils/guc.h"
+
 /* The account this session is confined to, or NULL. */
 extern const char *account_confined(void);
 
@@ -25,6 +27,9 @@ extern bool account_same(const text *a, const text *b);
 
 /* The order of account_ids as keys: in which their rows are read and locked. */
 extern int account_compare(const text *a, const text *b);
+
+/* The check of a setting whose value is an account_id, or empty. */
+extern bool account_check_setting(char **newval, void **extra, GucSource source);
 
 /* Refuses a confined session what concerns all accounts.  Error: 42501. */
 extern void account_check_unconfined(void);

@@ -12,6 +12,9 @@
 #define MEMORY_MAX_MODEL_BYTES 255
 #define MEMORY_MAX_MESSAGE_ID_BYTES 255
 #define MEMORY_MAX_CONTENT_BYTES (64 * 1024 * 1024)
+#define MEMORY_MAX_METADATA_BYTES (16 * 1024 * 1024)
+/* Keeps arithmetic on seq away from overflow; nobody counts so far. */
+#define MEMORY_MAX_SEQ (PG_INT64_MAX / 2)
 
 /* Each room defines its own settings; called once, from _PG_init. */
 extern void account_init(void);

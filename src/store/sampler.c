@@ -51,12 +51,6 @@ struct StoreSampler
 	bool open; /* the last sample can go on */
 };
 
-static TranscriptCompression
-load_compression(void)
-{
-	return transcript_default_compression();
-}
-
 /* A sampler in this context; NULL: the database has a dictionary, or shall have none. */
 StoreSampler *
 sampler_create(MemoryContext context)
@@ -65,7 +59,7 @@ sampler_create(MemoryContext context)
 	StoreSampler *sampler;
 
 	if (!store_auto_dictionary || !dictionary_enabled() || account_confined() != NULL ||
-		load_compression().codec != TRANSCRIPT_ZSTD || dictionary_current() != 0)
+		transcript_default_compression().codec != TRANSCRIPT_ZSTD || dictionary_current() != 0)
 		return NULL;
 	old = MemoryContextSwitchTo(context);
 	sampler = palloc0(sizeof(StoreSampler));
@@ -187,8 +181,8 @@ sampler_train(StoreSampler *sampler)
 	}
 	sampling.accounts = sampler->accounts;
 	sampling.seen = sampler->seen;
-	sampling_train(&sampling, candidate_sizes, lengthof(candidate_sizes), load_compression().level,
-				   store_dictionary_min_gain, &training);
+	sampling_train(&sampling, candidate_sizes, lengthof(candidate_sizes),
+				   transcript_default_compression().level, store_dictionary_min_gain, &training);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
 }

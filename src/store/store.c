@@ -31,9 +31,6 @@ bool store_auto_dictionary = true;
 
 static char *compact_setting = NULL;
 
-/* A message's metadata is part of its transcript, whose payload is bounded. */
-#define STORE_MAX_METADATA_BYTES (16 * 1024 * 1024)
-
 /* One name of a compression, as memory_ext.compression takes it. */
 static bool
 check_compact_setting(char **newval, void **extra, GucSource source)
@@ -161,7 +158,7 @@ store_check_message(TranscriptMessage *message)
 	check_length("content", message->content_len, MEMORY_MAX_CONTENT_BYTES);
 	check_length("model", message->model_len, MEMORY_MAX_MODEL_BYTES);
 	check_length("message_id", message->message_id_len, MEMORY_MAX_MESSAGE_ID_BYTES);
-	check_length("metadata", message->metadata_len, STORE_MAX_METADATA_BYTES);
+	check_length("metadata", message->metadata_len, MEMORY_MAX_METADATA_BYTES);
 
 	if (message->has_created_at && TIMESTAMP_NOT_FINITE(message->created_at))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -22,10 +22,8 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "memory_ext.h"
 #include "store.h"
-
-/* Keeps arithmetic on seq away from overflow; nobody counts so far. */
-#define STORE_MAX_SEQ (PG_INT64_MAX / 2)
 
 /*
  * store_found_account
@@ -515,7 +513,7 @@ store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq
 void
 store_check_seq(int64 seq)
 {
-	if (seq < 1 || seq > STORE_MAX_SEQ)
+	if (seq < 1 || seq > MEMORY_MAX_SEQ)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("seq " INT64_FORMAT " is out of range", seq),

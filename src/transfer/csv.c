@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "csv.h"
+#include "memory_ext.h"
 
 const TransferFormat csv_format = {.name = "csv", .label = "CSV"};
 
@@ -139,9 +140,9 @@ read_numbers(const CsvColumns *columns, char **fields, TransferMessage *message,
 	int64 tokens = -1;
 
 	message->parent_seq = -1;
-	if (!read_number(field(columns, fields, CSV_SEQ), CSV_SEQ, 1, PG_INT64_MAX / 2, &message->seq,
+	if (!read_number(field(columns, fields, CSV_SEQ), CSV_SEQ, 1, MEMORY_MAX_SEQ, &message->seq,
 					 problem) ||
-		!read_number(field(columns, fields, CSV_PARENT_SEQ), CSV_PARENT_SEQ, 0, PG_INT64_MAX / 2,
+		!read_number(field(columns, fields, CSV_PARENT_SEQ), CSV_PARENT_SEQ, 0, MEMORY_MAX_SEQ,
 					 &message->parent_seq, problem) ||
 		!read_number(field(columns, fields, CSV_TOKENS), CSV_TOKENS, 0, PG_INT32_MAX, &tokens,
 					 problem))

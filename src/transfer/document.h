@@ -93,6 +93,13 @@ extern TransferText document_literal(const char *string);
 extern bool
 document_messages(TransferConversation *conversation, int32 count, const DocumentPlace *place);
 
+/* Reads one message, which is not filled in yet; false: refused. */
+typedef bool (*DocumentReadMessage)(const JsonbValue *value, TransferMessage *message,
+									const DocumentPlace *place);
+
+extern bool document_read_messages(const JsonbValue *array, DocumentReadMessage read,
+								   TransferConversation *conversation, const DocumentPlace *place);
+
 /* ---- document_write.c ---- */
 
 typedef struct DocumentOut
@@ -212,6 +219,7 @@ extern void document_add_result(DocumentTools *tools, TransferText id, TransferT
 extern DocumentTools document_tools(const Jsonb *metadata);
 extern TransferText document_arguments_text(const JsonbValue *arguments);
 extern JsonbValue document_arguments_object(const JsonbValue *arguments);
+extern void document_add_paragraph(StringInfo joined, TransferText text);
 extern TransferText document_result_text(const JsonbValue *content);
 extern void document_as_result(TransferMessage *message, DocumentTools *tools);
 extern int32 *

@@ -496,3 +496,23 @@ document_messages(TransferConversation *conversation, int32 count, const Documen
 	}
 	return true;
 }
+
+/* The messages of an array, each of which read reads. */
+bool
+document_read_messages(const JsonbValue *array, DocumentReadMessage read,
+					   TransferConversation *conversation, const DocumentPlace *place)
+{
+	DocumentWalk walk;
+
+	if (!document_messages(conversation, document_count(array), place))
+		return false;
+	document_walk(&walk, array);
+	while (document_next(&walk))
+	{
+		DocumentPlace at = document_at_index(place, walk.index);
+
+		if (!read(&walk.value, &conversation->messages[walk.index], &at))
+			return false;
+	}
+	return true;
+}

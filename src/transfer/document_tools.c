@@ -354,9 +354,9 @@ document_pairs(const DocumentTools *tools, const DocumentWritten *written, bool 
 	return pairs;
 }
 
-/* Adds an empty line and a text. */
-static void
-add_text(StringInfo joined, TransferText text)
+/* Adds a text, and an empty line between it and what stands there. */
+void
+document_add_paragraph(StringInfo joined, TransferText text)
 {
 	if (text.data == NULL || text.length == 0)
 		return;
@@ -387,7 +387,7 @@ document_result_text(const JsonbValue *content)
 
 		if (text.data == NULL && walk.value.type != jbvString)
 			return document_print(content);
-		add_text(&joined, text.data != NULL ? text : document_text(&walk.value));
+		document_add_paragraph(&joined, text.data != NULL ? text : document_text(&walk.value));
 	}
 	result.data = joined.data;
 	result.length = (uint32) joined.len;

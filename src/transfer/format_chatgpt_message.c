@@ -44,16 +44,6 @@ static const char *const text_keys[] = {"text", "content", "result"};
 
 /* ---- reading ---- */
 
-static void
-add_text(StringInfo joined, TransferText text)
-{
-	if (text.data == NULL || text.length == 0)
-		return;
-	if (joined->len > 0)
-		appendStringInfoString(joined, "\n\n");
-	appendBinaryStringInfo(joined, text.data, text.length);
-}
-
 /* The text of a content type that holds several: for reading and searching. */
 static TransferText
 gathered_text(const JsonbValue *content)
@@ -69,12 +59,12 @@ gathered_text(const JsonbValue *content)
 		document_walk(&walk, &thoughts);
 		while (document_next(&walk))
 		{
-			add_text(&joined, document_get_text(&walk.value, "summary"));
-			add_text(&joined, document_get_text(&walk.value, "content"));
+			document_add_paragraph(&joined, document_get_text(&walk.value, "summary"));
+			document_add_paragraph(&joined, document_get_text(&walk.value, "content"));
 		}
 	}
-	add_text(&joined, document_get_text(content, "user_profile"));
-	add_text(&joined, document_get_text(content, "user_instructions"));
+	document_add_paragraph(&joined, document_get_text(content, "user_profile"));
+	document_add_paragraph(&joined, document_get_text(content, "user_instructions"));
 	text.data = joined.data;
 	text.length = (uint32) joined.len;
 	return text;

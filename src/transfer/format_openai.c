@@ -127,25 +127,6 @@ read_message(const JsonbValue *object, TransferMessage *message, const DocumentP
 }
 
 static bool
-read_messages(const JsonbValue *messages, TransferConversation *conversation,
-			  const DocumentPlace *place)
-{
-	DocumentWalk walk;
-
-	if (!document_messages(conversation, document_count(messages), place))
-		return false;
-	document_walk(&walk, messages);
-	while (document_next(&walk))
-	{
-		DocumentPlace at = document_at_index(place, walk.index);
-
-		if (!read_message(&walk.value, &conversation->messages[walk.index], &at))
-			return false;
-	}
-	return true;
-}
-
-static bool
 openai_read(Jsonb *document, TransferConversation *conversation, TransferProblem *problem)
 {
 	JsonbValue root = document_root(document);
@@ -157,7 +138,7 @@ openai_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 	conversation->head = -1;
 	if (document_is_array(&root))
 		return document_note_metadata(FORMAT, "~array", &conversation->metadata) &&
-			   read_messages(&root, conversation, &place);
+			   document_read_messages(&root, read_message, conversation, &place);
 	if (!document_get(&root, "messages", &messages))
 		return document_refuse(&place, TRANSFER_NO_MESSAGES, "there is no key \"messages\"");
 	if (!document_is_array(&messages))
@@ -166,7 +147,7 @@ openai_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 	/* the id stays in the rest: conversations from elsewhere are written without one */
 	conversation->source_id = document_get_text(&root, "id");
 	document_skip(&rest, "messages");
-	return read_messages(&messages, conversation, &at) &&
+	return document_read_messages(&messages, read_message, conversation, &at) &&
 		   document_metadata(FORMAT, &root, &rest, NULL, false, &place, &conversation->metadata);
 }
 

@@ -100,23 +100,14 @@ sharegpt_read(Jsonb *document, TransferConversation *conversation, TransferProbl
 	DocumentPlace place = document_place(problem);
 	DocumentPlace at = document_at_key(&place, "conversations");
 	DocumentRest rest = {0};
-	DocumentWalk walk;
 
 	conversation->head = -1;
 	if (!document_get(&root, "conversations", &messages))
 		return document_refuse(&place, TRANSFER_NO_MESSAGES, "there is no key \"conversations\"");
 	if (!document_is_array(&messages))
 		return document_refuse(&at, TRANSFER_BAD_VALUE, "not an array");
-	if (!document_messages(conversation, document_count(&messages), &at))
+	if (!document_read_messages(&messages, read_message, conversation, &at))
 		return false;
-	document_walk(&walk, &messages);
-	while (document_next(&walk))
-	{
-		DocumentPlace message = document_at_index(&at, walk.index);
-
-		if (!read_message(&walk.value, &conversation->messages[walk.index], &message))
-			return false;
-	}
 	conversation->source_id = document_get_text(&root, "id");
 	document_skip(&rest, "conversations");
 	return document_metadata(FORMAT, &root, &rest, NULL, true, &place, &conversation->metadata);

@@ -222,25 +222,6 @@ read_message(const JsonbValue *object, TransferMessage *message, const DocumentP
 }
 
 static bool
-read_messages(const JsonbValue *array, TransferConversation *conversation,
-			  const DocumentPlace *place)
-{
-	DocumentWalk walk;
-
-	if (!document_messages(conversation, document_count(array), place))
-		return false;
-	document_walk(&walk, array);
-	while (document_next(&walk))
-	{
-		DocumentPlace at = document_at_index(place, walk.index);
-
-		if (!read_message(&walk.value, &conversation->messages[walk.index], &at))
-			return false;
-	}
-	return true;
-}
-
-static bool
 read_single(const JsonbValue *root, TransferConversation *conversation, const DocumentPlace *place)
 {
 	JsonbValue chat;
@@ -267,14 +248,14 @@ vercel_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 
 	conversation->head = -1;
 	if (document_is_array(&root))
-		return read_messages(&root, conversation, &place) &&
+		return document_read_messages(&root, read_message, conversation, &place) &&
 			   document_note_metadata(FORMAT, "~array", &conversation->metadata);
 	if (!document_get(&root, "messages", &messages))
 		return read_single(&root, conversation, &place);
 	if (!document_is_array(&messages))
 		return document_refuse(&at, TRANSFER_BAD_VALUE, "not an array");
 	document_skip(&rest, "messages");
-	return read_messages(&messages, conversation, &at) &&
+	return document_read_messages(&messages, read_message, conversation, &at) &&
 		   document_read_fields(&root, fields, lengthof(fields), conversation, &rest, &place) &&
 		   document_metadata(FORMAT, &root, &rest, NULL, true, &place, &conversation->metadata);
 }

@@ -22,9 +22,6 @@
 #include "import_private.h"
 #include "memory_ext.h"
 
-/* As the store's limit of a message's metadata; a byte is six in the text form at worst. */
-#define MAX_METADATA_BYTES (16 * 1024 * 1024)
-#define MAX_SEQ (PG_INT64_MAX / 2)
 /* PostgreSQL's parser has room for 2^23 pairs of one object. */
 #define MAX_VALUES 8000000
 
@@ -184,13 +181,15 @@ refuse_long(TransferProblem *problem, int32 index, const char *what, uint32 leng
 static bool
 check_metadata(TransferProblem *problem, int32 index, Jsonb *metadata)
 {
-	if (metadata == NULL || VARSIZE(metadata) < MAX_METADATA_BYTES / 8)
+	/* a byte is six in the text form at worst */
+	if (metadata == NULL || VARSIZE(metadata) < MEMORY_MAX_METADATA_BYTES / 8)
 		return true;
-	if (strlen(JsonbToCString(NULL, &metadata->root, VARSIZE(metadata))) <= MAX_METADATA_BYTES)
+	if (strlen(JsonbToCString(NULL, &metadata->root, VARSIZE(metadata))) <=
+		MEMORY_MAX_METADATA_BYTES)
 		return true;
 	return transfer_refuse(problem, TRANSFER_TOO_LARGE, "$",
 						   "metadata of message %d has more than %d bytes", index + 1,
-						   MAX_METADATA_BYTES);
+						   MEMORY_MAX_METADATA_BYTES);
 }
 
 static bool
@@ -218,7 +217,7 @@ check_message(const TransferConversation *conversation, int32 index, TransferPro
 	if (message->parent < TRANSFER_PARENT_ROOT || message->parent >= index)
 		return transfer_refuse(problem, TRANSFER_BAD_PARENT, "$",
 							   "message %d does not answer an earlier one", index + 1);
-	if (message->seq < 0 || message->seq > MAX_SEQ)
+	if (message->seq < 0 || message->seq > MEMORY_MAX_SEQ)
 		return transfer_refuse(problem, TRANSFER_BAD_VALUE, "$",
 							   "seq of message %d is out of range", index + 1);
 	if (message->has_created_at &&

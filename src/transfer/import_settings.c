@@ -56,15 +56,6 @@ static int on_nul_setting = ON_NUL_ERROR;
 static int max_document_kb = 64 * 1024;
 
 static bool
-check_account_setting(char **newval, void **extra, GucSource source)
-{
-	if (strlen(*newval) <= MEMORY_MAX_ACCOUNT_ID_BYTES)
-		return true;
-	GUC_check_errdetail("An account_id has at most %d bytes.", MEMORY_MAX_ACCOUNT_ID_BYTES);
-	return false;
-}
-
-static bool
 check_format_setting(char **newval, void **extra, GucSource source)
 {
 	StringInfoData known;
@@ -85,7 +76,7 @@ transfer_init(void)
 	DefineCustomStringVariable("memory_ext.import_account",
 							   "The account that imported documents are for.",
 							   "Empty: the one that a document names, or the session's.",
-							   &account_setting, "", PGC_USERSET, 0, check_account_setting, NULL,
+							   &account_setting, "", PGC_USERSET, 0, account_check_setting, NULL,
 							   NULL);
 	DefineCustomStringVariable("memory_ext.import_format", "The format of imported documents.",
 							   "auto: told apart document by document.", &format_setting, "auto",

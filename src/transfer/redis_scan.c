@@ -313,17 +313,17 @@ take_documents(Scan *scan, RedisSession *session, const RespText *keys, Size cou
 		expiry(scan, redis_expect(scan->connection, REDIS_INTEGER, "PTTL")->integer);
 }
 
-/* All keys first, since SCAN has no order: sorted, a session's stand together. */
-static void
-scan_documents(Scan *scan)
+/* All keys, in order, each once: SCAN has no order, and may name one twice. */
+static Size
+collect_keys(Scan *scan, RespText **collected)
 {
 	char *cursor = pstrdup("0");
 	RespText *keys = NULL;
 	Size count = 0;
 	Size room = 0;
+	Size kept = 0;
 	bool more;
 
-	require_json(scan);
 	do
 	{
 		RespText *found;
@@ -350,21 +350,45 @@ scan_documents(Scan *scan)
 	} while (more);
 
 	if (count > 0)
-	{
-		Size kept = 1;
-
 		qsort(keys, count, sizeof(RespText), compare_texts);
-		/* SCAN may have named one twice */
-		for (Size i = 1; i < count; i++)
-			if (compare_texts(&keys[i], &keys[kept - 1]) != 0)
-				keys[kept++] = keys[i];
-		count = kept;
+	for (Size i = 0; i < count; i++)
+		if (kept == 0 || compare_texts(&keys[i], &keys[kept - 1]) != 0)
+			keys[kept++] = keys[i];
+	*collected = keys;
+	return kept;
+}
+
+/* The n > 0 documents of one session. */
+static void
+scan_session(Scan *scan, RespText mine, const RespText *keys, Size n)
+{
+	RedisSession session = {0};
+
+	session.key = mine;
+	session.id = session_id(scan, mine);
+	session.items = palloc_extended(mul_size(n, sizeof(RespText)), MCXT_ALLOC_HUGE);
+	for (Size i = 0; i < n; i += PAGE_ITEMS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		take_documents(scan, &session, keys + i, Min(PAGE_ITEMS, n - i));
 	}
+	if (session.count > 0)
+		scan->sink(&session, scan->arg);
+}
+
+/* All keys first: sorted, a session's stand together. */
+static void
+scan_documents(Scan *scan)
+{
+	RespText *keys;
+	Size count;
+
+	require_json(scan);
+	count = collect_keys(scan, &keys);
 	for (Size from = 0, to; from < count; from = to)
 	{
 		MemoryContext old = MemoryContextSwitchTo(scan->batch);
 		RespText mine = session_key(keys[from]);
-		RedisSession session = {0};
 
 		for (to = from + 1; to < count; to++)
 		{
@@ -373,16 +397,7 @@ scan_documents(Scan *scan)
 			if (compare_texts(&mine, &next) != 0)
 				break;
 		}
-		session.key = mine;
-		session.id = session_id(scan, mine);
-		session.items = palloc_extended(mul_size(to - from, sizeof(RespText)), MCXT_ALLOC_HUGE);
-		for (Size i = from; i < to; i += PAGE_ITEMS)
-		{
-			CHECK_FOR_INTERRUPTS();
-			take_documents(scan, &session, keys + i, Min(PAGE_ITEMS, to - i));
-		}
-		if (session.count > 0)
-			scan->sink(&session, scan->arg);
+		scan_session(scan, mine, keys + from, to - from);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(scan->batch);
 		redis_forget_replies(scan->connection);

@@ -40,7 +40,6 @@
 /* What may come next in an array of documents. */
 typedef enum Expected
 {
-	EXPECT_FIRST, /* a value or the end */
 	EXPECT_COMMA, /* a comma or the end */
 	EXPECT_VALUE
 } Expected;

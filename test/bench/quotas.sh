@@ -7,7 +7,7 @@
 # measure_quotas: appends with plans against none, asking, one hot subscription, the trigger.
 measure_quotas()
 {
-	local clients round ours theirs
+	local clients round ours
 	local scale=(-D conversations="$CONVERSATIONS" -D accounts="$ACCOUNTS")
 
 	row quota1 tps ">=0.8" "append with plans against none, 1 client, $ACCOUNTS subscriptions [10]"
