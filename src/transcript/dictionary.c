@@ -243,10 +243,10 @@ load(Dictionary *place, uint32 id)
 	OwnerScope scope;
 
 	if (HistoricSnapshotActive())
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("logical decoding cannot read dictionary %u, which a transcript needs",
-							   id),
-						errhint("Leave the tables of memory_store out of the publication.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("logical decoding cannot read dictionary %u, which a transcript needs", id),
+				 errhint("Leave the tables of memory_store out of the publication.")));
 	owner_begin(&scope);
 	if (!find(id) && !find_committed(id))
 		report_missing(id);
