@@ -44,8 +44,13 @@
 
 #include "store.h"
 
-/* Fewer blocks are not worth the trouble; less is, where the file becomes short in any case. */
+/*
+ * Fewer blocks are not worth the trouble, unless they are a large part of a
+ * small file; less is, where the file becomes short in any case.
+ */
 #define WORTHWHILE_BLOCKS 32
+#define SMALL_BLOCKS 8
+#define SMALL_PART 4
 #define FURTHER_BLOCKS 8
 #define FURTHER_PART 64
 /* Rows do not fill free space without gaps. */
@@ -300,7 +305,9 @@ is_worthwhile(const Settling *settling, BlockNumber cut, BlockNumber blocks, boo
 		return false;
 	if (further)
 		return blocks - cut >= FURTHER_BLOCKS && blocks - cut >= blocks / FURTHER_PART;
-	return blocks - cut >= WORTHWHILE_BLOCKS && blocks - cut >= blocks / settling->share;
+	if (blocks - cut < WORTHWHILE_BLOCKS)
+		return blocks - cut >= SMALL_BLOCKS && blocks - cut >= blocks / SMALL_PART;
+	return blocks - cut >= blocks / settling->share;
 }
 
 /* What segments keep out of line is written anew with them: it shall go to the front as well. */

@@ -145,6 +145,22 @@ my $live = $node->safe_psql('scattered', 'SELECT ceil(sum(pg_column_size(body)) 
 cmp_ok($toast->('scattered'), '<', $live * 1.5, "the file has not much more than is in it ($file, then $live blocks)");
 is($node->safe_psql('scattered', "SELECT count(*), min(length(content)) FROM memory.messages WHERE account_id = 'large'"), '12|90000', 'which is all there');
 
+# --- a small database does not stay twice as large as it was
+$node->safe_psql('postgres', 'CREATE DATABASE little');
+$node->safe_psql('little', <<'SQL');
+CREATE EXTENSION memory_ext;
+ALTER DATABASE little SET memory_ext.compression = 'zstd:3';
+INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
+	SELECT 'a' || n % 10, lpad(n::text, 32, '0')::uuid, 'user', md5((n * 100 + i)::text), '2020-01-01Z' FROM generate_series(1, 300) n, generate_series(1, 12) i;
+SQL
+my $little = "SELECT pg_relation_size('memory_store.segments') / 8192";
+my ($few) = $node->safe_psql('little', $little);
+like($maintain->('little'), qr/compacted 300 segments\n.*moved \d+ segments into free space/s, 'a small file is settled, too');
+$node->safe_psql('little', 'VACUUM memory_store.segments');
+cmp_ok($node->safe_psql('little', $little), '<', $few * 1.2, "and is as short as before ($few blocks)");
+unlike($maintain->('little'), qr/into free space/, 'once');
+is($node->safe_psql('little', 'SELECT count(*) FROM memory.verify()'), '0', 'verify finds nothing in it');
+
 # --- indexes are not waited for
 $node->safe_psql('postgres', "CREATE TABLE before AS SELECT indexrelid, pg_relation_filenode(indexrelid) FROM pg_index WHERE indrelid = 'memory_store.segments'::regclass");
 my $same = 'SELECT bool_and(pg_relation_filenode(indexrelid) = pg_relation_filenode) FROM before';
