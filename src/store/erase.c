@@ -50,7 +50,9 @@ column_or_zero(int column)
 
 /*
  * Locks subscription and account.  What stands goes from the subscription's
- * counters; a subscription of the account's own goes altogether.
+ * counters; a subscription of the account's own goes altogether.  An account
+ * that does not exist is made, to be erased in the end: without its row's lock
+ * somebody else could make it meanwhile, and lose a part.
  */
 static void
 charge_forgotten(text *account_id)
@@ -58,7 +60,8 @@ charge_forgotten(text *account_id)
 	char *name = text_to_cstring(account_id);
 	QuotaHold *hold = quota_begin_settled(name);
 
-	(void) store_hold_account(account_id);
+	if (!store_hold_account(account_id))
+		(void) store_lock_account(account_id, hold == NULL ? NULL : hold->subscription_id, true);
 	if (hold != NULL)
 	{
 		Datum values[1] = {PointerGetDatum(account_id)};
