@@ -155,6 +155,17 @@ SELECT raises($$INSERT INTO memory.messages (conversation_id, role) VALUES ('000
 SELECT raises($$INSERT INTO memory.messages (conversation_id, role, content, tokens) VALUES ('00000000-0000-0000-0000-000000000001', 'user', 'x', -5)$$);
 SELECT raises($$INSERT INTO memory.messages (conversation_id, role, content, metadata) VALUES ('00000000-0000-0000-0000-000000000001', 'user', 'x', '3')$$);
 SELECT raises($$INSERT INTO memory.messages (conversation_id, role, content, created_at) VALUES ('00000000-0000-0000-0000-000000000001', 'user', 'x', 'infinity')$$);
+-- a function that the statement calls must not write to the same conversation: its next number is given away
+CREATE FUNCTION answers(question text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+	INSERT INTO memory.messages (conversation_id, role, content) VALUES ('00000000-0000-0000-0000-000000000001', 'assistant', question || '!');
+	RETURN question;
+END $$;
+SELECT raises($$INSERT INTO memory.messages (conversation_id, role, content)
+	SELECT '00000000-0000-0000-0000-000000000001', 'user', errors_test.answers('x') FROM generate_series(1, 2)$$);
+-- nor may a session that only reads
+BEGIN READ ONLY;
+SELECT raises($$SELECT memory.append('ann', '00000000-0000-0000-0000-000000000001', 'user', 'x')$$);
+ROLLBACK;
 -- keys cannot be changed, nor other columns to what they must not be
 SELECT raises($$UPDATE memory.messages SET seq = seq + 100$$);
 SELECT raises($$UPDATE memory.messages SET account_id = 'bob' WHERE account_id = 'ann'$$);

@@ -160,6 +160,8 @@ memory_append(PG_FUNCTION_ARGS)
 		message.created_at = PG_GETARG_TIMESTAMPTZ(9);
 	store_check_message(&message);
 
+	/* the statement, being a SELECT, would be called one that only reads */
+	PreventCommandIfReadOnly("memory.append()");
 	SPI_connect();
 	seq = append_message(account_id, id, &message);
 	SPI_finish();
@@ -255,7 +257,9 @@ static int64
 argument_seq(FunctionCallInfo fcinfo, int n)
 {
 	if (PG_ARGISNULL(n))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("seq must not be null")));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("seq must not be null"),
+				 errhint("Name the message; see memory.messages for those of the conversation.")));
 	return PG_GETARG_INT64(n);
 }
 

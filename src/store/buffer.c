@@ -470,7 +470,9 @@ buffer_numbering(StatementBuffer *buffer, const pg_uuid_t *id, text *account_id,
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("conversation %s does not belong to account \"%s\"",
 							   store_uuid_string(id), text_to_cstring(account_id)),
-						errdetail("The same statement gives it to another account.")));
+						errdetail("The same statement gives it to another account."),
+						errhint("Name the account that it belongs to, or choose a new "
+								"conversation_id.")));
 	return numbering;
 }
 

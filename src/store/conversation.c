@@ -169,7 +169,8 @@ check_times(const ConversationFields *fields)
 	if (((fields->given & BIT(VIEW_CREATED_AT)) && TIMESTAMP_NOT_FINITE(fields->created_at)) ||
 		((fields->given & BIT(VIEW_UPDATED_AT)) && TIMESTAMP_NOT_FINITE(fields->updated_at)))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("times of a conversation must be finite")));
+						errmsg("times of a conversation must be finite"),
+						errhint("Leave them out to have them set from the messages.")));
 }
 
 /* ---- functions ---- */
@@ -413,11 +414,14 @@ memory_conversations_update(PG_FUNCTION_ARGS)
 		bool needed = i > VIEW_METADATA && i < VIEW_NWRITABLE && i != VIEW_HEAD_SEQ;
 
 		if ((changed & BIT(i)) != 0 && (fixed || ((needed || i == VIEW_HEAD_SEQ) && nulls[i])))
-			ereport(ERROR, (errcode(fixed ? ERRCODE_FEATURE_NOT_SUPPORTED
-										  : ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg(fixed ? "column \"%s\" of a conversation cannot be changed"
-										 : "column \"%s\" of a conversation must not be null",
-								   NameStr(TupleDescAttr(descriptor, i)->attname))));
+			ereport(ERROR,
+					(errcode(fixed ? ERRCODE_FEATURE_NOT_SUPPORTED
+								   : ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg(fixed ? "column \"%s\" of a conversation cannot be changed"
+								  : "column \"%s\" of a conversation must not be null",
+							NameStr(TupleDescAttr(descriptor, i)->attname)),
+					 errhint("title, metadata, archived, head_seq, created_at and updated_at "
+							 "can be set, the first two to NULL.")));
 	}
 	account_check(DatumGetTextPP(values[VIEW_ACCOUNT_ID]));
 	check_row(values, nulls);

@@ -326,7 +326,9 @@ memory_message(PG_FUNCTION_ARGS)
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
 	if (PG_ARGISNULL(2))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("seq must not be null")));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("seq must not be null"),
+				 errhint("Name the message; see memory.messages for those of the conversation.")));
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory.message is not a composite type");
 

@@ -118,15 +118,18 @@ store_check_limit(const char *name, int64 limit)
 {
 	if (limit < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must not be negative, it is " INT64_FORMAT, name, limit)));
+						errmsg("%s must not be negative, it is " INT64_FORMAT, name, limit),
+						errhint("Leave it out for the default.")));
 }
 
 static void
 check_length(const char *what, uint32 length, uint32 limit)
 {
 	if (length > limit)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("%s has %u bytes, more than the limit of %u", what, length, limit)));
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%s has %u bytes, more than the limit of %u", what, length, limit),
+				 errhint("Shorten it, split it into several messages, or keep it elsewhere.")));
 }
 
 /*
@@ -163,7 +166,8 @@ store_check_message(TranscriptMessage *message)
 	if (message->has_created_at && TIMESTAMP_NOT_FINITE(message->created_at))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("created_at must be a finite time, not %sinfinity",
-							   message->created_at == DT_NOBEGIN ? "-" : "")));
+							   message->created_at == DT_NOBEGIN ? "-" : ""),
+						errhint("Leave created_at out for the time of the statement.")));
 	if (message->tokens < 0)
 		message->tokens = store_estimate_tokens(message->content, message->content_len);
 }
@@ -176,7 +180,8 @@ store_check_metadata(Jsonb *metadata, const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("metadata of a %s must be a JSON object", what),
-				 errdetail("It is %s.", JB_ROOT_IS_SCALAR(metadata) ? "a scalar" : "an array")));
+				 errdetail("It is %s.", JB_ROOT_IS_SCALAR(metadata) ? "a scalar" : "an array"),
+				 errhint("Put it under a key: {\"key\": ...}.")));
 }
 
 /* A type of schema memory by name; schema memory is the extension's own. */

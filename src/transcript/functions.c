@@ -179,7 +179,8 @@ transcript_verify(Datum value)
 		if (message->has_created_at && !IS_VALID_TIMESTAMP(message->created_at) &&
 			!TIMESTAMP_NOT_FINITE(message->created_at))
 			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("transcript is corrupt"),
-							errdetail("message %u: created_at is out of range.", i + 1)));
+							errdetail("message %u: created_at is out of range.", i + 1),
+							errhint(TRANSCRIPT_CORRUPT_HINT)));
 	}
 	transcript_close(t);
 }

@@ -159,7 +159,8 @@ bad_binary(uint32 position, const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION), errmsg("invalid binary transcript"),
-			 position > 0 ? errdetail("message %u: %s.", position, what) : errdetail("%s.", what)));
+			 position > 0 ? errdetail("message %u: %s.", position, what) : errdetail("%s.", what),
+			 errhint("Send the whole binary form, or the text form.")));
 }
 
 /* The next column's length, compared with what is left; false if NULL. */
@@ -217,8 +218,7 @@ recv_tokens(StringInfo in, uint32 position, int32 *tokens)
 		bad_binary(position, "tokens do not have 4 bytes");
 	*tokens = (int32) pq_getmsgint(in, 4);
 	if (*tokens < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("message %u: tokens must not be negative", position)));
+		transcript_bad_number(position, "tokens must not be negative", *tokens);
 }
 
 static void
@@ -240,13 +240,11 @@ recv_message(StringInfo in, uint32 position, TranscriptMessage *message)
 {
 	memset(message, 0, sizeof(*message));
 	if (recv_int64(in, position, &message->seq) && message->seq < 1)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("message %u: seq must be at least 1", position)));
+		transcript_bad_number(position, "seq must be at least 1", message->seq);
 	if (!recv_int64(in, position, &message->parent_seq))
 		message->parent_seq = TRANSCRIPT_PARENT_DEFAULT;
 	else if (message->parent_seq < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("message %u: parent_seq must not be negative", position)));
+		transcript_bad_number(position, "parent_seq must not be negative", message->parent_seq);
 	message->role = recv_text(in, position, &message->role_len);
 	message->content = recv_text(in, position, &message->content_len);
 	message->model = recv_text(in, position, &message->model_len);
@@ -255,7 +253,8 @@ recv_message(StringInfo in, uint32 position, TranscriptMessage *message)
 	if (message->has_created_at && !IS_VALID_TIMESTAMP(message->created_at) &&
 		!TIMESTAMP_NOT_FINITE(message->created_at))
 		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-						errmsg("message %u: created_at is out of range", position)));
+						errmsg("message %u: created_at is out of range", position),
+						errhint("It counts microseconds since 2000-01-01 UTC.")));
 	message->message_id = recv_text(in, position, &message->message_id_len);
 	recv_metadata(in, position, message);
 	(void) recv_int64(in, position, &message->revision);
@@ -288,7 +287,8 @@ memory_transcript_recv(PG_FUNCTION_ARGS)
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg(
 				 "binary transcript has version %u, which this version of memory_ext does not know",
-				 version)));
+				 version),
+			 errhint("Upgrade memory_ext, or send the text form.")));
 	count = pq_getmsgint(in, 4);
 	if (count > TRANSCRIPT_MAX_MESSAGES ||
 		(uint64) count * BINARY_MIN_MESSAGE_BYTES > (uint64) (in->len - in->cursor))

@@ -49,12 +49,14 @@ typedef struct MessageList
 
 /* ---------- errors ---------- */
 
-/* Adds where we are to errors of the jsonb parser and of timestamptz. */
+/* Adds where we are to errors of the jsonb parser and of timestamptz, and what to do. */
 static void
 list_error_context(void *arg)
 {
 	MessageList *list = arg;
 
+	if (geterrcode() == ERRCODE_INVALID_TEXT_REPRESENTATION)
+		errhint("Write [{\"role\": \"user\", \"content\": \"...\"}, ...].");
 	if (list->key >= 0)
 		errcontext("message %u of the transcript, key \"%s\"", list->count + 1,
 				   message_keys[list->key]);
@@ -62,11 +64,39 @@ list_error_context(void *arg)
 		errcontext("message %u of the transcript", list->count + 1);
 }
 
+static const char *
+kind_of(const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			return "null";
+		case jbvString:
+			return "a string";
+		case jbvNumeric:
+			return "a number";
+		case jbvBool:
+			return "a boolean";
+		default:
+			return JsonContainerIsObject(value->val.binary.data) ? "an object" : "an array";
+	}
+}
+
 static void
-bad_value(const MessageList *list, const char *what)
+bad_value(const MessageList *list, const char *what, const JsonbValue *value)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("message %u: %s %s", list->count + 1, message_keys[list->key], what)));
+					errmsg("message %u: %s must be %s, not %s", list->count + 1,
+						   message_keys[list->key], what, kind_of(value)),
+					errhint(TRANSCRIPT_MESSAGE_HINT)));
+}
+
+static void
+missing(const MessageList *list)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("message %u: %s is missing", list->count + 1, message_keys[list->key]),
+					errhint(TRANSCRIPT_MESSAGE_HINT)));
 }
 
 static void
@@ -81,7 +111,8 @@ static void
 not_an_object(const MessageList *list)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("message %u: it is not a JSON object", list->count + 1)));
+					errmsg("message %u: it is not a JSON object", list->count + 1),
+					errhint(TRANSCRIPT_MESSAGE_HINT)));
 }
 
 /* ---------- metadata ---------- */
@@ -126,7 +157,8 @@ transcript_metadata_jsonb(const char *text, uint32 len, uint32 position, bool co
 		FlushErrorState();
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED), errmsg("transcript is corrupt"),
-				 errdetail("message %u: metadata is not JSON: %s.", position, error->message)));
+				 errdetail("message %u: metadata is not JSON: %s.", position, error->message),
+				 errhint(TRANSCRIPT_CORRUPT_HINT)));
 	}
 	PG_END_TRY();
 	MemoryContextDelete(scratch);
@@ -135,9 +167,11 @@ transcript_metadata_jsonb(const char *text, uint32 len, uint32 position, bool co
 	{
 		if (corrupt)
 			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("transcript is corrupt"),
-							errdetail("message %u: metadata is not a JSON object.", position)));
+							errdetail("message %u: metadata is not a JSON object.", position),
+							errhint(TRANSCRIPT_CORRUPT_HINT)));
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("message %u: metadata is not a JSON object", position)));
+						errmsg("message %u: metadata is not a JSON object", position),
+						errhint(TRANSCRIPT_MESSAGE_HINT)));
 	}
 	return result;
 }
@@ -149,7 +183,8 @@ transcript_metadata_text(Jsonb *metadata, uint32 position, uint32 *len)
 
 	if (!JB_ROOT_IS_OBJECT(metadata))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("message %u: metadata is not a JSON object", position)));
+						errmsg("message %u: metadata is not a JSON object", position),
+						errhint(TRANSCRIPT_MESSAGE_HINT)));
 	text = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
 	*len = (uint32) strlen(text);
 	return text;
@@ -163,7 +198,7 @@ list_text(MessageList *list, const JsonbValue *value, uint32 *len)
 	char *copy;
 
 	if (value->type != jbvString)
-		bad_value(list, "must be a string");
+		bad_value(list, "a string", value);
 	*len = (uint32) value->val.string.len;
 	copy = MemoryContextAlloc(list->context, (Size) *len + 1);
 	memcpy(copy, value->val.string.val, *len);
@@ -180,7 +215,7 @@ list_integer(MessageList *list, const JsonbValue *value, int64 min, int64 max)
 	int64 result = 0;
 
 	if (value->type != jbvNumeric)
-		bad_value(list, "must be an integer");
+		bad_value(list, "an integer", value);
 	text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
 	errno = 0;
 	result = strtoll(text, &end, 10);
@@ -188,9 +223,13 @@ list_integer(MessageList *list, const JsonbValue *value, int64 min, int64 max)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("message %u: %s must be between " INT64_FORMAT " and " INT64_FORMAT
 							   ", not %s",
-							   list->count + 1, message_keys[list->key], min, max, text)));
+							   list->count + 1, message_keys[list->key], min, max, text),
+						errhint("Leave %s out for the default.", message_keys[list->key])));
 	if (*end != '\0')
-		bad_value(list, "must be an integer");
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("message %u: %s must be an integer, not %s", list->count + 1,
+							   message_keys[list->key], text),
+						errhint(TRANSCRIPT_MESSAGE_HINT)));
 	return result;
 }
 
@@ -200,7 +239,7 @@ list_time(MessageList *list, const JsonbValue *value)
 	char *text;
 
 	if (value->type != jbvString)
-		bad_value(list, "must be a string with a time");
+		bad_value(list, "a string with a time", value);
 	text = pnstrdup(value->val.string.val, value->val.string.len);
 	return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(text),
 												   ObjectIdGetDatum(InvalidOid),
@@ -214,7 +253,7 @@ list_metadata(MessageList *list, JsonbValue *value, uint32 *len)
 	char *copy;
 
 	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
-		bad_value(list, "must be a JSON object");
+		bad_value(list, "a JSON object", value);
 	text = transcript_metadata_text(JsonbValueToJsonb(value), list->count + 1, len);
 	copy = MemoryContextAlloc(list->context, (Size) *len + 1);
 	memcpy(copy, text, (Size) *len + 1);
@@ -304,10 +343,10 @@ list_finish_message(MessageList *list, TranscriptMessage *message)
 
 	list->key = MESSAGE_ROLE;
 	if (message->role == NULL)
-		bad_value(list, "is missing");
+		missing(list);
 	list->key = MESSAGE_CONTENT;
 	if (message->content == NULL)
-		bad_value(list, "is missing");
+		missing(list);
 	list->key = -1;
 	transcript_check_message(message, list->count + 1);
 	if (!list->number_messages)
@@ -316,7 +355,8 @@ list_finish_message(MessageList *list, TranscriptMessage *message)
 	{
 		if (before != NULL && before->seq == PG_INT64_MAX)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("message %u: seq is out of range", list->count + 1)));
+							errmsg("message %u: seq is out of range", list->count + 1),
+							errhint("The message before has the largest number there is.")));
 		message->seq = before != NULL ? before->seq + 1 : 1;
 	}
 	if (message->parent_seq == TRANSCRIPT_PARENT_DEFAULT)

@@ -224,8 +224,14 @@ transcript_text_bytes(Datum value, bool isnull, uint32 *len)
 static void
 bad_column(uint32 position, const char *what)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("message %u: %s", position, what)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("message %u: %s", position, what), errhint(TRANSCRIPT_MESSAGE_HINT)));
+}
+
+void
+transcript_bad_number(uint32 position, const char *what, int64 value)
+{
+	bad_column(position, psprintf("%s, it is " INT64_FORMAT, what, value));
 }
 
 /*
@@ -242,21 +248,21 @@ message_from_datums(const Datum *values, const bool *nulls, uint32 position,
 	{
 		message->seq = DatumGetInt64(values[MESSAGE_SEQ]);
 		if (message->seq < 1)
-			bad_column(position, "seq must be at least 1");
+			transcript_bad_number(position, "seq must be at least 1", message->seq);
 	}
 	message->parent_seq = TRANSCRIPT_PARENT_DEFAULT;
 	if (!nulls[MESSAGE_PARENT_SEQ])
 	{
 		message->parent_seq = DatumGetInt64(values[MESSAGE_PARENT_SEQ]);
 		if (message->parent_seq < 0)
-			bad_column(position, "parent_seq must not be negative");
+			transcript_bad_number(position, "parent_seq must not be negative", message->parent_seq);
 	}
 	message->tokens = -1;
 	if (!nulls[MESSAGE_TOKENS])
 	{
 		message->tokens = DatumGetInt32(values[MESSAGE_TOKENS]);
 		if (message->tokens < 0)
-			bad_column(position, "tokens must not be negative");
+			transcript_bad_number(position, "tokens must not be negative", message->tokens);
 	}
 	message->has_created_at = !nulls[MESSAGE_CREATED_AT];
 	if (message->has_created_at)

@@ -168,7 +168,8 @@ report_unreadable(const TranscriptProblem *problem)
 			break;
 		default:
 			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("transcript is corrupt"),
-							errdetail("%s.", describe_problem(problem))));
+							errdetail("%s.", describe_problem(problem)),
+							errhint(TRANSCRIPT_CORRUPT_HINT)));
 	}
 }
 
@@ -190,16 +191,18 @@ report_unwritable(const TranscriptProblem *problem)
 					 : errmsg("%s of the transcript is " INT64_FORMAT
 							  "%s, the limit is " INT64_FORMAT,
 							  problem->what, (int64) problem->value, unit, (int64) problem->limit),
-				 problem->message > 0 ? 0 : errhint("Make several transcripts of it.")));
+				 problem->message > 0 ? errhint("Shorten it, or keep it elsewhere.")
+									  : errhint("Make several transcripts of it.")));
 	}
 	else if (problem->value != 0 || problem->limit != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", describe_problem(problem)),
 				 errdetail("It is " INT64_FORMAT ", compared with " INT64_FORMAT ".",
-						   (int64) problem->value, (int64) problem->limit)));
+						   (int64) problem->value, (int64) problem->limit),
+				 errhint(TRANSCRIPT_MESSAGE_HINT)));
 	else
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s", describe_problem(problem))));
+						errmsg("%s", describe_problem(problem)), errhint(TRANSCRIPT_MESSAGE_HINT)));
 }
 
 static void
@@ -325,7 +328,8 @@ transcript_number_messages(TranscriptMessage *messages, uint32 n)
 		{
 			if (before != NULL && before->seq == PG_INT64_MAX)
 				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-								errmsg("message %u: seq is out of range", i + 1)));
+								errmsg("message %u: seq is out of range", i + 1),
+								errhint("The message before has the largest number there is.")));
 			messages[i].seq = before != NULL ? before->seq + 1 : 1;
 		}
 		if (messages[i].parent_seq == TRANSCRIPT_PARENT_DEFAULT)

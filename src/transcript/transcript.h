@@ -30,6 +30,12 @@ typedef struct Transcript
 	char *raw;                   /* the uncompressed payload */
 } Transcript;
 
+/* What to do about messages that were given, and about bytes that were stored. */
+#define TRANSCRIPT_MESSAGE_HINT                                                                    \
+	"A message has a role and a content, both strings; the rest may be left out."
+#define TRANSCRIPT_CORRUPT_HINT                                                                    \
+	"Restore it from a backup; memory.verify() lists the damaged conversations of the store."
+
 /* parent_seq of a message that says nothing about its parent; 0 is a root's. */
 #define TRANSCRIPT_PARENT_DEFAULT (-1)
 
@@ -90,6 +96,9 @@ extern void transcript_number_messages(TranscriptMessage *messages, uint32 n);
  * position counts from 1 and is named in the error.  Errors: 22023, 54000.
  */
 extern void transcript_check_message(const TranscriptMessage *message, uint32 position);
+
+/* What is wrong with a number of the message at position, and the number.  Error: 22023. */
+extern void transcript_bad_number(uint32 position, const char *what, int64 value);
 
 /* Frees what transcript_open made, for callers without a context to reset. */
 extern void transcript_close(Transcript *t);
