@@ -146,6 +146,15 @@ SELECT inserting('9', '10');
 SELECT inserting('9', '7');
 SELECT inserting('4', '5');
 SELECT inserting('4', '-1');
+-- behind the largest number there is no other, whichever way it would be assigned
+BEGIN;
+INSERT INTO memory.messages (conversation_id, account_id, seq, role, content) VALUES (:'c9', 'ann', 4611686018427387903, 'user', 'x');
+SELECT raises($$SELECT memory.append('ann', '00000000-0000-0000-0000-000000000009', 'user', 'x')$$);
+SELECT raises($$SELECT memory.append('ann', '00000000-0000-0000-0000-000000000009', 'user', 'x', parent_seq => 0)$$);
+SELECT raises($$SELECT memory.append('ann', '00000000-0000-0000-0000-000000000009', '[{"role": "user", "content": "x"}]')$$);
+SELECT raises($$INSERT INTO memory.messages (conversation_id, role, content) VALUES ('00000000-0000-0000-0000-000000000009', 'user', 'x')$$);
+ROLLBACK;
+SELECT raises($$INSERT INTO memory.conversations (account_id, head_seq) VALUES ('ann', 4611686018427387904)$$) ~ '^22023 head_seq 4611686018427387904 does not exist';
 -- in one statement: the number given and the one assigned
 SELECT raises($$INSERT INTO memory.messages (conversation_id, seq, role, content) VALUES ('00000000-0000-0000-0000-000000000001', NULL, 'user', 'x'),
 	('00000000-0000-0000-0000-000000000001', 8, 'user', 'x'), ('00000000-0000-0000-0000-000000000001', 7, 'user', 'x')$$);

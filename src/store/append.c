@@ -121,6 +121,7 @@ append_message(text *account_id, const pg_uuid_t *id, TranscriptMessage *message
 		seq = store_add_message(conversation, message);
 		store_close_conversation(conversation, false);
 	}
+	store_check_seq(seq); /* the next one there is, given by whichever way */
 	store_end_account(account);
 	return seq;
 }

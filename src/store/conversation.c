@@ -85,7 +85,7 @@ set_head(StoreConversation *conversation, int64 head_seq)
 		return;
 	}
 	/* a number still to come is a restore's promise, for an empty conversation */
-	if (head_seq >= conversation->next_seq && conversation->fresh)
+	if (head_seq >= conversation->next_seq && head_seq <= STORE_MAX_SEQ && conversation->fresh)
 	{
 		conversation->head_seq = head_seq;
 		return;

@@ -251,6 +251,10 @@ extern void store_init_conversation(StoreConversation *conversation, StoreAccoun
 									const pg_uuid_t *id);
 extern void store_finish_messages(StoreConversation *conversation, bool bulk);
 extern void store_close_conversation(StoreConversation *conversation, bool bulk);
+
+/* Keeps arithmetic on seq away from overflow; nobody counts so far. */
+#define STORE_MAX_SEQ (PG_INT64_MAX / 2)
+
 extern void store_check_seq(int64 seq);
 extern void store_check_parent_given(int64 parent_seq);
 extern void store_save_conversation(StoreConversation *conversation);

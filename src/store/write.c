@@ -517,8 +517,9 @@ store_check_seq(int64 seq)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("seq " INT64_FORMAT " is out of range", seq),
-				 errhint("Messages are numbered 1, 2, 3 and so on; leave seq out to have the "
-						 "next number assigned.")));
+				 errhint("Messages are numbered from 1 to " INT64_FORMAT "; leave seq out to have "
+						 "the next number assigned.",
+						 STORE_MAX_SEQ)));
 }
 
 /* A parent that the caller gives, not to be taken for the default, -1.  Error: 22023. */
@@ -538,8 +539,7 @@ place_message(StoreConversation *conversation, TranscriptMessage *message)
 {
 	if (message->seq == 0)
 		message->seq = conversation->next_seq;
-	else
-		store_check_seq(message->seq);
+	store_check_seq(message->seq);
 
 	store_check_parent(conversation, message->seq, &message->parent_seq);
 }
