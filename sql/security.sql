@@ -437,6 +437,34 @@ SELECT memory.revoke_access('regress_nobody');
 RESET search_path;
 
 --
+-- A view of one's own over the views, for a role that has no level
+--
+SELECT memory.append('ann', :'c9', 'user', 'sealed') AS ann, memory.append('bob', :'c3', 'user', 'of bob') AS bob;
+SELECT memory.seal('ann', :'c9');
+SELECT memory.append('ann', :'c9', 'user', 'in the tail');
+CREATE VIEW security_test.of_ann WITH (security_barrier) AS
+	SELECT * FROM memory.messages WHERE account_id = 'ann' AND conversation_id = :'c9' WITH LOCAL CHECK OPTION;
+GRANT USAGE ON SCHEMA security_test TO regress_nobody;
+GRANT SELECT, INSERT, UPDATE, DELETE ON security_test.of_ann TO regress_nobody;
+SET ROLE regress_nobody;
+\set VERBOSITY sqlstate
+SELECT seq, content FROM security_test.of_ann;
+\set VERBOSITY default
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION memory.account_visible, memory.unpack TO regress_nobody;
+SET ROLE regress_nobody;
+SELECT seq, content FROM security_test.of_ann ORDER BY seq;
+INSERT INTO security_test.of_ann (conversation_id, role, content) VALUES (:'c9', 'user', 'through the view') RETURNING seq;
+INSERT INTO security_test.of_ann (conversation_id, role, content) VALUES (:'c3', 'user', 'to bob');
+UPDATE security_test.of_ann SET content = 'changed' WHERE seq = 1;
+UPDATE security_test.of_ann SET account_id = 'bob';
+DELETE FROM security_test.of_ann WHERE seq = 2;
+SELECT seq, content FROM security_test.of_ann ORDER BY seq;
+SELECT count(*) FROM memory.messages;
+RESET ROLE;
+SELECT seq, content FROM memory.messages WHERE account_id = 'bob' AND conversation_id = :'c3';
+
+--
 -- Triggers switched off: for superusers only
 --
 -- functions store all the same; the views need their triggers
