@@ -3,7 +3,7 @@
 #   make test            installs what is missing (Debian packages, as root), builds, starts a
 #                        private temporary server and runs every test
 #   make demo            the same, but shows what the extension does
-#   make bench           the same, but measures it beside plain tables (25 minutes)
+#   make bench           the same, but measures it beside plain tables (1 hour)
 #   make bench-transfer  measures imports and exports (3 minutes)
 #   make asan            every test with the compiler's sanitizers (10 minutes)
 #   make valgrind        the regression tests under memcheck (1 hour)
