@@ -11,8 +11,9 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use MemoryTest qw($ids_are_per_account);
 
-our @EXPORT_OK = qw(functions_sql prepared_sql next_step);
+our @EXPORT_OK = qw(state_key functions_sql prepared_sql next_step);
 
 my @accounts = ('a', 'b', 'c', "d\x{c3}\x{a9} 4");
 my $slots = 3;    # conversations of each account at a time
@@ -54,18 +55,25 @@ sub weighted
 	return $choices[1];
 }
 
+# With ids that are unique within an account only, all accounts have the same ones.
 sub id_of
 {
 	my ($slot) = @_;
-	return sprintf '%08x-%04x-4000-8000-%012x', 7 + $slot * 0x01010101, $slot, $generation{$slot} // 0;
+	my $number = $ids_are_per_account ? $slot % $slots : $slot;
+	return sprintf '%08x-%04x-4000-8000-%012x', 7 + $number * 0x01010101, $number, $generation{$slot} // 0;
 }
+
+sub account_of { return $accounts[ $_[0] / $slots ] }
+
+# What the state has a conversation by.
+sub state_key { return "$_[0] $_[1]" }
 
 # A conversation as the statement at hand may take it: id, account, and what the model has of it.
 sub conversation
 {
 	my ($state, $slot) = @_;
 	$slot //= below(@accounts * $slots);
-	my $known = $state->{ id_of($slot) };
+	my $known = $state->{ state_key(id_of($slot), account_of($slot)) };
 	if ($known && $known->{deleted} && maybe(0.9))
 	{
 		$generation{$slot}++;
@@ -73,7 +81,7 @@ sub conversation
 	}
 	my $id = id_of($slot);
 	$known //= { next => 1, deleted => 0, exists => 0, count => 0, seqs => [] };
-	return { %$known, slot => $slot, id => $id, account => $accounts[ $slot / $slots ], key => quoted($id) . '::uuid' };
+	return { %$known, slot => $slot, id => $id, account => account_of($slot), key => quoted($id) . '::uuid' };
 }
 
 # One that is there and has messages, if there is any.
@@ -429,7 +437,7 @@ sub message_changes
 	push @changes, 'model = ' . one_of('NULL', "'m-9'") if maybe(0.3);
 	push @changes, 'metadata = ' . one_of('NULL', metadata(), "COALESCE(metadata, '{}') || '{\"seen\": true}'") if maybe(0.4);
 	push @changes, 'role = ' . quoted(one_of(@roles)) if maybe(0.1);
-	push @changes, 'message_id = ' . quoted('changed ' . ++$unique) if maybe(0.1);
+	push @changes, "message_id = 'changed " . ++$unique . " ' || seq" if maybe(0.1);
 	push @changes, 'created_at = ' . one_of('NULL', given_time(), "timestamptz '2001-06-01' + seq * interval '1 s'") if maybe(0.15);
 	push @changes, 'model = m.model' if !@changes;
 	return join ', ', @changes;
@@ -479,15 +487,15 @@ sub update_parent
 sub update_account
 {
 	my ($state) = @_;
-	my $number = below(scalar @accounts);
-	my $account = quoted($accounts[$number]);
+	my $name = one_of(@accounts);
+	my $account = quoted($name);
 	return statement('update_account', one_of(
 			"UPDATE REL.messages SET metadata = jsonb_build_object('all', seq) WHERE account_id = $account AND role = 'system'",
 			"UPDATE REL.messages SET content = left(content, 200) WHERE account_id = $account AND length(content) > 2000",
 			"UPDATE REL.conversations SET archived = NOT archived WHERE account_id = $account",
 			"UPDATE REL.conversations c SET title = 'has ' || n.n FROM (SELECT conversation_id, count(*) AS n FROM REL.messages WHERE account_id = $account GROUP BY 1) n WHERE n.conversation_id = c.conversation_id AND c.account_id = $account",
 			"UPDATE REL.conversations SET metadata = '{\"busy\": true}' WHERE (conversation_id, account_id) IN (SELECT conversation_id, account_id FROM REL.messages WHERE role = 'tool' AND account_id = $account) RETURNING conversation_id, metadata"),
-		map { +{ id => $_ } } grep { int($state->{$_}{slot} / $slots) == $number } sort keys %$state);
+		grep { $_->{account} eq $name } map { $state->{$_} } sort keys %$state);
 }
 
 sub update_conversation
@@ -673,7 +681,7 @@ PREPARE edit_REL (uuid, text, bigint, text) AS UPDATE REL.messages SET content =
 PREPARE drop_REL (uuid, text, bigint) AS DELETE FROM REL.messages WHERE conversation_id = $1 AND account_id = $2 AND seq = $3 RETURNING content;
 PREPARE last_REL (uuid, text, bigint) AS SELECT seq, parent_seq, content FROM REL.messages WHERE conversation_id = $1 AND account_id = $2 AND seq > $3 ORDER BY seq DESC LIMIT 5;
 PREPARE title_REL (uuid, text, text) AS UPDATE REL.conversations SET title = $3 WHERE conversation_id = $1 AND account_id = $2 RETURNING title, message_count;
-PREPARE titled_REL (text) AS SELECT m.seq, m.content FROM REL.conversations c JOIN REL.messages m USING (conversation_id, account_id) WHERE c.title LIKE $1 ORDER BY c.conversation_id, m.seq LIMIT 20;
+PREPARE titled_REL (text) AS SELECT m.seq, m.content FROM REL.conversations c JOIN REL.messages m USING (conversation_id, account_id) WHERE c.title LIKE $1 ORDER BY c.conversation_id, c.account_id, m.seq LIMIT 20;
 SQL
 }
 
@@ -726,9 +734,9 @@ sub read_rows
 		"SELECT seq FROM REL.messages m WHERE $of AND NOT EXISTS (SELECT FROM REL.messages n WHERE n.conversation_id = m.conversation_id AND n.account_id = m.account_id AND n.parent_seq = m.seq) ORDER BY 1",
 		"WITH RECURSIVE branch AS (SELECT m.seq, m.parent_seq FROM REL.messages m JOIN REL.conversations c USING (conversation_id, account_id) WHERE m.seq = c.head_seq AND " . is_of($c, 'c') . " UNION ALL SELECT m.seq, m.parent_seq FROM branch b JOIN REL.messages m ON m.seq = b.parent_seq WHERE $of) SELECT * FROM branch ORDER BY seq",
 		"SELECT $conversation_columns FROM REL.conversations WHERE account_id = $account ORDER BY 1",
-		"SELECT $conversation_columns FROM REL.conversations WHERE conversation_id = $c->{key}",
+		"SELECT $conversation_columns FROM REL.conversations WHERE conversation_id = $c->{key} ORDER BY account_id",
 		"SELECT count(*), sum(message_count), count(head_seq) FROM REL.conversations WHERE archived",
-		"SELECT c.conversation_id, (SELECT max(m.seq) FROM REL.messages m WHERE m.conversation_id = c.conversation_id AND m.account_id = c.account_id) FROM REL.conversations c WHERE c.message_count > 5 ORDER BY 1",
+		"SELECT c.conversation_id, (SELECT max(m.seq) FROM REL.messages m WHERE m.conversation_id = c.conversation_id AND m.account_id = c.account_id) FROM REL.conversations c WHERE c.message_count > 5 ORDER BY 1, 2",
 		"SELECT m.seq, n.seq FROM REL.messages m JOIN REL.messages n ON n.conversation_id = m.conversation_id AND n.account_id = m.account_id AND n.parent_seq = m.seq WHERE $of ORDER BY 1, 2");
 	return { kind => 'read', sql => $sql, ids => [] };
 }
@@ -760,11 +768,10 @@ my @kinds = (
 sub random_statement
 {
 	my ($state, $foreign) = @_;
-	for my $id (sort keys %$state)
+	for my $slot (0 .. @accounts * $slots - 1)
 	{
-		my $known = $state->{$id};
-		next if $known->{count} < 250 || $known->{deleted} || $known->{slot} < 0;
-		return delete_old(conversation($state, $known->{slot}));
+		my $known = $state->{ state_key(id_of($slot), account_of($slot)) };
+		return delete_old(conversation($state, $slot)) if $known && !$known->{deleted} && $known->{count} >= 250;
 	}
 	return insert_on_conflict($state) if $foreign && maybe(0.06);
 	return weighted(@kinds)->($state);
@@ -858,7 +865,7 @@ sub whole
 			my $statement = random_statement($state, $foreign);
 			push @statements, $statement;
 			# what the transaction sees of itself
-			push @statements, map { +{ kind => 'read', ids => [], sql => "SELECT $read_columns FROM REL.messages m WHERE m.conversation_id = '$_' ORDER BY seq" } } @{ $statement->{ids} } ? $statement->{ids}[0] : ();
+			push @statements, map { +{ kind => 'read', ids => [], sql => "SELECT $read_columns FROM REL.messages m WHERE m.conversation_id = '$_' ORDER BY account_id, seq" } } @{ $statement->{ids} } ? $statement->{ids}[0] : ();
 		}
 	}
 	my @after;
@@ -881,7 +888,7 @@ sub replica
 # next_step
 #		A list of: { kind, sql, ids }, run on one side, then on the other, then compared; { both },
 #		run once; { whole }, a list to be run on one side, then on the other.  state: what the model
-#		has, by conversation id.  foreign: also what views cannot do.
+#		has, by state_key.  foreign: also what views cannot do.
 sub next_step
 {
 	my ($state, $foreign) = @_;

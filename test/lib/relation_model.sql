@@ -20,8 +20,9 @@ CREATE TABLE model.messages (
 );
 -- What a conversation remembers and does not show: the next number, and that it was deleted.
 CREATE TABLE model.numbers (
-	conversation_id uuid PRIMARY KEY, account_id text NOT NULL,
-	next_seq bigint NOT NULL DEFAULT 1, deleted boolean NOT NULL DEFAULT false
+	conversation_id uuid, account_id text,
+	next_seq bigint NOT NULL DEFAULT 1, deleted boolean NOT NULL DEFAULT false,
+	PRIMARY KEY (account_id, conversation_id)
 );
 
 CREATE FUNCTION model.refuse(state text, VARIADIC what text[] DEFAULT '{}') RETURNS void LANGUAGE plpgsql
@@ -38,16 +39,14 @@ BEGIN
 	END IF;
 END $$;
 
--- The conversation's numbers, made when it is new; refuses one that is deleted or another account's.
+-- The conversation's numbers, made when it is new; refuses one that is deleted.
 CREATE FUNCTION model.numbers_of(conversation uuid, account text) RETURNS model.numbers LANGUAGE plpgsql AS $$
 DECLARE
 	known model.numbers;
 BEGIN
 	INSERT INTO model.numbers VALUES (conversation, account) ON CONFLICT DO NOTHING;
-	SELECT * INTO known FROM model.numbers WHERE conversation_id = conversation;
-	IF known.account_id <> account THEN
-		PERFORM model.refuse('42501', 'account_id');
-	ELSIF known.deleted THEN
+	SELECT * INTO known FROM model.numbers WHERE conversation_id = conversation AND account_id = account;
+	IF known.deleted THEN
 		PERFORM model.refuse('55000', 'conversation_id');
 	END IF;
 	RETURN known;
@@ -91,8 +90,9 @@ BEGIN
 	ELSIF NEW.seq NOT BETWEEN 1 AND 4611686018427387903 THEN
 		PERFORM model.refuse('22023', 'seq');
 	END IF;
-	NEW.account_id := COALESCE(NEW.account_id,
-		(SELECT n.account_id FROM model.numbers n WHERE n.conversation_id = NEW.conversation_id));
+	-- who leaves the account out means the only one that has the conversation
+	NEW.account_id := COALESCE(NEW.account_id, (SELECT max(n.account_id) FROM model.numbers n
+		WHERE n.conversation_id = NEW.conversation_id HAVING count(*) = 1));
 	PERFORM model.check_message(NEW);
 	NEW.tokens := COALESCE(NEW.tokens, memory.estimate_tokens(NEW.content));
 	NEW.created_at := COALESCE(NEW.created_at, statement_timestamp());
@@ -170,7 +170,8 @@ BEGIN
 			head := leaf;	-- the number that was promised did not come
 		END IF;
 
-		UPDATE model.numbers n SET next_seq = numbers.next_seq WHERE n.conversation_id = conversation.id;
+		UPDATE model.numbers n SET next_seq = numbers.next_seq
+			WHERE n.conversation_id = conversation.id AND n.account_id = conversation.account;
 		INSERT INTO model.conversations AS c
 			VALUES (conversation.id, conversation.account, NULL, NULL, false, head, conversation.first_at, conversation.last_at)
 			ON CONFLICT (account_id, conversation_id) DO UPDATE
@@ -217,7 +218,7 @@ BEGIN
 	FOR conversation IN SELECT DISTINCT conversation_id AS id, account_id AS account FROM removed
 	LOOP
 		SELECT c.head_seq, c.head_seq >= n.next_seq INTO head, pinned
-			FROM model.conversations c JOIN model.numbers n USING (conversation_id)
+			FROM model.conversations c JOIN model.numbers n USING (conversation_id, account_id)
 			WHERE c.conversation_id = conversation.id AND c.account_id = conversation.account;
 		FOR m IN SELECT * FROM removed r WHERE r.conversation_id = conversation.id AND r.account_id = conversation.account
 			ORDER BY seq DESC
@@ -296,7 +297,7 @@ END $$;
 CREATE FUNCTION model.after_conversation_delete() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	DELETE FROM model.messages m WHERE m.conversation_id = OLD.conversation_id AND m.account_id = OLD.account_id;
-	UPDATE model.numbers n SET deleted = true WHERE n.conversation_id = OLD.conversation_id;
+	UPDATE model.numbers n SET deleted = true WHERE n.conversation_id = OLD.conversation_id AND n.account_id = OLD.account_id;
 	RETURN NULL;
 END $$;
 

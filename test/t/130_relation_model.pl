@@ -11,7 +11,7 @@ use FindBin;
 use IPC::Open2;
 use lib "$FindBin::RealBin/../lib";
 use MemoryTest;
-use ModelStatements qw(functions_sql prepared_sql next_step);
+use ModelStatements qw(state_key functions_sql prepared_sql next_step);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -75,7 +75,7 @@ sub run_script
 
 my $state_sql = <<'SQL';
 \echo @@ state
-SELECT n.conversation_id, n.next_seq, n.deleted::int, (c.conversation_id IS NOT NULL)::int, COALESCE(c.message_count, 0),
+SELECT n.conversation_id, n.account_id, n.next_seq, n.deleted::int, (c.conversation_id IS NOT NULL)::int, COALESCE(c.message_count, 0),
 	(SELECT string_agg(seq::text, ',') FROM (SELECT seq FROM model.messages m
 		WHERE m.conversation_id = n.conversation_id AND m.account_id = n.account_id ORDER BY seq DESC LIMIT 30) s)
 FROM model.numbers n LEFT JOIN model.conversations c USING (conversation_id, account_id);
@@ -86,9 +86,8 @@ sub read_state
 	my %state;
 	for my $line (@_)
 	{
-		my ($id, $next, $deleted, $exists, $count, $seqs) = split /\|/, $line;
-		my $slot = $id =~ /^[ef]{8}/ ? -1 : hex substr $id, 9, 4;
-		$state{$id} = { slot => $slot, next => $next, deleted => $deleted, exists => $exists, count => $count, seqs => [ grep { $_ ne '~' } split /,/, $seqs ] };
+		my ($id, $account, $next, $deleted, $exists, $count, $seqs) = split /\|/, $line;
+		$state{ state_key($id, $account) } = { id => $id, account => $account, next => $next, deleted => $deleted, exists => $exists, count => $count, seqs => [ grep { $_ ne '~' } split /,/, $seqs ] };
 	}
 	return \%state;
 }
