@@ -273,7 +273,10 @@ sub insert_select
 	$n = between(1, 6) if $c->{count} > 400;
 	my $text = maybe(0.1) ? "repeat(i::text || ' ', " . between(100, 900) . ')' : "'row ' || i";
 	return statement('insert_select',
-		"INSERT INTO REL.messages (conversation_id, account_id, role, content, created_at, metadata) SELECT $c->{key}, " . quoted($c->{account}) . ", CASE i % 2 WHEN 0 THEN 'assistant' ELSE 'user' END, $text, timestamptz '2002-01-01' + i * interval '1 min', CASE WHEN i % 3 = 0 THEN jsonb_build_object('i', i) END FROM generate_series(1, $n) i ORDER BY i" . returning(0.3, returned_columns(0)),
+		"INSERT INTO REL.messages (conversation_id, account_id, role, content, created_at, metadata) SELECT $c->{key}, "
+			. quoted($c->{account})
+			. ", CASE i % 2 WHEN 0 THEN 'assistant' ELSE 'user' END, $text, timestamptz '2002-01-01' + i * interval '1 min', CASE WHEN i % 3 = 0 THEN jsonb_build_object('i', i) END
+			FROM generate_series(1, $n) i ORDER BY i" . returning(0.3, returned_columns(0)),
 		$c);
 }
 
@@ -284,7 +287,9 @@ sub insert_self
 	my $from = filled_conversation($state);
 	my $to = maybe(0.3) ? $from : conversation($state);
 	return statement('insert_self',
-		"INSERT INTO REL.messages (conversation_id, account_id, role, content, model, tokens, created_at, metadata) SELECT $to->{key}, " . quoted($to->{account}) . ", role, content || ' again', m.model, tokens, created_at, metadata FROM REL.messages m WHERE " . is_of($from, 'm') . ' AND seq > ' . ($from->{next} - between(1, 8)) . ' ORDER BY seq' . returning(0.4, 'conversation_id, seq, parent_seq, content'),
+		"INSERT INTO REL.messages (conversation_id, account_id, role, content, model, tokens, created_at, metadata) SELECT $to->{key}, "
+			. quoted($to->{account}) . ", role, content || ' again', m.model, tokens, created_at, metadata FROM REL.messages m WHERE "
+			. is_of($from, 'm') . ' AND seq > ' . ($from->{next} - between(1, 8)) . ' ORDER BY seq' . returning(0.4, 'conversation_id, seq, parent_seq, content'),
 		$from, $to);
 }
 
@@ -297,7 +302,10 @@ sub insert_several
 	@to = ($to[0]) if $to[0]{slot} == $to[1]{slot};
 	my $list = join ', ', map { "($_->{key}, " . quoted($_->{account}) . ')' } @to;
 	return statement('insert_several',
-		"INSERT INTO REL.messages (conversation_id, account_id, role, content, created_at) SELECT v.id, v.account, m.role, 'copy of ' || m.seq, m.created_at FROM REL.messages m CROSS JOIN (VALUES $list) v (id, account) WHERE " . is_of($from, 'm') . ' AND m.seq > ' . ($from->{next} - 6) . ' ORDER BY m.seq, v.id' . returning(0.4, 'conversation_id, seq, parent_seq, content'),
+		"INSERT INTO REL.messages (conversation_id, account_id, role, content, created_at)
+			SELECT v.id, v.account, m.role, 'copy of ' || m.seq, m.created_at FROM REL.messages m CROSS JOIN (VALUES $list) v (id, account)
+			WHERE " . is_of($from, 'm') . ' AND m.seq > ' . ($from->{next} - 6) . ' ORDER BY m.seq, v.id'
+			. returning(0.4, 'conversation_id, seq, parent_seq, content'),
 		$from, @to);
 }
 
@@ -314,7 +322,8 @@ sub insert_nested
 		"fn_REL.talk($account, $id, 2)",
 		"'two deep ' || fn_REL.deep($account, $id, " . quoted($accounts[0]) . ", 'ffffffff-0000-4000-8000-000000000000', i)");
 	return statement('insert_nested',
-		"INSERT INTO REL.messages (conversation_id, account_id, role, content) SELECT $c->{key}, " . quoted($c->{account}) . ", 'user', $call FROM generate_series(1, $n) i" . returning(0.5, 'seq, parent_seq, content'),
+		"INSERT INTO REL.messages (conversation_id, account_id, role, content) SELECT $c->{key}, " . quoted($c->{account})
+			. ", 'user', $call FROM generate_series(1, $n) i" . returning(0.5, 'seq, parent_seq, content'),
 		$c, $other, { id => 'ffffffff-0000-4000-8000-000000000000' });
 }
 
@@ -335,7 +344,9 @@ sub insert_conversation
 	}
 	return insert_rows($state) if !@rows;
 	return statement('insert_conversation',
-		'INSERT INTO REL.conversations (conversation_id, account_id, title, metadata, archived, head_seq, created_at, updated_at) VALUES ' . join(', ', map { my ($c, @rest) = @$_; "($c->{key}, " . join(', ', quoted($c->{account}), @rest) . ')' } @rows) . returning(0.4, 'conversation_id, account_id, title, metadata, model.shown(created_at)'),
+		'INSERT INTO REL.conversations (conversation_id, account_id, title, metadata, archived, head_seq, created_at, updated_at)
+			VALUES ' . join(', ', map { my ($c, @rest) = @$_; "($c->{key}, " . join(', ', quoted($c->{account}), @rest) . ')' } @rows)
+			. returning(0.4, 'conversation_id, account_id, title, metadata, model.shown(created_at)'),
 		map { $_->[0] } @rows);
 }
 
@@ -374,12 +385,15 @@ sub insert_on_conflict
 	{
 		my $c = conversation($state);
 		return statement('on_conflict_conversation',
-			"INSERT INTO REL.conversations (conversation_id, account_id, title) VALUES ($c->{key}, " . quoted($c->{account}) . ', ' . quoted(words()) . ') ON CONFLICT DO NOTHING' . returning(0.4, 'conversation_id, title'), $c);
+			"INSERT INTO REL.conversations (conversation_id, account_id, title) VALUES ($c->{key}, " . quoted($c->{account}) . ', '
+				. quoted(words()) . ') ON CONFLICT DO NOTHING' . returning(0.4, 'conversation_id, title'), $c);
 	}
 	my $c = filled_conversation($state);
 	my %numbers = map { $_ => 1 } map { between(1, $c->{next} + 2) } 1 .. between(1, 4);
 	return statement('on_conflict',
-		'INSERT INTO REL.messages (conversation_id, account_id, seq, role, content) VALUES ' . join(', ', map { "($c->{key}, " . quoted($c->{account}) . ", $_, 'user', " . content() . ')' } sort { $a <=> $b } keys %numbers) . ' ON CONFLICT DO NOTHING' . returning(0.4, 'seq, content'),
+		'INSERT INTO REL.messages (conversation_id, account_id, seq, role, content) VALUES ' . join(', ', map { "($c->{key}, "
+			. quoted($c->{account}) . ", $_, 'user', " . content() . ')' } sort { $a <=> $b } keys %numbers) . ' ON CONFLICT DO NOTHING'
+			. returning(0.4, 'seq, content'),
 		$c);
 }
 
@@ -472,9 +486,15 @@ sub update_messages
 	my $returning = returning(0.4, 'm.seq, m.role, m.content, m.model, m.tokens, m.metadata, m.message_id');
 	return statement('update_key', "UPDATE REL.messages m SET $changes WHERE $of AND m.seq = " . some_seq($c) . $returning, $c) if maybe(0.4);
 	return statement('update_range', "UPDATE REL.messages m SET $changes WHERE $of AND " . range_of($c) . $returning, $c) if maybe(0.5);
-	return statement('update_from', "UPDATE REL.messages m SET content = p.note || ' ' || m.seq, metadata = jsonb_build_object('from', p.seq) FROM " . picks($c) . " WHERE m.conversation_id = p.id AND m.seq = p.seq" . $returning, $c) if maybe(0.5);
-	return statement('update_in', "UPDATE REL.messages m SET $changes WHERE (m.conversation_id, m.seq) IN (SELECT n.conversation_id, max(n.seq) FROM REL.messages n WHERE " . is_of($c, 'n') . " GROUP BY 1)$returning", $c) if maybe(0.5);
-	return statement('update_joined', "UPDATE REL.messages m SET model = left(c.title, 20) FROM REL.conversations c WHERE c.conversation_id = m.conversation_id AND c.account_id = m.account_id AND " . is_of($c, 'c') . " AND m.seq > " . ($c->{next} - 3) . $returning, $c);
+	return statement('update_from', "UPDATE REL.messages m
+		SET content = p.note || ' ' || m.seq, metadata = jsonb_build_object('from', p.seq) FROM " . picks($c) . "
+		WHERE m.conversation_id = p.id AND m.seq = p.seq" . $returning, $c) if maybe(0.5);
+	return statement('update_in', "UPDATE REL.messages m SET $changes
+		WHERE (m.conversation_id, m.seq) IN (SELECT n.conversation_id, max(n.seq) FROM REL.messages n WHERE " . is_of($c, 'n')
+		. " GROUP BY 1)$returning", $c) if maybe(0.5);
+	return statement('update_joined', "UPDATE REL.messages m SET model = left(c.title, 20) FROM REL.conversations c
+		WHERE c.conversation_id = m.conversation_id AND c.account_id = m.account_id AND " . is_of($c, 'c') . " AND m.seq > "
+		. ($c->{next} - 3) . $returning, $c);
 }
 
 sub update_parent
@@ -493,8 +513,11 @@ sub update_account
 			"UPDATE REL.messages SET metadata = jsonb_build_object('all', seq) WHERE account_id = $account AND role = 'system'",
 			"UPDATE REL.messages SET content = left(content, 200) WHERE account_id = $account AND length(content) > 2000",
 			"UPDATE REL.conversations SET archived = NOT archived WHERE account_id = $account",
-			"UPDATE REL.conversations c SET title = 'has ' || n.n FROM (SELECT conversation_id, count(*) AS n FROM REL.messages WHERE account_id = $account GROUP BY 1) n WHERE n.conversation_id = c.conversation_id AND c.account_id = $account",
-			"UPDATE REL.conversations SET metadata = '{\"busy\": true}' WHERE (conversation_id, account_id) IN (SELECT conversation_id, account_id FROM REL.messages WHERE role = 'tool' AND account_id = $account) RETURNING conversation_id, metadata"),
+			"UPDATE REL.conversations c SET title = 'has ' || n.n FROM (SELECT conversation_id, count(*) AS n FROM REL.messages
+				WHERE account_id = $account GROUP BY 1) n WHERE n.conversation_id = c.conversation_id AND c.account_id = $account",
+			"UPDATE REL.conversations SET metadata = '{\"busy\": true}'
+				WHERE (conversation_id, account_id) IN (SELECT conversation_id, account_id FROM REL.messages WHERE role = 'tool'
+				AND account_id = $account) RETURNING conversation_id, metadata"),
 		grep { $_->{account} eq $name } map { $state->{$_} } sort keys %$state);
 }
 
@@ -509,7 +532,8 @@ sub update_conversation
 	push @changes, 'created_at = ' . given_time() if maybe(0.1);
 	push @changes, 'updated_at = ' . given_time() if maybe(0.1);
 	push @changes, 'head_seq = ' . some_seq($c) if !@changes || maybe(0.2);
-	return statement('update_conversation', 'UPDATE REL.conversations SET ' . join(', ', @changes) . ' WHERE ' . is_of($c) . returning(0.4, 'conversation_id, account_id, title, metadata, archived, head_seq, message_count, token_count, content_bytes'), $c);
+	return statement('update_conversation', 'UPDATE REL.conversations SET ' . join(', ', @changes) . ' WHERE ' . is_of($c)
+		. returning(0.4, 'conversation_id, account_id, title, metadata, archived, head_seq, message_count, token_count, content_bytes'), $c);
 }
 
 # ---- DELETE ----
@@ -522,8 +546,10 @@ sub delete_messages
 	my $returning = returning(0.5, 'm.' . join(', m.', split /, /, "$message_columns, parent_seq"));
 	return statement('delete_key', "DELETE FROM REL.messages m WHERE $of AND m.seq = " . some_seq($c) . $returning, $c) if maybe(0.4);
 	return statement('delete_range', "DELETE FROM REL.messages m WHERE $of AND " . range_of($c) . $returning, $c) if maybe(0.4);
-	return statement('delete_using', 'DELETE FROM REL.messages m USING ' . picks($c) . " WHERE m.conversation_id = p.id AND m.seq = p.seq AND m.account_id = " . quoted($c->{account}) . $returning, $c) if maybe(0.5);
-	return statement('delete_in', "DELETE FROM REL.messages m WHERE $of AND m.seq IN (SELECT n.parent_seq FROM REL.messages n WHERE " . is_of($c, 'n') . ' ORDER BY n.seq DESC LIMIT 3)' . $returning, $c);
+	return statement('delete_using', 'DELETE FROM REL.messages m USING ' . picks($c) . " WHERE m.conversation_id = p.id
+		AND m.seq = p.seq AND m.account_id = " . quoted($c->{account}) . $returning, $c) if maybe(0.5);
+	return statement('delete_in', "DELETE FROM REL.messages m WHERE $of AND m.seq IN (SELECT n.parent_seq FROM REL.messages n WHERE "
+		. is_of($c, 'n') . ' ORDER BY n.seq DESC LIMIT 3)' . $returning, $c);
 }
 
 sub delete_conversation
@@ -533,7 +559,8 @@ sub delete_conversation
 	my $of = is_of($c);
 	return statement('delete_conversation', one_of(
 			"DELETE FROM REL.conversations WHERE $of", "DELETE FROM REL.conversations WHERE $of RETURNING conversation_id, title, message_count",
-			"DELETE FROM REL.conversations c USING REL.messages m WHERE m.conversation_id = c.conversation_id AND m.account_id = c.account_id AND m.seq = (SELECT max(seq) FROM REL.messages x WHERE " . is_of($c, 'x') . ') AND ' . is_of($c, 'c')), $c);
+			"DELETE FROM REL.conversations c USING REL.messages m WHERE m.conversation_id = c.conversation_id
+				AND m.account_id = c.account_id AND m.seq = (SELECT max(seq) FROM REL.messages x WHERE " . is_of($c, 'x') . ') AND ' . is_of($c, 'c')), $c);
 }
 
 # Keeps conversations short.
@@ -550,11 +577,13 @@ sub with_insert
 {
 	my ($state) = @_;
 	my $c = conversation($state);
-	my $insert = "INSERT INTO REL.messages (conversation_id, account_id, role, content) VALUES ($c->{key}, " . quoted($c->{account}) . ", 'user', " . content() . "), ($c->{key}, " . quoted($c->{account}) . ", 'assistant', " . content() . ')';
+	my $insert = "INSERT INTO REL.messages (conversation_id, account_id, role, content) VALUES ($c->{key}, " . quoted($c->{account})
+		. ", 'user', " . content() . "), ($c->{key}, " . quoted($c->{account}) . ", 'assistant', " . content() . ')';
 	my $before = '(SELECT count(*) FROM REL.messages m WHERE ' . is_of($c, 'm') . ')';
 	return statement('with_insert', one_of(
 			"WITH new AS ($insert RETURNING seq, parent_seq, content) SELECT count(*), min(seq), max(parent_seq), max(content), $before FROM new",
-			"WITH new AS ($insert RETURNING conversation_id, account_id, seq) SELECT n.seq, c.message_count FROM new n LEFT JOIN REL.conversations c USING (conversation_id, account_id) ORDER BY 1",
+			"WITH new AS ($insert RETURNING conversation_id, account_id, seq) SELECT n.seq, c.message_count FROM new n LEFT
+				JOIN REL.conversations c USING (conversation_id, account_id) ORDER BY 1",
 			"WITH new AS ($insert) SELECT $before"), $c);
 }
 
@@ -567,9 +596,20 @@ sub with_several
 	my $into = "INSERT INTO REL.messages (conversation_id, account_id, role, content) SELECT $z->{key}, " . quoted($z->{account});
 	my $last = $x->{next} - between(1, 4);
 	return statement('with_several', one_of(
-			"WITH gone AS (DELETE FROM REL.messages WHERE " . is_of($x) . " AND seq >= $last RETURNING seq, role, content), moved AS ($into, role, content FROM gone ORDER BY seq RETURNING seq), changed AS (UPDATE REL.messages SET content = 'changed ' || seq WHERE " . is_of($y) . ' AND seq = ' . some_seq($y) . ' RETURNING seq, content) SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM moved), (SELECT max(content) FROM changed), (SELECT count(*) FROM REL.messages WHERE ' . is_of($x) . ')',
-			"WITH first AS ($into, 'user', 'first ' || i FROM generate_series(1, 3) i), second AS (INSERT INTO REL.messages (conversation_id, account_id, role, content) SELECT conversation_id, account_id, role, 'second ' || seq FROM REL.messages WHERE " . is_of($x) . " AND seq >= $last ORDER BY seq RETURNING seq) INSERT INTO REL.messages (conversation_id, account_id, role, content) SELECT $y->{key}, " . quoted($y->{account}) . ", 'system', 'counted ' || count(*) FROM second",
-			"WITH titles AS (UPDATE REL.conversations SET title = 'both' WHERE " . is_of($x) . " RETURNING conversation_id), gone AS (DELETE FROM REL.conversations WHERE " . is_of($y) . " RETURNING title, message_count) UPDATE REL.conversations c SET metadata = jsonb_build_object('gone', (SELECT count(*) FROM gone), 'titles', (SELECT count(*) FROM titles)) WHERE " . is_of($z, 'c')), $x, $y, $z);
+			"WITH gone AS (DELETE FROM REL.messages WHERE " . is_of($x) . " AND seq >= $last RETURNING seq, role, content),
+				moved AS ($into, role, content FROM gone ORDER BY seq RETURNING seq), changed AS (UPDATE REL.messages
+				SET content = 'changed ' || seq WHERE " . is_of($y) . ' AND seq = ' . some_seq($y) . ' RETURNING seq, content)
+				SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM moved), (SELECT max(content) FROM changed), (SELECT count(*)
+				FROM REL.messages WHERE ' . is_of($x) . ')',
+			"WITH first AS ($into, 'user', 'first ' || i FROM generate_series(1, 3) i),
+				second AS (INSERT INTO REL.messages (conversation_id, account_id, role, content)
+				SELECT conversation_id, account_id, role, 'second ' || seq FROM REL.messages WHERE " . is_of($x) . " AND seq >= $last ORDER BY seq
+				RETURNING seq) INSERT INTO REL.messages (conversation_id, account_id, role, content) SELECT $y->{key}, " . quoted($y->{account})
+				. ", 'system', 'counted ' || count(*) FROM second",
+			"WITH titles AS (UPDATE REL.conversations SET title = 'both' WHERE " . is_of($x) . " RETURNING conversation_id),
+				gone AS (DELETE FROM REL.conversations WHERE " . is_of($y) . " RETURNING title, message_count) UPDATE REL.conversations c
+				SET metadata = jsonb_build_object('gone', (SELECT count(*) FROM gone), 'titles', (SELECT count(*) FROM titles)) WHERE "
+				. is_of($z, 'c')), $x, $y, $z);
 }
 
 # ---- functions, prepared statements ----
@@ -681,7 +721,8 @@ PREPARE edit_REL (uuid, text, bigint, text) AS UPDATE REL.messages SET content =
 PREPARE drop_REL (uuid, text, bigint) AS DELETE FROM REL.messages WHERE conversation_id = $1 AND account_id = $2 AND seq = $3 RETURNING content;
 PREPARE last_REL (uuid, text, bigint) AS SELECT seq, parent_seq, content FROM REL.messages WHERE conversation_id = $1 AND account_id = $2 AND seq > $3 ORDER BY seq DESC LIMIT 5;
 PREPARE title_REL (uuid, text, text) AS UPDATE REL.conversations SET title = $3 WHERE conversation_id = $1 AND account_id = $2 RETURNING title, message_count;
-PREPARE titled_REL (text) AS SELECT m.seq, m.content FROM REL.conversations c JOIN REL.messages m USING (conversation_id, account_id) WHERE c.title LIKE $1 ORDER BY c.conversation_id, c.account_id, m.seq LIMIT 20;
+PREPARE titled_REL (text) AS SELECT m.seq, m.content FROM REL.conversations c
+	JOIN REL.messages m USING (conversation_id, account_id) WHERE c.title LIKE $1 ORDER BY c.conversation_id, c.account_id, m.seq LIMIT 20;
 SQL
 }
 
@@ -729,15 +770,23 @@ sub read_rows
 		"SELECT conversation_id, seq FROM REL.messages m WHERE created_at >= '2001-03-01' AND created_at < '2001-05-01' ORDER BY 1, 2",
 		"SELECT m.conversation_id, m.seq, p.note FROM REL.messages m JOIN " . picks($c) . ' ON m.conversation_id = p.id AND m.seq = p.seq ORDER BY 1, 2',
 		"SELECT c.title, c.message_count, m.seq, m.content FROM REL.conversations c JOIN REL.messages m USING (conversation_id, account_id) WHERE " . is_of($c, 'c') . ' ORDER BY m.seq',
-		"SELECT c.conversation_id, l.seq, l.content FROM REL.conversations c LEFT JOIN LATERAL (SELECT m.seq, left(m.content, 50) AS content FROM REL.messages m WHERE m.conversation_id = c.conversation_id AND m.account_id = c.account_id ORDER BY m.seq DESC LIMIT 2) l ON true WHERE c.account_id = $account ORDER BY 1, 2",
-		"SELECT conversation_id, seq FROM REL.messages m WHERE (conversation_id, account_id) IN (SELECT conversation_id, account_id FROM REL.conversations WHERE archived) AND seq % 3 = 0 ORDER BY 1, 2",
-		"SELECT seq FROM REL.messages m WHERE $of AND NOT EXISTS (SELECT FROM REL.messages n WHERE n.conversation_id = m.conversation_id AND n.account_id = m.account_id AND n.parent_seq = m.seq) ORDER BY 1",
-		"WITH RECURSIVE branch AS (SELECT m.seq, m.parent_seq FROM REL.messages m JOIN REL.conversations c USING (conversation_id, account_id) WHERE m.seq = c.head_seq AND " . is_of($c, 'c') . " UNION ALL SELECT m.seq, m.parent_seq FROM branch b JOIN REL.messages m ON m.seq = b.parent_seq WHERE $of) SELECT * FROM branch ORDER BY seq",
+		"SELECT c.conversation_id, l.seq, l.content FROM REL.conversations c LEFT
+			JOIN LATERAL (SELECT m.seq, left(m.content, 50) AS content FROM REL.messages m WHERE m.conversation_id = c.conversation_id
+			AND m.account_id = c.account_id ORDER BY m.seq DESC LIMIT 2) l ON true WHERE c.account_id = $account ORDER BY 1, 2",
+		"SELECT conversation_id, seq FROM REL.messages m WHERE (conversation_id, account_id) IN (SELECT conversation_id, account_id
+			FROM REL.conversations WHERE archived) AND seq % 3 = 0 ORDER BY 1, 2",
+		"SELECT seq FROM REL.messages m WHERE $of AND NOT EXISTS (SELECT FROM REL.messages n WHERE n.conversation_id = m.conversation_id
+			AND n.account_id = m.account_id AND n.parent_seq = m.seq) ORDER BY 1",
+		"WITH RECURSIVE branch AS (SELECT m.seq, m.parent_seq FROM REL.messages m
+			JOIN REL.conversations c USING (conversation_id, account_id) WHERE m.seq = c.head_seq AND " . is_of($c, 'c') . " UNION ALL
+			SELECT m.seq, m.parent_seq FROM branch b JOIN REL.messages m ON m.seq = b.parent_seq WHERE $of) SELECT * FROM branch ORDER BY seq",
 		"SELECT $conversation_columns FROM REL.conversations WHERE account_id = $account ORDER BY 1",
 		"SELECT $conversation_columns FROM REL.conversations WHERE conversation_id = $c->{key} ORDER BY account_id",
 		"SELECT count(*), sum(message_count), count(head_seq) FROM REL.conversations WHERE archived",
-		"SELECT c.conversation_id, (SELECT max(m.seq) FROM REL.messages m WHERE m.conversation_id = c.conversation_id AND m.account_id = c.account_id) FROM REL.conversations c WHERE c.message_count > 5 ORDER BY 1, 2",
-		"SELECT m.seq, n.seq FROM REL.messages m JOIN REL.messages n ON n.conversation_id = m.conversation_id AND n.account_id = m.account_id AND n.parent_seq = m.seq WHERE $of ORDER BY 1, 2");
+		"SELECT c.conversation_id, (SELECT max(m.seq) FROM REL.messages m WHERE m.conversation_id = c.conversation_id
+			AND m.account_id = c.account_id) FROM REL.conversations c WHERE c.message_count > 5 ORDER BY 1, 2",
+		"SELECT m.seq, n.seq FROM REL.messages m JOIN REL.messages n ON n.conversation_id = m.conversation_id
+			AND n.account_id = m.account_id AND n.parent_seq = m.seq WHERE $of ORDER BY 1, 2");
 	return { kind => 'read', sql => $sql, ids => [] };
 }
 
@@ -865,15 +914,19 @@ sub whole
 			my $statement = random_statement($state, $foreign);
 			push @statements, $statement;
 			# what the transaction sees of itself
-			push @statements, map { +{ kind => 'read', ids => [], sql => "SELECT $read_columns FROM REL.messages m WHERE m.conversation_id = '$_' ORDER BY account_id, seq" } } @{ $statement->{ids} } ? $statement->{ids}[0] : ();
+			push @statements, map { +{ kind => 'read', ids => [], sql => "SELECT $read_columns FROM REL.messages m
+				WHERE m.conversation_id = '$_' ORDER BY account_id, seq" } } @{ $statement->{ids} } ? $statement->{ids}[0] : ();
 		}
 	}
 	my @after;
 	if ($hold)
 	{
 		my $c = filled_conversation($state);
-		splice @statements, between(1, scalar @statements), 0, { kind => 'hold', ids => [], sql => "DECLARE ${hold}_REL CURSOR WITH HOLD FOR SELECT seq, content FROM REL.messages m WHERE " . is_of($c, 'm') . ' ORDER BY seq' };
-		@after = ({ kind => 'fetch', ids => [], sql => "FETCH 2 FROM ${hold}_REL" }, random_statement($state, $foreign), { kind => 'fetch', ids => [], sql => "FETCH ALL FROM ${hold}_REL" }, { kind => 'close', ids => [], sql => "CLOSE ${hold}_REL" });
+		splice @statements, between(1, scalar @statements), 0, { kind => 'hold', ids => [], sql => "DECLARE ${hold}_REL CURSOR WITH HOLD FOR
+			SELECT seq, content FROM REL.messages m WHERE " . is_of($c, 'm') . ' ORDER BY seq' };
+		@after = ({ kind => 'fetch', ids => [], sql => "FETCH 2
+			FROM ${hold}_REL" }, random_statement($state, $foreign), { kind => 'fetch', ids => [], sql => "FETCH ALL
+			FROM ${hold}_REL" }, { kind => 'close', ids => [], sql => "CLOSE ${hold}_REL" });
 	}
 	return { whole => [ @statements, { kind => 'end', sql => maybe(0.75) ? 'COMMIT' : 'ROLLBACK', ids => [] }, @after ] };
 }
