@@ -12,7 +12,13 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_server conversation problems_of digest_of views_of all_views_of view_messages view_conversations
+# memory.messages and memory.conversations are foreign tables of the extension's own
+# wrapper: what views cannot do is tested, too.
+our $relations_are_tables = 0;
+# Conversation ids are unique within an account, not beyond it.
+our $ids_are_per_account = 0;
+
+our @EXPORT = qw($relations_are_tables $ids_are_per_account new_server conversation problems_of digest_of views_of all_views_of view_messages view_conversations
   conversation_columns samples write_file);
 
 # A stopped server; the caller configures and starts it.  install_path: of another PostgreSQL.
