@@ -136,7 +136,7 @@ PG_FUNCTION_INFO_V1(memory_append);
  *		conversations are created.  NULL account_id: the account the session is
  *		confined to; NULL tokens are estimated; NULL parent_seq: the current
  *		leaf, 0: a new root; NULL created_at: now.  Errors: 22004, 22023, 42501
- *		foreign account, 54000 too large, 55000 deleted conversation.
+ *		not the session's account, 54000 too large, 55000 deleted conversation.
  */
 Datum
 memory_append(PG_FUNCTION_ARGS)

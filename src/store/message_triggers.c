@@ -198,7 +198,7 @@ count_conversation(StatementBuffer *buffer, BufferNumbering *numbering, text *ac
 {
 	StoreAccount *account = buffer_lock_account(buffer, account_id, true);
 	StoreConversation *conversation =
-		store_open_conversation(account, &numbering->id, STORE_CREATE);
+		store_open_conversation(account, &numbering->key.id, STORE_CREATE);
 
 	if (conversation->next_seq > numbering->next_seq)
 	{
@@ -213,9 +213,8 @@ static void
 number_row(StatementBuffer *buffer, Datum *values, bool *nulls)
 {
 	text *account_id = DatumGetTextPP(values[VIEW_ACCOUNT_ID]);
-	bool found;
 	BufferNumbering *numbering =
-		buffer_numbering(buffer, DatumGetUUIDP(values[VIEW_CONVERSATION_ID]), account_id, &found);
+		buffer_numbering(buffer, DatumGetUUIDP(values[VIEW_CONVERSATION_ID]), account_id);
 
 	if (nulls[VIEW_SEQ])
 	{
@@ -514,11 +513,7 @@ open_conversation(Flush *flush, const pg_uuid_t *id, StoreOpenMode mode)
 {
 	if (flush->ahead == NULL)
 		return store_open_conversation(flush->account, id, mode);
-	if (!store_queue_holds(flush->queue, id))
-		return store_open_known(flush->account, id, lookahead_known(flush->ahead));
-	/* the statement has given it to another account: to be refused */
-	store_queue_write(flush->queue);
-	return store_open_conversation(flush->account, id, mode);
+	return store_open_known(flush->account, id, lookahead_known(flush->ahead));
 }
 
 /* Goes on to the row's account and conversation, in key order. */

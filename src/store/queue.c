@@ -280,12 +280,13 @@ store_queue_conversation(StoreQueue *queue, const Datum *values, const char *nul
 	put_row(queue, rows, values, nulls);
 }
 
-/* Whether the row of a new conversation with this id waits here; NULL is an empty queue. */
+/* Whether the row of this conversation, a new one, waits here; NULL is an empty queue. */
 bool
-store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id)
+store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id, const text *account_id)
 {
 	for (int i = 0; queue != NULL && i < queue->inserted.count; i++)
-		if (memcmp(DatumGetUUIDP(queue->inserted.values[0][i]), id, UUID_LEN) == 0)
+		if (memcmp(DatumGetUUIDP(queue->inserted.values[0][i]), id, UUID_LEN) == 0 &&
+			account_same(DatumGetTextPP(queue->inserted.values[1][i]), account_id))
 			return true;
 	return false;
 }

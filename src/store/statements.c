@@ -30,10 +30,10 @@
 	"INSERT INTO memory_store.conversations (conversation_id, account_id, next_seq, head_seq,"     \
 	" message_count, token_count, content_bytes, tail_bytes, tail_count, branched,"                \
 	" created_at, updated_at, revision, title, metadata, archived, revision_bucket)"
-#define READ_CONVERSATION                                                                          \
-	"SELECT next_seq, head_seq, message_count, token_count, content_bytes, tail_bytes,"            \
-	" tail_count, branched, created_at, updated_at, deleted_at, revision, account_id,"             \
-	" conversation_id, ctid FROM memory_store.conversations WHERE "
+#define READ_COLUMNS(c)                                                                            \
+	c "next_seq, " c "head_seq, " c "message_count, " c "token_count, " c "content_bytes, " c      \
+	  "tail_bytes, " c "tail_count, " c "branched, " c "created_at, " c "updated_at, " c           \
+	  "deleted_at, " c "revision, " c "account_id, " c "conversation_id, " c "ctid"
 #define CHANGED_COLUMNS                                                                            \
 	" (conversation_id, account_id, next_seq, head_seq, message_count, token_count,"               \
 	" content_bytes, tail_bytes, tail_count, branched, created_at, updated_at, revision"
@@ -87,11 +87,20 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							" VALUES ($1, $1, 0, $2) ON CONFLICT (account_id) DO NOTHING",
 							2,
 							{TEXTOID, TIMESTAMPTZOID}},
-	[STORE_CONVERSATION_READ] = {READ_CONVERSATION THIS_CONVERSATION, 2, {UUIDOID, TEXTOID}},
-	[STORE_CONVERSATIONS_READ] = {READ_CONVERSATION "conversation_id" EQ
-													"ANY ($1) ORDER BY conversation_id",
-								  1,
-								  {UUIDARRAYOID}},
+	[STORE_CONVERSATION_READ] =
+		{"SELECT " READ_COLUMNS("") " FROM memory_store.conversations WHERE " THIS_CONVERSATION,
+		 2,
+		 {UUIDOID, TEXTOID}},
+	/* each by its key: OFFSET keeps the planner from reading other accounts' rows for a hash join */
+	[STORE_CONVERSATIONS_READ] =
+		{"SELECT " READ_COLUMNS("c.") " FROM ROWS FROM (" UNNEST("$1") "," UNNEST(
+			 "$2") ") u (id, account)"
+				   " CROSS JOIN LATERAL (SELECT *, ctid FROM memory_store.conversations"
+				   " WHERE conversation_id" EQ "u.id AND account_id" EQ "u.account OFFSET 0) c"
+				   " ORDER BY c.account_id, c.conversation_id",
+		 2,
+		 {UUIDARRAYOID, TEXTARRAYOID}},
+	/* for a call that names no account: two are as many as all */
 	[STORE_CONVERSATION_OWNERS] = {"SELECT account_id FROM memory_store.conversations"
 								   " WHERE conversation_id" EQ "$1 LIMIT 2",
 								   1,
@@ -124,11 +133,12 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " message_count = u.message_count, token_count = u.token_count,"
 		 " content_bytes = u.content_bytes, tail_bytes = u.tail_bytes, tail_count = u.tail_count,"
 		 " branched = u.branched, created_at = u.created_at, updated_at = u.updated_at,"
-		 " revision = u.revision, revision_bucket = " BUCKET("u.revision") " FROM ROWS FROM (" UNNEST("$1") "," UNNEST("$2") "," UNNEST("$3") "," UNNEST(
-			 "$4") "," UNNEST("$5") "," UNNEST("$6") "," UNNEST("$7") "," UNNEST("$8") "," UNNEST("$9") "," UNNEST("$10") "," UNNEST("$11") "," UNNEST("$12") "," UNNEST("$13") ") u" CHANGED_COLUMNS
-																																												")"
-																																												" WHERE c.conversation_id" EQ
-																																												"u.conversation_id AND c.account_id" EQ "u.account_id",
+		 " revision = u.revision, revision_bucket = " BUCKET("u.revision") " FROM ROWS FROM (" UNNEST(
+			 "$1") "," UNNEST("$2") "," UNNEST("$3") "," UNNEST("$4") "," UNNEST("$5") "," UNNEST("$6") "," UNNEST("$7") "," UNNEST("$8") "," UNNEST("$9") "," UNNEST("$10") "," UNNEST("$11") "," UNNEST("$12") "," UNNEST("$13") ") u" CHANGED_COLUMNS
+																																																								   ")"
+																																																								   " WHERE c.conversation_id" EQ
+																																																								   "u.conversation_id AND c.account_id" EQ
+																																																								   "u.account_id",
 		 13,
 		 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
 		  INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,

@@ -153,7 +153,7 @@ extern StoreQueue *store_queue_create(void);
 extern void store_queue_segment(StoreQueue *queue, const Datum *values);
 extern void store_queue_conversation(StoreQueue *queue, const Datum *values, const char *nulls,
 									 bool exists, const ItemPointerData *place);
-extern bool store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id);
+extern bool store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id, const text *account_id);
 extern void store_queue_write(StoreQueue *queue);
 
 /* ---- bulk.c: new conversations made ready before the lock ---- */
@@ -221,7 +221,7 @@ typedef enum StoreOpenMode
 {
 	STORE_EXISTING, /* error when unknown */
 	STORE_CREATE,   /* made when unknown */
-	STORE_PROBE     /* NULL when unknown, foreign or deleted */
+	STORE_PROBE     /* NULL when unknown or deleted */
 } StoreOpenMode;
 
 extern StoreAccount *store_begin_account(text *account_id, bool make);
@@ -233,7 +233,14 @@ extern bool store_hold_account(text *account_id);
 extern StoreConversation *
 store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode);
 
-/* Rows of conversations that a batch of rows is for, in order of id. */
+/* What tells conversations apart: an id is unique within its account only. */
+typedef struct StoreKey
+{
+	pg_uuid_t id;
+	text *account_id;
+} StoreKey;
+
+/* Rows of conversations that a batch of rows is for, in order of account and id. */
 typedef struct StoreKnown
 {
 	SPITupleTable *rows;
@@ -243,7 +250,8 @@ typedef struct StoreKnown
 /* Columns of STORE_CONVERSATION(S)_READ: the last are the owner, the id and the row's place. */
 #define STORE_CONVERSATION_READ_COLUMNS 15
 
-extern void store_read_known(const pg_uuid_t *ids, int n, StoreKnown *known);
+extern void store_key_arrays(const StoreKey *keys, int n, Datum *arrays);
+extern void store_read_known(const StoreKey *keys, int n, StoreKnown *known);
 extern StoreConversation *
 store_open_known(StoreAccount *account, const pg_uuid_t *id, const StoreKnown *known);
 extern int64 store_add_message(StoreConversation *conversation, const TranscriptMessage *message);

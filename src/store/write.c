@@ -139,18 +139,6 @@ store_unknown_conversation(const pg_uuid_t *id, const text *account_id)
 					errhint("See memory.conversations for the conversations of the account.")));
 }
 
-static void
-refuse_foreign(const pg_uuid_t *id, text *account_id)
-{
-	if (account_confined() != NULL)
-		store_unknown_conversation(id, account_id);
-	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					errmsg("conversation %s does not belong to account \"%s\"",
-						   store_uuid_string(id), text_to_cstring(account_id)),
-					errhint("Name the account that it belongs to, or choose a new "
-							"conversation_id.")));
-}
-
 /* The largest seq that the conversation has on disk; 0: it has none. */
 int64
 store_last_message(StoreConversation *conversation)
@@ -230,8 +218,9 @@ take_row(StoreConversation *conversation, HeapTuple row, TupleDesc descriptor)
 /*
  * store_open_conversation
  *		The conversation as a statement of this revision works on it, in the
- *		current memory context; the account's lock is held.  Errors: 02000
- *		unknown, 42501 another account's, 55000 deleted.
+ *		current memory context; the account's lock is held.  What other accounts
+ *		have under this id is not looked at.  Errors: 02000 unknown, 55000
+ *		deleted.
  */
 StoreConversation *
 store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode)
@@ -250,42 +239,61 @@ store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMod
 	}
 	if (mode == STORE_PROBE)
 		return NULL;
-	/* what the account has not may be somebody else's */
-	if (store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false) > 0)
-		refuse_foreign(id, account->account_id);
 	if (mode == STORE_EXISTING)
 		store_unknown_conversation(id, account->account_id);
 	return conversation;
 }
 
 /*
- * store_read_known
- *		Reads the rows of n conversations, whosever they are.  The caller holds
- *		the locks of the accounts that it is going to write to, and frees the
- *		rows with SPI_freetuptable.
+ * The keys of n conversations as two arrays, in the current memory context:
+ * the statements that look conversations up by their whole key take them so.
  */
 void
-store_read_known(const pg_uuid_t *ids, int n, StoreKnown *known)
+store_key_arrays(const StoreKey *keys, int n, Datum *arrays)
 {
-	Datum *array = palloc(mul_size(Max(n, 1), sizeof(Datum)));
-	Datum values[1];
+	Datum *ids = palloc(mul_size(Max(n, 1), sizeof(Datum)));
+	Datum *accounts = palloc(mul_size(Max(n, 1), sizeof(Datum)));
 
 	for (int i = 0; i < n; i++)
-		array[i] = UUIDPGetDatum(&ids[i]);
-	values[0] = PointerGetDatum(construct_array(array, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	{
+		ids[i] = UUIDPGetDatum(&keys[i].id);
+		accounts[i] = PointerGetDatum(keys[i].account_id);
+	}
+	arrays[0] = PointerGetDatum(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	arrays[1] = PointerGetDatum(construct_array(accounts, n, TEXTOID, -1, false, TYPALIGN_INT));
+	pfree(ids);
+	pfree(accounts);
+}
+
+/*
+ * store_read_known
+ *		Reads the rows of n conversations, of those that there are.  The caller
+ *		holds the locks of their accounts, and frees the rows with
+ *		SPI_freetuptable.
+ */
+void
+store_read_known(const StoreKey *keys, int n, StoreKnown *known)
+{
+	Datum values[2];
+
+	store_key_arrays(keys, n, values);
 	known->count = store_execute(STORE_CONVERSATIONS_READ, values, NULL, false);
 	known->rows = SPI_tuptable;
 	SPI_tuptable = NULL; /* kept while others come and go */
 }
 
+/* The order of the rows: that of the store's locks. */
 static int
-compare_known(const StoreKnown *known, uint64 row, const pg_uuid_t *id)
+compare_known(const StoreKnown *known, uint64 row, const pg_uuid_t *id, const text *account_id)
 {
+	HeapTuple tuple = known->rows->vals[row];
+	TupleDesc descriptor = known->rows->tupdesc;
 	bool isnull;
-	Datum have = SPI_getbinval(known->rows->vals[row], known->rows->tupdesc,
-							   STORE_CONVERSATION_READ_COLUMNS - 1, &isnull);
+	Datum owner = SPI_getbinval(tuple, descriptor, STORE_CONVERSATION_READ_COLUMNS - 2, &isnull);
+	Datum have = SPI_getbinval(tuple, descriptor, STORE_CONVERSATION_READ_COLUMNS - 1, &isnull);
+	int order = account_compare(DatumGetTextPP(owner), account_id);
 
-	return memcmp(DatumGetUUIDP(have), id, UUID_LEN);
+	return order != 0 ? order : memcmp(DatumGetUUIDP(have), id, UUID_LEN);
 }
 
 /* store_open_conversation, for a conversation that store_read_known has looked up, or made. */
@@ -295,33 +303,18 @@ store_open_known(StoreAccount *account, const pg_uuid_t *id, const StoreKnown *k
 	StoreConversation *conversation = new_conversation(account, id);
 	uint64 low = 0;
 	uint64 high = known->count;
-	bool foreign = false;
 
 	while (low < high)
 	{
 		uint64 middle = low + (high - low) / 2;
 
-		if (compare_known(known, middle, id) < 0)
+		if (compare_known(known, middle, id, account->account_id) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	for (; low < known->count && compare_known(known, low, id) == 0; low++)
-	{
-		HeapTuple row = known->rows->vals[low];
-		bool isnull;
-		Datum owner =
-			SPI_getbinval(row, known->rows->tupdesc, STORE_CONVERSATION_READ_COLUMNS - 2, &isnull);
-
-		if (account_same(DatumGetTextPP(owner), account->account_id))
-		{
-			take_row(conversation, row, known->rows->tupdesc);
-			return conversation;
-		}
-		foreign = true;
-	}
-	if (foreign)
-		refuse_foreign(id, account->account_id);
+	if (low < known->count && compare_known(known, low, id, account->account_id) == 0)
+		take_row(conversation, known->rows->vals[low], known->rows->tupdesc);
 	return conversation;
 }
 

@@ -271,10 +271,12 @@ import_match_rows(Import *import, ImportGroup *group)
 /* ---- places ---- */
 
 static PlanStatement read_places =
-	{"SELECT conversation_id, account_id, rows FROM memory_store.job_places"
-	 " WHERE job_id" EQUAL "$1 AND conversation_id" EQUAL "ANY ($2)",
-	 2,
-	 {INT8OID, UUIDARRAYOID}};
+	{"SELECT p.conversation_id, p.account_id, p.rows"
+	 " FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) u (id, account)"
+	 " CROSS JOIN LATERAL (SELECT * FROM memory_store.job_places WHERE job_id" EQUAL
+	 "$1 AND conversation_id" EQUAL "u.id AND account_id" EQUAL "u.account OFFSET 0) p",
+	 3,
+	 {INT8OID, UUIDARRAYOID, TEXTARRAYOID}};
 
 static PlanStatement add_places =
 	{"INSERT INTO memory_store.job_places AS p (job_id, conversation_id, account_id, rows)"
@@ -286,16 +288,13 @@ static PlanStatement add_places =
 
 /* How many rows of the conversations came in the job's batches before. */
 void
-import_read_places(const Import *import, ImportGroup **by_id, int32 n)
+import_read_places(const Import *import, ImportGroup *groups, int32 n)
 {
-	Datum *ids = palloc(mul_size(Max(n, 1), sizeof(Datum)));
-	Datum values[2];
+	Datum values[3];
 	uint64 rows;
 
-	for (int32 i = 0; i < n; i++)
-		ids[i] = UUIDPGetDatum(&by_id[i]->documents[0]->id);
 	values[0] = Int64GetDatum(import->options.job_id);
-	values[1] = PointerGetDatum(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	import_key_arrays(groups, n, &values[1]);
 	rows = plan_execute(&read_places, values, NULL, false);
 	for (uint64 i = 0; i < rows; i++)
 	{
@@ -303,12 +302,11 @@ import_read_places(const Import *import, ImportGroup **by_id, int32 n)
 		bool isnull;
 		pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
 		text *account_id = DatumGetTextPP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
+		ImportGroup *group = import_find_group(groups, n, id, account_id);
 
-		for (int32 j = import_find_groups(by_id, n, id);
-			 j < n && memcmp(&by_id[j]->documents[0]->id, id, UUID_LEN) == 0; j++)
-			if (account_same(by_id[j]->documents[0]->account_id, account_id))
-				by_id[j]->place =
-					DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
+		if (group == NULL)
+			elog(ERROR, "places of a conversation that was not asked for");
+		group->place = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
 	}
 }
 
