@@ -488,8 +488,10 @@ buffer_numbering(StatementBuffer *buffer, const pg_uuid_t *id, text *account_id)
 			(text *) DatumGetPointer(datumCopy(PointerGetDatum(account_id), false, -1));
 		MemoryContextSwitchTo(old);
 		numbering->counted = false;
+		numbering->has_tail = numbering->has_segments = false;
 		numbering->next_seq = 1;
 		numbering->leaf = 0;
+		numbering->ids = NULL;
 	}
 	return numbering;
 }

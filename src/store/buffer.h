@@ -32,9 +32,12 @@ typedef struct StatementBuffer StatementBuffer;
 typedef struct BufferNumbering
 {
 	StoreKey key; /* hash key */
-	bool counted; /* next_seq and leaf come from the store */
+	bool counted; /* next_seq and leaf come from the store, and the next two */
+	bool has_tail;
+	bool has_segments;
 	int64 next_seq;
 	int64 leaf;
+	StoreIds *ids; /* NULL: no row with a message_id was given a number */
 } BufferNumbering;
 
 /* Where an error at the statement's end belongs: COPY's line or the row's place. */

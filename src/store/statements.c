@@ -40,7 +40,7 @@
 #define BUCKET(revision) "(" revision SHIFT "10)::pg_catalog.int4"
 #define INSERT_SEGMENT                                                                             \
 	"INSERT INTO memory_store.segments"                                                            \
-	" (conversation_id, account_id, first_seq, last_seq, revision, body)"
+	" (conversation_id, account_id, first_seq, last_seq, revision, body, message_ids)"
 #define FORGET_FROM(table)                                                                         \
 	"DELETE FROM memory_store." table " t USING memory_store.conversations c"                      \
 	" WHERE c.account_id" EQ "$1 AND t.account_id" EQ "$1"                                         \
@@ -53,8 +53,8 @@
 #define TRANSCRIPT InvalidOid
 #define TRANSCRIPT_ARRAY ((Oid) 1)
 
-const Oid store_segment_types[STORE_SEGMENT_COLUMNS] = {UUIDOID, TEXTOID, INT8OID,
-														INT8OID, INT8OID, TRANSCRIPT};
+const Oid store_segment_types[STORE_SEGMENT_COLUMNS] = {UUIDOID, TEXTOID,    INT8OID, INT8OID,
+														INT8OID, TRANSCRIPT, BYTEAOID};
 const Oid store_conversation_types[STORE_CONVERSATION_COLUMNS] =
 	{UUIDOID, TEXTOID, INT8OID,        INT8OID,        INT8OID, INT8OID, INT8OID,  INT8OID,
 	 INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, JSONBOID, BOOLOID};
@@ -239,6 +239,10 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 						" WHERE " THIS_CONVERSATION " AND seq" EQ "$3",
 						3,
 						{UUIDOID, TEXTOID, INT8OID}},
+	[STORE_TAIL_ID] = {"SELECT " TAIL_COLUMNS " FROM memory_store.tail"
+					   " WHERE " THIS_CONVERSATION " AND message_id" EQ "$3",
+					   3,
+					   {UUIDOID, TEXTOID, TEXTOID}},
 	/* the conversation, and the segment that a reader begins with */
 	[STORE_BRANCH_OPEN] =
 		{"SELECT c.next_seq, c.head_seq, c.branched AND c.message_count OPERATOR(pg_catalog.>) 0,"
@@ -267,14 +271,15 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 						" ORDER BY 1, 2",
 						2,
 						{TEXTOID, UUIDOID}},
-	[STORE_SEGMENT_INSERT] = {INSERT_SEGMENT " VALUES ($1, $2, $3, $4, $5, $6)",
-							  6,
-							  {UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, TRANSCRIPT}},
+	[STORE_SEGMENT_INSERT] = {INSERT_SEGMENT " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+							  7,
+							  {UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, TRANSCRIPT, BYTEAOID}},
 	[STORE_SEGMENTS_INSERT] =
 		{INSERT_SEGMENT " SELECT u.* FROM ROWS FROM (" UNNEST("$1") "," UNNEST("$2") "," UNNEST(
-			 "$3") "," UNNEST("$4") "," UNNEST("$5") "," UNNEST("$6") ") u",
-		 6,
-		 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TRANSCRIPT_ARRAY}},
+			 "$3") "," UNNEST("$4") "," UNNEST("$5") "," UNNEST("$6") "," UNNEST("$7") ") u",
+		 7,
+		 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TRANSCRIPT_ARRAY,
+		  BYTEAARRAYOID}},
 	[STORE_SEGMENT_DELETE] = {"DELETE FROM memory_store.segments"
 							  " WHERE " THIS_CONVERSATION " AND first_seq" EQ "$3",
 							  3,
@@ -293,6 +298,11 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 	[STORE_SEGMENTS_DELETE] = {"DELETE FROM memory_store.segments WHERE " THIS_CONVERSATION,
 							   2,
 							   {UUIDOID, TEXTOID}},
+	[STORE_SEGMENTS_IDS] = {"SELECT first_seq, message_ids FROM memory_store.segments"
+							" WHERE " THIS_CONVERSATION
+							" AND message_ids IS NOT NULL ORDER BY first_seq",
+							2,
+							{UUIDOID, TEXTOID}},
 	/* in order of the accounts' locks */
 	[STORE_SEGMENTS_LYING] = {"SELECT account_id, conversation_id, first_seq"
 							  " FROM memory_store.segments"
@@ -302,16 +312,18 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 	[STORE_SEGMENTS_TOASTED] = {"SELECT account_id, conversation_id, first_seq"
 								" FROM memory_store.segments"
 								" WHERE memory_store.toast_value(body)" EQ
+								"ANY ($1) OR memory_store.toast_value(message_ids)" EQ
 								"ANY ($1) ORDER BY 1, 2, 3",
 								1,
 								{INT8ARRAYOID}},
-	[STORE_SEGMENT_RETOAST] = {"UPDATE memory_store.segments SET body = memory_store.in_line(body)"
+	[STORE_SEGMENT_RETOAST] = {"UPDATE memory_store.segments SET body = memory_store.in_line(body),"
+							   " message_ids = memory_store.in_line(message_ids)"
 							   " WHERE " THIS_CONVERSATION " AND first_seq" EQ "$3",
 							   3,
 							   {UUIDOID, TEXTOID, INT8OID}},
 	[STORE_SEGMENT_TAKE] = {"DELETE FROM memory_store.segments WHERE " THIS_CONVERSATION
 							" AND first_seq" EQ "$3 AND ctid" GE "$4 AND ctid" LT "$5"
-							" RETURNING last_seq, revision, body",
+							" RETURNING last_seq, revision, body, message_ids",
 							5,
 							{UUIDOID, TEXTOID, INT8OID, TIDOID, TIDOID}},
 	[STORE_CONVERSATIONS_LYING] = {"SELECT account_id, conversation_id, 0::pg_catalog.int8"

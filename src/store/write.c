@@ -130,6 +130,20 @@ store_hold_account(text *account_id)
 	return store_execute(STORE_ACCOUNT_HOLD, values, NULL, false) == 1;
 }
 
+/* Makes the account if it does not exist, and takes the same lock. */
+void
+store_know_account(text *account_id)
+{
+	Datum values[2] = {PointerGetDatum(account_id)};
+
+	while (!store_hold_account(account_id))
+	{
+		CHECK_FOR_INTERRUPTS();
+		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+		store_execute(STORE_ACCOUNT_KNOW, values, NULL, false);
+	}
+}
+
 void
 store_unknown_conversation(const pg_uuid_t *id, const text *account_id)
 {
@@ -666,15 +680,24 @@ add_late_message(StoreConversation *conversation, const TranscriptMessage *messa
  * store_add_message
  *		Adds a checked message (store_check_message); seq 0 is assigned, as is
  *		parent_seq -1; a missing created_at is now.  The message is copied.
- *		Returns its seq.  Errors: 22023 seq or parent_seq, 23505 seq is taken.
+ *		Returns its seq.  One whose message_id is there already is not added:
+ *		see store_check_repeated.  Errors: 22023 seq or parent_seq, 23505 seq or
+ *		message_id is taken.
  */
 int64
 store_add_message(StoreConversation *conversation, const TranscriptMessage *message)
 {
 	StoreRun *run = &conversation->run;
 	TranscriptMessage added = *message;
+	int64 stored = store_known_message(conversation, message);
 	bool late;
 
+	if (stored > 0)
+	{
+		conversation->repeated = true;
+		return stored;
+	}
+	conversation->changed = true;
 	place_message(conversation, &added);
 	added.revision = conversation->revision;
 	if (!added.has_created_at)
@@ -798,6 +821,9 @@ store_finish_messages(StoreConversation *conversation, bool bulk)
 	else
 		write_run_to_tail(conversation);
 	settle_head(conversation);
+	if (conversation->ids != NULL)
+		store_ids_free(conversation->ids);
+	conversation->ids = NULL;
 	MemoryContextDelete(conversation->run.context);
 	if (conversation->held.context != NULL)
 		MemoryContextDelete(conversation->held.context);
@@ -805,12 +831,15 @@ store_finish_messages(StoreConversation *conversation, bool bulk)
 
 /*
  * store_close_conversation
- *		The same, then its row and what it used.
+ *		The same, then its row and what it used; neither if all that came was
+ *		there already.
  */
 void
 store_close_conversation(StoreConversation *conversation, bool bulk)
 {
 	store_finish_messages(conversation, bulk);
+	if (conversation->repeated && !conversation->changed)
+		return;
 	store_save_conversation(conversation);
 	store_usage_write(conversation);
 }
