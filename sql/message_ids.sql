@@ -208,6 +208,46 @@ SELECT memory.append('ann', c(4), 'user', 'new', message_id => 'new');
 SELECT * FROM memory.verify();
 
 --
+-- Imports: by number, by id, by place
+--
+CREATE FUNCTION import(conversation integer, messages text) RETURNS TABLE (state text, messages bigint, reason text, message text) LANGUAGE sql AS $$
+	SELECT i.state, i.messages, i.reason, i.message
+	FROM memory.import_document('imp', format('{"conversation_id": "%s", "messages": [%s]}', c(conversation), messages), 'native') i $$;
+-- all have an id
+SELECT * FROM import(1, '{"role": "user", "content": "a", "message_id": "a"}, {"role": "user", "content": "b", "message_id": "b"}');
+SELECT * FROM import(1, '{"role": "user", "content": "a", "message_id": "a"}, {"role": "user", "content": "b", "message_id": "b"}, {"role": "user", "content": "c", "message_id": "c"}');
+SELECT * FROM import(1, '{"role": "user", "content": "a", "message_id": "a"}, {"role": "user", "content": "other", "message_id": "b"}');
+-- one has none, so that places count: an id that comes again is the same message, or a contradiction
+CREATE FUNCTION import_chat(conversation integer, ids text) RETURNS TABLE (state text, messages bigint, reason text, message text) LANGUAGE sql AS $$
+	SELECT i.state, i.messages, i.reason, i.message
+	FROM memory.import_document('imp', jsonb_build_object('id', c(conversation), 'messages', (SELECT jsonb_agg(
+		jsonb_strip_nulls(jsonb_build_object('id', CASE WHEN id <> '-' THEN left(id, 1) END, 'role', 'user', 'parts', jsonb_build_array(jsonb_build_object('type', 'text', 'text', id)))) ORDER BY n)
+		FROM string_to_table(ids, ' ') WITH ORDINALITY u (id, n)))::text, 'vercel') i $$;
+SELECT * FROM import_chat(2, 'a - a d');
+SELECT * FROM import_chat(2, 'a - a d');
+SELECT * FROM import_chat(2, 'a - a d d e');
+SELECT * FROM import_chat(2, 'a - a d d e d-other');
+SELECT * FROM import_chat(3, 'a - a-other');
+SELECT * FROM import_chat(3, 'a b a');
+-- numbers: another number is a contradiction
+SELECT * FROM import(4, '{"seq": 1, "role": "user", "content": "a", "message_id": "a"}, {"seq": 3, "role": "user", "content": "c", "message_id": "c"}');
+SELECT * FROM import(4, '{"seq": 1, "role": "user", "content": "a", "message_id": "a"}, {"seq": 3, "role": "user", "content": "c", "message_id": "c"}, {"seq": 4, "role": "user", "content": "d", "message_id": "d"}');
+SELECT * FROM import(4, '{"seq": 1, "role": "user", "content": "a", "message_id": "a"}, {"seq": 5, "role": "user", "content": "c", "message_id": "c"}');
+SELECT * FROM import(5, '{"seq": 1, "role": "user", "content": "a", "message_id": "a"}, {"seq": 2, "role": "user", "content": "a", "message_id": "a"}');
+-- and many at once, which are made ready before the lock
+SET memory_ext.import_on_error = skip;
+INSERT INTO memory.import_documents SELECT format('{"account_id": "imp", "conversation_id": "%s", "messages": [%s]}', c(100 + i),
+	(SELECT string_agg(format('{"role": "user", "content": "m%s", "message_id": "%s"}', j, CASE WHEN i % 10 = 0 AND j = 9 THEN 1 ELSE j END), ', ' ORDER BY j) FROM generate_series(1, 9) j))
+	FROM generate_series(1, 30) i, generate_series(1, 2);
+RESET memory_ext.import_on_error;
+SELECT documents, imported, unchanged, rejected, messages FROM memory.jobs ORDER BY job_id DESC LIMIT 1;
+SELECT reason, message, count(*) FROM memory.job_errors WHERE job_id = (SELECT max(job_id) FROM memory.jobs) AND conversation_id = c(110) GROUP BY 1, 2;
+SELECT conversation_id, seq, content, message_id FROM memory.messages WHERE account_id = 'imp' AND conversation_id < c(100) ORDER BY 1, 2;
+-- the numbers of the import are found by an append
+SELECT memory.append('imp', c(101), 'user', 'm3', message_id => '3'), memory.append('imp', c(101), 'user', 'm10', message_id => '10');
+SELECT * FROM memory.verify();
+
+--
 -- A full plan refuses new messages, not ones that are there
 --
 SELECT memory.append('dan', c(1), 'user', 'one', message_id => 'one');
@@ -271,7 +311,7 @@ SELECT * FROM memory.verify();
 
 DROP VIEW state;
 DROP TABLE file;
-DROP FUNCTION c, told, unchanged, load, problems;
+DROP FUNCTION c, told, unchanged, load, problems, import, import_chat;
 DELETE FROM memory.plan_limits WHERE plan_id = 'tiny';
 TRUNCATE memory_store.subscriptions;
 DELETE FROM memory.plans WHERE plan_id = 'tiny';

@@ -113,6 +113,7 @@ import_known_messages(const ImportDocument *document, const TranscriptMessage *s
 extern ImportKnown *import_know(HTAB *table, const TransferMessage *message, int64 seq);
 extern bool import_same_text(TransferText left, TransferText right);
 extern TransferText import_text_of(const char *data, uint32 length);
+extern bool import_refuse_id(ImportDocument *document, int32 index, int64 seq);
 extern bool import_refuse_difference(ImportDocument *document, int32 index, int64 seq);
 
 /* ---- import_rows.c: the same of rows, which come one by one ---- */

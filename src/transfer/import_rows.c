@@ -9,7 +9,8 @@
  * how many came before is kept in memory_store.job_places.
  *
  * A known row must have the same role and content.  A message that was deleted
- * here does not come back.  A number that was passed over may come later.
+ * here does not come back.  A number that was passed over may come later.  A new
+ * row must not have the id of another.
  *
  * Called with an SPI connection, under the account's lock or for what is new.
  */
@@ -50,7 +51,7 @@ is_by_id(const TransferMessage *message)
 	return message->seq == 0 && message->message_id.data != NULL;
 }
 
-/* Whether rows must be compared with what is stored; by_id: some of them by id. */
+/* Whether rows must be compared with what is stored; by_id: some of them have an id. */
 static bool
 needs_stored(const ImportGroup *group, bool *by_id)
 {
@@ -61,7 +62,7 @@ needs_stored(const ImportGroup *group, bool *by_id)
 	{
 		const TransferMessage *message = group->documents[i]->conversation.messages;
 
-		if (is_by_id(message))
+		if (message->message_id.data != NULL)
 			*by_id = needs = true;
 		else if ((message->seq > 0 ? message->seq : group->place + i + 1) < group->next_seq ||
 				 (message->parent_seq > 0 && message->parent_seq < group->next_seq &&
@@ -131,6 +132,30 @@ match_id(RowMatch *match, ImportDocument *document, int64 seq)
 	return true;
 }
 
+/* A row that is new by its number: has another the same id?  It is known from now on. */
+static bool
+has_other_id(RowMatch *match, ImportDocument *document, int64 seq)
+{
+	const TransferMessage *message = document->conversation.messages;
+	ImportKnown *known;
+
+	if (message->message_id.data == NULL)
+		return false;
+	known = import_know(match->known, message, seq);
+	if (known->seq == 0)
+	{
+		/* it was that of a deleted message */
+		known->seq = seq;
+		known->role = message->role;
+		known->content = message->content;
+	}
+	if (known->seq == seq)
+		return false;
+	(void) import_refuse_id(document, 0, known->seq);
+	import_reject(match->import, document);
+	return true;
+}
+
 /* Takes the row among those that are to be stored, or says what it is. */
 static void
 match_row(RowMatch *match, ImportDocument *document, int64 place)
@@ -142,7 +167,7 @@ match_row(RowMatch *match, ImportDocument *document, int64 place)
 	ImportRow *row;
 
 	if (message->seq > 0)
-		there = match_number(match, document, seq, true);
+		there = match_number(match, document, seq, true) || has_other_id(match, document, seq);
 	else if (is_by_id(message))
 		there = match_id(match, document, seq);
 	else
