@@ -195,9 +195,9 @@ RESET memory_ext.purge_after;
 -- Only compacted segments have it
 --
 SELECT memory.append('ann', c(12), 'user', 'no id');
-SET memory_ext.seal_after = 0;
 SET memory_ext.compact_after = 0;
-CALL memory.maintain();
+SELECT memory.seal('ann') > 0 AS sealed;
+SELECT segments > 0 AS compacted FROM memory.compact_batch(c(0), '', 1000);
 SELECT conversation_id, count(*) AS segments, bool_and(message_ids IS NOT NULL) AS filtered, bool_and(octet_length(message_ids) = 2 * c.message_count) AS of_all
 	FROM memory_store.segments s JOIN memory_store.conversations c USING (conversation_id, account_id)
 	WHERE account_id = 'ann' AND conversation_id IN (c(4), c(5)) GROUP BY 1 ORDER BY 1;
@@ -283,6 +283,14 @@ SELECT bool_and(memory.append('fay', c(1), 'user', 'c', message_id => md5(i::tex
 SELECT bool_and(memory.append('fay', c(1), 'user', 'new ' || i, message_id => 'new ' || i) = 5000 + i) AS all_found FROM generate_series(1, 2000, 3) i;
 INSERT INTO memory.messages (account_id, conversation_id, role, content, message_id) SELECT 'fay', c(1), 'user', 'c', md5(i::text) FROM generate_series(1, 6000) i ORDER BY random();
 SELECT message_count FROM memory.conversations WHERE account_id = 'fay';
+-- a filter that is too large for its row, moved with the segment's other values
+SELECT segments > 0 AS compacted FROM memory.compact_batch(c(0), '', 1000);
+SELECT octet_length(message_ids) AS filter, memory_store.toast_value(message_ids) IS NOT NULL AS toasted FROM memory_store.segments WHERE account_id = 'fay' ORDER BY 1 DESC LIMIT 1;
+CREATE TEMP TABLE toasted AS SELECT memory_store.toast_value(message_ids) AS value, message_ids FROM memory_store.segments WHERE memory_store.toast_value(message_ids) IS NOT NULL;
+SELECT moved > 0 AS moved FROM memory.settle_batch('toast', 0, 1000);
+SELECT bool_and(memory_store.toast_value(s.message_ids) IS NOT NULL AND memory_store.toast_value(s.message_ids) <> t.value) AS moved
+	FROM memory_store.segments s JOIN toasted t USING (message_ids);
+SELECT bool_and(memory.append('fay', c(1), 'user', 'c', message_id => md5(i::text)) = i) AS all_found FROM generate_series(1, 5000, 99) i;
 -- a filter's bits are on disk: the same everywhere
 SELECT memory_store.message_ids('[{"seq": 1, "role": "user", "content": "c", "message_id": "a"}, {"seq": 2, "role": "user", "content": "c"}, {"seq": 3, "role": "user", "content": "c", "message_id": "漢"}]');
 SELECT memory_store.message_ids('[{"seq": 1, "role": "user", "content": "c", "message_id": ""}]'), memory_store.message_ids('[{"seq": 1, "role": "user", "content": "c"}]'), memory_store.message_ids('[]');

@@ -239,8 +239,8 @@ struct StoreIds
 	FilteredSegment *segments;
 	uint64 nsegments;
 	bool stale;
-	MemoryContext opened_context; /* the segment that was opened last */
-	Transcript *opened;           /* NULL: none */
+	MemoryContext opened_context; /* the segment that was opened last; NULL: none was */
+	Transcript *opened;           /* NULL: none is */
 };
 
 static uint64
@@ -284,7 +284,6 @@ read_filters(StoreIds *ids)
 		ids->nsegments++;
 	}
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(ids->opened_context);
 	ids->opened = NULL;
 	ids->stale = false;
 }
@@ -308,8 +307,6 @@ store_ids_create(const pg_uuid_t *id, text *account_id, bool has_tail, bool has_
 	ids->account_id = (text *) MemoryContextAlloc(context, VARSIZE_ANY(account_id));
 	memcpy(ids->account_id, account_id, VARSIZE_ANY(account_id));
 	ids->known = known_ids_create(context, 8, NULL);
-	ids->opened_context =
-		AllocSetContextCreate(context, "memory_ext segment of ids", ALLOCSET_SMALL_SIZES);
 	if (has_segments)
 		read_filters(ids);
 	if (!has_tail)
@@ -356,6 +353,24 @@ may_have(const StoreIds *ids, const TranscriptMessage *message, KnownId **known)
 	return false;
 }
 
+/* Opens the segment that begins there, instead of the one that was opened last. */
+static void
+open_segment(StoreIds *ids, int64 first_seq)
+{
+	StoreSegment segment;
+	MemoryContext old;
+
+	ids->opened = NULL;
+	if (ids->opened_context == NULL)
+		ids->opened_context = AllocSetContextCreate(ids->context, "memory_ext segment of ids",
+													ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(ids->opened_context);
+	old = MemoryContextSwitchTo(ids->opened_context);
+	if (store_segment_before(&ids->id, ids->account_id, first_seq + 1, false, &segment))
+		ids->opened = store_open_segment(&segment);
+	MemoryContextSwitchTo(old);
+}
+
 /* The message of the segment that was opened last. */
 static const TranscriptMessage *
 find_opened(const StoreIds *ids, const TranscriptMessage *message)
@@ -375,19 +390,10 @@ find_in_segments(StoreIds *ids, const TranscriptMessage *message)
 	found = find_opened(ids, message);
 	for (uint64 i = 0; found == NULL && i < ids->nsegments; i++)
 	{
-		StoreSegment segment;
-		MemoryContext old;
-
 		if (!store_filter_has(ids->segments[i].filter, hash))
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		MemoryContextReset(ids->opened_context);
-		ids->opened = NULL;
-		old = MemoryContextSwitchTo(ids->opened_context);
-		if (store_segment_before(&ids->id, ids->account_id, ids->segments[i].first_seq + 1, false,
-								 &segment))
-			ids->opened = store_open_segment(&segment);
-		MemoryContextSwitchTo(old);
+		open_segment(ids, ids->segments[i].first_seq);
 		found = find_opened(ids, message);
 	}
 	return found;
