@@ -258,7 +258,10 @@ find_all_repeated(text *account_id, const pg_uuid_t *id, const TranscriptMessage
 	return true;
 }
 
-/* Appends n > 0 messages as one statement; where is batch_error_context's.  Needs an SPI connection. */
+/*
+ * Appends n > 0 messages as one statement; where is batch_error_context's.
+ * Needs an SPI connection.
+ */
 static void
 append_messages(text *account_id, const pg_uuid_t *id, const TranscriptMessage *messages, uint32 n,
 				ErrorContextCallback *where, Datum *seqs)

@@ -28,7 +28,7 @@ typedef enum BufferColumn
 
 typedef struct StatementBuffer StatementBuffer;
 
-/* A conversation that a statement has given numbers in; its account's name owns its own bytes. */
+/* A conversation that a statement has given numbers in; all of it is in the buffer's context. */
 typedef struct BufferNumbering
 {
 	StoreKey key; /* hash key */

@@ -10,11 +10,11 @@
  *
  *	FILTER_BYTES_PER_ID bytes for each message with an id, the lowest bit of the
  *	first byte being bit 0.  Each id sets FILTER_HASHES of the bits.  Their
- *	numbers come of the id's CRC-32C (port/pg_crc32c.h; the checksum of WAL,
+ *	numbers come from the id's CRC-32C (port/pg_crc32c.h; the checksum of WAL,
  *	the same on every platform) by MurmurHash3's finalizer (murmurhash32 of
  *	common/hashfn.h, which is plain arithmetic) and enhanced double hashing, as
- *	lib/bloomfilter.c does it.  Sixteen bits an id and eleven hashes find one
- *	id in about 2000 that is not there.
+ *	lib/bloomfilter.c does it.  With sixteen bits an id and eleven hashes a filter
+ *	says "perhaps" to one id in about 1700 that is not there.
  *
  * The database is UTF-8, so that an id has the same bytes wherever a dump is
  * loaded.  memory_store.message_ids() makes a transcript's filter anew;
@@ -28,7 +28,6 @@
 
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 #include "port/pg_crc32c.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"

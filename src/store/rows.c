@@ -105,7 +105,7 @@ tail_parameters(StoreConversation *conversation, const TranscriptMessage *messag
 	values[12] = BoolGetDatum(message->counted);
 }
 
-/* What an append in one step has left: the account, and the message's seq, 0 if it is not written. */
+/* What an append in one step has left: the account, and the message's seq; 0: not written. */
 static StoreAccount *
 take_appended(text *account_id, const TranscriptMessage *message, const LiveAppended *appended,
 			  QuotaHold *hold, int64 *seq)
