@@ -62,19 +62,6 @@ SELECT raises($$INSERT INTO memory.conversations (account_id) VALUES ('')$$);
 SELECT raises($$SELECT * FROM memory.recent_conversations('')$$);
 -- left out, it is the existing conversation's; there must be one
 SELECT raises($$INSERT INTO memory.messages (conversation_id, role, content) VALUES ('00000000-0000-0000-0000-000000000009', 'user', 'x')$$);
--- another account's conversation
-SELECT raises($$SELECT memory.append('bob', '00000000-0000-0000-0000-000000000001', 'user', 'x')$$);
-SELECT raises($$SELECT memory.append('new', '00000000-0000-0000-0000-000000000001', 'user', 'x')$$);
-SELECT raises($$SELECT memory.create_conversation('bob', '00000000-0000-0000-0000-000000000001')$$);
-SELECT raises($$INSERT INTO memory.messages (account_id, conversation_id, role, content) VALUES ('bob', '00000000-0000-0000-0000-000000000001', 'user', 'x')$$);
-SELECT raises($$INSERT INTO memory.messages (account_id, conversation_id, seq, role, content) VALUES ('bob', '00000000-0000-0000-0000-000000000001', 7, 'user', 'x')$$);
--- two accounts in one statement, few rows and many
-SELECT raises($$INSERT INTO memory.messages (account_id, conversation_id, role, content) VALUES ('dot', '00000000-0000-0000-0000-000000000009', 'user', 'x'),
-	('eve', '00000000-0000-0000-0000-000000000009', 'user', 'x')$$);
-SELECT raises($$INSERT INTO memory.messages (account_id, conversation_id, role, content)
-	SELECT 'account ' || i % 2, '00000000-0000-0000-0000-000000000009', 'user', 'x' FROM generate_series(1, 100) i$$);
-SELECT raises($$INSERT INTO memory.conversations (account_id, conversation_id) VALUES ('dot', '00000000-0000-0000-0000-000000000009'),
-	('eve', '00000000-0000-0000-0000-000000000009')$$);
 
 --
 -- Conversations
@@ -299,23 +286,11 @@ two lines"
 \.
 COPY memory.messages (conversation_id, account_id, role, content) FROM STDIN;
 00000000-0000-0000-0000-000000000009	dot	user	first
-00000000-0000-0000-0000-000000000002	dot	user	bob's
-\.
-COPY memory.messages (conversation_id, account_id, role, content) FROM STDIN;
-00000000-0000-0000-0000-000000000009	dot	user	first
 00000000-0000-0000-0000-000000000003	ann	user	deleted
 \.
 COPY memory.messages (conversation_id, account_id, seq, role, content) FROM STDIN;
 00000000-0000-0000-0000-000000000009	dot	1	user	first
 00000000-0000-0000-0000-000000000001	ann	3	user	there already
-\.
--- one conversation for two accounts, of more rows than a segment has, so that they wait in memory
-COPY memory.messages (conversation_id, account_id, role, content) FROM STDIN;
-00000000-0000-0000-0000-000000000009	dot	user	1
-00000000-0000-0000-0000-000000000009	eve	user	2
-00000000-0000-0000-0000-000000000009	dot	user	3
-00000000-0000-0000-0000-000000000009	dot	user	4
-00000000-0000-0000-0000-000000000009	dot	user	5
 \.
 -- conversations
 COPY memory.conversations (conversation_id, account_id, title, created_at) FROM STDIN (FORMAT csv);

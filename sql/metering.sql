@@ -101,7 +101,7 @@ SELECT * FROM memory.usage_drift;
 
 -- A statement that fails counts nothing; neither does one that is rolled back.
 SELECT * FROM total('d');
-INSERT INTO memory.messages (account_id, conversation_id, role, content) VALUES ('d', c(20), 'user', 'x'), ('d', c(1), 'user', 'x');
+INSERT INTO memory.messages (account_id, conversation_id, seq, role, content) VALUES ('d', c(20), NULL, 'user', 'x'), ('d', c(20), 20, 'user', 'x');
 BEGIN;
 SELECT memory.append('d', c(20), 'user', 'x') > 0, memory.seal('d');
 ROLLBACK;

@@ -138,7 +138,7 @@ SELECT account_id, message_count FROM memory.conversations;
 SELECT account_id, conversations, messages FROM memory.storage;
 SELECT count(*) FROM memory.messages WHERE account_id = 'bob';
 SELECT count(*) FROM memory.messages WHERE conversation_id = :'c2';
--- functions: left out it is ann's, another is not available, its conversations are not found
+-- functions: left out it is ann's, another is not available, its conversations are not found, and their ids are free
 SELECT seq, content FROM memory.history(NULL, :'c1');
 SELECT count(*) FROM memory.context(NULL, :'c1', NULL);
 SELECT content FROM memory.message(NULL, :'c1', 1);
@@ -146,9 +146,9 @@ SELECT conversation_id, message_count FROM memory.recent_conversations(NULL);
 CREATE FUNCTION security_test.raises(statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE statement;
-	RETURN 'no error';
+	RAISE EXCEPTION 'no error' USING ERRCODE = 'ZZ000';	-- and no effect
 EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ' ' || SQLERRM;
+	RETURN CASE WHEN SQLSTATE = 'ZZ000' THEN '' ELSE SQLSTATE || ' ' END || SQLERRM;
 END $$;
 SELECT replace(f, '00000000-0000-0000-0000-00000000000', 'c') AS function, security_test.raises(format('SELECT memory.%s', f)) FROM unnest(ARRAY[
 	$$history('bob', '00000000-0000-0000-0000-000000000002')$$, $$history(NULL, '00000000-0000-0000-0000-000000000002')$$,
@@ -178,19 +178,25 @@ SELECT memory.append(NULL, :'c1', 'user', 'one more', tokens => 1);
 SELECT memory.seal(), memory.seal(NULL, :'c2');
 -- writing through the views
 INSERT INTO memory.messages (account_id, conversation_id, role, content) VALUES ('bob', :'c2', 'user', 'x');
-INSERT INTO memory.messages (conversation_id, role, content) VALUES (:'c2', 'user', 'x');
+BEGIN;
+INSERT INTO memory.messages (conversation_id, role, content) VALUES (:'c2', 'user', 'x') RETURNING account_id, seq;
+ROLLBACK;
 INSERT INTO memory.messages (conversation_id, role, content) VALUES (:'c3', 'user', 'a new conversation of ann''s') RETURNING account_id, seq;
 INSERT INTO memory.conversations (account_id) VALUES ('bob');
-INSERT INTO memory.conversations (conversation_id, title) VALUES (:'c2', 'x');
+BEGIN;
+INSERT INTO memory.conversations (conversation_id, title) VALUES (:'c2', 'x') RETURNING account_id;
+ROLLBACK;
 INSERT INTO memory.conversations (conversation_id, title) VALUES (:'c9', 'ann''s, too') RETURNING account_id;
 COPY memory.messages (conversation_id, account_id, role, content) FROM STDIN;
 00000000-0000-0000-0000-000000000003	ann	user	x
 00000000-0000-0000-0000-000000000002	bob	user	x
 \.
+BEGIN;
 COPY memory.messages (conversation_id, role, content) FROM STDIN;
 00000000-0000-0000-0000-000000000003	user	x
 00000000-0000-0000-0000-000000000002	user	x
 \.
+ROLLBACK;
 COPY memory.messages (conversation_id, role, content) FROM STDIN;
 00000000-0000-0000-0000-000000000003	user	copied
 \.

@@ -83,32 +83,79 @@ is_simple(const TranscriptMessage *message)
 		   metering_classify(message->created_at) == METERING_FLOW;
 }
 
+/*
+ * The seq of the message that has this one's message_id, if it has one, in the
+ * conversation as it is stored, looked up before the account is changed: it is
+ * made, without a revision, where it does not exist, and locked.  0: there is
+ * none.  Error: 23505 they differ.
+ */
+static int64
+find_repeated(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message)
+{
+	StoreAccount account = {.account_id = account_id};
+	StoreConversation *conversation;
+
+	if (message->message_id == NULL)
+		return 0;
+	store_know_account(account_id);
+	conversation = store_open_conversation(&account, id, STORE_PROBE);
+	return conversation == NULL ? 0 : store_known_message(conversation, message);
+}
+
+/* Appends in one step, if nothing else is to be done; the results are those of the two. */
+static StoreAccount *
+append_simple(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+			  QuotaHold *hold, int64 *seq)
+{
+	StoreAccount *account = store_append_simple(account_id, id, message, hold, seq);
+
+	if (account != NULL || *seq > 0)
+		return account;
+	*seq = find_repeated(account_id, id, message);
+	return *seq > 0 ? NULL : store_append_statement(account_id, id, message, hold, seq);
+}
+
+/* The hold on what the message is charged to: NULL, there is no plan. */
+static QuotaHold *
+begin_quota(char *name, const TranscriptMessage *message, bool simple)
+{
+	QuotaAmounts expected = {{0}};
+
+	if (!simple)
+		return quota_begin(name);
+	expected.by_meter[QUOTA_MESSAGES] = 1;
+	expected.by_meter[QUOTA_TOKENS] = message->tokens;
+	expected.by_meter[QUOTA_CONTENT_BYTES] = message->content_len;
+	return quota_begin_expecting(name, &expected);
+}
+
 /* Appends one message as a statement of its own; returns its seq. */
 static int64
 append_message(text *account_id, const pg_uuid_t *id, TranscriptMessage *message)
 {
-	char *name = text_to_cstring(account_id);
 	StoreAccount *account = NULL;
 	QuotaHold *hold;
 	int64 seq = 0;
+	bool simple;
 
 	if (!message->has_created_at)
 	{
 		message->created_at = GetCurrentStatementStartTimestamp();
 		message->has_created_at = true;
 	}
-	if (is_simple(message))
-	{
-		QuotaAmounts expected = {{0}};
-
-		expected.by_meter[QUOTA_MESSAGES] = 1;
-		expected.by_meter[QUOTA_TOKENS] = message->tokens;
-		expected.by_meter[QUOTA_CONTENT_BYTES] = message->content_len;
-		hold = quota_begin_expecting(name, &expected);
-		account = store_append_simple(account_id, id, message, hold, &seq);
-	}
+	simple = is_simple(message);
+	hold = begin_quota(text_to_cstring(account_id), message, simple);
+	if (simple)
+		account = append_simple(account_id, id, message, hold, &seq);
 	else
-		hold = quota_begin(name);
+		seq = find_repeated(account_id, id, message);
+	if (account == NULL && seq > 0)
+	{
+		/* it is there already: what it was charged ahead is given back */
+		if (hold != NULL && hold->ahead)
+			quota_save(hold);
+		return seq;
+	}
 	if (account == NULL)
 	{
 		account = store_lock_account(account_id, hold == NULL ? NULL : hold->subscription_id, true);
@@ -118,6 +165,7 @@ append_message(text *account_id, const pg_uuid_t *id, TranscriptMessage *message
 	{
 		StoreConversation *conversation = store_open_conversation(account, id, STORE_CREATE);
 
+		conversation->ids_are_new = true; /* the message's was looked up above */
 		seq = store_add_message(conversation, message);
 		store_close_conversation(conversation, false);
 	}
@@ -132,11 +180,13 @@ PG_FUNCTION_INFO_V1(memory_append);
  * memory_append(account_id text, conversation_id uuid, role text, content text,
  *				 model text, tokens integer, metadata jsonb, message_id text,
  *				 parent_seq bigint, created_at timestamptz) → bigint
- *		Appends one message and returns its seq.  Unknown accounts and
- *		conversations are created.  NULL account_id: the account the session is
+ *		Appends one message and returns its seq; if the conversation has one
+ *		with this message_id, role and content, that one's, and changes nothing.
+ *		Unknown accounts and conversations are created.  NULL account_id: the account the session is
  *		confined to; NULL tokens are estimated; NULL parent_seq: the current
  *		leaf, 0: a new root; NULL created_at: now.  Errors: 22004, 22023, 42501
- *		foreign account, 54000 too large, 55000 deleted conversation.
+ *		not the session's account, 23505 another message has the message_id,
+ *		54000 too large, 55000 deleted conversation.
  */
 Datum
 memory_append(PG_FUNCTION_ARGS)
@@ -176,19 +226,73 @@ batch_error_context(void *arg)
 	errcontext("message %u of the array", *(uint32 *) arg + 1);
 }
 
+/*
+ * Whether the conversation has all n > 0 messages by their message_ids; then it
+ * is left as it is.  The account's locks are taken, parent first.  at: the
+ * message at hand.  Needs an SPI connection.
+ */
+static bool
+find_all_repeated(text *account_id, const pg_uuid_t *id, const TranscriptMessage *messages,
+				  uint32 n, uint32 *at, Datum *seqs)
+{
+	StoreAccount account = {.account_id = account_id};
+	StoreConversation *conversation;
+
+	if (messages[0].message_id == NULL)
+		return false;
+	if (quota_active())
+		(void) quota_begin(text_to_cstring(account_id));
+	store_know_account(account_id);
+	conversation = store_open_conversation(&account, id, STORE_PROBE);
+	if (conversation == NULL)
+		return false;
+	for (*at = 0; *at < n; (*at)++)
+	{
+		int64 seq = store_known_message(conversation, &messages[*at]);
+
+		CHECK_FOR_INTERRUPTS();
+		if (seq == 0)
+			return false;
+		seqs[*at] = Int64GetDatum(seq);
+	}
+	return true;
+}
+
+/*
+ * Appends n > 0 messages as one statement; where is batch_error_context's.
+ * Needs an SPI connection.
+ */
+static void
+append_messages(text *account_id, const pg_uuid_t *id, const TranscriptMessage *messages, uint32 n,
+				ErrorContextCallback *where, Datum *seqs)
+{
+	StoreConversation *conversation = store_begin(account_id, id, STORE_CREATE);
+	uint32 *at = where->arg;
+
+	error_context_stack = where;
+	for (*at = 0; *at < n; (*at)++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		seqs[*at] = Int64GetDatum(store_add_message(conversation, &messages[*at]));
+	}
+	error_context_stack = where->previous;
+	store_close_conversation(conversation, n > (uint32) store_segment_messages);
+	store_end_account(conversation->account);
+}
+
 PG_FUNCTION_INFO_V1(memory_append_batch);
 
 /*
  * memory_append_batch(account_id text, conversation_id uuid, messages jsonb)
  *		→ bigint[]
  *		Appends a JSON array of messages as one statement and returns their
- *		seqs.  Errors: those of memory_append, with the bad message's position.
+ *		seqs.  Those that are there already are left out, as in memory_append.
+ *		Errors: those of memory_append, with the bad message's position.
  */
 Datum
 memory_append_batch(PG_FUNCTION_ARGS)
 {
 	TranscriptMessage *messages;
-	StoreConversation *conversation;
 	text *account_id;
 	pg_uuid_t *id;
 	uint32 n;
@@ -211,17 +315,14 @@ memory_append_batch(PG_FUNCTION_ARGS)
 	seqs = palloc(mul_size(Max(n, 1), sizeof(Datum)));
 	if (n > 0)
 	{
+		bool repeated;
+
 		SPI_connect();
-		conversation = store_begin(account_id, id, STORE_CREATE);
 		error_context_stack = &where;
-		for (i = 0; i < n; i++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			seqs[i] = Int64GetDatum(store_add_message(conversation, &messages[i]));
-		}
+		repeated = find_all_repeated(account_id, id, messages, n, &i, seqs);
 		error_context_stack = where.previous;
-		store_close_conversation(conversation, n > (uint32) store_segment_messages);
-		store_end_account(conversation->account);
+		if (!repeated)
+			append_messages(account_id, id, messages, n, &where, seqs);
 		SPI_finish();
 	}
 	PG_RETURN_ARRAYTYPE_P(construct_array(seqs, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));

@@ -23,6 +23,7 @@
 #include "catalog/pg_type.h"
 #include "commands/copy.h"
 #include "commands/copyfrom_internal.h"
+#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
@@ -437,42 +438,61 @@ buffer_lock_account(StatementBuffer *buffer, text *account_id, bool make)
 	return account->state;
 }
 
-/*
- * The statement's numbering of a conversation.  Error: 42501 when the same
- * conversation is given to two accounts.
- */
-BufferNumbering *
-buffer_numbering(StatementBuffer *buffer, const pg_uuid_t *id, text *account_id, bool *found)
+static uint32
+hash_conversation(const void *key, Size size)
 {
+	const StoreKey *conversation = key;
+
+	return hash_combine(hash_bytes(conversation->id.data, UUID_LEN),
+						hash_bytes((const unsigned char *) VARDATA_ANY(conversation->account_id),
+								   (int) VARSIZE_ANY_EXHDR(conversation->account_id)));
+}
+
+static int
+compare_conversations(const void *a, const void *b, Size size)
+{
+	const StoreKey *left = a;
+	const StoreKey *right = b;
+	int order = memcmp(&left->id, &right->id, UUID_LEN);
+
+	return order != 0 ? order : account_compare(left->account_id, right->account_id);
+}
+
+/* The statement's numbering of a conversation. */
+BufferNumbering *
+buffer_numbering(StatementBuffer *buffer, const pg_uuid_t *id, text *account_id)
+{
+	StoreKey key = {*id, account_id};
 	BufferNumbering *numbering;
+	bool found;
 
 	if (buffer->conversations == NULL)
 	{
 		HASHCTL control = {0};
 
-		control.keysize = sizeof(pg_uuid_t);
-		control.entrysize = offsetof(BufferNumbering, account) + MEMORY_MAX_ACCOUNT_ID_BYTES;
+		control.keysize = sizeof(StoreKey);
+		control.entrysize = sizeof(BufferNumbering);
+		control.hash = hash_conversation;
+		control.match = compare_conversations;
 		control.hcxt = buffer->context;
-		buffer->conversations = hash_create("memory_ext numbering", 64, &control,
-											HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		buffer->conversations =
+			hash_create("memory_ext numbering", 64, &control,
+						HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
 	}
-	numbering = hash_search(buffer->conversations, id, HASH_ENTER, found);
-	if (!*found)
+	numbering = hash_search(buffer->conversations, &key, HASH_ENTER, &found);
+	if (!found)
 	{
+		MemoryContext old = MemoryContextSwitchTo(buffer->context);
+
+		numbering->key.account_id =
+			(text *) DatumGetPointer(datumCopy(PointerGetDatum(account_id), false, -1));
+		MemoryContextSwitchTo(old);
 		numbering->counted = false;
+		numbering->has_tail = numbering->has_segments = false;
 		numbering->next_seq = 1;
 		numbering->leaf = 0;
-		numbering->account_length = VARSIZE_ANY_EXHDR(account_id);
-		memcpy(numbering->account, VARDATA_ANY(account_id), numbering->account_length);
+		numbering->ids = NULL;
 	}
-	else if (numbering->account_length != VARSIZE_ANY_EXHDR(account_id) ||
-			 memcmp(numbering->account, VARDATA_ANY(account_id), numbering->account_length) != 0)
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("conversation %s does not belong to account \"%s\"",
-							   store_uuid_string(id), text_to_cstring(account_id)),
-						errdetail("The same statement gives it to another account."),
-						errhint("Name the account that it belongs to, or choose a new "
-								"conversation_id.")));
 	return numbering;
 }
 

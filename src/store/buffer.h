@@ -28,15 +28,16 @@ typedef enum BufferColumn
 
 typedef struct StatementBuffer StatementBuffer;
 
-/* A conversation that a statement has given numbers in. */
+/* A conversation that a statement has given numbers in; all of it is in the buffer's context. */
 typedef struct BufferNumbering
 {
-	pg_uuid_t id; /* hash key */
-	bool counted; /* next_seq and leaf come from the store */
+	StoreKey key; /* hash key */
+	bool counted; /* next_seq and leaf come from the store, and the next two */
+	bool has_tail;
+	bool has_segments;
 	int64 next_seq;
 	int64 leaf;
-	Size account_length;
-	char account[FLEXIBLE_ARRAY_MEMBER]; /* MEMORY_MAX_ACCOUNT_ID_BYTES */
+	StoreIds *ids; /* NULL: no row with a message_id was given a number */
 } BufferNumbering;
 
 /* Where an error at the statement's end belongs: COPY's line or the row's place. */
@@ -66,7 +67,7 @@ extern StoreAccount *buffer_lock_account(StatementBuffer *buffer, text *account_
 extern void buffer_lock_subscriptions(StatementBuffer *buffer);
 extern void buffer_save_subscriptions(StatementBuffer *buffer);
 extern BufferNumbering *
-buffer_numbering(StatementBuffer *buffer, const pg_uuid_t *id, text *account_id, bool *found);
+buffer_numbering(StatementBuffer *buffer, const pg_uuid_t *id, text *account_id);
 extern int32 buffer_changed_columns(TupleDesc descriptor, const Datum *old, const bool *old_nulls,
 									const Datum *values, const bool *nulls);
 extern void buffer_push_error_context(BufferErrorContext *where, const char *view);

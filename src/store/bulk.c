@@ -13,14 +13,15 @@
  * compressed segments: see store_fold_revisions.  An account of the same name
  * but without a lock stands in until then; what the messages use gathers there.
  *
- * Messages are numbered 1, 2, 3 and so on, and parents are given, so that
- * nothing needs to be looked up in the store.
+ * Messages are numbered 1, 2, 3 and so on, parents are given, and message_ids
+ * differ, so that nothing needs to be looked up in the store.
  *
  * A conversation lives in the memory context that was current at
  * store_ready_begin, and so must the account's name and the messages' models.
  */
 #include "postgres.h"
 
+#include "utils/datum.h"
 #include "utils/memutils.h"
 
 #include "store.h"
@@ -30,7 +31,9 @@ typedef struct ReadySegment
 {
 	int64 first_seq;
 	int64 last_seq;
-	struct varlena *body;
+	Datum body;
+	Datum message_ids;
+	bool has_ids;
 } ReadySegment;
 
 typedef struct ReadyUsage
@@ -62,6 +65,7 @@ store_ready_begin(text *account_id, const pg_uuid_t *id)
 	ready->account.account_id = account_id;
 	store_init_conversation(&ready->conversation, &ready->account, id);
 	ready->conversation.ready = ready;
+	ready->conversation.ids_are_new = true;
 	return &ready->conversation;
 }
 
@@ -76,19 +80,23 @@ make_room(StoreReady *ready, void *array, uint32 count, uint32 *space, Size size
 						 : repalloc_huge(array, mul_size(*space, size));
 }
 
-/* In the place of a segment's row; the body is copied. */
+/* In the place of a segment's row: the parameters of STORE_SEGMENT_INSERT; they are copied. */
 void
-store_ready_segment(StoreReady *ready, int64 first_seq, int64 last_seq, const struct varlena *body)
+store_ready_segment(StoreReady *ready, const Datum *values, const char *nulls)
 {
 	ReadySegment *segment;
+	MemoryContext old;
 
 	ready->segments = make_room(ready, ready->segments, ready->nsegments, &ready->segment_space,
 								sizeof(ReadySegment));
 	segment = &ready->segments[ready->nsegments++];
-	segment->first_seq = first_seq;
-	segment->last_seq = last_seq;
-	segment->body = MemoryContextAlloc(ready->context, VARSIZE_ANY(body));
-	memcpy(segment->body, body, VARSIZE_ANY(body));
+	segment->first_seq = DatumGetInt64(values[2]);
+	segment->last_seq = DatumGetInt64(values[3]);
+	segment->has_ids = nulls[6] != 'n';
+	old = MemoryContextSwitchTo(ready->context);
+	segment->body = datumCopy(values[5], false, -1);
+	segment->message_ids = segment->has_ids ? datumCopy(values[6], false, -1) : (Datum) 0;
+	MemoryContextSwitchTo(old);
 }
 
 /* In the place of a metering batch. */
@@ -120,6 +128,7 @@ store_ready_write(StoreConversation *conversation, StoreAccount *account, Meteri
 {
 	StoreReady *ready = conversation->ready;
 	Datum values[STORE_SEGMENT_COLUMNS];
+	char nulls[] = "       ";
 
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(account->account_id);
@@ -128,8 +137,10 @@ store_ready_write(StoreConversation *conversation, StoreAccount *account, Meteri
 	{
 		values[2] = Int64GetDatum(ready->segments[i].first_seq);
 		values[3] = Int64GetDatum(ready->segments[i].last_seq);
-		values[5] = PointerGetDatum(ready->segments[i].body);
-		store_queue_segment(queue, values);
+		values[5] = ready->segments[i].body;
+		values[6] = ready->segments[i].message_ids;
+		nulls[6] = ready->segments[i].has_ids ? ' ' : 'n';
+		store_queue_segment(queue, values, nulls);
 	}
 	for (uint32 i = 0; i < ready->nusage; i++)
 		metering_batch_message(usage, &ready->usage[i].message, ready->usage[i].kind);

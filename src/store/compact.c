@@ -57,6 +57,7 @@ typedef struct NewSegment
 	int64 last_seq;
 	int64 revision;
 	struct varlena *body;
+	bytea *filter; /* NULL: no message has an id */
 } NewSegment;
 
 typedef struct CompactPlan
@@ -226,6 +227,7 @@ build_group(const CompactPlan *plan, NewSegment *new)
 		new->revision = store_fold_revisions(messages, count);
 		MemoryContextSwitchTo(result_context);
 		new->body = transcript_build(messages, count, &compression);
+		new->filter = store_filter_ids(messages, count);
 	}
 	MemoryContextSwitchTo(result_context);
 	MemoryContextDelete(scratch);
@@ -253,6 +255,7 @@ static void
 replace_group(const CompactPlan *plan, const NewSegment *new)
 {
 	Datum values[STORE_SEGMENT_COLUMNS];
+	char nulls[] = "       ";
 
 	for (uint64 i = new->from; i < new->to; i++)
 		store_delete_segment(plan->id, plan->account_id, plan->segments[i].first_seq);
@@ -262,7 +265,8 @@ replace_group(const CompactPlan *plan, const NewSegment *new)
 	values[3] = Int64GetDatum(new->last_seq);
 	values[4] = Int64GetDatum(new->revision);
 	values[5] = PointerGetDatum(new->body);
-	store_execute(STORE_SEGMENT_INSERT, values, NULL, false);
+	store_filter_datum(new->filter, values, nulls, 6);
+	store_execute(STORE_SEGMENT_INSERT, values, nulls, false);
 }
 
 /*

@@ -197,8 +197,8 @@ PG_FUNCTION_INFO_V1(memory_create_conversation);
  * memory_create_conversation(account_id text, conversation_id uuid, title text,
  *							  metadata jsonb, created_at timestamptz) → uuid
  *		Makes an empty conversation and returns its id; NULL conversation_id: a
- *		new version 7 UUID.  Errors: 23505 exists, 42501 another account has it,
- *		55000 it was deleted.
+ *		new version 7 UUID.  Errors: 23505 the account has it, 55000 it was
+ *		deleted.
  */
 Datum
 memory_create_conversation(PG_FUNCTION_ARGS)
@@ -543,7 +543,7 @@ insert_rows(Flush *flush)
 		CHECK_FOR_INTERRUPTS();
 		follow_row(flush, slot, true);
 		row_fields(slot, &fields);
-		if (store_queue_holds(queue, id))
+		if (store_queue_holds(queue, id, flush->account->account_id))
 		{
 			/* the statement has it twice */
 			store_queue_write(queue);

@@ -418,15 +418,20 @@ mend_tree(StoreConversation *conversation, const StoreChange *changes, int n)
  * store_apply_changes
  *		Applies changes, in order of seq, each seq once; a change whose message
  *		is gone is left undone.  Returns how many were applied.  The caller
- *		saves the conversation afterwards.
+ *		saves the conversation afterwards.  Error: 23505 a message_id is given
+ *		to a second message.
  */
 int64
 store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n)
 {
 	TimestampTz now = GetCurrentStatementStartTimestamp();
-	int64 done = apply_all(conversation, changes, n);
+	int64 done;
 
+	store_check_new_ids(conversation, changes, n);
+	done = apply_all(conversation, changes, n);
 	mend_tree(conversation, changes, n);
+	store_ids_changed(conversation->ids);
+	conversation->changed = true;
 	for (int i = 0; i < n; i++)
 		if (changes[i].done && !changes[i].insert)
 			conversation->updated_at = Max(conversation->updated_at, now);

@@ -24,16 +24,104 @@
 
 typedef struct Appending
 {
+	const pg_uuid_t *id;
+	text *account_id;
 	const TranscriptMessage *message;
 	LiveAppended *appended;
+	DirectRows *tail;     /* open */
+	DirectRows *segments; /* open if the message has an id */
 } Appending;
 
-/* Takes the account's next revision. */
+static void read_tail_row(const DirectRows *rows, TranscriptMessage *message);
+
+/* Checks a message that has the id of the one that comes. */
+static void
+take_repeated(Appending *appending, const TranscriptMessage *stored)
+{
+	store_check_repeated(appending->id, appending->message, stored);
+	appending->appended->repeated = true;
+	appending->appended->seq = stored->seq;
+}
+
+/* Looks for the message's id in the tail, whose rows are compared one by one. */
+static void
+find_in_tail(Appending *appending, ScanKeyData *keys)
+{
+	const TranscriptMessage *message = appending->message;
+	DirectRows *rows = appending->tail;
+
+	direct_find(rows, keys, 2);
+	while (direct_next(rows, BackwardScanDirection))
+	{
+		TranscriptMessage stored = {0};
+
+		CHECK_FOR_INTERRUPTS();
+		stored.message_id =
+			transcript_text_bytes(rows->slot->tts_values[TAIL_MESSAGE_ID],
+								  rows->slot->tts_isnull[TAIL_MESSAGE_ID], &stored.message_id_len);
+		if (!store_same_id(message, &stored))
+			continue;
+		read_tail_row(rows, &stored);
+		take_repeated(appending, &stored);
+		return;
+	}
+}
+
+/* And in the segments whose filter says that it may be there. */
+static void
+find_in_segments(Appending *appending, ScanKeyData *keys)
+{
+	StoreIdHash hash = store_hash_id(appending->message);
+	DirectRows *rows = appending->segments;
+
+	direct_find(rows, keys, 2);
+	while (direct_next(rows, BackwardScanDirection))
+	{
+		Datum *values = rows->slot->tts_values;
+		bytea *filter;
+		Transcript *transcript;
+		TranscriptMessage *stored;
+
+		CHECK_FOR_INTERRUPTS();
+		if (rows->slot->tts_isnull[SEGMENT_MESSAGE_IDS])
+			continue;
+		filter = DatumGetByteaPP(values[SEGMENT_MESSAGE_IDS]);
+		if (!store_filter_has(filter, hash))
+			continue;
+		transcript = transcript_open(values[SEGMENT_BODY]);
+		stored = store_find_id(transcript->messages, transcript->count, appending->message);
+		if (stored != NULL)
+		{
+			take_repeated(appending, stored);
+			return;
+		}
+		transcript_close(transcript);
+	}
+}
+
+/*
+ * Takes the account's next revision, unless the conversation has the message.
+ * That is looked up under the snapshot that the row was found with: the row can
+ * only be changed if nobody has since, and who adds a message changes it.  So it
+ * is as exact as under the lock, and a message that is there locks nothing.
+ */
 static bool
 bump_account(TupleTableSlot *row, void *arg)
 {
-	LiveAppended *appended = arg;
+	Appending *appending = arg;
+	LiveAppended *appended = appending->appended;
 
+	if (appending->message->message_id != NULL)
+	{
+		ScanKeyData keys[2];
+
+		store_conversation_keys(keys, appending->id, appending->account_id);
+		find_in_tail(appending, keys);
+		if (!appended->repeated)
+			find_in_segments(appending, keys);
+		if (appended->repeated)
+			return false;
+	}
 	appended->revision = DatumGetInt64(row->tts_values[ACCOUNT_REVISION]) + 1;
 	appended->subscription_id = TextDatumGetCString(row->tts_values[ACCOUNT_SUBSCRIPTION_ID]);
 	row->tts_values[ACCOUNT_REVISION] = Int64GetDatum(appended->revision);
@@ -126,14 +214,16 @@ insert_message(DirectRows *rows, const pg_uuid_t *id, text *account_id,
 
 /* The writes themselves; false: no such account, or another was first. */
 static bool
-append(DirectRows *rows, const pg_uuid_t *id, text *account_id, Appending *appending)
+append(DirectRows *rows, Appending *appending)
 {
 	LiveAppended *appended = appending->appended;
+	const pg_uuid_t *id = appending->id;
+	text *account_id = appending->account_id;
 	ScanKeyData keys[2];
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account_id));
-	if (!direct_change(&rows[0], keys, 1, bump_account, appended))
-		return false;
+	if (!direct_change(&rows[0], keys, 1, bump_account, appending))
+		return appended->repeated;
 	store_conversation_keys(keys, id, account_id);
 	if (direct_change(&rows[1], keys, 2, take_number, appending))
 		insert_message(&rows[2], id, account_id, appending->message, appended);
@@ -147,25 +237,29 @@ append(DirectRows *rows, const pg_uuid_t *id, text *account_id, Appending *appen
  *		What STORE_APPEND does: takes the account's next revision, its row's lock
  *		with it, and puts the message behind the conversation's last one.
  *		appended->seq 0: that is not all there is to be done, and nothing but the
- *		account is changed.  false: nothing is, STORE_APPEND is to say why.
+ *		account is changed; appended->repeated: the conversation has the message
+ *		already, and nothing is.  false: nothing is, STORE_APPEND is to say why.
+ *		Error: 23505 see store_check_repeated.
  */
 bool
 live_append(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
 			LiveAppended *appended)
 {
-	DirectTable *const wanted[] = {&store_accounts, &store_conversations, &store_tail};
-	Appending appending = {message, appended};
-	DirectRows rows[lengthof(wanted)];
+	DirectTable *const tables[] = {&store_accounts, &store_conversations, &store_tail,
+								   &store_segments};
+	DirectRows rows[lengthof(tables)];
+	Appending appending = {id, account_id, message, appended, &rows[2], &rows[3]};
+	int wanted = message->message_id == NULL ? 3 : 4;
 	int open = 0;
 	bool done;
 
 	memset(appended, 0, sizeof(*appended));
 	if (!direct_may_write())
 		return false;
-	while (open < (int) lengthof(wanted) &&
-		   direct_open(&rows[open], wanted[open], RowExclusiveLock))
+	while (open < wanted &&
+		   direct_open(&rows[open], tables[open], open < 3 ? RowExclusiveLock : AccessShareLock))
 		open++;
-	done = open == (int) lengthof(wanted) && append(rows, id, account_id, &appending);
+	done = open == wanted && append(rows, &appending);
 	while (open > 0)
 		direct_close(&rows[--open]);
 	return done;
@@ -198,7 +292,7 @@ live_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, StoreSegme
 	return true;
 }
 
-/* A copy of the row at hand as a message. */
+/* A copy of the row at hand as a message, in the current memory context. */
 static void
 read_tail_row(const DirectRows *rows, TranscriptMessage *message)
 {

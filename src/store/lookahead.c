@@ -32,8 +32,9 @@ struct StoreLookahead
 	RowRun *runs; /* the window's, their rows in context */
 	int nruns;
 	int next; /* the run whose rows are given out */
-	pg_uuid_t ids[WINDOW_CONVERSATIONS];
-	int nids;
+	StoreKey
+		keys[WINDOW_CONVERSATIONS]; /* the window's conversations; account ids are the buffer's */
+	int nkeys;
 	StoreKnown known;
 };
 
@@ -52,23 +53,23 @@ lookahead_create(StatementBuffer *buffer, StoreQueue *queue)
 	return ahead;
 }
 
-/*
- * Takes the run's conversation into the window.  False: there is no more room,
- * or the window has the id already, for another account: that one must be
- * written before this one can be refused.
- */
+/* Takes the run's conversation into the window, and locks its account.  False: there is no room. */
 static bool
-add_conversation(StoreLookahead *ahead, const pg_uuid_t *id, text *account_id, text *last_account)
+add_conversation(StoreLookahead *ahead, const pg_uuid_t *id, text *account_id)
 {
-	if (ahead->nids > 0 && memcmp(&ahead->ids[ahead->nids - 1], id, UUID_LEN) == 0 &&
-		account_same(account_id, last_account))
+	StoreKey *last = ahead->nkeys > 0 ? &ahead->keys[ahead->nkeys - 1] : NULL;
+	bool same_account = last != NULL && account_same(account_id, last->account_id);
+	StoreKey *next;
+
+	if (same_account && memcmp(&last->id, id, UUID_LEN) == 0)
 		return true;
-	if (ahead->nids == WINDOW_CONVERSATIONS)
+	if (ahead->nkeys == WINDOW_CONVERSATIONS)
 		return false;
-	for (int i = 0; i < ahead->nids; i++)
-		if (memcmp(&ahead->ids[i], id, UUID_LEN) == 0)
-			return false;
-	ahead->ids[ahead->nids++] = *id;
+	next = &ahead->keys[ahead->nkeys++];
+	next->id = *id;
+	next->account_id = same_account
+						   ? last->account_id
+						   : buffer_lock_account(ahead->buffer, account_id, true)->account_id;
 	return true;
 }
 
@@ -76,7 +77,6 @@ add_conversation(StoreLookahead *ahead, const pg_uuid_t *id, text *account_id, t
 static void
 read_runs(StoreLookahead *ahead)
 {
-	text *last_account = NULL;
 	text *account_id;
 	pg_uuid_t id;
 	Size bytes = 0;
@@ -87,10 +87,8 @@ read_runs(StoreLookahead *ahead)
 		RowRun *run = &ahead->runs[ahead->nruns];
 
 		CHECK_FOR_INTERRUPTS();
-		if (!add_conversation(ahead, &id, account_id, last_account))
+		if (!add_conversation(ahead, &id, account_id))
 			break;
-		if (last_account == NULL || !account_same(account_id, last_account))
-			last_account = buffer_lock_account(ahead->buffer, account_id, true)->account_id;
 		row_sort_take(ahead->sort, run);
 		bytes += run->size;
 		ahead->nruns++;
@@ -108,10 +106,10 @@ next_window(StoreLookahead *ahead)
 	MemoryContextReset(ahead->context);
 	ahead->nruns = 0;
 	ahead->next = 0;
-	ahead->nids = 0;
+	ahead->nkeys = 0;
 	old = MemoryContextSwitchTo(ahead->context);
 	read_runs(ahead);
-	store_read_known(ahead->ids, ahead->nids, &ahead->known);
+	store_read_known(ahead->keys, ahead->nkeys, &ahead->known);
 	MemoryContextSwitchTo(old);
 }
 

@@ -232,6 +232,12 @@ COMMENT ON PROCEDURE memory.maintain(integer) IS 'retention, idle tails, usage, 
 CREATE FUNCTION memory_store.toast_value(memory.transcript) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_toast_value' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 
+CREATE FUNCTION memory_store.toast_value(bytea) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'memory_toast_value' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION memory_store.in_line(bytea) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'memory_in_line' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
 CREATE FUNCTION memory_store.in_line(memory.transcript) RETURNS memory.transcript
 	AS 'MODULE_PATHNAME', 'memory_in_line' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 

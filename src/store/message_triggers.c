@@ -198,30 +198,48 @@ count_conversation(StatementBuffer *buffer, BufferNumbering *numbering, text *ac
 {
 	StoreAccount *account = buffer_lock_account(buffer, account_id, true);
 	StoreConversation *conversation =
-		store_open_conversation(account, &numbering->id, STORE_CREATE);
+		store_open_conversation(account, &numbering->key.id, STORE_CREATE);
 
 	if (conversation->next_seq > numbering->next_seq)
 	{
 		numbering->next_seq = conversation->next_seq;
 		numbering->leaf = conversation->leaf;
 	}
+	numbering->has_tail = conversation->tail_count > 0;
+	numbering->has_segments = conversation->message_count > conversation->tail_count;
 	numbering->counted = true;
+}
+
+/* The next number, or that of the message that has the row's message_id already. */
+static int64
+next_number(StatementBuffer *buffer, BufferNumbering *numbering, const TranscriptMessage *message)
+{
+	if (message->message_id == NULL)
+		return numbering->next_seq;
+	if (numbering->ids == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(buffer_context(buffer));
+
+		numbering->ids = store_ids_create(&numbering->key.id, numbering->key.account_id,
+										  numbering->has_tail, numbering->has_segments);
+		MemoryContextSwitchTo(old);
+	}
+	return store_ids_number(numbering->ids, message, numbering->next_seq);
 }
 
 /* Gives an INSERT's row its number and parent.  Needs an SPI connection. */
 static void
-number_row(StatementBuffer *buffer, Datum *values, bool *nulls)
+number_row(StatementBuffer *buffer, const TranscriptMessage *message, Datum *values, bool *nulls)
 {
 	text *account_id = DatumGetTextPP(values[VIEW_ACCOUNT_ID]);
-	bool found;
 	BufferNumbering *numbering =
-		buffer_numbering(buffer, DatumGetUUIDP(values[VIEW_CONVERSATION_ID]), account_id, &found);
+		buffer_numbering(buffer, DatumGetUUIDP(values[VIEW_CONVERSATION_ID]), account_id);
 
 	if (nulls[VIEW_SEQ])
 	{
 		if (!numbering->counted)
 			count_conversation(buffer, numbering, account_id);
-		values[VIEW_SEQ] = Int64GetDatum(numbering->next_seq);
+		values[VIEW_SEQ] = Int64GetDatum(next_number(buffer, numbering, message));
 		nulls[VIEW_SEQ] = false;
 	}
 	if (DatumGetInt64(values[VIEW_SEQ]) < numbering->next_seq)
@@ -344,7 +362,7 @@ memory_messages_insert(PG_FUNCTION_ARGS)
 			MemoryContextSwitchTo(old);
 		}
 		if (!copying)
-			number_row(buffer, values, nulls);
+			number_row(buffer, &message, values, nulls);
 		SPI_finish();
 	}
 	put_row(buffer, values, nulls, &message, 0);
@@ -514,11 +532,7 @@ open_conversation(Flush *flush, const pg_uuid_t *id, StoreOpenMode mode)
 {
 	if (flush->ahead == NULL)
 		return store_open_conversation(flush->account, id, mode);
-	if (!store_queue_holds(flush->queue, id))
-		return store_open_known(flush->account, id, lookahead_known(flush->ahead));
-	/* the statement has given it to another account: to be refused */
-	store_queue_write(flush->queue);
-	return store_open_conversation(flush->account, id, mode);
+	return store_open_known(flush->account, id, lookahead_known(flush->ahead));
 }
 
 /* Goes on to the row's account and conversation, in key order. */

@@ -49,12 +49,9 @@ struct StoreQueue
 	QueueRows updated;  /* likewise */
 };
 
-static const int segment_places[STORE_SEGMENT_COLUMNS] = {SEGMENT_CONVERSATION_ID,
-														  SEGMENT_ACCOUNT_ID,
-														  SEGMENT_FIRST_SEQ,
-														  SEGMENT_LAST_SEQ,
-														  SEGMENT_REVISION,
-														  SEGMENT_BODY};
+static const int segment_places[STORE_SEGMENT_COLUMNS] =
+	{SEGMENT_CONVERSATION_ID, SEGMENT_ACCOUNT_ID, SEGMENT_FIRST_SEQ,  SEGMENT_LAST_SEQ,
+	 SEGMENT_REVISION,        SEGMENT_BODY,       SEGMENT_MESSAGE_IDS};
 static const int conversation_places[STORE_CONVERSATION_COLUMNS] = {CONVERSATION_ID,
 																	CONVERSATION_ACCOUNT_ID,
 																	CONVERSATION_NEXT_SEQ,
@@ -232,7 +229,7 @@ store_queue_write(StoreQueue *queue)
 	queue->bytes = 0;
 }
 
-/* Copies a statement's parameters; nulls as SPI takes them, or NULL. */
+/* Copies a statement's parameters; nulls as SPI takes them. */
 static void
 put_row(StoreQueue *queue, QueueRows *rows, const Datum *values, const char *nulls)
 {
@@ -243,7 +240,7 @@ put_row(StoreQueue *queue, QueueRows *rows, const Datum *values, const char *nul
 		int16 length = -1;
 		bool by_value = false;
 
-		rows->nulls[i][rows->count] = nulls != NULL && nulls[i] == 'n';
+		rows->nulls[i][rows->count] = nulls[i] == 'n';
 		rows->values[i][rows->count] = (Datum) 0;
 		if (rows->nulls[i][rows->count])
 			continue;
@@ -261,9 +258,9 @@ put_row(StoreQueue *queue, QueueRows *rows, const Datum *values, const char *nul
 
 /* Queues the parameters of STORE_SEGMENT_INSERT; they are copied. */
 void
-store_queue_segment(StoreQueue *queue, const Datum *values)
+store_queue_segment(StoreQueue *queue, const Datum *values, const char *nulls)
 {
-	put_row(queue, &queue->segments, values, NULL);
+	put_row(queue, &queue->segments, values, nulls);
 }
 
 /*
@@ -280,12 +277,13 @@ store_queue_conversation(StoreQueue *queue, const Datum *values, const char *nul
 	put_row(queue, rows, values, nulls);
 }
 
-/* Whether the row of a new conversation with this id waits here; NULL is an empty queue. */
+/* Whether the row of this conversation, a new one, waits here; NULL is an empty queue. */
 bool
-store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id)
+store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id, const text *account_id)
 {
 	for (int i = 0; queue != NULL && i < queue->inserted.count; i++)
-		if (memcmp(DatumGetUUIDP(queue->inserted.values[0][i]), id, UUID_LEN) == 0)
+		if (memcmp(DatumGetUUIDP(queue->inserted.values[0][i]), id, UUID_LEN) == 0 &&
+			account_same(DatumGetTextPP(queue->inserted.values[1][i]), account_id))
 			return true;
 	return false;
 }

@@ -105,16 +105,63 @@ tail_parameters(StoreConversation *conversation, const TranscriptMessage *messag
 	values[12] = BoolGetDatum(message->counted);
 }
 
-/* STORE_APPEND, with live_append's result; false: there is no such account. */
-static bool
-append_by_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
-					LiveAppended *appended)
+/* What an append in one step has left: the account, and the message's seq; 0: not written. */
+static StoreAccount *
+take_appended(text *account_id, const TranscriptMessage *message, const LiveAppended *appended,
+			  QuotaHold *hold, int64 *seq)
 {
+	StoreAccount *account =
+		store_found_account(account_id, appended->revision, appended->subscription_id,
+							hold == NULL ? NULL : hold->subscription_id);
+
+	account->hold = hold;
+	*seq = appended->seq;
+	if (*seq > 0)
+	{
+		account->amounts.by_meter[QUOTA_MESSAGES] = 1;
+		account->amounts.by_meter[QUOTA_TOKENS] = message->tokens;
+		account->amounts.by_meter[QUOTA_CONTENT_BYTES] = message->content_len;
+	}
+	return account;
+}
+
+/*
+ * store_append_simple
+ *		Appends a message in one step, where nothing else is to be done.  seq 0:
+ *		it is not the case, and nothing but the account is changed.  NULL with a
+ *		seq: the conversation has the message already; NULL without: it was not
+ *		possible, store_append_statement is to do it.  Either way nothing is
+ *		changed.  Error: 23505 its message_id is another one's.
+ */
+StoreAccount *
+store_append_simple(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+					QuotaHold *hold, int64 *seq)
+{
+	LiveAppended appended;
+
+	*seq = 0;
+	if (!live_append(account_id, id, message, &appended))
+		return NULL;
+	*seq = appended.seq;
+	return appended.repeated ? NULL : take_appended(account_id, message, &appended, hold, seq);
+}
+
+/*
+ * store_append_statement
+ *		The same with STORE_APPEND, for a message that the conversation is known
+ *		not to have; NULL: there is no such account.
+ */
+StoreAccount *
+store_append_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+					   QuotaHold *hold, int64 *seq)
+{
+	LiveAppended appended = {0};
 	Datum values[12];
 	char nulls[12 + 1] = "            ";
-	Datum seq;
+	Datum number;
 	bool isnull;
 
+	*seq = 0;
 	values[0] = UUIDPGetDatum(id);
 	values[1] = PointerGetDatum(account_id);
 	values[2] = bytes_datum(message->role, message->role_len, &nulls[2]);
@@ -128,43 +175,12 @@ append_by_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessa
 	values[10] = Int32GetDatum(store_segment_messages);
 	values[11] = Int64GetDatum((int64) store_segment_bytes * 1024);
 	if (store_execute(STORE_APPEND, values, nulls, false) == 0)
-		return false;
-	appended->revision = DatumGetInt64(store_column(0, 1, &isnull));
-	appended->subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
-	seq = store_column(0, 3, &isnull);
-	appended->seq = isnull ? 0 : DatumGetInt64(seq);
-	return true;
-}
-
-/*
- * store_append_simple
- *		Appends a message in one step, where nothing else is to be done.  seq 0:
- *		it is not the case, and nothing but the account is changed; NULL: there
- *		is no such account.
- */
-StoreAccount *
-store_append_simple(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
-					QuotaHold *hold, int64 *seq)
-{
-	LiveAppended appended;
-	StoreAccount *account;
-
-	*seq = 0;
-	if (!live_append(account_id, id, message, &appended) &&
-		!append_by_statement(account_id, id, message, &appended))
 		return NULL;
-
-	*seq = appended.seq;
-	account = store_found_account(account_id, appended.revision, appended.subscription_id,
-								  hold == NULL ? NULL : hold->subscription_id);
-	account->hold = hold;
-	if (*seq > 0)
-	{
-		account->amounts.by_meter[QUOTA_MESSAGES] = 1;
-		account->amounts.by_meter[QUOTA_TOKENS] = message->tokens;
-		account->amounts.by_meter[QUOTA_CONTENT_BYTES] = message->content_len;
-	}
-	return account;
+	appended.revision = DatumGetInt64(store_column(0, 1, &isnull));
+	appended.subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
+	number = store_column(0, 3, &isnull);
+	appended.seq = isnull ? 0 : DatumGetInt64(number);
+	return take_appended(account_id, message, &appended, hold, seq);
 }
 
 void
@@ -241,12 +257,15 @@ store_insert_segment(StoreConversation *conversation, const TranscriptMessage *m
 	Size size = mul_size(n, sizeof(TranscriptMessage));
 	TranscriptMessage *folded = palloc(size);
 	Datum values[STORE_SEGMENT_COLUMNS];
+	char nulls[] = "       ";
 	struct varlena *body;
+	bytea *filter;
 	int64 revision;
 
 	memcpy(folded, messages, size);
 	revision = store_fold_revisions(folded, n);
 	body = transcript_build(folded, n, &compression);
+	filter = store_filter_ids(messages, n);
 	pfree(folded);
 
 	values[0] = UUIDPGetDatum(&conversation->id);
@@ -255,13 +274,17 @@ store_insert_segment(StoreConversation *conversation, const TranscriptMessage *m
 	values[3] = Int64GetDatum(messages[n - 1].seq);
 	values[4] = Int64GetDatum(revision);
 	values[5] = PointerGetDatum(body);
+	store_filter_datum(filter, values, nulls, 6);
 	if (conversation->ready != NULL)
-		store_ready_segment(conversation->ready, messages[0].seq, messages[n - 1].seq, body);
+		store_ready_segment(conversation->ready, values, nulls);
 	else if (conversation->queue != NULL)
-		store_queue_segment(conversation->queue, values);
+		store_queue_segment(conversation->queue, values, nulls);
 	else
-		store_execute(STORE_SEGMENT_INSERT, values, NULL, false);
+		store_execute(STORE_SEGMENT_INSERT, values, nulls, false);
+	store_ids_changed(conversation->ids);
 	pfree(body);
+	if (filter != NULL)
+		pfree(filter);
 }
 
 static const char *

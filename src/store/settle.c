@@ -368,19 +368,24 @@ static bool
 move_segment(Datum *values)
 {
 	Datum columns[STORE_SEGMENT_COLUMNS];
+	char nulls[] = "       ";
 	SPITupleTable *taken;
-	bool isnull;
 
 	if (store_execute(STORE_SEGMENT_TAKE, values, NULL, false) == 0)
 		return false;
 	taken = SPI_tuptable;
-	SPI_tuptable = NULL; /* has the body: must outlive the next statement */
+	SPI_tuptable = NULL; /* has body and filter: must outlive the next statement */
 	columns[0] = values[0];
 	columns[1] = values[1];
 	columns[2] = values[2];
 	for (int i = 3; i < STORE_SEGMENT_COLUMNS; i++)
+	{
+		bool isnull;
+
 		columns[i] = SPI_getbinval(taken->vals[0], taken->tupdesc, i - 2, &isnull);
-	store_execute(STORE_SEGMENT_INSERT, columns, NULL, false);
+		nulls[i] = isnull ? 'n' : ' ';
+	}
+	store_execute(STORE_SEGMENT_INSERT, columns, nulls, false);
 	SPI_freetuptable(taken);
 	return true;
 }
@@ -692,7 +697,7 @@ memory_settle_end(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(memory_toast_value);
 
 /*
- * memory_toast_value(body transcript) → bigint
+ * memory_toast_value(value transcript or bytea) → bigint
  *		The number under which TOAST keeps the value; NULL: it is in its row.
  */
 Datum
@@ -710,7 +715,7 @@ memory_toast_value(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(memory_in_line);
 
 /*
- * memory_in_line(body transcript) → transcript
+ * memory_in_line(value transcript or bytea) → the same type
  *		The same value, as one that TOAST has not seen.
  */
 Datum

@@ -30,17 +30,17 @@
 	"INSERT INTO memory_store.conversations (conversation_id, account_id, next_seq, head_seq,"     \
 	" message_count, token_count, content_bytes, tail_bytes, tail_count, branched,"                \
 	" created_at, updated_at, revision, title, metadata, archived, revision_bucket)"
-#define READ_CONVERSATION                                                                          \
-	"SELECT next_seq, head_seq, message_count, token_count, content_bytes, tail_bytes,"            \
-	" tail_count, branched, created_at, updated_at, deleted_at, revision, account_id,"             \
-	" conversation_id, ctid FROM memory_store.conversations WHERE "
+#define READ_COLUMNS(c)                                                                            \
+	c "next_seq, " c "head_seq, " c "message_count, " c "token_count, " c "content_bytes, " c      \
+	  "tail_bytes, " c "tail_count, " c "branched, " c "created_at, " c "updated_at, " c           \
+	  "deleted_at, " c "revision, " c "account_id, " c "conversation_id, " c "ctid"
 #define CHANGED_COLUMNS                                                                            \
 	" (conversation_id, account_id, next_seq, head_seq, message_count, token_count,"               \
 	" content_bytes, tail_bytes, tail_count, branched, created_at, updated_at, revision"
 #define BUCKET(revision) "(" revision SHIFT "10)::pg_catalog.int4"
 #define INSERT_SEGMENT                                                                             \
 	"INSERT INTO memory_store.segments"                                                            \
-	" (conversation_id, account_id, first_seq, last_seq, revision, body)"
+	" (conversation_id, account_id, first_seq, last_seq, revision, body, message_ids)"
 #define FORGET_FROM(table)                                                                         \
 	"DELETE FROM memory_store." table " t USING memory_store.conversations c"                      \
 	" WHERE c.account_id" EQ "$1 AND t.account_id" EQ "$1"                                         \
@@ -53,8 +53,8 @@
 #define TRANSCRIPT InvalidOid
 #define TRANSCRIPT_ARRAY ((Oid) 1)
 
-const Oid store_segment_types[STORE_SEGMENT_COLUMNS] = {UUIDOID, TEXTOID, INT8OID,
-														INT8OID, INT8OID, TRANSCRIPT};
+const Oid store_segment_types[STORE_SEGMENT_COLUMNS] = {UUIDOID, TEXTOID,    INT8OID, INT8OID,
+														INT8OID, TRANSCRIPT, BYTEAOID};
 const Oid store_conversation_types[STORE_CONVERSATION_COLUMNS] =
 	{UUIDOID, TEXTOID, INT8OID,        INT8OID,        INT8OID, INT8OID, INT8OID,  INT8OID,
 	 INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, JSONBOID, BOOLOID};
@@ -87,11 +87,20 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							" VALUES ($1, $1, 0, $2) ON CONFLICT (account_id) DO NOTHING",
 							2,
 							{TEXTOID, TIMESTAMPTZOID}},
-	[STORE_CONVERSATION_READ] = {READ_CONVERSATION THIS_CONVERSATION, 2, {UUIDOID, TEXTOID}},
-	[STORE_CONVERSATIONS_READ] = {READ_CONVERSATION "conversation_id" EQ
-													"ANY ($1) ORDER BY conversation_id",
-								  1,
-								  {UUIDARRAYOID}},
+	[STORE_CONVERSATION_READ] =
+		{"SELECT " READ_COLUMNS("") " FROM memory_store.conversations WHERE " THIS_CONVERSATION,
+		 2,
+		 {UUIDOID, TEXTOID}},
+	/* each by its key: OFFSET keeps the planner from reading other accounts' rows for a hash join */
+	[STORE_CONVERSATIONS_READ] =
+		{"SELECT " READ_COLUMNS("c.") " FROM ROWS FROM (" UNNEST("$1") "," UNNEST(
+			 "$2") ") u (id, account)"
+				   " CROSS JOIN LATERAL (SELECT *, ctid FROM memory_store.conversations"
+				   " WHERE conversation_id" EQ "u.id AND account_id" EQ "u.account OFFSET 0) c"
+				   " ORDER BY c.account_id, c.conversation_id",
+		 2,
+		 {UUIDARRAYOID, TEXTARRAYOID}},
+	/* for a call that names no account: two are as many as all */
 	[STORE_CONVERSATION_OWNERS] = {"SELECT account_id FROM memory_store.conversations"
 								   " WHERE conversation_id" EQ "$1 LIMIT 2",
 								   1,
@@ -124,11 +133,12 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " message_count = u.message_count, token_count = u.token_count,"
 		 " content_bytes = u.content_bytes, tail_bytes = u.tail_bytes, tail_count = u.tail_count,"
 		 " branched = u.branched, created_at = u.created_at, updated_at = u.updated_at,"
-		 " revision = u.revision, revision_bucket = " BUCKET("u.revision") " FROM ROWS FROM (" UNNEST("$1") "," UNNEST("$2") "," UNNEST("$3") "," UNNEST(
-			 "$4") "," UNNEST("$5") "," UNNEST("$6") "," UNNEST("$7") "," UNNEST("$8") "," UNNEST("$9") "," UNNEST("$10") "," UNNEST("$11") "," UNNEST("$12") "," UNNEST("$13") ") u" CHANGED_COLUMNS
-																																												")"
-																																												" WHERE c.conversation_id" EQ
-																																												"u.conversation_id AND c.account_id" EQ "u.account_id",
+		 " revision = u.revision, revision_bucket = " BUCKET("u.revision") " FROM ROWS FROM (" UNNEST(
+			 "$1") "," UNNEST("$2") "," UNNEST("$3") "," UNNEST("$4") "," UNNEST("$5") "," UNNEST("$6") "," UNNEST("$7") "," UNNEST("$8") "," UNNEST("$9") "," UNNEST("$10") "," UNNEST("$11") "," UNNEST("$12") "," UNNEST("$13") ") u" CHANGED_COLUMNS
+																																																								   ")"
+																																																								   " WHERE c.conversation_id" EQ
+																																																								   "u.conversation_id AND c.account_id" EQ
+																																																								   "u.account_id",
 		 13,
 		 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
 		  INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
@@ -229,6 +239,10 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 						" WHERE " THIS_CONVERSATION " AND seq" EQ "$3",
 						3,
 						{UUIDOID, TEXTOID, INT8OID}},
+	[STORE_TAIL_ID] = {"SELECT " TAIL_COLUMNS " FROM memory_store.tail"
+					   " WHERE " THIS_CONVERSATION " AND message_id" EQ "$3",
+					   3,
+					   {UUIDOID, TEXTOID, TEXTOID}},
 	/* the conversation, and the segment that a reader begins with */
 	[STORE_BRANCH_OPEN] =
 		{"SELECT c.next_seq, c.head_seq, c.branched AND c.message_count OPERATOR(pg_catalog.>) 0,"
@@ -257,14 +271,15 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 						" ORDER BY 1, 2",
 						2,
 						{TEXTOID, UUIDOID}},
-	[STORE_SEGMENT_INSERT] = {INSERT_SEGMENT " VALUES ($1, $2, $3, $4, $5, $6)",
-							  6,
-							  {UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, TRANSCRIPT}},
+	[STORE_SEGMENT_INSERT] = {INSERT_SEGMENT " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+							  7,
+							  {UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, TRANSCRIPT, BYTEAOID}},
 	[STORE_SEGMENTS_INSERT] =
 		{INSERT_SEGMENT " SELECT u.* FROM ROWS FROM (" UNNEST("$1") "," UNNEST("$2") "," UNNEST(
-			 "$3") "," UNNEST("$4") "," UNNEST("$5") "," UNNEST("$6") ") u",
-		 6,
-		 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TRANSCRIPT_ARRAY}},
+			 "$3") "," UNNEST("$4") "," UNNEST("$5") "," UNNEST("$6") "," UNNEST("$7") ") u",
+		 7,
+		 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TRANSCRIPT_ARRAY,
+		  BYTEAARRAYOID}},
 	[STORE_SEGMENT_DELETE] = {"DELETE FROM memory_store.segments"
 							  " WHERE " THIS_CONVERSATION " AND first_seq" EQ "$3",
 							  3,
@@ -283,6 +298,11 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 	[STORE_SEGMENTS_DELETE] = {"DELETE FROM memory_store.segments WHERE " THIS_CONVERSATION,
 							   2,
 							   {UUIDOID, TEXTOID}},
+	[STORE_SEGMENTS_IDS] = {"SELECT first_seq, message_ids FROM memory_store.segments"
+							" WHERE " THIS_CONVERSATION
+							" AND message_ids IS NOT NULL ORDER BY first_seq",
+							2,
+							{UUIDOID, TEXTOID}},
 	/* in order of the accounts' locks */
 	[STORE_SEGMENTS_LYING] = {"SELECT account_id, conversation_id, first_seq"
 							  " FROM memory_store.segments"
@@ -292,16 +312,18 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 	[STORE_SEGMENTS_TOASTED] = {"SELECT account_id, conversation_id, first_seq"
 								" FROM memory_store.segments"
 								" WHERE memory_store.toast_value(body)" EQ
+								"ANY ($1) OR memory_store.toast_value(message_ids)" EQ
 								"ANY ($1) ORDER BY 1, 2, 3",
 								1,
 								{INT8ARRAYOID}},
-	[STORE_SEGMENT_RETOAST] = {"UPDATE memory_store.segments SET body = memory_store.in_line(body)"
+	[STORE_SEGMENT_RETOAST] = {"UPDATE memory_store.segments SET body = memory_store.in_line(body),"
+							   " message_ids = memory_store.in_line(message_ids)"
 							   " WHERE " THIS_CONVERSATION " AND first_seq" EQ "$3",
 							   3,
 							   {UUIDOID, TEXTOID, INT8OID}},
 	[STORE_SEGMENT_TAKE] = {"DELETE FROM memory_store.segments WHERE " THIS_CONVERSATION
 							" AND first_seq" EQ "$3 AND ctid" GE "$4 AND ctid" LT "$5"
-							" RETURNING last_seq, revision, body",
+							" RETURNING last_seq, revision, body, message_ids",
 							5,
 							{UUIDOID, TEXTOID, INT8OID, TIDOID, TIDOID}},
 	[STORE_CONVERSATIONS_LYING] = {"SELECT account_id, conversation_id, 0::pg_catalog.int8"

@@ -4,7 +4,9 @@
  *
  * Calls inside the room go downward: triggers and SQL functions (buffer.c with
  * row_sort.c, append.c, conversation.c, seal.c, read.c) → write.c and edit.c →
- * rows.c and queue.c → live.c and statements.c; usage.c stands beside rows.c.
+ * message_ids.c → rows.c and queue.c → live.c and statements.c; usage.c stands
+ * beside rows.c.  What message_ids.c knows of filters and of single messages
+ * needs nothing of the store, and is everybody's.
  */
 #ifndef STORE_H
 #define STORE_H
@@ -64,6 +66,7 @@ typedef enum StoreStatement
 	STORE_TAIL_TAKE,
 	STORE_TAIL_READ,
 	STORE_TAIL_ONE,
+	STORE_TAIL_ID,
 	STORE_TAIL_NEWEST,
 	STORE_BRANCH_OPEN,
 	STORE_TAIL_IDLE,
@@ -74,6 +77,7 @@ typedef enum StoreStatement
 	STORE_SEGMENT_BEFORE,
 	STORE_SEGMENT_AFTER,
 	STORE_SEGMENTS_DELETE,
+	STORE_SEGMENTS_IDS,
 	STORE_SEGMENTS_LYING,
 	STORE_SEGMENTS_TOASTED,
 	STORE_SEGMENT_RETOAST,
@@ -127,7 +131,7 @@ typedef enum StoreStatement
 extern uint64 store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_only);
 
 /* Parameters of STORE_SEGMENT_INSERT and STORE_CONVERSATION_INSERT; 0: memory.transcript. */
-#define STORE_SEGMENT_COLUMNS 6
+#define STORE_SEGMENT_COLUMNS 7
 #define STORE_CONVERSATION_COLUMNS 16
 #define STORE_CONVERSATION_CHANGING 13 /* those of STORE_CONVERSATION_UPDATE come first */
 extern const Oid store_segment_types[STORE_SEGMENT_COLUMNS];
@@ -150,14 +154,17 @@ extern void estimate_init(void);
 /* ---- queue.c: rows of a bulk statement, inserted many at a time ---- */
 typedef struct StoreQueue StoreQueue;
 extern StoreQueue *store_queue_create(void);
-extern void store_queue_segment(StoreQueue *queue, const Datum *values);
+extern void store_queue_segment(StoreQueue *queue, const Datum *values, const char *nulls);
 extern void store_queue_conversation(StoreQueue *queue, const Datum *values, const char *nulls,
 									 bool exists, const ItemPointerData *place);
-extern bool store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id);
+extern bool store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id, const text *account_id);
 extern void store_queue_write(StoreQueue *queue);
 
 /* ---- bulk.c: new conversations made ready before the lock ---- */
 typedef struct StoreReady StoreReady;
+
+/* ---- message_ids.c: what a statement knows of a conversation's message_ids ---- */
+typedef struct StoreIds StoreIds;
 
 /* ---- write.c: the one write path ---- */
 typedef struct StoreRun
@@ -212,6 +219,10 @@ typedef struct StoreConversation
 	StoreRun held;        /* likewise, before the run: a full segment; see hold_run */
 	StoreQueue *queue;    /* where new rows gather; NULL: each is inserted at once */
 	StoreReady *ready;    /* made ready before the lock is taken; else NULL */
+	StoreIds *ids;        /* NULL: no message with a message_id has come */
+	bool ids_are_new;     /* the caller has seen to it, under the lock: they are not looked up */
+	bool repeated;        /* a message came that is there already */
+	bool changed;         /* something else was done */
 	MeteringBatch *usage; /* NULL: made when needed */
 	bool owns_usage;
 	int64 charged_bytes; /* content that is in the account's amounts already */
@@ -221,7 +232,7 @@ typedef enum StoreOpenMode
 {
 	STORE_EXISTING, /* error when unknown */
 	STORE_CREATE,   /* made when unknown */
-	STORE_PROBE     /* NULL when unknown, foreign or deleted */
+	STORE_PROBE     /* NULL when unknown or deleted */
 } StoreOpenMode;
 
 extern StoreAccount *store_begin_account(text *account_id, bool make);
@@ -230,10 +241,18 @@ store_found_account(text *account_id, int64 revision, char *subscription_id, con
 extern StoreAccount *store_lock_account(text *account_id, const char *locked, bool make);
 extern void store_end_account(StoreAccount *account);
 extern bool store_hold_account(text *account_id);
+extern void store_know_account(text *account_id);
 extern StoreConversation *
 store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode);
 
-/* Rows of conversations that a batch of rows is for, in order of id. */
+/* What tells conversations apart: an id is unique within its account only. */
+typedef struct StoreKey
+{
+	pg_uuid_t id;
+	text *account_id;
+} StoreKey;
+
+/* Rows of conversations that a batch of rows is for, in order of account and id. */
 typedef struct StoreKnown
 {
 	SPITupleTable *rows;
@@ -243,7 +262,8 @@ typedef struct StoreKnown
 /* Columns of STORE_CONVERSATION(S)_READ: the last are the owner, the id and the row's place. */
 #define STORE_CONVERSATION_READ_COLUMNS 15
 
-extern void store_read_known(const pg_uuid_t *ids, int n, StoreKnown *known);
+extern void store_key_arrays(const StoreKey *keys, int n, Datum *arrays);
+extern void store_read_known(const StoreKey *keys, int n, StoreKnown *known);
 extern StoreConversation *
 store_open_known(StoreAccount *account, const pg_uuid_t *id, const StoreKnown *known);
 extern int64 store_add_message(StoreConversation *conversation, const TranscriptMessage *message);
@@ -266,8 +286,7 @@ extern void store_unknown_conversation(const pg_uuid_t *id, const text *account_
 
 /* ---- bulk.c ---- */
 extern StoreConversation *store_ready_begin(text *account_id, const pg_uuid_t *id);
-extern void
-store_ready_segment(StoreReady *ready, int64 first_seq, int64 last_seq, const struct varlena *body);
+extern void store_ready_segment(StoreReady *ready, const Datum *values, const char *nulls);
 extern void store_ready_usage(StoreReady *ready, const MeteringMessage *message, MeteringKind kind);
 extern void store_ready_end(StoreConversation *conversation);
 extern void store_ready_write(StoreConversation *conversation, StoreAccount *account,
@@ -293,6 +312,9 @@ extern TranscriptMessage *store_run_push(StoreRun *run, const TranscriptMessage 
 extern StoreAccount *
 store_append_simple(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
 					QuotaHold *hold, int64 *seq);
+extern StoreAccount *
+store_append_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+					   QuotaHold *hold, int64 *seq);
 extern void store_insert_tail(StoreConversation *conversation, const TranscriptMessage *message);
 extern void
 store_insert_segment(StoreConversation *conversation, const TranscriptMessage *messages, uint32 n);
@@ -318,7 +340,8 @@ typedef struct LiveAppended
 {
 	int64 revision; /* the account's */
 	char *subscription_id;
-	int64 seq; /* 0: there is more to be done, nothing but the account is changed */
+	int64 seq;     /* 0: there is more to be done, nothing but the account is changed */
+	bool repeated; /* it is there already, as message seq: nothing is changed */
 } LiveAppended;
 
 typedef struct StoreBranchStart
@@ -362,6 +385,30 @@ typedef struct StoreChange
 
 extern int64 store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n);
 extern void store_delete_conversation(StoreConversation *conversation);
+
+/* ---- message_ids.c: a message_id is unique within its conversation ---- */
+typedef struct StoreIdHash
+{
+	uint32 first;
+	uint32 step;
+} StoreIdHash;
+
+extern bool store_same_id(const TranscriptMessage *a, const TranscriptMessage *b);
+extern StoreIdHash store_hash_id(const TranscriptMessage *message);
+extern bytea *store_filter_ids(const TranscriptMessage *messages, uint32 n);
+extern bool store_filter_has(const bytea *filter, StoreIdHash hash);
+extern void store_filter_datum(const bytea *filter, Datum *values, char *nulls, int n);
+extern TranscriptMessage *
+store_find_id(TranscriptMessage *messages, uint32 n, const TranscriptMessage *wanted);
+extern void store_check_repeated(const pg_uuid_t *id, const TranscriptMessage *message,
+								 const TranscriptMessage *stored);
+extern StoreIds *
+store_ids_create(const pg_uuid_t *id, text *account_id, bool has_tail, bool has_segments);
+extern void store_ids_free(StoreIds *ids);
+extern void store_ids_changed(StoreIds *ids);
+extern int64 store_ids_number(StoreIds *ids, const TranscriptMessage *message, int64 next_seq);
+extern int64 store_known_message(StoreConversation *conversation, const TranscriptMessage *message);
+extern void store_check_new_ids(StoreConversation *conversation, const StoreChange *changes, int n);
 
 /* ---- subscription.c: what stands, for the quota room; locks ---- */
 extern void subscription_init(void);

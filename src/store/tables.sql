@@ -52,10 +52,13 @@ CREATE TABLE memory_store.segments (
 	revision bigint NOT NULL,
 	account_id text COLLATE "C" NOT NULL,
 	body memory.transcript NOT NULL,
+	message_ids bytea,
 	PRIMARY KEY (conversation_id, account_id, first_seq) WITH (fillfactor = 100)
 ) WITH (toast_tuple_target = 4080);
+ALTER TABLE memory_store.segments ALTER COLUMN message_ids SET STORAGE EXTERNAL; -- half of the bits are set: nothing to compress
 COMMENT ON TABLE memory_store.segments IS 'sealed messages: transcripts whose ranges of seq never overlap within a conversation';
 COMMENT ON COLUMN memory_store.segments.revision IS 'the largest revision of the messages inside, and that of each which has none of its own';
+COMMENT ON COLUMN memory_store.segments.message_ids IS 'a Bloom filter over the message_ids inside (message_ids.c); null: there are none';
 
 CREATE TABLE memory_store.tail (
 	conversation_id uuid NOT NULL,
@@ -131,6 +134,7 @@ ALTER TABLE memory_store.accounts ALTER COLUMN account_id SET STATISTICS 0, ALTE
 ALTER TABLE memory_store.conversations ALTER COLUMN title SET STATISTICS 0, ALTER COLUMN metadata SET STATISTICS 0;
 ALTER TABLE memory_store.tail ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN role SET STATISTICS 0, ALTER COLUMN content SET STATISTICS 0,
 	ALTER COLUMN model SET STATISTICS 0, ALTER COLUMN message_id SET STATISTICS 0, ALTER COLUMN metadata SET STATISTICS 0;
+ALTER TABLE memory_store.segments ALTER COLUMN message_ids SET STATISTICS 0;
 ALTER TABLE memory_store.tombstones ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN message_id SET STATISTICS 0;
 ALTER TABLE memory_store.dictionary_accounts ALTER COLUMN account_id SET STATISTICS 0;
 ALTER TABLE memory_store.retention ALTER COLUMN account_id SET STATISTICS 0;

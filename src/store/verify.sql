@@ -8,6 +8,10 @@ CREATE FUNCTION memory_store.needed_dictionary(body memory.transcript) RETURNS b
 	AS 'MODULE_PATHNAME', 'memory_needed_dictionary' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION memory_store.needed_dictionary(memory.transcript) IS 'as memory.dictionary_id, but 0, which is no dictionary, when the header cannot be read';
 
+CREATE FUNCTION memory_store.message_ids(body memory.transcript) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'memory_message_ids' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION memory_store.message_ids(memory.transcript) IS 'the filter over its message_ids that a segment of this body has; null when no message has one';
+
 CREATE FUNCTION memory.verify(account text DEFAULT NULL)
 	RETURNS TABLE (account_id text, conversation_id uuid, problem text)
 	LANGUAGE sql VOLATILE SECURITY DEFINER
@@ -23,10 +27,10 @@ AS $$
 		WHERE ($1 IS NULL OR s.account_id = $1) AND memory.account_visible(s.account_id)
 	), message AS MATERIALIZED (
 		SELECT s.account_id, s.conversation_id, m.seq, m.parent_seq, m.tokens, octet_length(m.content) AS bytes,
-			coalesce(m.revision, s.revision) AS revision, s.first_seq
+			coalesce(m.revision, s.revision) AS revision, s.first_seq, m.message_id
 		FROM segment s CROSS JOIN LATERAL memory.unpack(CASE WHEN s.problem IS NULL THEN s.body END) m
 		UNION ALL
-		SELECT t.account_id, t.conversation_id, t.seq, t.parent_seq, t.tokens, octet_length(t.content), t.revision, NULL
+		SELECT t.account_id, t.conversation_id, t.seq, t.parent_seq, t.tokens, octet_length(t.content), t.revision, NULL, t.message_id
 		FROM memory_store.tail t
 		WHERE ($1 IS NULL OR t.account_id = $1) AND memory.account_visible(t.account_id)
 	), total AS MATERIALIZED (
@@ -48,6 +52,14 @@ AS $$
 		WHERE s.problem IS NULL
 		GROUP BY s.account_id, s.conversation_id, s.first_seq, s.last_seq, s.revision
 		HAVING (min(m.seq), max(m.seq), max(m.revision)) IS DISTINCT FROM (s.first_seq, s.last_seq, s.revision)
+	UNION ALL
+	SELECT s.account_id, s.conversation_id, format('segment %s: the filter is not that of its message_ids', s.first_seq)
+		FROM segment s
+		WHERE CASE WHEN s.problem IS NULL THEN s.message_ids IS DISTINCT FROM memory_store.message_ids(s.body) END
+	UNION ALL
+	SELECT m.account_id, m.conversation_id, format('messages %s have the same message_id', string_agg(m.seq::text, ', ' ORDER BY m.seq))
+		FROM message m WHERE m.message_id IS NOT NULL
+		GROUP BY m.account_id, m.conversation_id, m.message_id HAVING count(*) > 1
 	UNION ALL
 	SELECT a.account_id, a.conversation_id, format('segments %s and %s overlap', a.first_seq, a.next_first)
 		FROM (SELECT s.*, lead(s.first_seq) OVER (PARTITION BY s.account_id, s.conversation_id ORDER BY s.first_seq) AS next_first

@@ -130,6 +130,20 @@ store_hold_account(text *account_id)
 	return store_execute(STORE_ACCOUNT_HOLD, values, NULL, false) == 1;
 }
 
+/* Makes the account if it does not exist, and takes the same lock. */
+void
+store_know_account(text *account_id)
+{
+	Datum values[2] = {PointerGetDatum(account_id)};
+
+	while (!store_hold_account(account_id))
+	{
+		CHECK_FOR_INTERRUPTS();
+		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+		store_execute(STORE_ACCOUNT_KNOW, values, NULL, false);
+	}
+}
+
 void
 store_unknown_conversation(const pg_uuid_t *id, const text *account_id)
 {
@@ -137,18 +151,6 @@ store_unknown_conversation(const pg_uuid_t *id, const text *account_id)
 					errmsg("conversation %s of account \"%s\" does not exist",
 						   store_uuid_string(id), text_to_cstring(account_id)),
 					errhint("See memory.conversations for the conversations of the account.")));
-}
-
-static void
-refuse_foreign(const pg_uuid_t *id, text *account_id)
-{
-	if (account_confined() != NULL)
-		store_unknown_conversation(id, account_id);
-	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					errmsg("conversation %s does not belong to account \"%s\"",
-						   store_uuid_string(id), text_to_cstring(account_id)),
-					errhint("Name the account that it belongs to, or choose a new "
-							"conversation_id.")));
 }
 
 /* The largest seq that the conversation has on disk; 0: it has none. */
@@ -230,8 +232,9 @@ take_row(StoreConversation *conversation, HeapTuple row, TupleDesc descriptor)
 /*
  * store_open_conversation
  *		The conversation as a statement of this revision works on it, in the
- *		current memory context; the account's lock is held.  Errors: 02000
- *		unknown, 42501 another account's, 55000 deleted.
+ *		current memory context; the account's lock is held.  What other accounts
+ *		have under this id is not looked at.  Errors: 02000 unknown, 55000
+ *		deleted.
  */
 StoreConversation *
 store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode)
@@ -250,42 +253,61 @@ store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMod
 	}
 	if (mode == STORE_PROBE)
 		return NULL;
-	/* what the account has not may be somebody else's */
-	if (store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false) > 0)
-		refuse_foreign(id, account->account_id);
 	if (mode == STORE_EXISTING)
 		store_unknown_conversation(id, account->account_id);
 	return conversation;
 }
 
 /*
- * store_read_known
- *		Reads the rows of n conversations, whosever they are.  The caller holds
- *		the locks of the accounts that it is going to write to, and frees the
- *		rows with SPI_freetuptable.
+ * The keys of n conversations as two arrays, in the current memory context:
+ * the statements that look conversations up by their whole key take them so.
  */
 void
-store_read_known(const pg_uuid_t *ids, int n, StoreKnown *known)
+store_key_arrays(const StoreKey *keys, int n, Datum *arrays)
 {
-	Datum *array = palloc(mul_size(Max(n, 1), sizeof(Datum)));
-	Datum values[1];
+	Datum *ids = palloc(mul_size(Max(n, 1), sizeof(Datum)));
+	Datum *accounts = palloc(mul_size(Max(n, 1), sizeof(Datum)));
 
 	for (int i = 0; i < n; i++)
-		array[i] = UUIDPGetDatum(&ids[i]);
-	values[0] = PointerGetDatum(construct_array(array, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	{
+		ids[i] = UUIDPGetDatum(&keys[i].id);
+		accounts[i] = PointerGetDatum(keys[i].account_id);
+	}
+	arrays[0] = PointerGetDatum(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	arrays[1] = PointerGetDatum(construct_array(accounts, n, TEXTOID, -1, false, TYPALIGN_INT));
+	pfree(ids);
+	pfree(accounts);
+}
+
+/*
+ * store_read_known
+ *		Reads the rows of n conversations, of those that there are.  The caller
+ *		holds the locks of their accounts, and frees the rows with
+ *		SPI_freetuptable.
+ */
+void
+store_read_known(const StoreKey *keys, int n, StoreKnown *known)
+{
+	Datum values[2];
+
+	store_key_arrays(keys, n, values);
 	known->count = store_execute(STORE_CONVERSATIONS_READ, values, NULL, false);
 	known->rows = SPI_tuptable;
 	SPI_tuptable = NULL; /* kept while others come and go */
 }
 
+/* The order of the rows: that of the store's locks. */
 static int
-compare_known(const StoreKnown *known, uint64 row, const pg_uuid_t *id)
+compare_known(const StoreKnown *known, uint64 row, const pg_uuid_t *id, const text *account_id)
 {
+	HeapTuple tuple = known->rows->vals[row];
+	TupleDesc descriptor = known->rows->tupdesc;
 	bool isnull;
-	Datum have = SPI_getbinval(known->rows->vals[row], known->rows->tupdesc,
-							   STORE_CONVERSATION_READ_COLUMNS - 1, &isnull);
+	Datum owner = SPI_getbinval(tuple, descriptor, STORE_CONVERSATION_READ_COLUMNS - 2, &isnull);
+	Datum have = SPI_getbinval(tuple, descriptor, STORE_CONVERSATION_READ_COLUMNS - 1, &isnull);
+	int order = account_compare(DatumGetTextPP(owner), account_id);
 
-	return memcmp(DatumGetUUIDP(have), id, UUID_LEN);
+	return order != 0 ? order : memcmp(DatumGetUUIDP(have), id, UUID_LEN);
 }
 
 /* store_open_conversation, for a conversation that store_read_known has looked up, or made. */
@@ -295,33 +317,18 @@ store_open_known(StoreAccount *account, const pg_uuid_t *id, const StoreKnown *k
 	StoreConversation *conversation = new_conversation(account, id);
 	uint64 low = 0;
 	uint64 high = known->count;
-	bool foreign = false;
 
 	while (low < high)
 	{
 		uint64 middle = low + (high - low) / 2;
 
-		if (compare_known(known, middle, id) < 0)
+		if (compare_known(known, middle, id, account->account_id) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	for (; low < known->count && compare_known(known, low, id) == 0; low++)
-	{
-		HeapTuple row = known->rows->vals[low];
-		bool isnull;
-		Datum owner =
-			SPI_getbinval(row, known->rows->tupdesc, STORE_CONVERSATION_READ_COLUMNS - 2, &isnull);
-
-		if (account_same(DatumGetTextPP(owner), account->account_id))
-		{
-			take_row(conversation, row, known->rows->tupdesc);
-			return conversation;
-		}
-		foreign = true;
-	}
-	if (foreign)
-		refuse_foreign(id, account->account_id);
+	if (low < known->count && compare_known(known, low, id, account->account_id) == 0)
+		take_row(conversation, known->rows->vals[low], known->rows->tupdesc);
 	return conversation;
 }
 
@@ -673,15 +680,24 @@ add_late_message(StoreConversation *conversation, const TranscriptMessage *messa
  * store_add_message
  *		Adds a checked message (store_check_message); seq 0 is assigned, as is
  *		parent_seq -1; a missing created_at is now.  The message is copied.
- *		Returns its seq.  Errors: 22023 seq or parent_seq, 23505 seq is taken.
+ *		Returns its seq.  One whose message_id is there already is not added:
+ *		see store_check_repeated.  Errors: 22023 seq or parent_seq, 23505 seq or
+ *		message_id is taken.
  */
 int64
 store_add_message(StoreConversation *conversation, const TranscriptMessage *message)
 {
 	StoreRun *run = &conversation->run;
 	TranscriptMessage added = *message;
+	int64 stored = store_known_message(conversation, message);
 	bool late;
 
+	if (stored > 0)
+	{
+		conversation->repeated = true;
+		return stored;
+	}
+	conversation->changed = true;
 	place_message(conversation, &added);
 	added.revision = conversation->revision;
 	if (!added.has_created_at)
@@ -805,6 +821,9 @@ store_finish_messages(StoreConversation *conversation, bool bulk)
 	else
 		write_run_to_tail(conversation);
 	settle_head(conversation);
+	if (conversation->ids != NULL)
+		store_ids_free(conversation->ids);
+	conversation->ids = NULL;
 	MemoryContextDelete(conversation->run.context);
 	if (conversation->held.context != NULL)
 		MemoryContextDelete(conversation->held.context);
@@ -812,12 +831,15 @@ store_finish_messages(StoreConversation *conversation, bool bulk)
 
 /*
  * store_close_conversation
- *		The same, then its row and what it used.
+ *		The same, then its row and what it used; neither if all that came was
+ *		there already.
  */
 void
 store_close_conversation(StoreConversation *conversation, bool bulk)
 {
 	store_finish_messages(conversation, bulk);
+	if (conversation->repeated && !conversation->changed)
+		return;
 	store_save_conversation(conversation);
 	store_usage_write(conversation);
 }

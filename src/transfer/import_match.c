@@ -8,6 +8,9 @@
  * A message that was deleted here does not come back; what answers it answers
  * its parent.
  *
+ * An id is unique within a conversation, however messages are known.  One that
+ * seems to be new but has the id of another repeats it, or contradicts it.
+ *
  * Called with an SPI connection, under the account's lock, or (import_prepare.c)
  * before it for what is not stored yet.
  */
@@ -64,7 +67,7 @@ know(HTAB *table, TransferText id, int64 seq, TransferText role, TransferText co
 	ImportKnown *known = hash_search(table, &id, HASH_ENTER, &found);
 
 	if (found)
-		return known; /* ids are not unique in the store: the first counts */
+		return known;
 	known->seq = seq;
 	known->role = role;
 	known->content = content;
@@ -86,20 +89,28 @@ static PlanStatement tombstones =
 	 2,
 	 {UUIDOID, TEXTOID}};
 
-/* What the conversation has, and what it had. */
-HTAB *
-import_known_messages(const ImportDocument *document, const TranscriptMessage *stored, int32 n)
+/* What the conversation has. */
+static HTAB *
+stored_ids(const TranscriptMessage *stored, int32 n)
 {
 	HTAB *table = create_table(n);
-	TransferText nothing = {NULL, 0};
-	Datum values[2];
-	uint64 deleted;
 
 	for (int32 i = 0; i < n; i++)
 		if (stored[i].message_id != NULL)
 			(void) know(table, import_text_of(stored[i].message_id, stored[i].message_id_len),
 						stored[i].seq, import_text_of(stored[i].role, stored[i].role_len),
 						import_text_of(stored[i].content, stored[i].content_len));
+	return table;
+}
+
+/* What the conversation has, and what it had. */
+HTAB *
+import_known_messages(const ImportDocument *document, const TranscriptMessage *stored, int32 n)
+{
+	HTAB *table = stored_ids(stored, n);
+	TransferText nothing = {NULL, 0};
+	Datum values[2];
+	uint64 deleted;
 
 	values[0] = UUIDPGetDatum(&document->id);
 	values[1] = PointerGetDatum(document->account_id);
@@ -131,6 +142,16 @@ bool
 import_same_text(TransferText left, TransferText right)
 {
 	return left.length == right.length && memcmp(left.data, right.data, left.length) == 0;
+}
+
+/* A message with a number of its own has the id of another. */
+bool
+import_refuse_id(ImportDocument *document, int32 index, int64 seq)
+{
+	return transfer_refuse(&document->problem, TRANSFER_CONFLICT, "$",
+						   "message %d has the message_id of message " INT64_FORMAT
+						   " of conversation %s",
+						   index + 1, seq, store_uuid_string(&document->id));
 }
 
 bool
@@ -194,7 +215,7 @@ typedef struct Matching
 	MatchBy by;
 	const TranscriptMessage *stored;
 	int32 nstored;
-	HTAB *known; /* BY_ID */
+	HTAB *known; /* by id; BY_ID: also those that were deleted */
 	int64 *seqs; /* of the document's messages; of a deleted one: its parent's; 0: none */
 } Matching;
 
@@ -229,7 +250,32 @@ find_stored(Matching *matching, int32 index, int64 seq, TransferText *role, Tran
 	return seq;
 }
 
-/* Places one message; false: it contradicts what is stored. */
+/*
+ * The message that has the id of one that seems to be new: its seq, its role
+ * and its content; 0: there is none, the id is the new one's.
+ */
+static int64
+find_same_id(Matching *matching, const TransferMessage *message, int64 seq, TransferText *role,
+			 TransferText *content)
+{
+	ImportKnown *known;
+
+	if (message->message_id.data == NULL)
+		return 0;
+	if (matching->known == NULL)
+		matching->known = stored_ids(matching->stored, matching->nstored);
+	known = hash_search(matching->known, &message->message_id, HASH_FIND, NULL);
+	if (known == NULL)
+	{
+		(void) import_know(matching->known, message, seq);
+		return 0;
+	}
+	*role = known->role;
+	*content = known->content;
+	return known->seq;
+}
+
+/* Places one message; false: it contradicts what is stored, or another one. */
 static bool
 match_message(Matching *matching, int32 index, int64 *next_seq)
 {
@@ -243,6 +289,12 @@ match_message(Matching *matching, int32 index, int64 *next_seq)
 	TransferText content;
 	int64 stored = find_stored(matching, index, seq, &role, &content);
 
+	if (stored == 0 && matching->by != BY_ID)
+	{
+		stored = find_same_id(matching, message, seq, &role, &content);
+		if (stored > 0 && matching->by == BY_SEQ)
+			return import_refuse_id(matching->document, index, stored);
+	}
 	if (stored == -1)
 		matching->seqs[index] = parent_seq;
 	else if (stored == 0)

@@ -116,25 +116,17 @@ prepare_group(ImportGroup *group, MemoryContext scratch)
 	group->ready = to;
 }
 
-/*
- * Which of the groups in order of conversation are new; returns how many
- * messages they have.  Where two accounts' documents name one conversation, it
- * is for the store to refuse one.
- */
+/* Which of the groups are new; returns how many messages they have. */
 static int64
-find_new(ImportGroup *const *by_id, int32 n)
+find_new(ImportGroup *groups, int32 n)
 {
 	int64 messages = 0;
 
 	for (int32 i = 0; i < n; i++)
 	{
-		const pg_uuid_t *id = &by_id[i]->documents[0]->id;
-
-		by_id[i]->new = !by_id[i]->exists && !by_id[i]->foreign &&
-						(i == 0 || memcmp(&by_id[i - 1]->documents[0]->id, id, UUID_LEN) != 0) &&
-						(i == n - 1 || memcmp(&by_id[i + 1]->documents[0]->id, id, UUID_LEN) != 0);
-		for (int32 j = 0; by_id[i]->new &&j < by_id[i]->ndocuments; j++)
-			messages += by_id[i]->documents[j]->conversation.count;
+		groups[i].new = !groups[i].exists;
+		for (int32 j = 0; groups[i].new &&j < groups[i].ndocuments; j++)
+			messages += groups[i].documents[j]->conversation.count;
 	}
 	return messages;
 }
@@ -164,17 +156,16 @@ train_first(const ImportGroup *groups, int32 n)
 
 /*
  * import_prepare
- *		Makes the new conversations of n groups ready, in the current context;
- *		by_id are the groups in order of conversation.  Errors: those of
- *		import_reject.
+ *		Makes the new conversations of n groups ready, in the current context.
+ *		Errors: those of import_reject.
  */
 void
-import_prepare(Import *import, ImportGroup *groups, ImportGroup *const *by_id, int32 n)
+import_prepare(Import *import, ImportGroup *groups, int32 n)
 {
 	MemoryContext scratch;
 
 	/* as in a statement: what is smaller goes to the tail */
-	if (find_new(by_id, n) <= store_segment_messages)
+	if (find_new(groups, n) <= store_segment_messages)
 		return;
 	train_first(groups, n);
 	scratch =

@@ -85,7 +85,6 @@ typedef struct ImportGroup
 	int32 ndocuments;
 	bool exists;
 	bool deleted;
-	bool foreign; /* another account has it */
 	int64 next_seq;
 	int64 head_seq;
 	ImportRow *rows; /* to be stored */
@@ -114,18 +113,21 @@ import_known_messages(const ImportDocument *document, const TranscriptMessage *s
 extern ImportKnown *import_know(HTAB *table, const TransferMessage *message, int64 seq);
 extern bool import_same_text(TransferText left, TransferText right);
 extern TransferText import_text_of(const char *data, uint32 length);
+extern bool import_refuse_id(ImportDocument *document, int32 index, int64 seq);
 extern bool import_refuse_difference(ImportDocument *document, int32 index, int64 seq);
 
 /* ---- import_rows.c: the same of rows, which come one by one ---- */
 extern void import_match_rows(Import *import, ImportGroup *group);
-extern void import_read_places(const Import *import, ImportGroup **by_id, int32 n);
+extern void import_read_places(const Import *import, ImportGroup *groups, int32 n);
 extern void import_write_places(const Import *import, const ImportGroup *groups, int32 n);
 
 /* ---- import_prepare.c: what can be done before a lock ---- */
-extern void import_prepare(Import *import, ImportGroup *groups, ImportGroup *const *by_id, int32 n);
+extern void import_prepare(Import *import, ImportGroup *groups, int32 n);
 
 /* ---- import_write.c ---- */
-extern int32 import_find_groups(ImportGroup **by_id, int32 n, const pg_uuid_t *id);
+extern void import_key_arrays(const ImportGroup *groups, int32 n, Datum *arrays);
+extern ImportGroup *
+import_find_group(ImportGroup *groups, int32 n, const pg_uuid_t *id, const text *account_id);
 extern bool import_message_times(const ImportGroup *group, TimestampTz *first, TimestampTz *last);
 extern bool import_row_time(const TransferConversation *conversation,
 							const TransferMessage *message, TimestampTz *time);

@@ -9,7 +9,8 @@
  * how many came before is kept in memory_store.job_places.
  *
  * A known row must have the same role and content.  A message that was deleted
- * here does not come back.  A number that was passed over may come later.
+ * here does not come back.  A number that was passed over may come later.  A new
+ * row must not have the id of another.
  *
  * Called with an SPI connection, under the account's lock or for what is new.
  */
@@ -50,7 +51,7 @@ is_by_id(const TransferMessage *message)
 	return message->seq == 0 && message->message_id.data != NULL;
 }
 
-/* Whether rows must be compared with what is stored; by_id: some of them by id. */
+/* Whether rows must be compared with what is stored; by_id: some of them have an id. */
 static bool
 needs_stored(const ImportGroup *group, bool *by_id)
 {
@@ -61,7 +62,7 @@ needs_stored(const ImportGroup *group, bool *by_id)
 	{
 		const TransferMessage *message = group->documents[i]->conversation.messages;
 
-		if (is_by_id(message))
+		if (message->message_id.data != NULL)
 			*by_id = needs = true;
 		else if ((message->seq > 0 ? message->seq : group->place + i + 1) < group->next_seq ||
 				 (message->parent_seq > 0 && message->parent_seq < group->next_seq &&
@@ -131,6 +132,30 @@ match_id(RowMatch *match, ImportDocument *document, int64 seq)
 	return true;
 }
 
+/* A row that is new by its number: has another the same id?  It is known from now on. */
+static bool
+has_other_id(RowMatch *match, ImportDocument *document, int64 seq)
+{
+	const TransferMessage *message = document->conversation.messages;
+	ImportKnown *known;
+
+	if (message->message_id.data == NULL)
+		return false;
+	known = import_know(match->known, message, seq);
+	if (known->seq == 0)
+	{
+		/* it was that of a deleted message */
+		known->seq = seq;
+		known->role = message->role;
+		known->content = message->content;
+	}
+	if (known->seq == seq)
+		return false;
+	(void) import_refuse_id(document, 0, known->seq);
+	import_reject(match->import, document);
+	return true;
+}
+
 /* Takes the row among those that are to be stored, or says what it is. */
 static void
 match_row(RowMatch *match, ImportDocument *document, int64 place)
@@ -142,7 +167,7 @@ match_row(RowMatch *match, ImportDocument *document, int64 place)
 	ImportRow *row;
 
 	if (message->seq > 0)
-		there = match_number(match, document, seq, true);
+		there = match_number(match, document, seq, true) || has_other_id(match, document, seq);
 	else if (is_by_id(message))
 		there = match_id(match, document, seq);
 	else
@@ -271,10 +296,12 @@ import_match_rows(Import *import, ImportGroup *group)
 /* ---- places ---- */
 
 static PlanStatement read_places =
-	{"SELECT conversation_id, account_id, rows FROM memory_store.job_places"
-	 " WHERE job_id" EQUAL "$1 AND conversation_id" EQUAL "ANY ($2)",
-	 2,
-	 {INT8OID, UUIDARRAYOID}};
+	{"SELECT p.conversation_id, p.account_id, p.rows"
+	 " FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) u (id, account)"
+	 " CROSS JOIN LATERAL (SELECT * FROM memory_store.job_places WHERE job_id" EQUAL
+	 "$1 AND conversation_id" EQUAL "u.id AND account_id" EQUAL "u.account OFFSET 0) p",
+	 3,
+	 {INT8OID, UUIDARRAYOID, TEXTARRAYOID}};
 
 static PlanStatement add_places =
 	{"INSERT INTO memory_store.job_places AS p (job_id, conversation_id, account_id, rows)"
@@ -286,16 +313,13 @@ static PlanStatement add_places =
 
 /* How many rows of the conversations came in the job's batches before. */
 void
-import_read_places(const Import *import, ImportGroup **by_id, int32 n)
+import_read_places(const Import *import, ImportGroup *groups, int32 n)
 {
-	Datum *ids = palloc(mul_size(Max(n, 1), sizeof(Datum)));
-	Datum values[2];
+	Datum values[3];
 	uint64 rows;
 
-	for (int32 i = 0; i < n; i++)
-		ids[i] = UUIDPGetDatum(&by_id[i]->documents[0]->id);
 	values[0] = Int64GetDatum(import->options.job_id);
-	values[1] = PointerGetDatum(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	import_key_arrays(groups, n, &values[1]);
 	rows = plan_execute(&read_places, values, NULL, false);
 	for (uint64 i = 0; i < rows; i++)
 	{
@@ -303,12 +327,11 @@ import_read_places(const Import *import, ImportGroup **by_id, int32 n)
 		bool isnull;
 		pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
 		text *account_id = DatumGetTextPP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
+		ImportGroup *group = import_find_group(groups, n, id, account_id);
 
-		for (int32 j = import_find_groups(by_id, n, id);
-			 j < n && memcmp(&by_id[j]->documents[0]->id, id, UUID_LEN) == 0; j++)
-			if (account_same(by_id[j]->documents[0]->account_id, account_id))
-				by_id[j]->place =
-					DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
+		if (group == NULL)
+			elog(ERROR, "places of a conversation that was not asked for");
+		group->place = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
 	}
 }
 

@@ -152,12 +152,15 @@ static PlanStatement restore_times =
 	 3,
 	 {UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID}};
 
-/* What the store knows of conversations, of whatever account. */
+/* What the store knows of conversations; OFFSET as in STORE_CONVERSATIONS_READ. */
 static PlanStatement look_up =
 	{"SELECT c.conversation_id, c.account_id, c.next_seq, c.head_seq, c.deleted_at IS NOT NULL"
-	 " FROM memory_store.conversations c WHERE c.conversation_id OPERATOR(pg_catalog.=) ANY ($1)",
-	 1,
-	 {UUIDARRAYOID}};
+	 " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) u (id, account)"
+	 " CROSS JOIN LATERAL (SELECT * FROM memory_store.conversations"
+	 " WHERE conversation_id OPERATOR(pg_catalog.=) u.id"
+	 " AND account_id OPERATOR(pg_catalog.=) u.account OFFSET 0) c",
+	 2,
+	 {UUIDARRAYOID, TEXTARRAYOID}};
 
 static const Oid error_types[] = {INT8OID, INT8OID, INT8OID, TEXTOID, UUIDOID,
 								  TEXTOID, TEXTOID, TEXTOID, TEXTOID};
@@ -240,30 +243,24 @@ take_groups(ImportDocument **sorted, int32 *n, int32 *ngroups)
 
 /* ---- what is there already ---- */
 
-static int
-compare_ids(const void *a, const void *b)
+/* The keys of the groups' conversations, as arrays. */
+void
+import_key_arrays(const ImportGroup *groups, int32 n, Datum *arrays)
 {
-	const ImportGroup *left = *(ImportGroup *const *) a;
-	const ImportGroup *right = *(ImportGroup *const *) b;
-
-	return memcmp(&left->documents[0]->id, &right->documents[0]->id, UUID_LEN);
-}
-
-/* The groups in order of conversation only; accounts may share an id by mistake. */
-static ImportGroup **
-groups_by_id(ImportGroup *groups, int32 n)
-{
-	ImportGroup **result = palloc(mul_size(Max(n, 1), sizeof(*result)));
+	StoreKey *keys = palloc(mul_size(Max(n, 1), sizeof(StoreKey)));
 
 	for (int32 i = 0; i < n; i++)
-		result[i] = &groups[i];
-	qsort(result, n, sizeof(*result), compare_ids);
-	return result;
+	{
+		keys[i].id = groups[i].documents[0]->id;
+		keys[i].account_id = groups[i].documents[0]->account_id;
+	}
+	store_key_arrays(keys, n, arrays);
+	pfree(keys);
 }
 
-/* The first of the groups, in order of conversation, whose conversation is this one or later. */
-int32
-import_find_groups(ImportGroup **by_id, int32 n, const pg_uuid_t *id)
+/* The group of a conversation, of groups in order of account and conversation; NULL: none. */
+ImportGroup *
+import_find_group(ImportGroup *groups, int32 n, const pg_uuid_t *id, const text *account_id)
 {
 	int32 low = 0;
 	int32 high = n;
@@ -271,73 +268,66 @@ import_find_groups(ImportGroup **by_id, int32 n, const pg_uuid_t *id)
 	while (low < high)
 	{
 		int32 middle = low + (high - low) / 2;
+		const ImportDocument *document = groups[middle].documents[0];
+		int order = account_compare(document->account_id, account_id);
 
-		if (memcmp(&by_id[middle]->documents[0]->id, id, UUID_LEN) < 0)
+		if (order == 0)
+			order = memcmp(&document->id, id, UUID_LEN);
+		if (order == 0)
+			return &groups[middle];
+		if (order < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low;
+	return NULL;
 }
 
-/* Takes a row of look_up over into the groups of its conversation. */
+/* Takes a row of look_up over into the group of its conversation. */
 static void
-take_stored(ImportGroup **by_id, int32 n, uint64 row)
+take_stored(ImportGroup *groups, int32 n, uint64 row)
 {
 	HeapTuple tuple = SPI_tuptable->vals[row];
 	TupleDesc descriptor = SPI_tuptable->tupdesc;
 	bool isnull;
 	pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(tuple, descriptor, 1, &isnull));
 	text *account_id = DatumGetTextPP(SPI_getbinval(tuple, descriptor, 2, &isnull));
-	int32 low = import_find_groups(by_id, n, id);
+	ImportGroup *group = import_find_group(groups, n, id, account_id);
 
-	for (; low < n && memcmp(&by_id[low]->documents[0]->id, id, UUID_LEN) == 0; low++)
-	{
-		ImportGroup *group = by_id[low];
-
-		if (!account_same(group->documents[0]->account_id, account_id))
-		{
-			group->foreign = true;
-			continue;
-		}
-		group->exists = true;
-		group->next_seq = DatumGetInt64(SPI_getbinval(tuple, descriptor, 3, &isnull));
-		group->head_seq = DatumGetInt64(SPI_getbinval(tuple, descriptor, 4, &isnull));
-		group->deleted = DatumGetBool(SPI_getbinval(tuple, descriptor, 5, &isnull));
-	}
+	if (group == NULL)
+		elog(ERROR, "a conversation that was not asked for");
+	group->exists = true;
+	group->next_seq = DatumGetInt64(SPI_getbinval(tuple, descriptor, 3, &isnull));
+	group->head_seq = DatumGetInt64(SPI_getbinval(tuple, descriptor, 4, &isnull));
+	group->deleted = DatumGetBool(SPI_getbinval(tuple, descriptor, 5, &isnull));
 }
 
 /*
  * Asks the store for the conversations of n groups, which are in order of
- * conversation.  What was made ready of one that is there by now is not used.
+ * account and conversation.  What was made ready of one that is there by now is
+ * not used.
  */
 static void
-look_up_groups(ImportGroup **by_id, int32 n)
+look_up_groups(ImportGroup *groups, int32 n)
 {
-	static const Oid types[] = {UUIDOID};
-	Rows ids = {.ncolumns = 1, .types = types};
-	Datum array;
+	Datum keys[2];
 	uint64 rows;
 
 	if (n == 0)
 		return;
 	for (int32 i = 0; i < n; i++)
 	{
-		Datum id = UUIDPGetDatum(&by_id[i]->documents[0]->id);
-		bool isnull = false;
-
-		by_id[i]->exists = by_id[i]->foreign = by_id[i]->deleted = false;
-		by_id[i]->next_seq = 1;
-		by_id[i]->head_seq = 0;
-		rows_add(&ids, &id, &isnull);
+		groups[i].exists = groups[i].deleted = false;
+		groups[i].next_seq = 1;
+		groups[i].head_seq = 0;
 	}
-	rows_arrays(&ids, &array);
-	rows = plan_execute(&look_up, &array, NULL, false);
+	import_key_arrays(groups, n, keys);
+	rows = plan_execute(&look_up, keys, NULL, false);
 	for (uint64 i = 0; i < rows; i++)
-		take_stored(by_id, n, i);
+		take_stored(groups, n, i);
 	for (int32 i = 0; i < n; i++)
-		if (by_id[i]->exists || by_id[i]->foreign)
-			by_id[i]->ready = NULL;
+		if (groups[i].exists)
+			groups[i].ready = NULL;
 }
 
 static void
@@ -365,10 +355,6 @@ reject_groups(Import *import, ImportGroup *groups, int32 *n)
 
 		if (group->exists && group->deleted)
 			reject_group(import, group, TRANSFER_DELETED, "has been deleted");
-		else if (!group->exists && group->foreign)
-			reject_group(import, group, TRANSFER_CONFLICT,
-						 account_confined() != NULL ? "is not available"
-													: "belongs to another account");
 		else
 			groups[left++] = *group;
 	}
@@ -714,18 +700,16 @@ static void
 write_round(Import *import, ImportGroup *groups, int32 n)
 {
 	StoreCharge *locked;
-	ImportGroup **by_id = groups_by_id(groups, n);
 
-	look_up_groups(by_id, n);
+	look_up_groups(groups, n);
 	reject_groups(import, groups, &n);
-	by_id = groups_by_id(groups, n);
-	import_prepare(import, groups, by_id, n);
+	import_prepare(import, groups, n);
 	if (import->options.before_lock != NULL && import_is_partial(import))
 		import->options.before_lock(import->options.before_lock_arg);
 	locked = lock_accounts(groups, n);
-	look_up_groups(by_id, n);
+	look_up_groups(groups, n);
 	if (import->options.places)
-		import_read_places(import, by_id, n);
+		import_read_places(import, groups, n);
 	reject_groups(import, groups, &n);
 	write_ready(groups, n, locked);
 	write_groups(import, groups, n);

@@ -240,6 +240,7 @@ is($node->safe_psql('postgres', $temp_files), '0', 'which are gone');
 # --- COPYs that fail leave nothing
 my $failing = new_database('failing');
 $node->safe_psql($failing, "SELECT memory.append('account 1', '@{[ conversation(1) ]}', 'user', 'before')");
+$node->safe_psql($failing, "SELECT memory.delete_conversation('account 6', memory.create_conversation('account 6', '@{[ conversation(97) ]}'))");
 my $before = digest_of($node, $failing);
 my @good = map { sprintf("account %d,%s,user,%s\n", $_ % 7, conversation($_ % 7), 'text ' . 'x' x 200) } 1 .. 5000;
 
@@ -263,7 +264,7 @@ SQL
 }
 fails_with([ @good, "account 1,,user,no conversation\n" ], qr/ERROR:\s+22004: .*\n.*\n?.*\n?CONTEXT:  COPY messages, line 5001/, 'a bad row at the end');
 fails_with([ @good, "account 1," . conversation(1) . ",,no role\n" ], qr/ERROR:\s+22004: .*[\s\S]*CONTEXT:  COPY messages, line 5001/, 'a row that the store refuses');
-fails_with([ @good, "account 6," . conversation(1) . ",user,not theirs\n" ], qr/ERROR:\s+42501: .*[\s\S]*CONTEXT:  COPY messages, line 5001/, 'a row that fails when it is written');
+fails_with([ @good, "account 6," . conversation(97) . ",user,deleted\n" ], qr/ERROR:\s+55000: .*[\s\S]*CONTEXT:  COPY messages, line 5001/, 'a row that fails when it is written');
 fails_with([ @good, "account 1\n" ], qr/ERROR:\s+22P04: missing data/, 'a line that is cut off');
 
 # --- cancelled while it writes: account 3 is held, so that it waits after accounts 0 to 2

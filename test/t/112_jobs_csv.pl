@@ -155,6 +155,14 @@ clear();
 	is(import_csv($file, account_id => q('n'), on_error => q('skip')) =~ s/^finished\|11\|0\|0\|0\|11\|0$/all/r, 'all', 'nor does a conversation');
 	is(problems(), '', 'all is well');
 	clear();
+	# an id is that of one message, whatever number a row gives it
+	$file = write_file("$dir/ids", "conversation_id,seq,message_id,role,content\n", map { "$c,$_\n" } '1,m,user,one', '2,m,user,two', '1,m,user,one', ',m,user,one', '3,n,user,three');
+	is(import_csv($file, account_id => q('n'), on_error => q('skip')), 'finished|5|1|1|2|1|2', 'numbers with ids');
+	is(errors(), "2|3|conflict|\$", 'an id that another message has is rejected');
+	is(import_csv($file, account_id => q('n'), on_error => q('skip'), batch_size => 1), 'finished|5|0|0|4|1|0', 'and again');
+	is(contents($c), '1<0 one, 3<1 three', 'each message is there once');
+	is(problems(), '', 'all is well');
+	clear();
 }
 
 # --- conversations with other names; whose they are
