@@ -39,6 +39,7 @@ INSTALL_SQL = $(wildcard \
 	src/store/tables.sql \
 	src/store/write.sql \
 	src/store/views.sql \
+	src/relation/relation.sql \
 	src/store/read.sql \
 	src/store/maintain.sql \
 	src/store/subscription.sql \
@@ -69,7 +70,7 @@ PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
 TAP_TESTS := $(if $(PROVE_TESTS),1)
 
 PG_CPPFLAGS = -I$(srcdir)/src -I$(srcdir)/src/transcript -I$(srcdir)/src/quota -I$(srcdir)/src/metering \
-	-I$(srcdir)/src/store -I$(srcdir)/src/transfer
+	-I$(srcdir)/src/store -I$(srcdir)/src/relation -I$(srcdir)/src/transfer
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers \
 	$(if $(WERROR),-Werror)
 SHLIB_LINK = -lzstd -llz4

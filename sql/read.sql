@@ -1,4 +1,4 @@
--- Reading: what the views' conditions reach, history, context windows, single
+-- Reading: what the relations' conditions reach, history, context windows, single
 -- messages, recent conversations page by page, and the storage view.
 SET TIME ZONE 'UTC';
 SET datestyle = 'ISO';
@@ -18,7 +18,7 @@ SET search_path = read_test, public;
 \set c7 '00000000-0000-0000-0000-000000000007'
 
 --
--- Conditions on the views
+-- Conditions on the relations
 --
 -- 50 accounts, 1000 conversations of 10 messages: one segment and a tail each
 SET memory_ext.segment_messages = 8;
@@ -32,50 +32,49 @@ RESET memory_ext.segment_messages;
 ANALYZE memory_store.conversations, memory_store.segments, memory_store.tail;
 SELECT (SELECT count(*) FROM memory_store.segments) AS segments, (SELECT count(*) FROM memory_store.tail) AS tail_rows;
 
--- The conditions of a query's plan that reach an index.
-CREATE FUNCTION conditions(query text) RETURNS TABLE (index text, condition text) LANGUAGE plpgsql AS $$
+-- The conditions that the scans of a query's plan work by.
+CREATE FUNCTION keys(query text) RETURNS TABLE (relation text, key text) LANGUAGE plpgsql AS $$
 DECLARE
 	plan jsonb;
 BEGIN
 	EXECUTE 'EXPLAIN (FORMAT JSON, COSTS OFF) ' || query INTO plan;
-	RETURN QUERY SELECT p->>'Index Name', p->>'Index Cond' FROM jsonb_path_query(plan, 'strict $.**') p
-		WHERE jsonb_typeof(p) = 'object' AND p ? 'Index Cond';
+	RETURN QUERY SELECT p->>'Relation Name', p->>'Key' FROM jsonb_path_query(plan, 'strict $.**') p
+		WHERE jsonb_typeof(p) = 'object' AND p ? 'Key';
 END $$;
--- Each scan of a query's plan: what it scans and how many rows it takes out of
--- it or throws away, in all of its loops.
-CREATE FUNCTION scans(query text) RETURNS TABLE (scan text, rows_read bigint) LANGUAGE plpgsql AS $$
+-- Each scan of a query's plan: the conversations and segments that it opens, and how many rows it
+-- gives or throws away, in all of its loops.
+CREATE FUNCTION scans(query text) RETURNS TABLE (scan text, conversations bigint, segments bigint, rows_read bigint) LANGUAGE plpgsql AS $$
 DECLARE
 	plan jsonb;
 BEGIN
 	EXECUTE 'EXPLAIN (ANALYZE, FORMAT JSON, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query INTO plan;
-	RETURN QUERY SELECT coalesce(p->>'Relation Name', p->>'Function Name'),
+	RETURN QUERY SELECT p->>'Relation Name', (p->>'Conversations')::bigint, (p->>'Segments Opened')::bigint,
 			((coalesce((p->>'Actual Rows')::numeric, 0) + coalesce((p->>'Rows Removed by Filter')::numeric, 0))
 			* (p->>'Actual Loops')::numeric)::bigint
 		FROM jsonb_path_query(plan, 'strict $.**') p
-		WHERE jsonb_typeof(p) = 'object' AND (p ? 'Relation Name' OR p ? 'Function Name') AND p->>'Node Type' <> 'ModifyTable';
+		WHERE jsonb_typeof(p) = 'object' AND p ? 'Conversations';
 END $$;
--- conversation_id reaches the index of segments and of tail
-SELECT * FROM conditions($$SELECT * FROM memory.messages WHERE conversation_id = '00000000-0000-0000-0001-000000000007'$$);
+-- conversation_id is looked up
+SELECT * FROM keys($$SELECT * FROM memory.messages WHERE conversation_id = '00000000-0000-0000-0001-000000000007'$$);
 -- so nothing else is read: one segment with 8 messages, and 2 rows of the tail
 SELECT * FROM scans($$SELECT * FROM memory.messages WHERE conversation_id = '00000000-0000-0000-0001-000000000007'$$);
 SELECT * FROM scans($$SELECT * FROM memory.messages WHERE conversation_id = '00000000-0000-0000-0001-000000000007'
 	AND account_id = 'account 7' AND seq > 8$$);
 SELECT * FROM scans($$SELECT * FROM memory.messages WHERE conversation_id IN ('00000000-0000-0000-0001-000000000007',
 	'00000000-0000-0000-0001-000000000008') AND content LIKE '%9'$$);
--- a list of conversations out of a subselect is to be an array; a join reads all segments
+-- a list of conversations out of a subselect, as an array or as it is
 SELECT * FROM scans($$SELECT * FROM memory.messages WHERE conversation_id = ANY (ARRAY(
-	SELECT conversation_id FROM memory.conversations WHERE account_id = 'account 7' ORDER BY conversation_id LIMIT 2))$$)
-	WHERE scan = 'unpack';
--- account_id reaches them, too: only the account's 20 segments are unpacked
-SELECT * FROM scans($$SELECT * FROM memory.messages WHERE account_id = 'account 7'$$) WHERE scan = 'unpack';
-SET enable_seqscan = off;
-SELECT * FROM conditions($$SELECT * FROM memory.messages WHERE account_id = 'account 7'$$);
-RESET enable_seqscan;
+	SELECT conversation_id FROM memory.conversations WHERE account_id = 'account 7' ORDER BY conversation_id LIMIT 2))$$);
+SELECT * FROM scans($$SELECT * FROM memory.messages WHERE conversation_id IN (
+	SELECT conversation_id FROM memory.conversations WHERE account_id = 'account 7' ORDER BY conversation_id LIMIT 2)$$);
+-- account_id reaches them, too: only the account's 20 segments are opened
+SELECT * FROM scans($$SELECT * FROM memory.messages WHERE account_id = 'account 7'$$);
+SELECT * FROM keys($$SELECT * FROM memory.messages WHERE account_id = 'account 7'$$);
 -- UPDATE and DELETE likewise
 SELECT * FROM scans($$UPDATE memory.messages SET model = 'm' WHERE conversation_id = '00000000-0000-0000-0001-000000000007' AND seq = 3$$);
 SELECT * FROM scans($$DELETE FROM memory.messages WHERE conversation_id = '00000000-0000-0000-0001-000000000007' AND seq = 3$$);
 SELECT seq, model FROM memory.messages WHERE conversation_id = '00000000-0000-0000-0001-000000000007' AND seq BETWEEN 2 AND 4 ORDER BY 1;
-SELECT * FROM conditions($$SELECT * FROM memory.conversations WHERE account_id = 'account 7' AND conversation_id = '00000000-0000-0000-0001-000000000007'$$);
+SELECT * FROM keys($$SELECT * FROM memory.conversations WHERE account_id = 'account 7' AND conversation_id = '00000000-0000-0000-0001-000000000007'$$);
 SELECT count(*), min(account_id), max(account_id) FROM memory.conversations WHERE account_id = 'account 7';
 -- a prepared statement's parameters do the same as constants
 PREPARE one(uuid) AS SELECT count(*) FROM memory.messages WHERE conversation_id = $1;

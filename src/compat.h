@@ -111,4 +111,44 @@ compat_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *row, EState *s
 #endif
 }
 
+/*
+ * 17 gives paths of foreign scans the conditions of a join, 18 a count of
+ * disabled nodes.
+ */
+#include "optimizer/pathnode.h"
+
+static inline ForeignPath *
+compat_create_foreignscan_path(PlannerInfo *root, RelOptInfo *rel, double rows, Cost startup_cost,
+							   Cost total_cost, List *pathkeys, Relids outer, List *private)
+{
+#if PG_VERSION_NUM >= 180000
+	return create_foreignscan_path(root, rel, NULL, rows, 0, startup_cost, total_cost, pathkeys,
+								   outer, NULL, NIL, private);
+#elif PG_VERSION_NUM >= 170000
+	return create_foreignscan_path(root, rel, NULL, rows, startup_cost, total_cost, pathkeys, outer,
+								   NULL, NIL, private);
+#else
+	return create_foreignscan_path(root, rel, NULL, rows, startup_cost, total_cost, pathkeys, outer,
+								   NULL, private);
+#endif
+}
+
+/* 18 has what EXPLAIN prints with in headers of its own. */
+#include "commands/explain.h"
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
+
+/* 18 names the direction of an order apart from the strategies of B-trees. */
+static inline bool
+compat_is_descending(const PathKey *key)
+{
+#if PG_VERSION_NUM >= 180000
+	return key->pk_cmptype == COMPARE_GT;
+#else
+	return key->pk_strategy == BTGreaterStrategyNumber;
+#endif
+}
+
 #endif /* MEMORY_COMPAT_H */

@@ -20,6 +20,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
@@ -105,6 +106,62 @@ direct_open(DirectRows *rows, DirectTable *table, LOCKMODE lock)
 	return false;
 }
 
+/* A valid index on the whole table that begins with these columns; NULL: there is none. */
+static Relation
+find_index(Relation table, const int *keys, int nkeys)
+{
+	List *indexes = RelationGetIndexList(table);
+	Relation found = NULL;
+	ListCell *cell;
+
+	foreach (cell, indexes)
+	{
+		Relation index = index_open(lfirst_oid(cell), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+		bool fits = form->indisvalid && form->indnkeyatts >= nkeys &&
+					index->rd_rel->relam == BTREE_AM_OID && RelationGetIndexPredicate(index) == NIL;
+
+		for (int i = 0; fits && i < nkeys; i++)
+			fits = form->indkey.values[i] == keys[i] + 1;
+		if (fits)
+		{
+			found = index;
+			break;
+		}
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return found;
+}
+
+void
+direct_open_reading(DirectRows *rows, DirectTable *table, Snapshot snapshot, const int *keys,
+					int nkeys)
+{
+	Oid oid = get_relname_relid(table->name, get_namespace_oid("memory_store", false));
+
+	memset(rows, 0, sizeof(*rows));
+	rows->table = table_open(oid, AccessShareLock);
+	rows->snapshot = snapshot;
+	if (!has_columns(rows->table, table))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table memory_store.%s has other columns than memory_ext gave it",
+							   table->name),
+						errhint("Columns cannot be added to or removed from the tables of "
+								"schema memory_store.")));
+	if (nkeys == 0)
+	{
+		keys = table->keys;
+		nkeys = table->nkeys;
+	}
+	rows->index = find_index(rows->table, keys, nkeys);
+	if (rows->index == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table memory_store.%s has lost an index that begins with \"%s\"",
+							   table->name, table->columns[keys[0]]),
+						errhint("Create it again, or rebuild it with REINDEX TABLE.")));
+}
+
 static void
 make_slot(DirectRows *rows)
 {
@@ -115,10 +172,17 @@ make_slot(DirectRows *rows)
 void
 direct_find(DirectRows *rows, ScanKeyData *keys, int nkeys)
 {
-	if (rows->scan != NULL)
-		index_endscan(rows->scan);
+	Snapshot snapshot = rows->snapshot != NULL ? rows->snapshot : GetActiveSnapshot();
+
 	make_slot(rows);
-	rows->scan = compat_index_beginscan(rows->table, rows->index, GetActiveSnapshot(), nkeys);
+	if (rows->scan != NULL &&
+		(rows->scan->xs_snapshot != snapshot || rows->scan->numberOfKeys != nkeys))
+	{
+		index_endscan(rows->scan);
+		rows->scan = NULL;
+	}
+	if (rows->scan == NULL)
+		rows->scan = compat_index_beginscan(rows->table, rows->index, snapshot, nkeys);
 	index_rescan(rows->scan, keys, nkeys, NULL, 0);
 }
 

@@ -33,6 +33,7 @@ typedef struct DirectRows
 {
 	Relation table;
 	Relation index;
+	Snapshot snapshot;  /* what is seen; NULL: the active one, at each direct_find */
 	IndexScanDesc scan; /* NULL: none has begun */
 	TupleTableSlot *slot;
 	EState *state;          /* for all of the table's indexes; NULL: nothing was written yet */
@@ -46,7 +47,16 @@ typedef struct DirectRows
 extern bool direct_open(DirectRows *rows, DirectTable *table, LOCKMODE lock);
 extern void direct_close(DirectRows *rows);
 
-/* Rows with these keys, seen by the active snapshot; direct_next fetches them one by one. */
+/*
+ * Opens a table that is only read, under the given snapshot: triggers, rules
+ * and checks on it do not matter then.  keys and nkeys: the columns, counted
+ * from 0, that the index begins with; nkeys 0: the primary key.  Error: 55000
+ * the table has other columns than tables.sql gives it, or no such index.
+ */
+extern void direct_open_reading(DirectRows *rows, DirectTable *table, Snapshot snapshot,
+								const int *keys, int nkeys);
+
+/* Rows with these keys; direct_next fetches them one by one. */
 extern void direct_find(DirectRows *rows, ScanKeyData *keys, int nkeys);
 extern bool direct_next(DirectRows *rows, ScanDirection direction);
 

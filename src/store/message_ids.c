@@ -511,6 +511,17 @@ store_known_message(StoreConversation *conversation, const TranscriptMessage *me
 	return 0;
 }
 
+/* Whether the conversation has a message with this one's message_id, whatever else it has. */
+bool
+store_has_message_id(StoreConversation *conversation, const TranscriptMessage *message)
+{
+	TranscriptMessage found;
+	KnownId *known;
+
+	return message->message_id != NULL && may_have(ids_of(conversation), message, &known) &&
+		   find_message(conversation, message, &found);
+}
+
 /* ---- ids that an UPDATE gives ---- */
 
 static bool

@@ -13,7 +13,6 @@
 #include "utils/guc.h"
 #include "utils/syscache.h"
 
-#include "buffer.h"
 #include "memory_ext.h"
 #include "store.h"
 
@@ -108,7 +107,6 @@ store_init(void)
 							"maintain() seals a tail that has rested for so long.", NULL,
 							&store_seal_after, 300, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S, NULL, NULL,
 							NULL);
-	buffer_init();
 	estimate_init();
 }
 

@@ -283,6 +283,35 @@ extern void store_seal_tail(StoreConversation *conversation);
 extern void store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq);
 extern int64 store_last_message(StoreConversation *conversation);
 extern void store_unknown_conversation(const pg_uuid_t *id, const text *account_id);
+extern text *store_owner_of(const pg_uuid_t *id);
+extern int64 store_seen_revision(StoreConversation *conversation);
+
+/* ---- conversation.c: the fields that people set ---- */
+typedef enum StoreField
+{
+	STORE_TITLE = 1 << 0,
+	STORE_METADATA = 1 << 1,
+	STORE_ARCHIVED = 1 << 2,
+	STORE_HEAD_SEQ = 1 << 3,
+	STORE_CREATED_AT = 1 << 4,
+	STORE_UPDATED_AT = 1 << 5
+} StoreField;
+
+typedef struct StoreFields
+{
+	int32 given;     /* bits of StoreField */
+	text *title;     /* NULL: none */
+	Jsonb *metadata; /* NULL: none */
+	bool archived;
+	int64 head_seq;
+	TimestampTz created_at;
+	TimestampTz updated_at;
+} StoreFields;
+
+extern void store_check_fields(const StoreFields *fields);
+extern void store_create_conversation(StoreConversation *conversation, const StoreFields *fields);
+extern void store_set_fields(StoreConversation *conversation, const StoreFields *fields);
+extern void store_check_unchanged(StoreConversation *conversation, int32 given);
 
 /* ---- bulk.c ---- */
 extern StoreConversation *store_ready_begin(text *account_id, const pg_uuid_t *id);
@@ -407,6 +436,7 @@ store_ids_create(const pg_uuid_t *id, text *account_id, bool has_tail, bool has_
 extern void store_ids_free(StoreIds *ids);
 extern void store_ids_changed(StoreIds *ids);
 extern int64 store_ids_number(StoreIds *ids, const TranscriptMessage *message, int64 next_seq);
+extern bool store_has_message_id(StoreConversation *conversation, const TranscriptMessage *message);
 extern int64 store_known_message(StoreConversation *conversation, const TranscriptMessage *message);
 extern void store_check_new_ids(StoreConversation *conversation, const StoreChange *changes, int n);
 

@@ -153,6 +153,50 @@ store_unknown_conversation(const pg_uuid_t *id, const text *account_id)
 					errhint("See memory.conversations for the conversations of the account.")));
 }
 
+/*
+ * store_owner_of
+ *		The account of a row that names none, in the current memory context: the
+ *		session's, else that of the only conversation of this id.  Error: 22004.
+ */
+text *
+store_owner_of(const pg_uuid_t *id)
+{
+	Datum values[1] = {UUIDPGetDatum(id)};
+	bool isnull;
+	uint64 owners;
+
+	if (account_confined() != NULL)
+		return account_check(NULL);
+	owners = store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false);
+	if (owners != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("account_id must not be null"),
+				 owners == 0
+					 ? errdetail("Conversation %s does not exist.", store_uuid_string(id))
+					 : errdetail("Several accounts have a conversation %s.", store_uuid_string(id)),
+				 errhint("Name the account; it can be left out only for an existing "
+						 "conversation.")));
+	return DatumGetTextPCopy(store_column(0, 1, &isnull));
+}
+
+/*
+ * store_seen_revision
+ *		The conversation's revision as the statement saw it, by its snapshot,
+ *		which is the active one; 0: it did not see it.  An UPDATE's new values
+ *		were made from what it saw, so a message that has a later revision must
+ *		not take them: the other change would be lost.
+ */
+int64
+store_seen_revision(StoreConversation *conversation)
+{
+	Datum values[2] = {UUIDPGetDatum(&conversation->id), PointerGetDatum(conversation->account_id)};
+	bool isnull;
+
+	if (store_execute(STORE_CONVERSATION_READ, values, NULL, true) != 1)
+		return 0;
+	return DatumGetInt64(store_column(0, 12, &isnull));
+}
+
 /* The largest seq that the conversation has on disk; 0: it has none. */
 int64
 store_last_message(StoreConversation *conversation)

@@ -33,6 +33,17 @@ CREATE FUNCTION memory.update_conversation(
 	AS 'MODULE_PATHNAME', 'memory_update_conversation' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.update_conversation(text, uuid, text, jsonb, boolean, bigint) IS 'sets the fields that are not null and returns the account''s new revision';
 
+CREATE FUNCTION memory.upsert_conversation(
+	account_id text,
+	conversation_id uuid,
+	title text DEFAULT NULL,
+	metadata jsonb DEFAULT NULL,
+	archived boolean DEFAULT NULL,
+	head_seq bigint DEFAULT NULL
+) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'memory_upsert_conversation' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.upsert_conversation(text, uuid, text, jsonb, boolean, bigint) IS 'makes a conversation, or sets the fields that are not null where it exists; returns whether it was made';
+
 CREATE FUNCTION memory.delete_conversation(account_id text, conversation_id uuid) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_delete_conversation' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.delete_conversation(text, uuid) IS 'deletes a conversation with all its messages and returns the account''s new revision';
@@ -79,6 +90,7 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.account_visible(text)', 'reader'),
 	('EXECUTE ON FUNCTION memory.create_conversation(text, uuid, text, jsonb, timestamptz)', 'writer'),
 	('EXECUTE ON FUNCTION memory.update_conversation(text, uuid, text, jsonb, boolean, bigint)', 'writer'),
+	('EXECUTE ON FUNCTION memory.upsert_conversation(text, uuid, text, jsonb, boolean, bigint)', 'writer'),
 	('EXECUTE ON FUNCTION memory.delete_conversation(text, uuid)', 'writer'),
 	('EXECUTE ON FUNCTION memory.append(text, uuid, text, text, text, integer, jsonb, text, bigint, timestamptz)', 'writer'),
 	('EXECUTE ON FUNCTION memory.append(text, uuid, jsonb)', 'writer'),

@@ -108,6 +108,12 @@ metadata_datum(const TranscriptMessage *message, uint32 position)
 		transcript_metadata_jsonb(message->metadata, message->metadata_len, position, true));
 }
 
+Datum
+transcript_metadata_datum(const TranscriptMessage *message)
+{
+	return metadata_datum(message, 1);
+}
+
 void
 transcript_message_datums(const TranscriptMessage *message, Datum *values, bool *nulls)
 {

@@ -132,6 +132,9 @@ transcript_messages_from_jsonb(Jsonb *array, bool number_messages, uint32 *n);
  */
 extern void transcript_message_datums(const TranscriptMessage *message, Datum *values, bool *nulls);
 
+/* The metadata of a message that has some, as a jsonb.  Error: XX001 if it is not JSON. */
+extern Datum transcript_metadata_datum(const TranscriptMessage *message);
+
 /* A text's bytes where they are or, detoasted, in the current memory context; NULL for NULL. */
 extern const char *transcript_text_bytes(Datum value, bool isnull, uint32 *len);
 

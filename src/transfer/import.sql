@@ -1,20 +1,11 @@
 -- Documents in: memory.import_documents takes the lines of a file, as COPY
 -- brings them, memory.import_document one document.
 
-CREATE VIEW memory.import_documents AS SELECT NULL::text AS line WHERE false;
-COMMENT ON VIEW memory.import_documents IS 'COPY the lines of a file with JSON documents here: conversations of any known format';
-
-CREATE FUNCTION memory_store.import_lines() RETURNS trigger
-	AS 'MODULE_PATHNAME', 'memory_import_lines' LANGUAGE C SECURITY DEFINER;
-CREATE FUNCTION memory_store.import_end() RETURNS trigger
-	AS 'MODULE_PATHNAME', 'memory_import_end' LANGUAGE C SECURITY DEFINER;
-
-CREATE TRIGGER a_begin BEFORE INSERT ON memory.import_documents
-	FOR EACH STATEMENT EXECUTE FUNCTION memory_store.statement_begin();
-CREATE TRIGGER b_insert INSTEAD OF INSERT ON memory.import_documents
-	FOR EACH ROW EXECUTE FUNCTION memory_store.import_lines();
-CREATE TRIGGER c_end AFTER INSERT ON memory.import_documents
-	FOR EACH STATEMENT EXECUTE FUNCTION memory_store.import_end();
+CREATE FOREIGN TABLE memory.import_documents (
+	line text
+) SERVER memory_ext OPTIONS (relation 'import_documents');
+COMMENT ON FOREIGN TABLE memory.import_documents IS 'COPY the lines of a file with JSON documents here: conversations of any known format';
+COMMENT ON COLUMN memory.import_documents.line IS 'a line of the file; documents may have many lines';
 
 CREATE FUNCTION memory.import_document(
 	account_id text,

@@ -1,18 +1,15 @@
 /*
  * import_settings.c
- *		How an import is asked for: the settings, the view
+ *		How an import is asked for: the settings, the relation
  *		memory.import_documents, and memory.import_document.
  *
- * The view's row trigger takes a line of the input, the statement's end writes
- * what is left and notes the job.  Statements nest as those of the store's
- * views do, and use its buffers (store/buffer.c), whose context owns the import.
+ * A row that is put into the relation is a line of the input; the statement's
+ * end writes what is left and notes the job.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -22,10 +19,10 @@
 #include "utils/rel.h"
 
 #include "account.h"
-#include "buffer.h"
 #include "import_private.h"
 #include "memory_ext.h"
 #include "plan.h"
+#include "relation.h"
 
 #define BATCH_DOCUMENTS 1000
 #define BATCH_BYTES (8 * 1024 * 1024)
@@ -55,6 +52,8 @@ static int on_error_setting = ON_ERROR_STOP;
 static int on_nul_setting = ON_NUL_ERROR;
 static int max_document_kb = 64 * 1024;
 
+static const RelationIntake lines_intake;
+
 static bool
 check_format_setting(char **newval, void **extra, GucSource source)
 {
@@ -73,6 +72,7 @@ check_format_setting(char **newval, void **extra, GucSource source)
 void
 transfer_init(void)
 {
+	relation_register_intake(&lines_intake);
 	DefineCustomStringVariable("memory_ext.import_account",
 							   "The account that imported documents are for.",
 							   "Empty: the one that a document names, or the session's.",
@@ -110,13 +110,12 @@ import_options(ImportOptions *options)
 	options->batch_bytes = BATCH_BYTES;
 }
 
-/* ---- the view ---- */
+/* ---- memory.import_documents ---- */
 
-/* What a statement on the view has: lives in its buffer's context. */
+/* What a statement that puts lines in has: lives in its context. */
 typedef struct LineImport
 {
 	Import *import;
-	MemoryContext context;
 	TimestampTz started_at;
 } LineImport;
 
@@ -138,32 +137,26 @@ static PlanStatement insert_part = {
 	8,
 	{INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}};
 
-static LineImport *
-begin_lines(StatementBuffer *buffer)
+/* Begins an import of lines, in the current memory context. */
+static void *
+begin_lines(void)
 {
-	LineImport **lines = (LineImport **) buffer_data(buffer);
+	LineImport *lines = palloc0(sizeof(LineImport));
+	MemoryContext context = CurrentMemoryContext;
 	ImportOptions options;
-	MemoryContext old;
 	bool isnull;
 
-	if (*lines != NULL)
-		return *lines;
-	old = MemoryContextSwitchTo(buffer_context(buffer));
-	*lines = palloc0(sizeof(LineImport));
-	(*lines)->started_at = GetCurrentTimestamp();
+	lines->started_at = GetCurrentTimestamp();
 	import_options(&options);
-	MemoryContextSwitchTo(old);
-
 	SPI_connect();
 	(void) plan_execute(&next_job, NULL, NULL, false);
 	options.job_id =
 		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
 
-	MemoryContextSwitchTo(buffer_context(buffer));
-	(*lines)->import = import_begin(&options);
-	MemoryContextSwitchTo(old);
-	return *lines;
+	MemoryContextSwitchTo(context);
+	lines->import = import_begin(&options);
+	return lines;
 }
 
 /* Reads and stores all that the chunk completes. */
@@ -175,37 +168,21 @@ take_chunk(Import *import, const char *data, Size length)
 		import_write(import);
 }
 
-PG_FUNCTION_INFO_V1(memory_import_lines);
-
-/*
- * memory_import_lines() → trigger
- *		INSTEAD OF INSERT on memory.import_documents: a line of the input, whose
- *		end it has lost; NULL is an empty one.  Errors: those of the import.
- */
-Datum
-memory_import_lines(PG_FUNCTION_ARGS)
+/* A line of the input, whose end it has lost; NULL is an empty one.  Errors: those of the import. */
+static void
+put_line(void *state, TupleTableSlot *row)
 {
-	TriggerData *trigger = buffer_trigger(fcinfo, 1);
-	LineImport *lines = begin_lines(buffer_find(trigger));
-	TupleDesc descriptor = RelationGetDescr(trigger->tg_relation);
-	Datum value;
-	bool isnull;
+	LineImport *lines = state;
 
-	value = heap_getattr(trigger->tg_trigtuple, 1, descriptor, &isnull);
-	if (!isnull)
+	if (!row->tts_isnull[0])
 	{
-		text *line = DatumGetTextPP(value);
+		text *line = DatumGetTextPP(row->tts_values[0]);
 
 		take_chunk(lines->import, VARDATA_ANY(line), VARSIZE_ANY_EXHDR(line));
-		if ((Pointer) line != DatumGetPointer(value))
+		if ((Pointer) line != DatumGetPointer(row->tts_values[0]))
 			pfree(line);
 	}
 	take_chunk(lines->import, "\n", 1);
-
-	/* never COPY's own tuple: the executor frees it only when it gets another one back */
-	value = (Datum) 0;
-	isnull = true;
-	return PointerGetDatum(heap_form_tuple(descriptor, &value, &isnull));
 }
 
 /* The counts of a job of one part, which is finished.  Needs SPI. */
@@ -245,19 +222,11 @@ note_job(const LineImport *lines, const ImportOptions *options, const ImportCoun
 	import_note_part(options->job_id, counts);
 }
 
-PG_FUNCTION_INFO_V1(memory_import_end);
-
-/*
- * memory_import_end() → trigger
- *		AFTER STATEMENT on memory.import_documents: stores what is left, notes
- *		the job, and tells the counts.  Errors: those of the import.
- */
-Datum
-memory_import_end(PG_FUNCTION_ARGS)
+/* Stores what is left, notes the job, and tells the counts.  Errors: those of the import. */
+static void
+end_lines(void *state)
 {
-	TriggerData *trigger = buffer_trigger(fcinfo, 0);
-	StatementBuffer *buffer = buffer_find(trigger);
-	LineImport *lines = begin_lines(buffer);
+	LineImport *lines = state;
 	const ImportCounts *counts = import_counts(lines->import);
 
 	import_finish(lines->import);
@@ -274,9 +243,9 @@ memory_import_end(PG_FUNCTION_ARGS)
 								 ")",
 					counts->documents, counts->imported, counts->extended, counts->unchanged,
 					counts->rejected, counts->messages, lines->import->options.job_id)));
-	buffer_free(buffer_pop(trigger));
-	PG_RETURN_POINTER(NULL);
 }
+
+static const RelationIntake lines_intake = {"import_documents", begin_lines, put_line, end_lines};
 
 /* ---- one document ---- */
 

@@ -14,9 +14,9 @@ use Test::More;
 
 # memory.messages and memory.conversations are foreign tables of the extension's own
 # wrapper: what views cannot do is tested, too.
-our $relations_are_tables = 0;
+our $relations_are_tables = 1;
 # Conversation ids are unique within an account, not beyond it.
-our $ids_are_per_account = 0;
+our $ids_are_per_account = 1;
 
 our @EXPORT = qw($relations_are_tables $ids_are_per_account new_server conversation problems_of digest_of views_of all_views_of view_messages view_conversations
   conversation_columns samples write_file);
@@ -187,14 +187,14 @@ sub views_of
 	return $node->safe_psql($database // 'postgres', view_messages() . ';' . view_conversations());
 }
 
-# Every view of the extension, row by row, each in an order of its own.
+# Every view and foreign table of the extension, row by row, each in an order of its own.
 sub all_views_of
 {
 	my ($node, $database) = @_;
 
 	return join "\n", map {
 		"$_:\n" . $node->safe_psql($database, "SELECT v::text FROM $_ v ORDER BY v::text COLLATE \"C\"")
-	} split /\n/, $node->safe_psql($database, "SELECT oid::regclass FROM pg_class WHERE relkind = 'v' AND relnamespace = 'memory'::regnamespace ORDER BY relname");
+	} split /\n/, $node->safe_psql($database, "SELECT oid::regclass FROM pg_class WHERE relkind IN ('v', 'f') AND relnamespace = 'memory'::regnamespace ORDER BY relname");
 }
 
 1;

@@ -52,7 +52,8 @@ WITH member AS (
 		FROM pg_aggregate a JOIN member ON classid = 'pg_proc'::regclass AND objid = a.aggfnoid
 	UNION ALL
 	SELECT 'relation', c.name, concat_ws(' ', relkind, relpersistence, relowner::regrole, relacl, reloptions, relrowsecurity, relforcerowsecurity, relreplident,
-		CASE WHEN relkind = 'i' THEN pg_get_indexdef(oid) WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid) END) FROM relation c
+		CASE WHEN relkind = 'i' THEN pg_get_indexdef(oid) WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid)
+			WHEN relkind = 'f' THEN (SELECT srvname || ftoptions::text FROM pg_foreign_table JOIN pg_foreign_server s ON s.oid = ftserver WHERE ftrelid = c.oid) END) FROM relation c
 	UNION ALL
 	SELECT 'column', c.name || '.' || attname, concat_ws(' ', row_number() OVER (PARTITION BY attrelid ORDER BY attnum), format_type(atttypid, atttypmod), attnotnull, attcollation::regcollation,
 		attstorage, attcompression, coalesce(nullif(attstattarget, -1)::text, 'default'), attidentity, attgenerated, (SELECT string_agg(o, ',' ORDER BY o) FROM unnest(attoptions) o WHERE o LIKE 'n\_distinct%'), attacl, pg_get_expr(adbin, adrelid), col_description(attrelid, attnum))
@@ -145,8 +146,9 @@ for (
 	[ 'one too many', 'CREATE INDEX extra ON memory_store.tail (created_at)', qr/^\+ relation memory_store\.extra/m ],
 	[ 'a constraint', 'ALTER TABLE memory_store.tail ADD CONSTRAINT extra CHECK (seq > 0)', qr/^\+ constraint memory_store\.tail extra/m ],
 	[ 'a view', 'CREATE OR REPLACE VIEW memory.dictionaries AS SELECT dictionary_id, is_current, stale_at, created_at, octet_length(body) AS dictionary_bytes, samples, sample_bytes, 1::numeric AS gain, 1::bigint AS segments FROM memory_store.dictionaries', qr/^\+ relation memory\.dictionaries/m ],
-	[ 'an option of a view', 'ALTER VIEW memory.messages RESET (security_barrier)', qr/^\+ relation memory\.messages/m ],
-	[ 'a trigger', 'DROP TRIGGER c_end ON memory.messages', qr/^- trigger memory\.messages c_end/m ],
+	[ 'an option of a view', 'ALTER VIEW memory.storage RESET (security_barrier)', qr/^\+ relation memory\.storage/m ],
+	[ 'an option of a foreign table', q{ALTER FOREIGN TABLE memory.messages OPTIONS (SET relation 'conversations')}, qr/^\+ relation memory\.messages/m ],
+	[ 'a trigger', 'DROP TRIGGER changed ON memory.plans', qr/^- trigger memory\.plans changed/m ],
 	[ 'a composite type', 'ALTER TYPE memory.message ADD ATTRIBUTE extra text', qr/^\+ column memory\.message\.extra/m ],
 	[ 'a type', q{UPDATE pg_type SET typstorage = 'x' WHERE oid = 'memory.transcript'::regtype}, qr/^\+ type memory\.transcript/m ],
 	[ 'a cast', q{UPDATE pg_cast SET castcontext = 'i' WHERE castsource = 'memory.transcript'::regtype}, qr/^\+ cast cast from memory\.transcript/m ],

@@ -75,6 +75,7 @@ SELECT memory.forget('forgotten'), memory.set_retention('acme', '10 years');
 SELECT memory.record_usage('limited', 'model', 100, 10, 20, request_id => 'r'), memory.reserve_usage('limited', 'held', 5, keep_for => '1 day');
 SELECT memory.import_model_prices('{"model": {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}}', '2020-01-01');
 SELECT memory.outbox_ack('billing', max(position)) FROM memory.outbox_read('billing', 1);
+SELECT memory.delete_conversation('refused', memory.create_conversation('refused', conversation_id)) FROM memory.conversations WHERE account_id = 'acme' ORDER BY 1 LIMIT 1;
 CALL memory.import_file('@{[ samples('messages.csv') ]}', format => 'csv', account_id => 'refused', on_error => 'skip', job_id => NULL);
 -- a table of a user's, with the type
 CREATE TABLE kept (id integer PRIMARY KEY, chat memory.transcript);

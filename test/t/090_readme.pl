@@ -168,7 +168,7 @@ is(difference(\@documented, \@signatures), '', 'functions, their arguments and l
 my %named = map { $_ => 1 } $reference =~ /\bmemory\.([a-z_][a-z_0-9]*)/g;
 my @there = lines_of(<<'SQL');
 SELECT proname FROM pg_proc WHERE pronamespace = 'memory'::regnamespace
-UNION SELECT relname FROM pg_class WHERE relnamespace = 'memory'::regnamespace AND relkind IN ('r', 'v', 'm')
+UNION SELECT relname FROM pg_class WHERE relnamespace = 'memory'::regnamespace AND relkind IN ('r', 'v', 'm', 'f')
 UNION SELECT typname FROM pg_type t WHERE typnamespace = 'memory'::regnamespace AND typelem = 0
 	AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind <> 'c')
 ORDER BY 1
@@ -188,7 +188,7 @@ foreach my $operator (@operators)
 
 foreach my $relation (lines_of(<<'SQL'))
 SELECT CASE relkind WHEN 'c' THEN 'Type' WHEN 'v' THEN 'View' ELSE 'Table' END || ' ' || relname
-FROM pg_class WHERE relnamespace = 'memory'::regnamespace AND relkind IN ('r', 'v', 'm', 'c') ORDER BY 1
+FROM pg_class WHERE relnamespace = 'memory'::regnamespace AND relkind IN ('r', 'v', 'm', 'f', 'c') ORDER BY 1
 SQL
 {
 	my ($kind, $name) = split / /, $relation;

@@ -16,36 +16,34 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "buffer.h"
-#include "store.h"
+#include "relation_private.h"
 
 #define WINDOW_CONVERSATIONS 256
 #define WINDOW_RUNS 4096
 #define WINDOW_BYTES (2 * 1024 * 1024)
 
-struct StoreLookahead
+struct Lookahead
 {
-	StatementBuffer *buffer;
+	RowBuffer *buffer;
 	RowSort *sort;     /* the buffer's; NULL: it has no rows */
 	StoreQueue *queue; /* written before a window's conversations are read */
 	MemoryContext context;
 	RowRun *runs; /* the window's, their rows in context */
 	int nruns;
-	int next; /* the run whose rows are given out */
-	StoreKey
-		keys[WINDOW_CONVERSATIONS]; /* the window's conversations; account ids are the buffer's */
+	int next;                            /* the run whose rows are given out */
+	StoreKey keys[WINDOW_CONVERSATIONS]; /* their account ids are the buffer's */
 	int nkeys;
 	StoreKnown known;
 };
 
 /* A lookahead in the current memory context, where it lives as long as its rows are read. */
-StoreLookahead *
-lookahead_create(StatementBuffer *buffer, StoreQueue *queue)
+Lookahead *
+lookahead_create(RowBuffer *buffer, StoreQueue *queue)
 {
-	StoreLookahead *ahead = palloc0(sizeof(StoreLookahead));
+	Lookahead *ahead = palloc0(sizeof(Lookahead));
 
 	ahead->buffer = buffer;
-	ahead->sort = buffer_sort(buffer);
+	ahead->sort = row_buffer_sort(buffer);
 	ahead->queue = queue;
 	ahead->context =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext lookahead", ALLOCSET_DEFAULT_SIZES);
@@ -55,7 +53,7 @@ lookahead_create(StatementBuffer *buffer, StoreQueue *queue)
 
 /* Takes the run's conversation into the window, and locks its account.  False: there is no room. */
 static bool
-add_conversation(StoreLookahead *ahead, const pg_uuid_t *id, text *account_id)
+add_conversation(Lookahead *ahead, const pg_uuid_t *id, text *account_id)
 {
 	StoreKey *last = ahead->nkeys > 0 ? &ahead->keys[ahead->nkeys - 1] : NULL;
 	bool same_account = last != NULL && account_same(account_id, last->account_id);
@@ -69,13 +67,13 @@ add_conversation(StoreLookahead *ahead, const pg_uuid_t *id, text *account_id)
 	next->id = *id;
 	next->account_id = same_account
 						   ? last->account_id
-						   : buffer_lock_account(ahead->buffer, account_id, true)->account_id;
+						   : row_buffer_lock_account(ahead->buffer, account_id, true)->account_id;
 	return true;
 }
 
 /* Fills the window; locks its accounts. */
 static void
-read_runs(StoreLookahead *ahead)
+read_runs(Lookahead *ahead)
 {
 	text *account_id;
 	pg_uuid_t id;
@@ -96,7 +94,7 @@ read_runs(StoreLookahead *ahead)
 }
 
 static void
-next_window(StoreLookahead *ahead)
+next_window(Lookahead *ahead)
 {
 	MemoryContext old;
 
@@ -118,7 +116,7 @@ next_window(StoreLookahead *ahead)
  * false at the end.  Needs an SPI connection.
  */
 bool
-lookahead_next(StoreLookahead *ahead, TupleTableSlot **row)
+lookahead_next(Lookahead *ahead, TupleTableSlot **row)
 {
 	while (ahead->next < ahead->nruns)
 	{
@@ -132,13 +130,13 @@ lookahead_next(StoreLookahead *ahead, TupleTableSlot **row)
 
 /* What was read of the conversations of the row at hand. */
 const StoreKnown *
-lookahead_known(const StoreLookahead *ahead)
+lookahead_known(const Lookahead *ahead)
 {
 	return &ahead->known;
 }
 
 void
-lookahead_end(StoreLookahead *ahead)
+lookahead_end(Lookahead *ahead)
 {
 	SPI_freetuptable(ahead->known.rows);
 	MemoryContextDelete(ahead->context);

@@ -2,8 +2,8 @@
  * row_sort.h
  *		A statement's rows, sorted by account, conversation, seq and place.
  */
-#ifndef STORE_ROW_SORT_H
-#define STORE_ROW_SORT_H
+#ifndef RELATION_ROW_SORT_H
+#define RELATION_ROW_SORT_H
 
 #include "postgres.h"
 
@@ -40,4 +40,4 @@ extern bool row_sort_peek(RowSort *sort, text **account_id, pg_uuid_t *id);
 extern void row_sort_take(RowSort *sort, RowRun *run);
 extern bool row_sort_next_of(RowSort *sort, RowRun *run, TupleTableSlot **slot);
 
-#endif /* STORE_ROW_SORT_H */
+#endif /* RELATION_ROW_SORT_H */
