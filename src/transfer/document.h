@@ -52,6 +52,9 @@ extern bool document_refuse(const DocumentPlace *place, TransferReason reason, c
 extern bool document_refuse_key(const DocumentPlace *place, const char *key, TransferReason reason,
 								const char *format, ...) pg_attribute_printf(4, 5);
 
+extern void document_mend_key(const DocumentPlace *place, const char *key, TransferReason reason,
+							  const char *message);
+
 /* ---- document_read.c ---- */
 
 extern JsonbValue document_root(Jsonb *document);
@@ -408,8 +411,6 @@ extern bool
 document_ids(DocumentIds *ids, const TransferText *texts, int32 count, int32 *duplicate);
 extern int32 document_find(const DocumentIds *ids, TransferText id);
 
-extern bool document_parents_first(int32 count, const int32 *parents, int32 *order, int32 *cycle);
-
 /* A tree whose parents have been looked up. */
 extern bool document_arrange(TransferConversation *conversation, const int32 *parents, bool by_time,
 							 int32 **order, const DocumentPlace *place);
@@ -421,6 +422,7 @@ typedef struct DocumentTree
 	const char *root; /* what names no parent, besides null; NULL: nothing else */
 } DocumentTree;
 
+extern bool document_is_root(const DocumentTree *tree, TransferText parent);
 extern bool document_read_parents(const DocumentTree *tree, const JsonbValue *objects, int32 count,
 								  int32 *parents, const DocumentPlace *place);
 extern void

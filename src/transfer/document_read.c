@@ -135,6 +135,24 @@ document_refuse_key(const DocumentPlace *place, const char *key, TransferReason 
 	return false;
 }
 
+/* Notes a defect at a key of a place; the document is read all the same. */
+void
+document_mend_key(const DocumentPlace *place, const char *key, TransferReason reason,
+				  const char *message)
+{
+	DocumentPlace at = document_at_key(place, key);
+	StringInfoData path;
+
+	if (place->problem->mended > 0)
+	{
+		place->problem->mended++;
+		return;
+	}
+	initStringInfo(&path);
+	append_path(&path, &at);
+	transfer_mend(place->problem, reason, path.data, "%s", message);
+}
+
 /* ---- texts ---- */
 
 TransferText

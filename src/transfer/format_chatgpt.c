@@ -24,6 +24,7 @@
 #include "document.h"
 #include "format_chatgpt.h"
 #include "formats.h"
+#include "order.h"
 
 #define FORMAT "chatgpt"
 #define NEW_ROOT "client-created-root"
@@ -166,7 +167,7 @@ link_nodes(Mapping *mapping, const DocumentPlace *place)
 		}
 		parents[i] = node->parent_node;
 	}
-	if (!document_parents_first(mapping->count, parents, order, &cycle))
+	if (!order_parents_first(mapping->count, parents, order, &cycle))
 	{
 		DocumentPlace at = document_at_text(place, mapping->nodes[cycle].key);
 

@@ -401,16 +401,25 @@ read_row(const JsonbValue *row, TransferConversation *conversation, const Docume
 {
 	DocumentRest rest = {0};
 	JsonbValue parent;
+	TransferMessage *message;
 
 	conversation->partial = true;
-	if (!document_get(row, tree.parent_key, &parent))
-		document_absent(&rest, tree.parent_key);
 	conversation->source_id = document_get_text(row, "conversationId");
 	if (conversation->source_id.data == NULL)
 		return document_refuse_key(place, "conversationId", TRANSFER_BAD_VALUE,
 								   "the message does not say which conversation it is of");
-	return document_messages(conversation, 1, place) &&
-		   read_message(row, conversation, 0, &rest, place) &&
+	if (!document_messages(conversation, 1, place))
+		return false;
+	message = &conversation->messages[0];
+	if (!document_get(row, tree.parent_key, &parent))
+		document_absent(&rest, tree.parent_key);
+	else if (parent.type != jbvString && parent.type != jbvNull)
+		return document_refuse_key(place, tree.parent_key, TRANSFER_BAD_PARENT, "not a string");
+	else if (document_is_root(&tree, document_text(&parent)))
+		message->parent = TRANSFER_PARENT_ROOT;
+	else
+		message->parent_id = document_text(&parent);
+	return read_message(row, conversation, 0, &rest, place) &&
 		   document_note_metadata(FORMAT, "~rows", &conversation->metadata);
 }
 

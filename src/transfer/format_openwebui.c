@@ -22,6 +22,7 @@
 #include "../memory_ext.h"
 #include "document.h"
 #include "formats.h"
+#include "order.h"
 
 #define FORMAT "openwebui"
 
@@ -153,7 +154,7 @@ find_parents(const JsonbValue *objects, const TransferText *keys, int32 count, i
 			return document_refuse_key(&at, PARENT, TRANSFER_BAD_PARENT,
 									   "there is no such message");
 	}
-	if (!document_parents_first(count, parents, order, &cycle))
+	if (!order_parents_first(count, parents, order, &cycle))
 	{
 		DocumentPlace at = document_at_text(place, keys[cycle]);
 

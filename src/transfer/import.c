@@ -161,6 +161,22 @@ import_reject(Import *import, ImportDocument *document)
 			 errhint("%s", reason_hint(problem->reason))));
 }
 
+/*
+ * import_mend
+ *		Notes, for import_write, a defect of a document that is stored all the
+ *		same; the message says what became of it.
+ */
+void
+import_mend(Import *import, ImportDocument *document, TransferReason reason, const char *message)
+{
+	MemoryContext old = MemoryContextSwitchTo(import->batch_context);
+
+	transfer_mend(&document->problem, reason, "$", "%s", message);
+	if (document->excerpt == NULL)
+		document->excerpt = import_excerpt(document->text, document->text_length, 0);
+	MemoryContextSwitchTo(old);
+}
+
 /* ---- documents into the batch ---- */
 
 /* The batch's next document, empty; it counts once ndocuments does. */

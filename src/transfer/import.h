@@ -70,7 +70,7 @@ typedef struct ImportResult
 	pg_uuid_t conversation_id;
 	bool has_conversation;
 	int64 messages;
-	TransferProblem problem; /* of IMPORT_REJECTED */
+	TransferProblem problem; /* of IMPORT_REJECTED, or mended; else TRANSFER_OK */
 } ImportResult;
 
 typedef struct Import Import;

@@ -15,10 +15,12 @@
 
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 
 #include "import_private.h"
+#include "order.h"
 #include "plan.h"
 #include "stored.h"
 
@@ -292,40 +294,152 @@ match_whole(Import *import, ImportGroup *group, const TranscriptMessage *stored,
 
 /* ---- documents that are a message each ---- */
 
+/* What such a document answers, by its id: the index of another one of the group, or -1. */
+static int32 *
+find_parents(const ImportGroup *group)
+{
+	HTAB *ids = create_table(group->ndocuments);
+	int32 *parents = palloc(mul_size(group->ndocuments, sizeof(int32)));
+	TransferText nothing = {NULL, 0};
+
+	for (int32 i = 0; i < group->ndocuments; i++)
+		(void) know(ids, group->documents[i]->conversation.messages->message_id, i, nothing,
+					nothing);
+	for (int32 i = 0; i < group->ndocuments; i++)
+	{
+		const TransferMessage *message = group->documents[i]->conversation.messages;
+		ImportKnown *parent = NULL;
+
+		if (message->parent_id.data != NULL)
+			parent = hash_search(ids, &message->parent_id, HASH_FIND, NULL);
+		parents[i] = parent == NULL ? -1 : (int32) parent->seq;
+	}
+	hash_destroy(ids);
+	return parents;
+}
+
+/*
+ * Puts the documents of a group in order of what they answer and of their
+ * times, where they say what they answer; others stay in the order of the input.
+ * False: one is its own ancestor, which is rejected, and no longer in the group.
+ */
+static bool
+arrange_parts(Import *import, ImportGroup *group)
+{
+	int32 *parents = find_parents(group);
+	int32 *order = palloc(mul_size(group->ndocuments, sizeof(int32)));
+	TimestampTz *times = palloc(mul_size(group->ndocuments, sizeof(TimestampTz)));
+	ImportDocument **arranged = palloc(mul_size(group->ndocuments, sizeof(ImportDocument *)));
+	int32 cycle;
+
+	if (!order_parents_first(group->ndocuments, parents, order, &cycle))
+	{
+		ImportDocument *document = group->documents[cycle];
+
+		transfer_refuse(&document->problem, TRANSFER_BAD_PARENT, "$",
+						"the message is its own ancestor");
+		import_reject(import, document);
+		group->ndocuments--;
+		memmove(&group->documents[cycle], &group->documents[cycle + 1],
+				(group->ndocuments - cycle) * sizeof(ImportDocument *));
+		return false;
+	}
+	for (int32 i = 0; i < group->ndocuments; i++)
+	{
+		const TransferMessage *message = group->documents[i]->conversation.messages;
+
+		times[i] = message->has_created_at ? message->created_at : DT_NOBEGIN;
+	}
+	order_by_time(group->ndocuments, parents, times, order);
+	for (int32 i = 0; i < group->ndocuments; i++)
+		arranged[i] = group->documents[order[i]];
+	memcpy(group->documents, arranged, group->ndocuments * sizeof(ImportDocument *));
+	return true;
+}
+
+/* Whether some documents of the group say what they answer. */
+static bool
+names_parents(const ImportGroup *group)
+{
+	for (int32 i = 0; i < group->ndocuments; i++)
+	{
+		const TransferMessage *message = group->documents[i]->conversation.messages;
+
+		if (message->parent_id.data != NULL || message->parent == TRANSFER_PARENT_ROOT)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The number of what a document's message answers.  One that is not there makes
+ * it a root; of one that was deleted here nothing is known but its id.
+ */
+static int64
+parent_of_part(Import *import, HTAB *known, ImportDocument *document, int64 leaf)
+{
+	const TransferMessage *message = document->conversation.messages;
+	ImportKnown *parent;
+
+	if (message->parent == TRANSFER_PARENT_ROOT)
+		return 0;
+	if (message->parent_id.data == NULL)
+		return leaf;
+	parent = hash_search(known, &message->parent_id, HASH_FIND, NULL);
+	if (parent != NULL && parent->seq > 0)
+		return parent->seq;
+	import_mend(import, document, TRANSFER_BAD_PARENT,
+				psprintf("the message answers \"%.*s\", which is %s; it became a root",
+						 pg_mbcliplen(message->parent_id.data, (int) message->parent_id.length,
+									  IMPORT_EXCERPT_BYTES / 2),
+						 message->parent_id.data,
+						 parent != NULL ? "deleted" : "neither stored nor in this batch"));
+	return 0;
+}
+
+/* A document whose message is stored, or was; true: nothing is to be done. */
+static bool
+match_part(Import *import, ImportDocument *document, HTAB *known)
+{
+	const TransferMessage *message = document->conversation.messages;
+	ImportKnown *found = hash_search(known, &message->message_id, HASH_FIND, NULL);
+
+	if (found == NULL)
+		return false;
+	document->state = IMPORT_UNCHANGED;
+	if (found->seq > 0 && (!import_same_text(found->role, message->role) ||
+						   !import_same_text(found->content, message->content)))
+	{
+		(void) import_refuse_difference(document, 0, found->seq);
+		import_reject(import, document);
+	}
+	return true;
+}
+
 static void
 match_parts(Import *import, ImportGroup *group, const TranscriptMessage *stored, int32 nstored)
 {
 	HTAB *known = group->exists ? import_known_messages(group->documents[0], stored, nstored)
 								: create_table(group->ndocuments);
 	int64 leaf = group->head_seq;
+	int64 next_seq = group->next_seq;
 
+	if (names_parents(group))
+		while (!arrange_parts(import, group))
+			CHECK_FOR_INTERRUPTS();
 	for (int32 i = 0; i < group->ndocuments; i++)
 	{
 		ImportDocument *document = group->documents[i];
-		const TransferMessage *message = &document->conversation.messages[0];
-		ImportKnown *found = hash_search(known, &message->message_id, HASH_FIND, NULL);
-		int64 seq = group->next_seq;
+		const TransferMessage *message = document->conversation.messages;
 
 		CHECK_FOR_INTERRUPTS();
-		if (found != NULL && found->seq > 0 &&
-			(!import_same_text(found->role, message->role) ||
-			 !import_same_text(found->content, message->content)))
-		{
-			(void) import_refuse_difference(document, 0, found->seq);
-			import_reject(import, document);
+		if (match_part(import, document, known))
 			continue;
-		}
-		if (found != NULL)
-		{
-			document->state = IMPORT_UNCHANGED;
-			continue;
-		}
 		document->state = !group->exists && group->nrows == 0 ? IMPORT_IMPORTED : IMPORT_EXTENDED;
 		document->added = 1;
-		add_row(group, document, message, seq, message->parent == TRANSFER_PARENT_ROOT ? 0 : leaf);
-		(void) know(known, message->message_id, seq, message->role, message->content);
-		leaf = seq;
-		group->next_seq++;
+		add_row(group, document, message, next_seq, parent_of_part(import, known, document, leaf));
+		(void) know(known, message->message_id, next_seq, message->role, message->content);
+		leaf = next_seq++;
 	}
 }
 
@@ -345,6 +459,7 @@ import_match(Import *import, ImportGroup *group)
 	{
 		messages += group->documents[i]->conversation.count;
 		group->documents[i]->added = 0;
+		group->documents[i]->problem = group->documents[i]->read;
 	}
 	group->nrows = 0;
 	group->new_head = 0;

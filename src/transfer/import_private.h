@@ -27,8 +27,9 @@ typedef struct ImportDocument
 	bool has_id;
 	TransferConversation conversation;
 	ImportState state;
-	int64 added; /* messages that are to be stored */
-	TransferProblem problem;
+	int64 added;             /* messages that are to be stored */
+	TransferProblem problem; /* of IMPORT_REJECTED; or what was mended */
+	TransferProblem read;    /* what was mended when it was read */
 } ImportDocument;
 
 struct Import
@@ -56,6 +57,8 @@ extern ImportDocument *import_next_document(Import *import);
 
 /* Notes the rejection in the document, or raises it. */
 extern void import_reject(Import *import, ImportDocument *document);
+extern void
+import_mend(Import *import, ImportDocument *document, TransferReason reason, const char *message);
 
 /* ---- import_read.c: text to conversation ---- */
 

@@ -445,6 +445,7 @@ import_accept(Import *import, ImportDocument *document, Jsonb *parsed)
 		(!own_id && document->conversation.source_id.data != NULL))
 		note_origin(document);
 	add_note(import, document);
+	document->read = document->problem;
 	return true;
 }
 

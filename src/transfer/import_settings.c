@@ -286,7 +286,8 @@ PG_FUNCTION_INFO_V1(memory_import_document);
  * memory_import_document(account_id text, document text, format text)
  *		→ (conversation_id uuid, state text, messages bigint, reason text,
  *		path text, message text)
- *		Imports one document; a rejection is a result, not an error.  NULL
+ *		Imports one document; a rejection is a result, not an error, and so is a
+ *		defect that was mended (with another state).  NULL
  *		account_id: the one that the document names, else the session's.
  *		Errors: 22004 document or format is NULL, 22023 unknown format.
  */
@@ -316,8 +317,8 @@ memory_import_document(PG_FUNCTION_ARGS)
 	nulls[0] = !result.has_conversation;
 	values[1] = CStringGetTextDatum(import_state_name(result.state));
 	values[2] = Int64GetDatum(result.messages);
-	nulls[3] = nulls[4] = nulls[5] = result.state != IMPORT_REJECTED;
-	if (result.state == IMPORT_REJECTED)
+	nulls[3] = nulls[4] = nulls[5] = result.problem.reason == TRANSFER_OK;
+	if (result.problem.reason != TRANSFER_OK)
 	{
 		values[3] = CStringGetTextDatum(transfer_reason_name(result.problem.reason));
 		values[4] = CStringGetTextDatum(result.problem.path);

@@ -160,15 +160,15 @@ static PlanStatement look_up =
 	 {UUIDARRAYOID}};
 
 static const Oid error_types[] = {INT8OID, INT8OID, INT8OID, TEXTOID, UUIDOID,
-								  TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+								  TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID};
 static PlanStatement insert_errors =
 	{"INSERT INTO memory_store.job_errors (job_id, part, document, line, byte_offset, account_id,"
-	 " conversation_id, reason, path, message, excerpt, rejected_at)"
+	 " conversation_id, reason, path, message, excerpt, rejected, rejected_at)"
 	 " SELECT $1, $2, e.*, pg_catalog.clock_timestamp()"
-	 " FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11) e",
-	 11,
+	 " FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12) e",
+	 12,
 	 {INT8OID, INT4OID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, UUIDARRAYOID,
-	  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}};
+	  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID}};
 
 /* ---- the batch in order ---- */
 
@@ -650,11 +650,20 @@ write_ready(ImportGroup *groups, int32 n, const StoreCharge *locked)
 
 /* ---- rejects, and the whole ---- */
 
+/* What is told of a document that was rejected, or mended. */
+static const char *
+problem_message(const TransferProblem *problem)
+{
+	if (problem->mended <= 1)
+		return problem->message;
+	return psprintf("%s (and %d more like this)", problem->message, problem->mended - 1);
+}
+
 static void
 add_error(Rows *rows, const ImportDocument *document)
 {
-	Datum values[9];
-	bool nulls[9] = {0};
+	Datum values[10];
+	bool nulls[10] = {0};
 
 	values[0] = Int64GetDatum((int64) document->number);
 	values[1] = Int64GetDatum((int64) document->line);
@@ -665,8 +674,9 @@ add_error(Rows *rows, const ImportDocument *document)
 	nulls[4] = !document->has_id;
 	values[5] = CStringGetTextDatum(transfer_reason_name(document->problem.reason));
 	values[6] = CStringGetTextDatum(document->problem.path);
-	values[7] = CStringGetTextDatum(document->problem.message);
+	values[7] = CStringGetTextDatum(problem_message(&document->problem));
 	values[8] = CStringGetTextDatum(document->excerpt);
+	values[9] = BoolGetDatum(document->state == IMPORT_REJECTED);
 	rows_add(rows, values, nulls);
 }
 
@@ -677,7 +687,8 @@ write_errors(Import *import)
 	Datum values[2 + lengthof(error_types)];
 
 	for (int32 i = 0; i < import->ndocuments; i++)
-		if (import->documents[i].state == IMPORT_REJECTED)
+		if (import->documents[i].state == IMPORT_REJECTED ||
+			import->documents[i].problem.mended > 0)
 			add_error(&errors, &import->documents[i]);
 	if (errors.count == 0 || import->options.job_id == 0)
 		return;

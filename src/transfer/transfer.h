@@ -42,6 +42,7 @@ typedef struct TransferMessage
 	TransferText content;
 	TransferText model;
 	TransferText message_id;
+	TransferText parent_id; /* of a message that comes by itself: the id of what it answers */
 	TimestampTz created_at; /* of use if has_created_at */
 	bool has_created_at;
 	Jsonb *metadata;            /* an object, or NULL; see "What has no column" */
@@ -104,12 +105,16 @@ typedef enum TransferReason
 	TRANSFER_DELETED   /* its conversation has been deleted here */
 } TransferReason;
 
-/* Filled in by whoever refuses; path is where in the document: $.messages[3].role */
+/*
+ * Filled in by whoever refuses, or reads the document although it has defects;
+ * path is where in the document: $.messages[3].role
+ */
 typedef struct TransferProblem
 {
 	TransferReason reason;
 	const char *path;
 	const char *message; /* primary message style: lower case, no full stop */
+	int32 mended;        /* so many defects were mended, and this is the first; 0: refused */
 } TransferProblem;
 
 typedef struct TransferFormat
@@ -145,6 +150,8 @@ extern const TransferFormat *transfer_format_of(Jsonb *document);
 extern const char *transfer_reason_name(TransferReason reason);
 extern bool transfer_refuse(TransferProblem *problem, TransferReason reason, const char *path,
 							const char *format, ...) pg_attribute_printf(4, 5);
+extern void transfer_mend(TransferProblem *problem, TransferReason reason, const char *path,
+						  const char *format, ...) pg_attribute_printf(4, 5);
 
 /* convert.c: the format that a caller names; NULL for 'auto'.  Error: 22023. */
 extern const TransferFormat *transfer_format_argument(const char *name, bool to_write);
