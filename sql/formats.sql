@@ -44,6 +44,10 @@ INSERT INTO fixtures VALUES
 ('claude, answers first', 'claude', '{"uuid": "y", "chat_messages": [
 	{"uuid": "u2", "sender": "assistant", "text": "hello", "parent_message_uuid": "u1"},
 	{"uuid": "u1", "sender": "human", "text": "", "content": [], "parent_message_uuid": null}]}'),
+('claude, pasted text', 'claude', '{"uuid": "z", "name": "Pasted", "chat_messages": [
+	{"uuid": "u1", "sender": "human", "text": "Shorter, please.", "content": [{"type": "text", "text": "Shorter, please."}], "attachments": [{"file_name": "", "file_type": "txt", "extracted_content": "A long letter.\n\nWith two paragraphs."}, {"file_name": "b.txt", "extracted_content": ""}, {"file_name": "c.txt", "extracted_content": "More."}], "files": []},
+	{"uuid": "u2", "sender": "human", "text": "", "content": [], "attachments": [{"extracted_content": "Only pasted"}]},
+	{"uuid": "u3", "sender": "assistant", "text": "Short.", "content": [{"type": "text", "text": "Short."}], "attachments": []}]}'),
 ('langchain item', 'langchain', '{"type": "human", "data": {"content": "hi", "additional_kwargs": {}, "response_metadata": {}, "type": "human", "name": null, "id": null}}'),
 ('langchain array', 'langchain', '[{"type": "human", "data": {"content": "hi", "type": "human", "id": "h1"}},
 	{"type": "ai", "data": {"content": [{"type": "text", "text": "Wait"}, {"type": "tool_use", "id": "c1", "name": "f", "input": {}}, "so"], "type": "ai", "tool_calls": [{"name": "f", "args": {"a": 1}, "id": "c1", "type": "tool_call"}], "invalid_tool_calls": [], "usage_metadata": {"input_tokens": 5, "output_tokens": 9, "total_tokens": 14}, "response_metadata": {"model_name": "gpt-4o"}}},
@@ -70,6 +74,8 @@ INSERT INTO fixtures VALUES
 ('openwebui blob', 'openwebui', '{"title": "Blob", "timestamp": 1714585031148, "history": {"currentId": null, "more": 1, "messages": {
 	"k": {"id": "a", "parentId": null, "role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {}}]}, "l": {"role": "assistant", "content": "ho", "parentId": "k", "childrenIds": []}}},
 	"messages": [{"id": "l", "role": "assistant", "content": "ho", "short": true}, {"id": "zz", "content": "gone"}]}'),
+('openwebui, a list', 'openwebui', '{"id": "o-2", "user_id": "u", "title": "Old", "timestamp": 1700000000, "chat": {"title": "Old", "models": ["llama2"], "history": {"messages": {}, "currentId": null},
+	"messages": [{"role": "user", "content": "hi", "childrenIds": []}, {"role": "assistant", "content": "ho", "timestamp": 1700000001, "context": [1, 2]}]}}'),
 ('librechat', 'librechat', '{"conversationId": "l-1", "endpoint": "openAI", "title": "Libre", "exportAt": "16:33:32 GMT+0200", "branches": true, "recursive": false, "options": {"model": "gpt-4"}, "messages": [
 	{"messageId": "p", "conversationId": "l-1", "parentMessageId": "00000000-0000-0000-0000-000000000000", "isCreatedByUser": true, "sender": "User", "text": "hi", "createdAt": "2024-04-09T14:32:05.230Z", "tokenCount": 3, "model": null},
 	{"messageId": "q", "conversationId": "l-1", "parentMessageId": "p", "isCreatedByUser": false, "sender": "GPT-4", "model": "gpt-4", "text": "", "createdAt": "2024-04-09T14:32:06.000Z", "content": [{"type": "think", "think": "Hm"}, {"type": "text", "text": {"value": "Let me look."}}, {"type": "tool_call", "tool_call": {"id": "c1", "name": "look", "args": "{\"a\":1}", "output": "abc", "type": "tool_call", "progress": 1}}, {"type": "text", "text": "It says abc."}]},
@@ -190,6 +196,27 @@ SELECT name, position('ADDED' IN grown::text) > 0 AS added, memory.document_form
 	(SELECT e ->> 'content' FROM jsonb_array_elements(memory.convert(grown, format, 'native') -> 'messages') WITH ORDINALITY AS a (e, n) ORDER BY n DESC LIMIT 1) AS last
 FROM fixtures, pg_temp.grown(doc, format) AS grown WHERE name <> 'agents, one item' ORDER BY format, name;
 SELECT jsonb_pretty(grown -> 'mapping' -> 'added') AS node, grown #> '{mapping,n6,children}' AS children, grown -> 'current_node' AS head FROM fixtures, pg_temp.grown(doc, format) AS grown WHERE name = 'chatgpt';
+
+-- what was pasted is content, and edited like it
+SELECT e ->> 'content' AS content FROM fixtures, jsonb_array_elements(memory.convert(doc, format, 'native') -> 'messages') e WHERE name = 'claude, pasted text';
+SELECT pg_temp.edited(doc, format, 1, E'Longer!\n\nA long letter.\n\nWith two paragraphs.\n\nMore.') #> '{chat_messages,0}' FROM fixtures WHERE name = 'claude, pasted text';
+SELECT pg_temp.edited(doc, format, 1, 'All new') #> '{chat_messages,0}' FROM fixtures WHERE name = 'claude, pasted text';
+
+-- a conversation without messages is one, in every format
+CREATE TEMP TABLE empty (format text, doc jsonb);
+INSERT INTO empty VALUES ('openai', '{"id": "e", "messages": []}'), ('sharegpt', '{"conversations": []}'), ('chatgpt', '{"title": "E", "mapping": {}, "current_node": "x"}'),
+	('chatgpt', '{"conversation_id": "e", "title": "E", "create_time": 1, "update_time": 2, "current_node": "r", "mapping": {"r": {"id": "r", "message": null, "parent": null, "children": []}}}'),
+	('claude', '{"uuid": "e", "name": "", "created_at": "2025-01-02T03:04:05.678901Z", "updated_at": "2025-01-02T03:04:05.678901Z", "account": {"uuid": "a"}, "chat_messages": []}'),
+	('vercel', '{"id": "e", "messages": []}'), ('openwebui', '{"id": "e", "title": "E", "chat": {"title": "E", "history": {"messages": {}, "currentId": null}, "messages": []}}'),
+	('openwebui', '{"history": {"messages": {}}}'), ('openwebui', '{"history": {"messages": {}, "currentId": "gone"}, "messages": null}'), ('librechat', '{"conversationId": "e", "title": "E", "messages": []}'),
+	('openai', '[]'), ('langchain', '[]'), ('agents', '[]'), ('vercel', '[]'), ('librechat', '[]');
+SELECT format, doc FROM empty WHERE memory.convert(doc, format, format) <> doc;
+SELECT count(*) AS written, count(*) FILTER (WHERE memory.convert(back, f, 'native') -> 'messages' = '[]') AS empty FROM empty, pg_temp.names() f, memory.convert(doc, format, f) AS back;
+SELECT count(*) AS imported FROM empty e, memory.import_document('empty', e.doc::text, e.format) i WHERE i.state = 'imported' AND i.messages = 0;
+SELECT count(*) AS there, sum(message_count) AS messages FROM memory.conversations WHERE account_id = 'empty';
+-- and takes its messages when it has grown
+SELECT state, messages FROM memory.import_document('empty', jsonb_set((SELECT doc FROM empty WHERE format = 'claude'), '{chat_messages}', '[{"uuid": "m", "sender": "human", "text": "hi"}]')::text);
+SELECT memory.forget('empty') IS NOT NULL AS forgotten;
 
 -- through the store: all of it is there, once, and comes back as it was
 SET client_min_messages = warning;

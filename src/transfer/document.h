@@ -223,6 +223,7 @@ extern DocumentTools document_tools(const Jsonb *metadata);
 extern TransferText document_arguments_text(const JsonbValue *arguments);
 extern JsonbValue document_arguments_object(const JsonbValue *arguments);
 extern void document_add_paragraph(StringInfo joined, TransferText text);
+extern TransferText document_buffer(const StringInfoData *text);
 extern TransferText document_result_text(const JsonbValue *content);
 extern void document_as_result(TransferMessage *message, DocumentTools *tools);
 extern int32 *

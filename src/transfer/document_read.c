@@ -496,16 +496,14 @@ document_print(const JsonbValue *value)
 
 /* ---- messages ---- */
 
-/* Room for the messages of a document, none of them filled in. */
+/* Room for the messages of a document, which may be none; none of them is filled in. */
 bool
 document_messages(TransferConversation *conversation, int32 count, const DocumentPlace *place)
 {
-	if (count == 0)
-		return document_refuse(place, TRANSFER_NO_MESSAGES, "there are no messages");
 	if (count > DOCUMENT_MAX_MESSAGES)
 		return document_refuse(place, TRANSFER_TOO_LARGE, "%d messages, more than the limit of %d",
 							   count, DOCUMENT_MAX_MESSAGES);
-	conversation->messages = palloc0(mul_size(sizeof(TransferMessage), count));
+	conversation->messages = palloc0(mul_size(sizeof(TransferMessage), Max(count, 1)));
 	conversation->count = count;
 	for (int32 i = 0; i < count; i++)
 	{

@@ -365,6 +365,15 @@ document_add_paragraph(StringInfo joined, TransferText text)
 	appendBinaryStringInfo(joined, text.data, text.length);
 }
 
+/* What a buffer holds, as a text that lives as long as it. */
+TransferText
+document_buffer(const StringInfoData *text)
+{
+	TransferText result = {text->data, (uint32) text->len};
+
+	return result;
+}
+
 /* A result as text: a string, the texts of parts, else the JSON itself. */
 TransferText
 document_result_text(const JsonbValue *content)

@@ -111,11 +111,11 @@ document_arrange(TransferConversation *conversation, const int32 *parents, bool 
 				 int32 **order, const DocumentPlace *place)
 {
 	int32 count = conversation->count;
-	int32 *positions = palloc(mul_size(count, sizeof(int32)));
-	TransferMessage *arranged = palloc(mul_size(count, sizeof(TransferMessage)));
+	int32 *positions = palloc(mul_size(Max(count, 1), sizeof(int32)));
+	TransferMessage *arranged = palloc(mul_size(Max(count, 1), sizeof(TransferMessage)));
 	int32 cycle;
 
-	*order = palloc(mul_size(count, sizeof(int32)));
+	*order = palloc(mul_size(Max(count, 1), sizeof(int32)));
 	if (!order_parents_first(count, parents, *order, &cycle))
 	{
 		DocumentPlace at = document_at_index(place, cycle);
@@ -277,6 +277,8 @@ document_read_head(const JsonbValue *object, const char *key, TransferConversati
 				document_skip(rest, key);
 				return true;
 			}
+	if (conversation->count == 0)
+		return true;
 	noted = document_string(conversation->messages[conversation->head].message_id);
 	document_replace(rest, "~head", &noted);
 	return true;

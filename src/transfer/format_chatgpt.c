@@ -258,7 +258,7 @@ order_messages(Reading *reading, const DocumentPlace *place)
 	}
 	if (!document_arrange(conversation, parents, true, &order, place))
 		return false;
-	reading->node_of = palloc(mul_size(conversation->count, sizeof(int32)));
+	reading->node_of = palloc(mul_size(Max(conversation->count, 1), sizeof(int32)));
 	for (int32 i = 0; i < conversation->count; i++)
 		reading->node_of[i] = node_of[order[i]];
 	pfree(parents);
@@ -273,8 +273,8 @@ find_nodes(Reading *reading)
 	int32 count = reading->conversation->count;
 	int32 *position = palloc(mul_size(Max(mapping->count, 1), sizeof(int32)));
 
-	reading->keys = palloc(mul_size(count, sizeof(TransferText)));
-	reading->named = palloc(mul_size(count, sizeof(int32)));
+	reading->keys = palloc(mul_size(Max(count, 1), sizeof(TransferText)));
+	reading->named = palloc(mul_size(Max(count, 1), sizeof(int32)));
 	for (int32 i = 0; i < count; i++)
 	{
 		reading->keys[i] = mapping->nodes[reading->node_of[i]].key;
@@ -373,7 +373,7 @@ read_head(const JsonbValue *root, Reading *reading, DocumentRest *rest, const Do
 			conversation->head = i;
 	if (node >= 0 && document_same_text(document_text(&value), reading->keys[conversation->head]))
 		document_skip(rest, "current_node");
-	else
+	else if (conversation->count > 0)
 	{
 		head = document_string(reading->keys[conversation->head]);
 		document_replace(rest, "~head", &head);

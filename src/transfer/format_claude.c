@@ -4,10 +4,13 @@
  *		"created_at", "chat_messages": [{"uuid", "sender", "text", "content",
  *		"created_at", "parent_message_uuid", "attachments", "files"}]}.
  *
- * The content column is the text blocks of content, else text.  tool_use and
- * tool_result blocks are what all formats share; other blocks (thinking …) are
- * kept, as are attachments and files.  Exports without parent_message_uuid are
- * lists.  There is no model.
+ * The content column is the text blocks of content, else text, and behind it
+ * what was pasted: the extracted_content of attachments, which was part of the
+ * prompt.  tool_use and tool_result blocks are what all formats share; other
+ * blocks (thinking …) are kept, as are files.  Exports without
+ * parent_message_uuid are lists.  There is no model.
+ *
+ *	message			~pasted: CRC-32C of what was pasted; attachments have lengths in its place
  */
 #include "postgres.h"
 
@@ -18,6 +21,8 @@
 #include "formats.h"
 
 #define FORMAT "claude"
+#define PASTED "extracted_content"
+#define JOINT_BYTES 2 /* of document_add_paragraph's empty line */
 
 static const DocumentRole roles[] = {
 	{"human", "user"},
@@ -217,6 +222,68 @@ claude_detect(Jsonb *document)
 	return document_get(&root, "chat_messages", &value);
 }
 
+/* An attachment with something else in the place of its text. */
+static void
+put_attachment(DocumentOut *out, const JsonbValue *attachment, const JsonbValue *text)
+{
+	document_begin_object(out);
+	document_put_pairs(out, attachment);
+	document_key(out, PASTED);
+	document_put(out, text);
+	document_end(out);
+}
+
+/* Puts what was pasted behind the content, and its lengths in its place. */
+static bool
+read_attachments(const JsonbValue *object, TransferText *content, DocumentRest *rest,
+				 const DocumentPlace *place)
+{
+	DocumentPlace at = document_at_key(place, "attachments");
+	DocumentOut kept = {0};
+	StringInfoData pasted;
+	StringInfoData whole;
+	JsonbValue attachments;
+	JsonbValue note;
+	DocumentWalk walk;
+
+	if (!document_get(object, "attachments", &attachments) || !document_is_array(&attachments) ||
+		document_count(&attachments) == 0)
+		return true;
+	if (!document_shallow(&attachments))
+		return document_refuse(&at, TRANSFER_TOO_LARGE, "nested deeper than %d levels",
+							   DOCUMENT_MAX_DEPTH);
+	initStringInfo(&pasted);
+	document_begin_array(&kept);
+	document_walk(&walk, &attachments);
+	while (document_next(&walk))
+	{
+		JsonbValue text = document_null();
+
+		(void) document_get(&walk.value, PASTED, &text);
+		if (text.type == jbvNumeric)
+			return document_refuse(&at, TRANSFER_BAD_VALUE, "a number where a text belongs");
+		if (document_text(&text).length == 0)
+		{
+			document_put(&kept, &walk.value);
+			continue;
+		}
+		document_add_paragraph(&pasted, document_text(&text));
+		text = document_integer(text.val.string.len);
+		put_attachment(&kept, &walk.value, &text);
+	}
+	document_end(&kept);
+	if (pasted.len == 0)
+		return true;
+	note = document_text_note(document_buffer(&pasted));
+	document_replace(rest, "~pasted", &note);
+	document_replace(rest, "attachments", kept.result);
+	initStringInfo(&whole);
+	document_add_paragraph(&whole, *content);
+	document_add_paragraph(&whole, document_buffer(&pasted));
+	*content = document_buffer(&whole);
+	return true;
+}
+
 static bool
 read_message(const JsonbValue *object, TransferConversation *conversation, int32 index, int32 at,
 			 const DocumentPlace *place)
@@ -229,7 +296,8 @@ read_message(const JsonbValue *object, TransferConversation *conversation, int32
 							place) ||
 		!document_read_fields(object, message_fields, lengthof(message_fields), message, &rest,
 							  place) ||
-		!document_read_both(object, &content, &message->content, &tools, &rest, place))
+		!document_read_both(object, &content, &message->content, &tools, &rest, place) ||
+		!read_attachments(object, &message->content, &rest, place))
 		return false;
 	document_keep_parent(&tree, object, conversation, index, &rest);
 	document_keep_position(&rest, at, index);
@@ -328,6 +396,80 @@ put_usual(DocumentOut *out, const TransferMessage *message)
 	document_end(out);
 }
 
+/* How long what was pasted is, with empty lines between. */
+static uint64
+pasted_length(const JsonbValue *attachments)
+{
+	uint64 length = 0;
+	DocumentWalk walk;
+
+	document_walk(&walk, attachments);
+	while (document_next(&walk))
+	{
+		JsonbValue text;
+		int32 number;
+
+		if (document_get(&walk.value, PASTED, &text) && document_number(&text, &number) &&
+			number > 0)
+			length += (uint64) number + (length > 0 ? JOINT_BYTES : 0);
+	}
+	return length;
+}
+
+/*
+ * Writes the attachments with what was pasted, and takes that off the content's
+ * end.  If it is no longer there, after an edit, the content is all the text.
+ */
+static void
+write_attachments(DocumentOut *out, TransferText *content, const JsonbValue *own)
+{
+	JsonbValue attachments;
+	JsonbValue note;
+	DocumentWalk walk;
+	TransferText pasted = {"", 0};
+	uint64 length;
+
+	if (!document_kept(own, "~pasted", &note) || !document_kept(own, "attachments", &attachments))
+		return;
+	length = pasted_length(&attachments);
+	if (length > 0 && length <= content->length)
+	{
+		pasted.data = content->data + content->length - length;
+		pasted.length = (uint32) length;
+	}
+	if (document_text_noted(own, "~pasted", pasted))
+	{
+		content->length -= pasted.length;
+		content->length -= Min(content->length, JOINT_BYTES);
+	}
+	else
+		pasted.data = NULL;
+	document_key(out, "attachments");
+	document_begin_array(out);
+	document_walk(&walk, &attachments);
+	while (document_next(&walk))
+	{
+		JsonbValue text;
+		int32 number;
+
+		if (!document_get(&walk.value, PASTED, &text) || !document_number(&text, &number))
+		{
+			document_put(out, &walk.value);
+			continue;
+		}
+		text = document_string(document_literal(""));
+		if (pasted.data != NULL)
+		{
+			TransferText piece = {pasted.data, (uint32) number};
+
+			text = document_string(piece);
+			pasted.data += number > 0 ? number + JOINT_BYTES : 0;
+		}
+		put_attachment(out, &walk.value, &text);
+	}
+	document_end(out);
+}
+
 static void
 write_message(DocumentOut *out, const TransferConversation *conversation, int32 index,
 			  const TransferText *ids)
@@ -343,6 +485,7 @@ write_message(DocumentOut *out, const TransferConversation *conversation, int32 
 	if (own == NULL)
 		put_usual(out, &message);
 	document_put_rest(out, own);
+	write_attachments(out, &message.content, own);
 	if (message.message_id.data == NULL && own == NULL)
 		message.message_id = ids[index];
 	document_write_fields(out, message_fields, lengthof(message_fields), &message, own);

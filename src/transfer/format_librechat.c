@@ -438,7 +438,8 @@ librechat_read(Jsonb *document, TransferConversation *conversation, TransferProb
 	{
 		if (!flatten(&flat, &root, &place) || !read_messages(&flat, conversation, &place))
 			return false;
-		conversation->source_id = document_get_text(&flat.objects[0], "conversationId");
+		if (flat.count > 0)
+			conversation->source_id = document_get_text(&flat.objects[0], "conversationId");
 		return document_note_metadata(FORMAT, "~array", &conversation->metadata);
 	}
 	if (!document_get(&root, "messages", &messages))
