@@ -63,3 +63,113 @@ RESET memory_ext.import_on_error;
 SELECT * FROM pg_temp.tree();
 SELECT state, messages, reason, path, message FROM memory.import_document('defects', pg_temp.row('a9', 'nowhere'));
 SELECT pg_temp.clear();
+
+-- ---- a parent that is not there makes a root, in every format that names parents ----
+CREATE TEMP TABLE orphans (format text, doc text);
+INSERT INTO orphans VALUES
+('native', '{"conversation_id": "00000000-0000-0000-0000-0000000000d1", "account_id": "x", "head_seq": 9, "messages": [{"seq": 5, "parent_seq": 4, "role": "user", "content": "q"}, {"seq": 6, "parent_seq": 5, "role": "assistant", "content": "a"}]}'),
+('chatgpt', '{"conversation_id": "o", "current_node": "b", "mapping": {"a": {"id": "a", "parent": "gone", "children": ["b"], "message": {"id": "a", "author": {"role": "user"}, "content": {"content_type": "text", "parts": ["q"]}}}, "b": {"id": "b", "parent": "a", "children": [], "message": {"id": "b", "author": {"role": "assistant"}, "content": {"content_type": "text", "parts": ["a"]}}}}}'),
+('claude', '{"uuid": "o", "chat_messages": [{"uuid": "a", "sender": "human", "text": "q", "parent_message_uuid": "gone"}, {"uuid": "b", "sender": "assistant", "text": "a", "parent_message_uuid": "a"}]}'),
+('librechat', '{"conversationId": "o", "messages": [{"messageId": "a", "parentMessageId": "gone", "isCreatedByUser": true, "text": "q"}, {"messageId": "b", "parentMessageId": "a", "sender": "Bot", "text": "a"}]}'),
+('openwebui', '{"id": "o", "chat": {"history": {"currentId": "b", "messages": {"a": {"id": "a", "parentId": "gone", "role": "user", "content": "q"}, "b": {"id": "b", "parentId": "a", "role": "assistant", "content": "a"}}}}}');
+SELECT o.format, i.state, i.messages, i.reason, i.path, i.message, memory.convert(doc::jsonb, format, format) = doc::jsonb AS lossless
+FROM orphans o, memory.import_document('defects', o.doc) i WHERE format <> 'native';
+SELECT i.state, i.messages, i.reason, i.path, i.message FROM orphans o, memory.import_document('defects', o.doc) i WHERE format = 'native';
+SELECT c.metadata #>> '{import,format}' AS format, string_agg(m.seq || '<' || m.parent_seq || ' ' || m.content, ', ' ORDER BY m.seq) AS tree, max(c.head_seq) AS head
+FROM memory.conversations c JOIN memory.messages m USING (conversation_id, account_id) WHERE account_id = 'defects' GROUP BY c.conversation_id, 1 ORDER BY 1;
+INSERT INTO memory.import_documents SELECT doc FROM orphans;
+TABLE pg_temp.outcome;
+SELECT count(*) AS noted, bool_and(NOT rejected) AS stored FROM pg_temp.notes;
+-- a node that names a parent that is not there, and is listed by another, answers that one
+SELECT e ->> 'content' AS content, e -> 'parent_seq' AS parent FROM jsonb_array_elements(memory.convert('{"mapping": {"a": {"message": {"author": {"role": "user"}, "content": {"parts": ["q"]}}, "children": ["b"]}, "b": {"parent": "gone", "message": {"author": {"role": "assistant"}, "content": {"parts": ["a"]}}}}}', 'chatgpt', 'native') -> 'messages') e;
+SELECT pg_temp.clear();
+
+-- ---- halves of surrogate pairs ----
+CREATE TEMP TABLE halves (n int, doc text);
+INSERT INTO halves VALUES (1, '{"account_id": "x", "title": "low \uDE00 first \ud83d\ude00", "messages": [{"role": "user", "content": "\\ud83d is text, \ud83d\ud83d is not"}]}'),
+	(2, '{"account_id": "x", "title": "\ud83dx \u0000 \ude00", "messages": []}'),
+	(3, '{"session_id": "wrapped", "id": 1, "message": "{\"type\": \"human\", \"data\": {\"content\": \"half \\ud83d and \\u0000\"}}"}'),
+	(4, '{"account_id": "x", "title": "\ud83d", "messages": [}');
+SELECT n, i.state, i.reason, i.path, i.message FROM halves h, memory.import_document('defects', h.doc) i ORDER BY n;
+INSERT INTO memory.import_documents SELECT doc FROM halves WHERE n = 1;
+SET memory_ext.import_on_surrogate = replace;
+SELECT n, i.state, i.reason, i.message FROM halves h, memory.import_document('defects', h.doc) i ORDER BY n;
+SET memory_ext.import_on_nul = replace;
+SELECT n, i.state, i.reason, i.message FROM halves h, memory.import_document('defects', h.doc) i ORDER BY n;
+RESET memory_ext.import_on_nul;
+RESET memory_ext.import_on_surrogate;
+SELECT c.title, m.content FROM memory.conversations c LEFT JOIN memory.messages m USING (conversation_id, account_id) WHERE account_id = 'defects' ORDER BY 1, 2;
+-- the document's own text comes back
+SELECT e::jsonb ->> 'message' AS wrapped FROM memory.export('langchain', 'defects', (SELECT conversation_id FROM memory.messages WHERE account_id = 'defects' AND content ~ '^half')) e;
+SELECT pg_temp.clear();
+
+-- ---- on_conflict ----
+CREATE FUNCTION pg_temp.chat(second text, more text DEFAULT '') RETURNS text LANGUAGE sql AS $$
+	SELECT '{"uuid": "00000000-0000-4000-8000-0000000000c1", "name": "Chat", "chat_messages": [{"uuid": "m1", "sender": "human", "text": "one"},
+		{"uuid": "m2", "sender": "assistant", "text": "' || second || '"}' || more || ']}'
+$$;
+CREATE FUNCTION pg_temp.import(document text, on_conflict text) RETURNS TABLE (state text, messages bigint, reason text, message text) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('memory_ext.import_on_conflict', on_conflict, true);
+	RETURN QUERY SELECT i.state, i.messages, i.reason, i.message FROM memory.import_document('defects', document) i;
+END $$;
+CREATE FUNCTION pg_temp.shown() RETURNS TABLE (copy_of text, messages text) LANGUAGE sql AS $$
+	SELECT c.metadata ->> 'copy_of', string_agg(m.seq || '<' || m.parent_seq || ' ' || m.content, ', ' ORDER BY m.seq) FROM memory.conversations c JOIN memory.messages m USING (conversation_id, account_id)
+	WHERE account_id = 'defects' GROUP BY c.conversation_id, 1 ORDER BY 1 NULLS FIRST, 2
+$$;
+SELECT * FROM pg_temp.import(pg_temp.chat('two'), 'error');
+INSERT INTO memory.import_documents VALUES (pg_temp.chat('two, edited'));
+SELECT * FROM pg_temp.import(pg_temp.chat('two, edited', ', {"uuid": "m3", "sender": "human", "text": "three"}'), 'error');
+SELECT * FROM pg_temp.import(replace(pg_temp.chat('two'), '"assistant"', '"human"'), 'error');
+SELECT * FROM pg_temp.shown();
+-- keep: what is new is stored all the same
+SELECT * FROM pg_temp.import(pg_temp.chat('two, edited', ', {"uuid": "m3", "sender": "human", "text": "three"}'), 'keep');
+SELECT * FROM pg_temp.import(pg_temp.chat('two, edited', ', {"uuid": "m3", "sender": "human", "text": "three"}'), 'keep');
+SELECT * FROM pg_temp.shown();
+-- copy: a conversation of its own, the same one each time, which grows like others
+SELECT * FROM pg_temp.import(pg_temp.chat('2, copied'), 'copy');
+SELECT * FROM pg_temp.import(pg_temp.chat('2, copied'), 'copy');
+SELECT * FROM pg_temp.import(pg_temp.chat('2, copied', ', {"uuid": "m3", "sender": "human", "text": "3"}'), 'copy');
+SELECT * FROM pg_temp.import(pg_temp.chat('2, another'), 'copy');
+SELECT * FROM pg_temp.import(pg_temp.chat('two'), 'copy');
+SELECT * FROM pg_temp.shown();
+SELECT metadata -> 'import' AS import FROM memory.conversations WHERE account_id = 'defects' AND metadata ? 'copy_of' LIMIT 1;
+-- several in one file
+SET memory_ext.import_on_conflict = copy;
+INSERT INTO memory.import_documents VALUES (pg_temp.chat('2, copied')), (pg_temp.chat('2, third')), (pg_temp.chat('two')), (pg_temp.chat('2, third')), (pg_temp.chat('2, fourth'));
+TABLE pg_temp.outcome;
+SELECT line, reason, rejected FROM pg_temp.notes;
+SELECT options FROM memory.jobs ORDER BY job_id DESC LIMIT 1;
+-- replace: in its place, with its tokens
+SET memory_ext.import_on_conflict = replace;
+INSERT INTO memory.import_documents VALUES (pg_temp.chat('two, a much longer text than before')), (pg_temp.chat('two, a much longer text than before', ', {"uuid": "m3", "sender": "human", "text": "three!"}, {"uuid": "m4", "sender": "human", "text": "four"}'));
+TABLE pg_temp.outcome;
+TABLE pg_temp.notes;
+SELECT seq, parent_seq, role, content, tokens, message_id, metadata FROM memory.messages WHERE conversation_id = '00000000-0000-4000-8000-0000000000c1' ORDER BY seq;
+INSERT INTO memory.import_documents VALUES (pg_temp.chat('two, a much longer text than before'));
+TABLE pg_temp.outcome;
+SELECT pg_temp.clear();
+-- messages that come by themselves
+SET memory_ext.import_on_error = skip;
+SET memory_ext.import_on_conflict = error;
+INSERT INTO memory.import_documents VALUES (pg_temp.row('q1', NULL, 1)), (pg_temp.row('a2', 'q1', 2));
+INSERT INTO memory.import_documents VALUES (replace(pg_temp.row('a2', 'q1', 2), 'text a2', 'text A2')), (pg_temp.row('q3', 'a2', 3));
+SELECT reason, message, rejected FROM pg_temp.notes;
+SET memory_ext.import_on_conflict = keep;
+INSERT INTO memory.import_documents VALUES (replace(pg_temp.row('a2', 'q1', 2), 'text a2', 'text A2')), (pg_temp.row('a4', 'q3', 4));
+SELECT reason, message, rejected FROM pg_temp.notes;
+SET memory_ext.import_on_conflict = copy;
+INSERT INTO memory.import_documents VALUES (replace(pg_temp.row('a2', 'q1', 2), 'text a2', 'text A2'));
+SELECT reason, message, rejected FROM pg_temp.notes;
+SET memory_ext.import_on_conflict = replace;
+INSERT INTO memory.import_documents VALUES (replace(pg_temp.row('a2', 'q1', 2), 'text a2', 'text A2')), (pg_temp.row('a5', 'q3', 5)), (replace(pg_temp.row('a5', 'q3', 5), 'text a5', 'text A5')), (replace(pg_temp.row('a2', 'q1', 2), 'text a2', 'text B2'));
+SELECT reason, message, rejected FROM pg_temp.notes;
+TABLE pg_temp.outcome;
+SELECT * FROM pg_temp.tree();
+-- of what is new in one batch, too
+INSERT INTO memory.import_documents SELECT pg_temp.row('a' || i, NULL, i, 'many') FROM generate_series(1, 200) i UNION ALL SELECT replace(pg_temp.row('a7', NULL, 7, 'many'), 'text a7', 'TEXT a7');
+SELECT count(*), count(*) FILTER (WHERE content = 'TEXT a7') AS replaced FROM memory.messages WHERE account_id = 'defects' AND content ~* 'text a\d+$' AND conversation_id <> (SELECT conversation_id FROM memory.messages WHERE account_id = 'defects' AND message_id = 'q1');
+SELECT count(*) AS problems FROM memory.verify();
+RESET memory_ext.import_on_conflict;
+RESET memory_ext.import_on_error;
+SELECT pg_temp.clear();

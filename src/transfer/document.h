@@ -88,6 +88,8 @@ extern bool document_next(DocumentWalk *walk);
 
 extern JsonbValue *document_elements(const JsonbValue *array);
 extern bool document_parse(TransferText text, JsonbValue *value, TransferReason *reason);
+extern bool document_parse_mended(TransferText text, JsonbValue *value,
+								  const TransferProblem *problem, TransferReason *reason);
 extern TransferText document_print(const JsonbValue *value);
 
 extern bool document_text_is(TransferText text, const char *word);
@@ -424,8 +426,9 @@ typedef struct DocumentTree
 } DocumentTree;
 
 extern bool document_is_root(const DocumentTree *tree, TransferText parent);
-extern bool document_read_parents(const DocumentTree *tree, const JsonbValue *objects, int32 count,
-								  int32 *parents, const DocumentPlace *place);
+extern bool
+document_read_parents(const DocumentTree *tree, const JsonbValue *objects, const int32 *above,
+					  int32 count, int32 *parents, const DocumentPlace *place);
 extern void
 document_keep_parent(const DocumentTree *tree, const JsonbValue *object,
 					 const TransferConversation *conversation, int32 index, DocumentRest *rest);

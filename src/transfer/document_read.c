@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 
+#include "characters.h"
 #include "document.h"
 
 /* ---- places ---- */
@@ -476,6 +477,29 @@ document_parse(TransferText text, JsonbValue *value, TransferReason *reason)
 	PG_END_TRY();
 	pfree(terminated);
 	return good;
+}
+
+/* The same; what is no character is replaced as the problem says, or why it is not. */
+bool
+document_parse_mended(TransferText text, JsonbValue *value, const TransferProblem *problem,
+					  TransferReason *reason)
+{
+	char *copy;
+	char *at;
+	TransferReason character;
+	TransferText mended = {NULL, text.length};
+	bool changed;
+
+	if (document_parse(text, value, reason))
+		return true;
+	copy = pnstrdup(text.data, text.length);
+	if (!characters_replace(problem, copy, &changed, &at, &character))
+	{
+		*reason = character;
+		return false;
+	}
+	mended.data = copy;
+	return changed && document_parse(mended, value, reason);
 }
 
 /* A value as text, in jsonb's own layout. */

@@ -155,12 +155,13 @@ document_is_root(const DocumentTree *tree, TransferText parent)
 /*
  * document_read_parents
  *		Looks up the parents of an array of objects: index, or -1 for a root.  One
- *		that names none (not even null) answers the one before it.  False: an id
- *		is there twice, or a parent is missing.
+ *		that names none (not even null) answers the one before it; one whose parent
+ *		is not there becomes a root.  above (or NULL): by object, what it stands
+ *		below, whatever it names; -1: nothing.  False: an id is there twice.
  */
 bool
-document_read_parents(const DocumentTree *tree, const JsonbValue *objects, int32 count,
-					  int32 *parents, const DocumentPlace *place)
+document_read_parents(const DocumentTree *tree, const JsonbValue *objects, const int32 *above,
+					  int32 count, int32 *parents, const DocumentPlace *place)
 {
 	TransferText *texts = palloc(mul_size(Max(count, 1), sizeof(TransferText)));
 	DocumentIds ids;
@@ -187,10 +188,14 @@ document_read_parents(const DocumentTree *tree, const JsonbValue *objects, int32
 		if (value.type != jbvString && value.type != jbvNull)
 			return document_refuse_key(&at, tree->parent_key, TRANSFER_BAD_PARENT, "not a string");
 		parents[i] = document_find(&ids, document_text(&value));
-		if (parents[i] < 0 && !document_is_root(tree, document_text(&value)))
-			return document_refuse_key(&at, tree->parent_key, TRANSFER_BAD_PARENT,
-									   "there is no such message");
+		if (parents[i] < 0 && !document_is_root(tree, document_text(&value)) &&
+			(above == NULL || above[i] < 0))
+			document_mend_key(&at, tree->parent_key, TRANSFER_BAD_PARENT,
+							  "there is no such message; the one that answers it became a root");
 	}
+	for (int32 i = 0; above != NULL && i < count; i++)
+		if (above[i] >= 0)
+			parents[i] = above[i];
 	pfree(texts);
 	pfree(ids.ids);
 	return true;

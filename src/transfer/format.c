@@ -66,6 +66,8 @@ transfer_reason_name(TransferReason reason)
 			return "bad_value";
 		case TRANSFER_NUL:
 			return "nul";
+		case TRANSFER_SURROGATE:
+			return "surrogate";
 		case TRANSFER_TOO_LARGE:
 			return "too_large";
 		case TRANSFER_CONFLICT:

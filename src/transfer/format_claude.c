@@ -326,7 +326,7 @@ read_messages(const JsonbValue *array, TransferConversation *conversation,
 		if (id.length > 0 && id.length <= MEMORY_MAX_MESSAGE_ID_BYTES)
 			conversation->messages[i].message_id = id;
 	}
-	if (!document_read_parents(&tree, objects, count, parents, place) ||
+	if (!document_read_parents(&tree, objects, NULL, count, parents, place) ||
 		!document_arrange(conversation, parents, false, &order, place))
 		return false;
 	for (int32 i = 0; i < count; i++)

@@ -374,12 +374,8 @@ read_messages(const Flat *flat, TransferConversation *conversation, const Docume
 		if (id.length > 0 && id.length <= MEMORY_MAX_MESSAGE_ID_BYTES)
 			conversation->messages[i].message_id = id;
 	}
-	if (!document_read_parents(&tree, flat->objects, flat->count, parents, place))
-		return false;
-	for (int32 i = 0; i < flat->count; i++)
-		if (flat->above[i] >= 0)
-			parents[i] = flat->above[i];
-	if (!document_arrange(conversation, parents, false, &order, place))
+	if (!document_read_parents(&tree, flat->objects, flat->above, flat->count, parents, place) ||
+		!document_arrange(conversation, parents, false, &order, place))
 		return false;
 	for (int32 i = 0; i < flat->count; i++)
 	{

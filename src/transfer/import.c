@@ -96,6 +96,7 @@ reason_sqlstate(TransferReason reason)
 		case TRANSFER_BAD_TIME:
 			return ERRCODE_INVALID_DATETIME_FORMAT;
 		case TRANSFER_NUL:
+		case TRANSFER_SURROGATE:
 			return ERRCODE_UNTRANSLATABLE_CHARACTER;
 		case TRANSFER_TOO_LARGE:
 			return ERRCODE_PROGRAM_LIMIT_EXCEEDED;
@@ -116,6 +117,12 @@ reason_hint(TransferReason reason)
 		case TRANSFER_NUL:
 			return "Set memory_ext.import_on_nul to replace, or leave such documents out by "
 				   "setting memory_ext.import_on_error to skip.";
+		case TRANSFER_SURROGATE:
+			return "Set memory_ext.import_on_surrogate to replace, or leave such documents out by "
+				   "setting memory_ext.import_on_error to skip.";
+		case TRANSFER_CONFLICT:
+			return "memory_ext.import_on_conflict says what becomes of messages that differ: keep, "
+				   "replace or copy.";
 		case TRANSFER_TOO_LARGE:
 			return "See memory_ext.import_max_document, or leave such documents out by setting "
 				   "memory_ext.import_on_error to skip.";

@@ -31,10 +31,19 @@
 typedef enum ImportState
 {
 	IMPORT_IMPORTED,  /* the conversation is new */
-	IMPORT_EXTENDED,  /* it has new messages */
+	IMPORT_EXTENDED,  /* it has new messages, or replaced ones */
 	IMPORT_UNCHANGED, /* it is there already */
 	IMPORT_REJECTED
 } ImportState;
+
+/* What is done about a message that differs from the one that is stored. */
+typedef enum ImportConflict
+{
+	IMPORT_CONFLICT_ERROR,   /* its document is rejected */
+	IMPORT_CONFLICT_KEEP,    /* the stored one stays */
+	IMPORT_CONFLICT_REPLACE, /* it takes the place of the stored one */
+	IMPORT_CONFLICT_COPY     /* its document becomes another conversation */
+} ImportConflict;
 
 typedef struct ImportOptions
 {
@@ -42,7 +51,9 @@ typedef struct ImportOptions
 	const TransferFormat *format; /* NULL: told apart */
 	bool skip;                    /* what is rejected is noted; else it is an error */
 	bool replace_nul;             /* \u0000 becomes U+FFFD; else the document is rejected */
-	Size max_document;            /* bytes of one document's text */
+	bool replace_surrogates;      /* likewise half of a surrogate pair */
+	ImportConflict on_conflict;
+	Size max_document; /* bytes of one document's text */
 	int32 batch_documents;
 	Size batch_bytes;
 	int64 job_id; /* under which rejects are noted; 0: nowhere */
@@ -74,6 +85,14 @@ typedef struct ImportResult
 } ImportResult;
 
 typedef struct Import Import;
+
+extern const char *import_conflict_name(ImportConflict on_conflict);
+
+/*
+ * What a caller names in the place of the settings memory_ext.import_on_error and
+ * memory_ext.import_on_conflict; NULL: these count.  Errors: 22023.
+ */
+extern void import_arguments(ImportOptions *options, const char *on_error, const char *on_conflict);
 
 /* The settings memory_ext.import_*; job_id and part are 0.  Errors: 22023, 42501. */
 extern void import_options(ImportOptions *options);

@@ -4,7 +4,8 @@
  *
  * A message is known by its number in native documents, by its id where all
  * messages of the document have one, else by its place.  A known message must
- * have the same role and content, or the document contradicts what is stored.
+ * have the same role and content, or the document contradicts what is stored,
+ * and the import's option on_conflict says what becomes of it.
  * A message that was deleted here does not come back; what answers it answers
  * its parent.
  *
@@ -23,6 +24,9 @@
 #include "order.h"
 #include "plan.h"
 #include "stored.h"
+
+/* So many conversations are compared with a document of which each is a copy. */
+#define MAX_COPIES 100
 
 /* ---- messages by id ---- */
 
@@ -135,13 +139,82 @@ import_same_text(TransferText left, TransferText right)
 	return left.length == right.length && memcmp(left.data, right.data, left.length) == 0;
 }
 
-bool
-import_refuse_difference(ImportDocument *document, int32 index, int64 seq)
+static void
+add_change(ImportGroup *group, const ImportDifference *difference)
 {
-	return transfer_refuse(&document->problem, TRANSFER_CONFLICT, "$",
-						   "message %d is not message " INT64_FORMAT
-						   " of conversation %s, which is stored already",
-						   index + 1, seq, store_uuid_string(&document->id));
+	ImportRow *change;
+
+	if (group->changes == NULL)
+		group->changes = MemoryContextAllocHuge(CurrentMemoryContext, group->rows_size);
+	change = &group->changes[group->nchanges++];
+	change->document = difference->document;
+	change->message = &difference->document->conversation.messages[difference->index];
+	change->seq = difference->seq;
+	change->parent_seq = 0;
+}
+
+/* "the content of message 2 differs from that of message 3 of conversation …" */
+static char *
+difference_text(const ImportDifference *difference)
+{
+	const TransferMessage *message =
+		&difference->document->conversation.messages[difference->index];
+
+	return psprintf("the %s of message %d differs from that of message " INT64_FORMAT
+					" of conversation %s, which is stored already",
+					import_same_text(difference->role, message->role) ? "content" : "role",
+					difference->index + 1, difference->seq,
+					store_uuid_string(&difference->document->id));
+}
+
+bool
+import_compare(Import *import, ImportGroup *group, const ImportDifference *difference)
+{
+	ImportDocument *document = difference->document;
+	const TransferMessage *message = &document->conversation.messages[difference->index];
+
+	if (import_same_text(difference->role, message->role) &&
+		import_same_text(difference->content, message->content))
+		return true;
+	switch (import->options.on_conflict)
+	{
+		case IMPORT_CONFLICT_KEEP:
+			import_mend(import, document, TRANSFER_CONFLICT,
+						psprintf("%s; the stored one was kept", difference_text(difference)));
+			return true;
+		case IMPORT_CONFLICT_REPLACE:
+			add_change(group, difference);
+			import_mend(import, document, TRANSFER_CONFLICT,
+						psprintf("%s; it took the place of the stored one",
+								 difference_text(difference)));
+			return true;
+		case IMPORT_CONFLICT_COPY:
+			document->again = !document->conversation.partial;
+			break;
+		case IMPORT_CONFLICT_ERROR:
+			break;
+	}
+	return transfer_refuse(&document->problem, TRANSFER_CONFLICT, "$", "%s%s",
+						   difference_text(difference),
+						   import->options.on_conflict == IMPORT_CONFLICT_COPY &&
+								   document->conversation.partial
+							   ? "; a message that comes by itself cannot be copied"
+							   : "");
+}
+
+/* The same of a document that is one message: it may be replaced, or rejected. */
+void
+import_compare_part(Import *import, ImportGroup *group, ImportDocument *document,
+					const ImportKnown *known)
+{
+	ImportDifference difference = {document, 0, known->seq, known->role, known->content};
+	int32 changes = group->nchanges;
+
+	document->state = IMPORT_UNCHANGED;
+	if (!import_compare(import, group, &difference))
+		import_reject(import, document);
+	else if (group->nchanges > changes)
+		document->state = IMPORT_EXTENDED;
 }
 
 static void
@@ -191,6 +264,7 @@ match_by(const TransferConversation *conversation)
 
 typedef struct Matching
 {
+	Import *import;
 	ImportGroup *group;
 	ImportDocument *document;
 	MatchBy by;
@@ -255,11 +329,33 @@ match_message(Matching *matching, int32 index, int64 *next_seq)
 	}
 	else
 	{
+		ImportDifference difference = {matching->document, index, stored, role, content};
+
 		matching->seqs[index] = stored;
-		if (!import_same_text(role, message->role) || !import_same_text(content, message->content))
-			return import_refuse_difference(matching->document, index, stored);
+		return import_compare(matching->import, matching->group, &difference);
 	}
 	return true;
+}
+
+/*
+ * A document that contradicts what is stored: rejected, or, after as many others
+ * as it contradicts, a conversation of its own.
+ */
+static void
+leave_contradiction(Import *import, ImportGroup *group)
+{
+	ImportDocument *document = group->documents[0];
+
+	group->nrows = 0;
+	group->nchanges = 0;
+	if (document->again && document->copies < MAX_COPIES)
+	{
+		document->problem = document->read;
+		document->state = IMPORT_UNCHANGED;
+		return;
+	}
+	document->again = false;
+	import_reject(import, document);
 }
 
 static void
@@ -267,7 +363,7 @@ match_whole(Import *import, ImportGroup *group, const TranscriptMessage *stored,
 {
 	ImportDocument *document = group->documents[0];
 	const TransferConversation *conversation = &document->conversation;
-	Matching matching = {group, document, match_by(conversation), stored, nstored};
+	Matching matching = {import, group, document, match_by(conversation), stored, nstored};
 	int64 next_seq = group->next_seq;
 
 	matching.seqs = palloc(mul_size(Max(conversation->count, 1), sizeof(int64)));
@@ -278,15 +374,19 @@ match_whole(Import *import, ImportGroup *group, const TranscriptMessage *stored,
 		CHECK_FOR_INTERRUPTS();
 		if (!match_message(&matching, i, &next_seq))
 		{
-			group->nrows = 0;
-			import_reject(import, document);
+			leave_contradiction(import, group);
 			return;
 		}
 	}
 	document->added = group->nrows;
-	document->state = !group->exists      ? IMPORT_IMPORTED
-					  : group->nrows == 0 ? IMPORT_UNCHANGED
-										  : IMPORT_EXTENDED;
+	document->state = !group->exists                              ? IMPORT_IMPORTED
+					  : group->nrows == 0 && group->nchanges == 0 ? IMPORT_UNCHANGED
+																  : IMPORT_EXTENDED;
+	if (document->copies > 0)
+		import_mend(import, document, TRANSFER_CONFLICT,
+					psprintf("it contradicts conversation %s and is stored as conversation %s",
+							 store_uuid_string(&document->original),
+							 store_uuid_string(&document->id)));
 	if (conversation->head >= 0 && group->nrows > 0 &&
 		matching.seqs[conversation->head] != group->rows[group->nrows - 1].seq)
 		group->new_head = matching.seqs[conversation->head];
@@ -399,7 +499,7 @@ parent_of_part(Import *import, HTAB *known, ImportDocument *document, int64 leaf
 
 /* A document whose message is stored, or was; true: nothing is to be done. */
 static bool
-match_part(Import *import, ImportDocument *document, HTAB *known)
+match_part(Import *import, ImportGroup *group, ImportDocument *document, HTAB *known)
 {
 	const TransferMessage *message = document->conversation.messages;
 	ImportKnown *found = hash_search(known, &message->message_id, HASH_FIND, NULL);
@@ -407,12 +507,8 @@ match_part(Import *import, ImportDocument *document, HTAB *known)
 	if (found == NULL)
 		return false;
 	document->state = IMPORT_UNCHANGED;
-	if (found->seq > 0 && (!import_same_text(found->role, message->role) ||
-						   !import_same_text(found->content, message->content)))
-	{
-		(void) import_refuse_difference(document, 0, found->seq);
-		import_reject(import, document);
-	}
+	if (found->seq > 0)
+		import_compare_part(import, group, document, found);
 	return true;
 }
 
@@ -433,7 +529,7 @@ match_parts(Import *import, ImportGroup *group, const TranscriptMessage *stored,
 		const TransferMessage *message = document->conversation.messages;
 
 		CHECK_FOR_INTERRUPTS();
-		if (match_part(import, document, known))
+		if (match_part(import, group, document, known))
 			continue;
 		document->state = !group->exists && group->nrows == 0 ? IMPORT_IMPORTED : IMPORT_EXTENDED;
 		document->added = 1;
@@ -462,10 +558,12 @@ import_match(Import *import, ImportGroup *group)
 		group->documents[i]->problem = group->documents[i]->read;
 	}
 	group->nrows = 0;
+	group->changes = NULL;
+	group->nchanges = 0;
 	group->new_head = 0;
 	group->places = 0;
-	group->rows =
-		MemoryContextAllocHuge(CurrentMemoryContext, mul_size(Max(messages, 1), sizeof(ImportRow)));
+	group->rows_size = mul_size(Max(messages, 1), sizeof(ImportRow));
+	group->rows = MemoryContextAllocHuge(CurrentMemoryContext, group->rows_size);
 	if (first->conversation.row)
 	{
 		import_match_rows(import, group);

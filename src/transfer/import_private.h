@@ -30,6 +30,9 @@ typedef struct ImportDocument
 	int64 added;             /* messages that are to be stored */
 	TransferProblem problem; /* of IMPORT_REJECTED; or what was mended */
 	TransferProblem read;    /* what was mended when it was read */
+	pg_uuid_t original;      /* of a copy: the conversation that it contradicts */
+	int32 copies;            /* how many conversations it contradicts; 0: it is no copy */
+	bool again;              /* it is to be stored as the next copy */
 } ImportDocument;
 
 struct Import
@@ -67,6 +70,7 @@ extern bool import_read(Import *import, ImportDocument *document, const char *da
 						TransferText source_id);
 extern bool import_accept(Import *import, ImportDocument *document, Jsonb *parsed);
 extern bool import_is_input_error(const ErrorData *error);
+extern void import_name_copy(ImportDocument *document);
 extern bool import_array_is_document(void *import, const char *first, Size length);
 extern const char *import_excerpt(const char *data, Size length, Size at);
 
@@ -93,6 +97,9 @@ typedef struct ImportGroup
 	int64 head_seq;
 	ImportRow *rows; /* to be stored */
 	int32 nrows;
+	Size rows_size;     /* bytes that rows has room for */
+	ImportRow *changes; /* to take the place of what is stored; as many as rows at most */
+	int32 nchanges;
 	int64 new_head;           /* 0: the last row's */
 	int64 place;              /* of rows: how many of the conversation came in batches before */
 	int64 places;             /* and how many in this one */
@@ -117,7 +124,20 @@ import_known_messages(const ImportDocument *document, const TranscriptMessage *s
 extern ImportKnown *import_know(HTAB *table, const TransferMessage *message, int64 seq);
 extern bool import_same_text(TransferText left, TransferText right);
 extern TransferText import_text_of(const char *data, uint32 length);
-extern bool import_refuse_difference(ImportDocument *document, int32 index, int64 seq);
+/* A message that is known, of the same role and content or not. */
+typedef struct ImportDifference
+{
+	ImportDocument *document;
+	int32 index; /* of the document's message */
+	int64 seq;   /* of the one that is known */
+	TransferText role;
+	TransferText content;
+} ImportDifference;
+
+/* False: they differ, and the document's problem says so; true: nothing is to be rejected. */
+extern bool import_compare(Import *import, ImportGroup *group, const ImportDifference *difference);
+extern void import_compare_part(Import *import, ImportGroup *group, ImportDocument *document,
+								const ImportKnown *known);
 
 /* ---- import_rows.c: the same of rows, which come one by one ---- */
 extern void import_match_rows(Import *import, ImportGroup *group);
@@ -130,7 +150,5 @@ extern void import_prepare(Import *import, ImportGroup *groups, ImportGroup *con
 /* ---- import_write.c ---- */
 extern int32 import_find_groups(ImportGroup **by_id, int32 n, const pg_uuid_t *id);
 extern bool import_message_times(const ImportGroup *group, TimestampTz *first, TimestampTz *last);
-extern bool import_row_time(const TransferConversation *conversation,
-							const TransferMessage *message, TimestampTz *time);
 
 #endif /* TRANSFER_IMPORT_PRIVATE_H */

@@ -214,6 +214,7 @@ begin_batch(const Job *job)
 	options.account_id = job->account_id;
 	options.format = is_rows ? &csv_format : transfer_format_argument(job->format, false);
 	options.skip = job->skip;
+	import_arguments(&options, NULL, job->on_conflict);
 	options.job_id = job->id;
 	options.part = job->part;
 	/* one write a claim: in several, locks would not be taken in order */

@@ -10,8 +10,8 @@
  *
  * Keys may be left out, except for messages, role and content; null is the
  * same.  A message's seq is the one before plus 1 where it is left out, its
- * parent_seq the message before it.  A key that is not known is refused: it
- * would be lost.
+ * parent_seq the message before it; one that is not there makes a root.  A key
+ * that is not known is refused: it would be lost.
  */
 #include "postgres.h"
 
@@ -330,11 +330,18 @@ place_message(NativeReader *reader, int32 index)
 	else if (parent_seq > 0)
 	{
 		message->parent = find_seq(conversation, index, parent_seq);
-		if (message->parent < 0)
+		if (parent_seq >= message->seq)
 			return transfer_refuse(reader->problem, TRANSFER_BAD_PARENT,
 								   psprintf("$.messages[%d].parent_seq", index),
-								   "parent_seq " INT64_FORMAT " is no message before it",
-								   parent_seq);
+								   "parent_seq " INT64_FORMAT " is no earlier message", parent_seq);
+		if (message->parent < 0)
+		{
+			message->parent = TRANSFER_PARENT_ROOT;
+			transfer_mend(reader->problem, TRANSFER_BAD_PARENT,
+						  psprintf("$.messages[%d].parent_seq", index),
+						  "parent_seq " INT64_FORMAT " is no message before it; it became a root",
+						  parent_seq);
+		}
 	}
 	return true;
 }
@@ -455,8 +462,9 @@ native_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 	{
 		conversation->head = find_seq(conversation, conversation->count, reader.head_seq);
 		if (conversation->head < 0)
-			return transfer_refuse(problem, TRANSFER_BAD_PARENT, "$.head_seq",
-								   "head_seq " INT64_FORMAT " is no message", reader.head_seq);
+			transfer_mend(problem, TRANSFER_BAD_PARENT, "$.head_seq",
+						  "head_seq " INT64_FORMAT " is no message; the last one is the head",
+						  reader.head_seq);
 	}
 	return true;
 }

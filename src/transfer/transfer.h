@@ -42,6 +42,8 @@ typedef struct TransferMessage
 	TransferText content;
 	TransferText model;
 	TransferText message_id;
+	TimestampTz row_time;   /* set by the import: its time, or of a message before it, */
+	bool has_row_time;      /* or of the conversation; false: none is known */
 	TransferText parent_id; /* of a message that comes by itself: the id of what it answers */
 	TimestampTz created_at; /* of use if has_created_at */
 	bool has_created_at;
@@ -100,6 +102,7 @@ typedef enum TransferReason
 	TRANSFER_BAD_TIME,
 	TRANSFER_BAD_VALUE, /* a field of another type than the format's */
 	TRANSFER_NUL,
+	TRANSFER_SURROGATE, /* half of a pair that stands alone */
 	TRANSFER_TOO_LARGE,
 	TRANSFER_CONFLICT, /* differs from what is stored under its id */
 	TRANSFER_DELETED   /* its conversation has been deleted here */
@@ -115,6 +118,10 @@ typedef struct TransferProblem
 	const char *path;
 	const char *message; /* primary message style: lower case, no full stop */
 	int32 mended;        /* so many defects were mended, and this is the first; 0: refused */
+
+	/* set by the caller: what PostgreSQL's text cannot hold becomes U+FFFD, also in text of JSON */
+	bool replace_nul;
+	bool replace_surrogates;
 } TransferProblem;
 
 typedef struct TransferFormat
