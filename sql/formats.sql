@@ -2,6 +2,8 @@
 -- Columns and errors of each format: formats_lists, formats_trees.
 \set VERBOSITY default
 SET timezone = 'UTC';
+-- what formats cannot hold is told in formats_losses
+SET client_min_messages = warning;
 
 CREATE TEMP TABLE fixtures (name text PRIMARY KEY, format text, doc jsonb);
 INSERT INTO fixtures VALUES
@@ -14,6 +16,14 @@ INSERT INTO fixtures VALUES
 ('openai with id and tools', 'openai', '{"id": "chat-17", "parallel_tool_calls": false, "tools": [{"type": "function", "function": {"name": "weather", "parameters": {}}}],
 	"messages": [{"role": "user", "content": "hi"}, {"role": "assistant"}, {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": {"a": 1}}}]}, {"role": "function", "name": "f", "content": ""}]}'),
 ('openai, the array alone', 'openai', '[{"role": "system", "content": ""}, {"role": "user", "content": "hi"}]'),
+('openai, function_call', 'openai', '{"messages": [{"role": "user", "content": "Köln?"}, {"role": "assistant", "content": null, "function_call": {"name": "weather", "arguments": "{\"city\": \"Köln\"}"}}, {"role": "function", "name": "weather", "content": "7"}, {"role": "assistant", "content": "Seven."}]}'),
+('anthropic', 'anthropic', '{"model": "claude-x", "max_tokens": 1024, "system": [{"type": "text", "text": "Be terse.", "cache_control": {"type": "ephemeral"}}], "tools": [{"name": "weather", "input_schema": {"type": "object"}}], "messages": [
+	{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}, {"type": "text", "text": "Weather here?"}]},
+	{"role": "assistant", "content": [{"type": "thinking", "thinking": "Ask.", "signature": "EqQB"}, {"type": "text", "text": "Let me look."}, {"type": "tool_use", "id": "t1", "name": "weather", "input": {"city": "Köln"}}]},
+	{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "7"}]}, {"type": "text", "text": "And tomorrow?"}]},
+	{"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-y", "usage": {"output_tokens": 3}, "content": [{"type": "text", "text": "Unknown."}]}]}'),
+('anthropic, the array alone', 'anthropic', '[{"role": "user", "content": "hi"}, {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]}]'),
+('anthropic, a system string', 'anthropic', '{"system": "Be brief.", "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": ""}]}'),
 ('sharegpt', 'sharegpt', '{"id": "identity_0", "conversations": [{"from": "human", "value": "Who are you?"}, {"from": "gpt", "value": "A model."}]}'),
 ('sharegpt with tools', 'sharegpt', '{"system": "You may call tools.", "tools": "[{\"name\": \"weather\"}]", "conversations": [
 	{"from": "human", "value": "Köln?"}, {"from": "function_call", "value": "{\"name\": \"weather\", \"arguments\": {\"city\": \"Köln\"}}"},
@@ -65,6 +75,8 @@ INSERT INTO fixtures VALUES
 	{"id": "m2", "role": "assistant", "metadata": {"model": "x"}, "parts": [{"type": "step-start"}, {"type": "reasoning", "text": "Hm"}, {"type": "tool-weather", "toolCallId": "c1", "state": "output-available", "input": {"city": "Köln"}, "output": {"degrees": 7}}, {"type": "dynamic-tool", "toolName": "mcp", "toolCallId": "c2", "state": "output-error", "input": {}, "errorText": "no"}, {"type": "tool-slow", "toolCallId": "c3", "state": "input-streaming"}, {"type": "text", "text": "Seven.", "state": "done"}, {"type": "data-x", "data": 1}, {"type": "source-url", "sourceId": "s", "url": "https://example.org"}]},
 	{"id": "m3", "role": "assistant", "parts": [{"type": "text", "text": "plain"}]}]}'),
 ('vercel, version 4', 'vercel', '[{"id": "m1", "role": "user", "content": "hi", "parts": [{"type": "text", "text": "hi"}], "createdAt": "2025-01-02T03:04:05.678Z"}, {"id": "m2", "role": "assistant", "content": "other", "parts": [{"type": "tool-invocation", "toolInvocation": {"state": "result"}}]}]'),
+('vercel, toolInvocations', 'vercel', '{"id": "chat-4", "messages": [{"id": "m1", "role": "user", "content": "2 + 3?", "createdAt": "2025-01-01T00:00:00.000Z", "experimental_attachments": [{"name": "a.png", "contentType": "image/png", "url": "data:image/png;base64,iVBORw0KGgo="}]},
+	{"id": "m2", "role": "assistant", "content": "It is 5.", "createdAt": "2025-01-01T00:00:01.000Z", "toolInvocations": [{"state": "result", "step": 0, "toolCallId": "c1", "toolName": "add", "args": {"a": 2, "b": 3}, "result": 5}, {"state": "call", "toolCallId": "c2", "toolName": "add", "args": {}}]}]}'),
 ('vercel, one message', 'vercel', '{"id": "m1", "role": "user", "parts": []}'),
 ('openwebui', 'openwebui', '{"id": "o-1", "user_id": "u", "title": "Web", "archived": false, "pinned": true, "share_id": null, "meta": {"tags": []}, "created_at": 1714585031, "updated_at": 1714585060, "chat": {"id": "", "title": "Web", "models": ["llama3"], "params": {}, "tags": [], "timestamp": 1714585031148, "history": {"currentId": "b2", "messages": {
 	"a": {"id": "a", "parentId": null, "childrenIds": ["b1", "b2"], "role": "user", "content": "hi", "timestamp": 1714585031, "models": ["llama3"]},

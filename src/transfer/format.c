@@ -17,7 +17,7 @@
 const TransferFormat *const transfer_formats[] = {
 	&transfer_native,    &transfer_chatgpt,  &transfer_claude,    &transfer_openwebui,
 	&transfer_librechat, &transfer_sharegpt, &transfer_langchain, &transfer_agents,
-	&transfer_vercel,    &transfer_openai,
+	&transfer_anthropic, &transfer_vercel,   &transfer_openai,
 };
 
 const int transfer_nformats = lengthof(transfer_formats);

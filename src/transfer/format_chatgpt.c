@@ -595,5 +595,9 @@ chatgpt_write(const TransferConversation *conversation, bool *many)
 	return document_done(out);
 }
 
-const TransferFormat transfer_chatgpt = {FORMAT, "ChatGPT export", chatgpt_detect, chatgpt_read,
-										 chatgpt_write};
+const TransferFormat transfer_chatgpt = {.name = FORMAT,
+										 .label = "ChatGPT export",
+										 .detect = chatgpt_detect,
+										 .read = chatgpt_read,
+										 .write = chatgpt_write,
+										 .branches = true};

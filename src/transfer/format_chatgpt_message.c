@@ -209,6 +209,9 @@ chatgpt_read_message(const JsonbValue *object, TransferMessage *message, Documen
 	{
 		TransferText model = document_get_text(&metadata, "model_slug");
 
+		/* written so for messages that come from elsewhere */
+		document_take_tools(&metadata, tools);
+
 		if (is_model(model))
 			message->model = model;
 	}

@@ -18,6 +18,7 @@
 
 #include "../memory_ext.h"
 #include "document.h"
+#include "format_claude.h"
 #include "formats.h"
 
 #define FORMAT "claude"
@@ -170,35 +171,44 @@ result_content(const DocumentResult *result)
 	return *out.result;
 }
 
+/* Results are blocks of their own. */
+static void
+append_call(DocumentOut *out, const DocumentCall *call, const DocumentResult *ignored)
+{
+	document_begin_object(out);
+	document_key(out, "type");
+	document_put_string(out, "tool_use");
+	put_call(out, call, true);
+	document_end(out);
+}
+
+static void
+append_result(DocumentOut *out, const DocumentResult *from)
+{
+	DocumentResult result = *from;
+
+	result.content = result_content(&result);
+	document_begin_object(out);
+	document_key(out, "type");
+	document_put_string(out, "tool_result");
+	put_result(out, &result);
+	document_key(out, "is_error");
+	document_put_bool(out, result.error);
+	document_end(out);
+}
+
 static void
 append_blocks(DocumentOut *out, const DocumentTools *tools, const DocumentWritten *written)
 {
 	for (int32 i = written->calls; i < tools->ncalls; i++)
-	{
-		document_begin_object(out);
-		document_key(out, "type");
-		document_put_string(out, "tool_use");
-		put_call(out, &tools->calls[i], true);
-		document_end(out);
-	}
+		append_call(out, &tools->calls[i], NULL);
 	for (int32 i = written->results; i < tools->nresults; i++)
-	{
-		DocumentResult result = tools->results[i];
-
-		result.content = result_content(&result);
-		document_begin_object(out);
-		document_key(out, "type");
-		document_put_string(out, "tool_result");
-		put_result(out, &result);
-		document_key(out, "is_error");
-		document_put_bool(out, result.error);
-		document_end(out);
-	}
+		append_result(out, &tools->results[i]);
 }
 
 static const DocumentPartKind block_kinds[] = {{"text", "text"}};
 
-static const DocumentPartRules blocks = {.type_key = "type",
+const DocumentPartRules claude_blocks = {.type_key = "type",
 										 .kinds = block_kinds,
 										 .nkinds = lengthof(block_kinds),
 										 .read = read_block,
@@ -209,7 +219,7 @@ static const DocumentBoth content = {.text_key = "text",
 									 .parts_key = "content",
 									 .has_text = true,
 									 .has_parts = true,
-									 .rules = &blocks};
+									 .rules = &claude_blocks};
 
 /* ---- reading ---- */
 
@@ -361,20 +371,44 @@ claude_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 
 /* ---- writing ---- */
 
-/* What the model only thought. */
+static void
+put_text(DocumentOut *out, TransferText text)
+{
+	document_begin_object(out);
+	document_put_pair(out, "type", document_literal("text"));
+	document_put_pair(out, "text", text);
+	document_end(out);
+}
+
 static void
 put_thinking(DocumentOut *out, TransferText text)
 {
-	document_key(out, "text");
-	document_put_string(out, "");
+	document_begin_object(out);
+	document_put_pair(out, "type", document_literal("thinking"));
+	document_put_pair(out, "thinking", text);
+	document_end(out);
+}
+
+const DocumentStepWrite claude_steps = {.text = put_text,
+										.thought = put_thinking,
+										.call = append_call,
+										.result = append_result};
+
+/* A message from elsewhere. */
+static void
+put_foreign(DocumentOut *out, const TransferMessage *message, const DocumentTools *tools)
+{
+	DocumentSteps steps = document_steps(message, tools, FORMAT);
+
+	if (document_only_text(&steps))
+	{
+		document_write_both(out, &content, message->content, &(DocumentTools){0}, NULL);
+		return;
+	}
+	document_put_pair(out, "text", document_steps_text(&steps));
 	document_key(out, "content");
 	document_begin_array(out);
-	document_begin_object(out);
-	document_key(out, "type");
-	document_put_string(out, "thinking");
-	document_key(out, "thinking");
-	document_put_text(out, text);
-	document_end(out);
+	document_put_steps(out, &steps, tools, &claude_steps);
 	document_end(out);
 }
 
@@ -472,10 +506,10 @@ write_attachments(DocumentOut *out, TransferText *content, const JsonbValue *own
 
 static void
 write_message(DocumentOut *out, const TransferConversation *conversation, int32 index,
-			  const TransferText *ids)
+			  const TransferText *ids, const DocumentLinks *links)
 {
 	TransferMessage message = conversation->messages[index];
-	DocumentTools tools = document_tools(message.metadata);
+	DocumentTools tools = links->tools[index];
 	JsonbValue kept;
 	JsonbValue *own = document_own(message.metadata, FORMAT, &kept) ? &kept : NULL;
 
@@ -492,8 +526,8 @@ write_message(DocumentOut *out, const TransferConversation *conversation, int32 
 	document_key(out, "sender");
 	document_put_text(out, document_role_word(roles, lengthof(roles), message.role, own, "sender"));
 	document_write_parent(out, &tree, ids, document_parent(conversation, index), own);
-	if (own == NULL && document_is_thought(&message, &tools))
-		put_thinking(out, message.content);
+	if (own == NULL)
+		put_foreign(out, &message, &tools);
 	else
 		document_write_both(out, &content, message.content, &tools, own);
 	document_end(out);
@@ -505,6 +539,7 @@ claude_write(const TransferConversation *conversation, bool *many)
 	TransferConversation settled = *conversation;
 	int32 *order = document_positions(conversation, FORMAT);
 	TransferText *ids = document_message_ids(conversation, FORMAT, NULL);
+	DocumentLinks links = document_link(conversation, FORMAT);
 	DocumentOut out = {0};
 	JsonbValue kept;
 	JsonbValue *own = document_own(conversation->metadata, FORMAT, &kept) ? &kept : NULL;
@@ -517,12 +552,16 @@ claude_write(const TransferConversation *conversation, bool *many)
 	document_key(&out, "chat_messages");
 	document_begin_array(&out);
 	for (int32 i = 0; i < conversation->count; i++)
-		write_message(&out, conversation, order[i], ids);
+		write_message(&out, conversation, order[i], ids, &links);
 	document_end(&out);
 	document_end(&out);
 	*many = false;
 	return document_done(&out);
 }
 
-const TransferFormat transfer_claude = {FORMAT, "Claude export", claude_detect, claude_read,
-										claude_write};
+const TransferFormat transfer_claude = {.name = FORMAT,
+										.label = "Claude export",
+										.detect = claude_detect,
+										.read = claude_read,
+										.write = claude_write,
+										.branches = true};

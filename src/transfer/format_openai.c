@@ -4,8 +4,11 @@
  *		which is also a line of a fine-tuning file; or the array alone.
  *
  * A message {"role", "content"} needs no metadata.  tool_calls, tool_call_id
- * and name are what all formats share; the rest (weight, refusal, audio …) is
- * kept.  content may be parts; null is written beside tool calls.
+ * and name are what all formats share, and so is function_call, a call without
+ * an id; the rest (weight, refusal, audio …) is kept.  content may be parts; null
+ * is written beside tool calls.
+ *
+ *	message			~function: its call is a function_call
  *
  * Source: the reference of Chat Completions and of fine-tuning's chat format,
  * platform.openai.com/docs.
@@ -84,6 +87,23 @@ read_text_key(const JsonbValue *object, const char *key, TransferText *text, Doc
 	return true;
 }
 
+/* The older {"function_call": {"name", "arguments"}}; one that is not so is kept. */
+static void
+read_function_call(const JsonbValue *object, DocumentTools *tools, DocumentRest *rest)
+{
+	TransferText none = {NULL, 0};
+	JsonbValue call;
+	JsonbValue arguments;
+
+	if (!document_get(object, "function_call", &call) || !document_has_string(&call, "name") ||
+		!document_get(&call, "arguments", &arguments) || arguments.type != jbvString ||
+		document_count(&call) != 2)
+		return;
+	document_add_call(tools, none, document_get_text(&call, "name"), &arguments);
+	document_skip(rest, "function_call");
+	document_note(rest, "~function");
+}
+
 static bool
 read_tools(const JsonbValue *object, DocumentTools *tools, DocumentRest *rest,
 		   const DocumentPlace *place)
@@ -94,7 +114,10 @@ read_tools(const JsonbValue *object, DocumentTools *tools, DocumentRest *rest,
 		!read_text_key(object, "tool_call_id", &tools->call_id, rest, place))
 		return false;
 	if (!document_get(object, "tool_calls", &calls) || calls.type == jbvNull)
+	{
+		read_function_call(object, tools, rest);
 		return true;
+	}
 	if (!document_is_array(&calls))
 		return document_refuse_key(place, "tool_calls", TRANSFER_BAD_VALUE, "not an array");
 	tools->verbatim = calls;
@@ -168,18 +191,83 @@ put_calls(DocumentOut *out, DocumentTools *tools)
 }
 
 static void
+put_function_call(DocumentOut *out, const DocumentCall *call)
+{
+	document_key(out, "function_call");
+	document_begin_object(out);
+	document_put_pair(out, "name", call->name);
+	document_key(out, "arguments");
+	document_put(out, &call->arguments);
+	document_end(out);
+}
+
+/* An image by its address, a file by its bytes; others have no place here. */
+static bool
+is_media_part(const DocumentMedia *media)
+{
+	return media->url.data != NULL &&
+		   (media->kind == DOCUMENT_IMAGE || document_url_data(media->url).data != NULL);
+}
+
+static void
+put_media(DocumentOut *out, const DocumentMedia *media)
+{
+	bool image = media->kind == DOCUMENT_IMAGE;
+
+	document_begin_object(out);
+	document_put_pair(out, "type", document_literal(image ? "image_url" : "file"));
+	document_key(out, image ? "image_url" : "file");
+	document_begin_object(out);
+	document_put_pair(out, image ? "url" : "file_data", media->url);
+	if (!image && media->name.data != NULL)
+		document_put_pair(out, "filename", media->name);
+	document_end(out);
+	document_end(out);
+}
+
+/* The content of a turn from elsewhere that has images or files; false: it has none. */
+static bool
+write_media_content(DocumentOut *out, const DocumentTurn *turn)
+{
+	int32 parts_count = 0;
+
+	for (int32 i = 0; i < turn->nmedia; i++)
+		parts_count += is_media_part(&turn->media[i]) ? 1 : 0;
+	if (parts_count == 0)
+		return false;
+	document_key(out, "content");
+	document_begin_array(out);
+	if (turn->content.length > 0)
+	{
+		document_begin_object(out);
+		document_put_pair(out, "type", document_literal("text"));
+		document_put_pair(out, "text", turn->content);
+		document_end(out);
+	}
+	for (int32 i = 0; i < turn->nmedia; i++)
+		if (is_media_part(&turn->media[i]))
+			put_media(out, &turn->media[i]);
+	document_end(out);
+	return true;
+}
+
+static void
 write_turn(DocumentOut *out, DocumentTurn *turn)
 {
 	const JsonbValue *own = turn->is_own ? &turn->own : NULL;
 	JsonbValue kept;
+	bool function = document_noted(own, "~function");
 
 	document_begin_object(out);
 	document_put_rest(out, own);
 	document_key(out, "role");
 	document_put_text(out, document_role_word(roles, lengthof(roles), turn->role, own, "role"));
-	document_write_content(out, "content", &parts, has_calls(&turn->tools), turn->content,
-						   &turn->tools, own);
-	if ((turn->tools.has_verbatim || turn->tools.ncalls > 0) &&
+	if (own != NULL || !write_media_content(out, turn))
+		document_write_content(out, "content", &parts, has_calls(&turn->tools), turn->content,
+							   &turn->tools, own);
+	if (function && turn->tools.ncalls > 0)
+		put_function_call(out, &turn->tools.calls[0]);
+	if (!function && (turn->tools.has_verbatim || turn->tools.ncalls > 0) &&
 		!document_kept(own, "tool_calls", &kept))
 	{
 		document_key(out, "tool_calls");
@@ -201,7 +289,7 @@ write_turn(DocumentOut *out, DocumentTurn *turn)
 static Jsonb *
 openai_write(const TransferConversation *conversation, bool *many)
 {
-	DocumentTurns turns = document_turns(conversation, FORMAT);
+	DocumentTurns turns = document_turns(conversation, FORMAT, false);
 	DocumentOut out = {0};
 	JsonbValue own;
 	bool is_own = document_own(conversation->metadata, FORMAT, &own);
@@ -266,7 +354,7 @@ put_plain_messages(StringInfo out, const TransferConversation *conversation)
 static void
 put_turns(StringInfo out, const TransferConversation *conversation)
 {
-	DocumentTurns turns = document_turns(conversation, FORMAT);
+	DocumentTurns turns = document_turns(conversation, FORMAT, false);
 
 	for (int32 i = 0; i < turns.count; i++)
 	{
@@ -275,7 +363,7 @@ put_turns(StringInfo out, const TransferConversation *conversation)
 		Jsonb *document;
 
 		put_separator(out, i);
-		if (turn->message->metadata == NULL)
+		if (turn->message->metadata == NULL && turn->tools.call_id.data == NULL)
 		{
 			put_plain(out, turn->role, turn->content);
 			continue;

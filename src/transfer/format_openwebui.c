@@ -99,6 +99,7 @@ static bool
 read_columns(const JsonbValue *object, TransferMessage *message, DocumentTools *tools,
 			 DocumentRest *rest, const DocumentPlace *place)
 {
+	document_take_tools(object, tools);
 	return document_read_role(object, "role", roles, lengthof(roles), &message->role, rest,
 							  place) &&
 		   document_read_fields(object, message_fields, lengthof(message_fields), message, rest,
@@ -497,6 +498,37 @@ prepare(Writing *writing)
 	pfree(named);
 }
 
+/* Images and files of a message from elsewhere. */
+static void
+put_files(DocumentOut *out, const TransferMessage *message, const DocumentTools *tools)
+{
+	DocumentSteps steps = document_steps(message, tools, FORMAT);
+	bool any = false;
+
+	for (int32 i = 0; i < steps.count; i++)
+	{
+		const DocumentMedia *media = &steps.steps[i].media;
+
+		if (steps.steps[i].kind != DOCUMENT_STEP_MEDIA || media->url.data == NULL)
+			continue;
+		if (!any)
+		{
+			document_key(out, "files");
+			document_begin_array(out);
+		}
+		any = true;
+		document_begin_object(out);
+		document_put_pair(out, "type",
+						  document_literal(media->kind == DOCUMENT_IMAGE ? "image" : "file"));
+		document_put_pair(out, "url", media->url);
+		if (media->name.data != NULL)
+			document_put_pair(out, "name", media->name);
+		document_end(out);
+	}
+	if (any)
+		document_end(out);
+}
+
 static void
 write_message(Writing *writing, int32 index)
 {
@@ -525,7 +557,10 @@ write_message(Writing *writing, int32 index)
 	document_write_children(out, "childrenIds", &writing->children, index, writing->keys,
 							writing->is_own, own);
 	if (own == NULL)
+	{
 		document_put_tools(out, &tools);
+		put_files(out, &message, &tools);
+	}
 	document_end(out);
 }
 
@@ -712,5 +747,9 @@ openwebui_write(const TransferConversation *conversation, bool *many)
 	return document_done(&writing.out);
 }
 
-const TransferFormat transfer_openwebui = {FORMAT, "Open WebUI", openwebui_detect, openwebui_read,
-										   openwebui_write};
+const TransferFormat transfer_openwebui = {.name = FORMAT,
+										   .label = "Open WebUI",
+										   .detect = openwebui_detect,
+										   .read = openwebui_read,
+										   .write = openwebui_write,
+										   .branches = true};

@@ -710,4 +710,5 @@ const TransferFormat transfer_native = {.name = "native",
 										.read = native_read,
 										.write = native_write,
 										.write_text = native_write_text,
-										.metadata_as_text = true};
+										.metadata_as_text = true,
+										.branches = true};

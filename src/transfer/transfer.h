@@ -147,6 +147,9 @@ typedef struct TransferFormat
 
 	/* write_text takes the messages' metadata as text; they have none as jsonb. */
 	bool metadata_as_text;
+
+	/* Several messages may answer one; else only the current branch is written. */
+	bool branches;
 } TransferFormat;
 
 /* format.c: all formats, in the order in which they are asked. */
