@@ -173,3 +173,33 @@ SELECT count(*) AS problems FROM memory.verify();
 RESET memory_ext.import_on_conflict;
 RESET memory_ext.import_on_error;
 SELECT pg_temp.clear();
+
+-- ---- told apart by what they are ----
+-- a native document without ids keeps its title, times and tokens
+SELECT memory.document_format(doc::jsonb), doc FROM (VALUES ('{"title": "T", "messages": [{"role": "user", "content": "c"}]}'), ('{"messages": [{"role": "user", "content": "c", "tokens": 3, "created_at": "2024-05-01T12:00:00Z"}]}'),
+	('{"messages": [{"role": "user", "content": "c"}]}'), ('{"metadata": {}, "messages": [{"role": "user", "content": "c"}]}'), ('{"title": "T", "tools": [], "messages": [{"role": "user", "content": "c"}]}'), ('{"model": "m", "messages": [{"role": "user", "content": "c"}]}')) v (doc);
+SELECT state FROM memory.import_document('defects', '{"title": "T", "created_at": "2024-05-01T00:00:00Z", "messages": [{"role": "user", "content": "c", "tokens": 3, "created_at": "2024-05-01T12:00:00Z"}]}');
+SELECT c.title, m.tokens, m.created_at FROM memory.conversations c JOIN memory.messages m USING (conversation_id, account_id) WHERE account_id = 'defects';
+-- models that the document says once; the other key of lists
+CREATE TEMP TABLE models (format text, doc jsonb);
+INSERT INTO models VALUES ('chatgpt', '{"conversation_id": "c1", "default_model_slug": "gpt-x", "current_node": "c", "mapping": {"a": {"id": "a", "message": {"id": "a", "author": {"role": "user"}, "content": {"content_type": "text", "parts": ["q"]}}}, "b": {"id": "b", "parent": "a", "message": {"id": "b", "author": {"role": "assistant"}, "content": {"content_type": "text", "parts": ["1"]}, "metadata": {"model_slug": "gpt-y"}}}, "c": {"id": "c", "parent": "b", "message": {"id": "c", "author": {"role": "assistant"}, "content": {"content_type": "text", "parts": ["2"]}}}}}'),
+	('openai', '{"model": "gpt-z", "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}'),
+	('openai', '{"conversation_id": "33f0", "model": "vicuna", "conversation": [{"content": "q", "role": "user"}, {"content": "a", "role": "assistant"}], "turn": 1, "language": "English"}'),
+	('openai', '{"messages": [{"role": "human", "content": "q"}, {"role": "ai", "content": "a"}]}');
+SELECT format, memory.document_format(doc) = format AS told, memory.convert(doc, format, format) = doc AS lossless, (SELECT string_agg(concat(e ->> 'role', ' ', e ->> 'model'), ', ' ORDER BY e -> 'seq') FROM jsonb_array_elements(memory.convert(doc, format, 'native') -> 'messages') e) AS models FROM models;
+CREATE TEMP TABLE imported AS SELECT m.*, i.conversation_id FROM models m, memory.import_document('models', m.doc::text) i;
+SELECT i.format, i.doc = e::jsonb AS lossless FROM imported i, memory.export(i.format, 'models', i.conversation_id) e ORDER BY i.doc::text;
+SELECT memory.forget('models') IS NOT NULL AS forgotten;
+-- others, which resemble ours, are refused by name
+SELECT i.state, i.reason, i.message, memory.document_format(doc::jsonb) FROM (VALUES ('{"mapping": {"1": {"id": "1", "message": {"model": "d", "fragments": [{"type": "REQUEST", "content": "hi"}]}}}}'),
+	('{"conversations": [{"conversation": {"id": "x"}, "responses": []}]}'), ('{"conversation": {"id": "x"}, "responses": [{"response": {}}]}'), ('{"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}'),
+	('{"header": "Gemini Apps", "title": "Prompted hi"}'), ('{"chunkedPrompt": {"chunks": []}}'), ('{"composerId": "x", "conversation": [{"type": 1, "bubbleId": "y"}]}')) v (doc), memory.import_document('defects', doc) i;
+SELECT memory.convert('{"chunkedPrompt": {}}', 'auto', 'openai');
+-- a history without times: usage of today, or history
+SELECT state FROM memory.import_document('defects', '{"messages": [{"role": "user", "content": "now"}]}');
+SET memory_ext.import_as_history = on;
+SELECT state FROM memory.import_document('defects', '{"messages": [{"role": "user", "content": "then"}, {"role": "assistant", "content": "then, too"}]}');
+RESET memory_ext.import_as_history;
+SELECT m.content, m.created_at < now() - interval '1 day' AS history, c.created_at < now() - interval '1 day' AS conversation FROM memory.messages m JOIN memory.conversations c USING (conversation_id, account_id) WHERE account_id = 'defects' AND m.content ~ 'now|then' ORDER BY m.content;
+SELECT sum(messages) FILTER (WHERE day = (now() AT TIME ZONE 'UTC')::date) AS usage_of_today, sum(imported_messages) AS imported FROM memory.usage_daily WHERE account_id = 'defects';
+SELECT pg_temp.clear();

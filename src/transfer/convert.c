@@ -80,6 +80,10 @@ memory_convert(PG_FUNCTION_ARGS)
 
 	if (from == NULL)
 		from = transfer_format_of(document);
+	if (from == NULL && transfer_foreign_name(document) != NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the document is of %s, whose exports are not read",
+							   transfer_foreign_name(document))));
 	if (from == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the document is of no known format"), errhint("Name its format.")));

@@ -188,6 +188,26 @@ keep_text(Texts *texts, const char *text)
 	return result;
 }
 
+/* Words for roles, in whatever case; any other text is a role as it is. */
+static TransferText
+role_of(TransferText word)
+{
+	static const char *const words[][2] = {{"human", "user"},    {"user", "user"},
+										   {"ai", "assistant"},  {"assistant", "assistant"},
+										   {"bot", "assistant"}, {"system", "system"},
+										   {"tool", "tool"}};
+
+	for (int i = 0; word.data != NULL && i < lengthof(words); i++)
+		if (word.length == strlen(words[i][0]) &&
+			pg_strncasecmp(word.data, words[i][0], word.length) == 0)
+		{
+			word.data = words[i][1];
+			word.length = (uint32) strlen(words[i][1]);
+			break;
+		}
+	return word;
+}
+
 /* Copies all texts, which COPY's next record takes the place of. */
 static void
 keep_texts(const CsvColumns *columns, char **fields, TransferConversation *conversation)
@@ -210,7 +230,7 @@ keep_texts(const CsvColumns *columns, char **fields, TransferConversation *conve
 		values[i] = keep_text(&texts, field(columns, fields, kept[i]));
 	conversation->source_id = values[0];
 	conversation->account_id = values[1];
-	message->role = values[2];
+	message->role = role_of(values[2]);
 	message->content = values[3];
 	message->model = values[4];
 	message->message_id = values[5];

@@ -36,6 +36,8 @@ transfer_format_named(const char *name)
 const TransferFormat *
 transfer_format_of(Jsonb *document)
 {
+	if (transfer_foreign_name(document) != NULL)
+		return NULL;
 	for (int i = 0; i < transfer_nformats; i++)
 		if (transfer_formats[i]->detect(document))
 			return transfer_formats[i];

@@ -410,6 +410,7 @@ chatgpt_read(Jsonb *document, TransferConversation *conversation, TransferProble
 		if (!read_message(&reading, i, &at))
 			return false;
 
+	chatgpt_default_model(conversation, document_get_text(&root, "default_model_slug"));
 	document_skip(&rest, "mapping");
 	conversation->source_id = document_get_text(&root, "conversation_id");
 	if (conversation->source_id.data == NULL)
@@ -513,7 +514,10 @@ write_node(Writing *writing, int32 index)
 							writing->is_own, node);
 	document_key(out, "message");
 	chatgpt_write_message(out, &writing->conversation->messages[index], writing->keys[index],
-						  writing->is_own[index] ? &writing->message_own[index] : NULL);
+						  writing->is_own[index] ? &writing->message_own[index] : NULL,
+						  writing->own != NULL
+							  ? document_get_text(writing->own, "default_model_slug")
+							  : (TransferText){NULL, 0});
 	document_end(out);
 }
 

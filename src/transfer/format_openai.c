@@ -1,13 +1,17 @@
 /*
  * format_openai.c
  *		OpenAI chat messages: {"messages": [{"role", "content", …}], "tools", …},
- *		which is also a line of a fine-tuning file; or the array alone.
+ *		which is also a line of a fine-tuning file; the same list under the key
+ *		"conversation", as LMSYS-Chat and WildChat have it; or the array alone.
  *
  * A message {"role", "content"} needs no metadata.  tool_calls, tool_call_id
  * and name are what all formats share, and so is function_call, a call without
  * an id; the rest (weight, refusal, audio …) is kept.  content may be parts; null
  * is written beside tool calls.
  *
+ * A model at the top is that of the assistant's messages.
+ *
+ *	conversation	~conversation: the list has that key
  *	message			~function: its call is a function_call
  *
  * Source: the reference of Chat Completions and of fine-tuning's chat format,
@@ -17,15 +21,18 @@
 
 #include "miscadmin.h"
 
+#include "../memory_ext.h"
 #include "document.h"
 #include "formats.h"
 #include "json_text.h"
 
 #define FORMAT "openai"
+#define LIST "conversation" /* the other key that the messages are in */
 
 static const DocumentRole roles[] = {
-	{"user", "user"}, {"assistant", "assistant"}, {"system", "system"},
-	{"tool", "tool"}, {"developer", "system"},    {"function", "tool"},
+	{"user", "user"},        {"assistant", "assistant"}, {"system", "system"}, {"tool", "tool"},
+	{"developer", "system"}, {"function", "tool"},       {"human", "user"},    {"ai", "assistant"},
+	{"model", "assistant"},  {"Human", "user"},          {"AI", "assistant"},  {"gpt", "assistant"},
 };
 
 static const DocumentPartKind part_kinds[] = {
@@ -42,8 +49,12 @@ static bool
 openai_detect(Jsonb *document)
 {
 	JsonbValue root = document_root(document);
+	JsonbValue messages;
 	JsonbValue first;
 
+	if (document_get(&root, LIST, &messages) && document_first(&messages, &first) &&
+		document_has_string(&first, "role"))
+		return true;
 	return document_has_array(&root, "messages") ||
 		   (document_first(&root, &first) && document_has_string(&first, "role"));
 }
@@ -149,6 +160,17 @@ read_message(const JsonbValue *object, TransferMessage *message, const DocumentP
 		   document_metadata(FORMAT, object, &rest, &tools, false, place, &message->metadata);
 }
 
+/* The model of the request, or of the data set's row, for the assistant's messages. */
+static void
+set_models(TransferConversation *conversation, TransferText model)
+{
+	if (model.length == 0 || model.length > MEMORY_MAX_MODEL_BYTES)
+		return;
+	for (int32 i = 0; i < conversation->count; i++)
+		if (document_text_is(conversation->messages[i].role, "assistant"))
+			conversation->messages[i].model = model;
+}
+
 static bool
 openai_read(Jsonb *document, TransferConversation *conversation, TransferProblem *problem)
 {
@@ -157,21 +179,33 @@ openai_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 	DocumentPlace place = document_place(problem);
 	DocumentPlace at = document_at_key(&place, "messages");
 	DocumentRest rest = {0};
+	bool is_list = false;
 
 	conversation->head = -1;
 	if (document_is_array(&root))
 		return document_note_metadata(FORMAT, "~array", &conversation->metadata) &&
 			   document_read_messages(&root, read_message, conversation, &place);
 	if (!document_get(&root, "messages", &messages))
+	{
+		is_list = document_get(&root, LIST, &messages);
+		at = document_at_key(&place, LIST);
+	}
+	if (!is_list && !document_get(&root, "messages", &messages))
 		return document_refuse(&place, TRANSFER_NO_MESSAGES, "there is no key \"messages\"");
 	if (!document_is_array(&messages))
 		return document_refuse(&at, TRANSFER_BAD_VALUE, "not an array");
 
 	/* the id stays in the rest: conversations from elsewhere are written without one */
 	conversation->source_id = document_get_text(&root, "id");
-	document_skip(&rest, "messages");
-	return document_read_messages(&messages, read_message, conversation, &at) &&
-		   document_metadata(FORMAT, &root, &rest, NULL, false, &place, &conversation->metadata);
+	if (is_list && conversation->source_id.data == NULL)
+		conversation->source_id = document_get_text(&root, "conversation_id");
+	document_skip(&rest, is_list ? LIST : "messages");
+	if (is_list)
+		document_note(&rest, "~conversation");
+	if (!document_read_messages(&messages, read_message, conversation, &at))
+		return false;
+	set_models(conversation, document_get_text(&root, "model"));
+	return document_metadata(FORMAT, &root, &rest, NULL, false, &place, &conversation->metadata);
 }
 
 /* ---- writing ---- */
@@ -299,7 +333,7 @@ openai_write(const TransferConversation *conversation, bool *many)
 	{
 		document_begin_object(&out);
 		document_put_rest(&out, is_own ? &own : NULL);
-		document_key(&out, "messages");
+		document_key(&out, is_own && document_noted(&own, "~conversation") ? LIST : "messages");
 	}
 	document_begin_array(&out);
 	for (int32 i = 0; i < turns.count; i++)
@@ -381,6 +415,7 @@ openai_write_text(const TransferConversation *conversation, StringInfo out)
 	JsonbValue own;
 	bool is_own = document_own(conversation->metadata, FORMAT, &own);
 	bool array = is_own && document_noted(&own, "~array");
+	bool is_list = is_own && document_noted(&own, "~conversation");
 	bool plain = true;
 
 	for (int32 i = 0; plain && i < conversation->count; i++)
@@ -388,8 +423,11 @@ openai_write_text(const TransferConversation *conversation, StringInfo out)
 	if (!array)
 	{
 		json_put_char(out, '{');
-		document_put_rest_text(out, is_own ? &own : NULL, "messages");
-		JSON_PUT(out, "\"messages\": ");
+		document_put_rest_text(out, is_own ? &own : NULL, is_list ? LIST : "messages");
+		if (is_list)
+			JSON_PUT(out, "\"conversation\": ");
+		else
+			JSON_PUT(out, "\"messages\": ");
 	}
 	json_put_char(out, '[');
 	if (plain)

@@ -53,6 +53,7 @@ typedef struct ImportOptions
 	bool replace_nul;             /* \u0000 becomes U+FFFD; else the document is rejected */
 	bool replace_surrogates;      /* likewise half of a surrogate pair */
 	ImportConflict on_conflict;
+	bool as_history;   /* messages of which no time is known are no usage of today */
 	Size max_document; /* bytes of one document's text */
 	int32 batch_documents;
 	Size batch_bytes;

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "mb/pg_wchar.h"
@@ -22,6 +23,7 @@
 #include "compat.h"
 #include "import_private.h"
 #include "memory_ext.h"
+#include "metering.h"
 
 /* PostgreSQL's parser has room for 2^23 pairs of one object. */
 #define MAX_VALUES 8000000
@@ -458,15 +460,23 @@ add_note(const Import *import, ImportDocument *document)
 
 /*
  * The times that messages are stored with: one that has none has that of the
- * message before, else of its conversation.
+ * message before, else of its conversation; memory_ext.import_as_history says
+ * which where none is known.
  */
 static void
-set_row_times(TransferConversation *conversation)
+set_row_times(const Import *import, TransferConversation *conversation)
 {
 	bool known = conversation->has_created_at || conversation->has_updated_at;
 	TimestampTz time =
 		conversation->has_created_at ? conversation->created_at : conversation->updated_at;
 
+	if (import->options.as_history && !known)
+	{
+		/* the one before the first message that has a time, too */
+		time = metering_backdated_time(GetCurrentTransactionStartTimestamp());
+		conversation->created_at = time;
+		conversation->has_created_at = known = true;
+	}
 	for (int32 i = 0; i < conversation->count; i++)
 	{
 		TransferMessage *message = &conversation->messages[i];
@@ -506,7 +516,7 @@ import_accept(Import *import, ImportDocument *document, Jsonb *parsed)
 		(!own_id && document->conversation.source_id.data != NULL))
 		note_origin(document);
 	add_note(import, document);
-	set_row_times(&document->conversation);
+	set_row_times(import, &document->conversation);
 	document->read = document->problem;
 	return true;
 }
@@ -521,6 +531,10 @@ read_document(Import *import, ImportDocument *document, char *data, TransferText
 	document->format = import->options.format;
 	if (document->format == NULL)
 		document->format = transfer_format_of(parsed);
+	if (document->format == NULL && transfer_foreign_name(parsed) != NULL)
+		return transfer_refuse(problem, TRANSFER_UNKNOWN_FORMAT, "$",
+							   "the document is of %s, whose exports are not read",
+							   transfer_foreign_name(parsed));
 	if (document->format == NULL)
 		return transfer_refuse(problem, TRANSFER_UNKNOWN_FORMAT, "$",
 							   "the document is of no known format");

@@ -61,6 +61,7 @@ static int on_error_setting = ON_ERROR_STOP;
 static int on_nul_setting = ON_NUL_ERROR;
 static int on_surrogate_setting = ON_NUL_ERROR;
 static int on_conflict_setting = IMPORT_CONFLICT_ERROR;
+static bool as_history_setting = false;
 static int max_document_kb = 64 * 1024;
 
 static bool
@@ -112,6 +113,10 @@ transfer_init(void)
 							 "conversation.",
 							 &on_conflict_setting, IMPORT_CONFLICT_ERROR, on_conflict_options,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("memory_ext.import_as_history",
+							 "Imported messages of which no time is known are history, not usage.",
+							 "Their time is before memory_ext.backdated_after, instead of now.",
+							 &as_history_setting, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("memory_ext.import_max_document",
 							"An imported document has at most this size.", NULL, &max_document_kb,
 							64 * 1024, 1, 255 * 1024, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
@@ -134,6 +139,7 @@ import_options(ImportOptions *options)
 	options->replace_nul = on_nul_setting == ON_NUL_REPLACE;
 	options->replace_surrogates = on_surrogate_setting == ON_NUL_REPLACE;
 	options->on_conflict = (ImportConflict) on_conflict_setting;
+	options->as_history = as_history_setting;
 	options->max_document = (Size) max_document_kb * 1024;
 	options->batch_documents = BATCH_DOCUMENTS;
 	options->batch_bytes = BATCH_BYTES;

@@ -110,6 +110,18 @@ container_of(const JsonbValue *value, bool array)
 	return value->val.binary.data;
 }
 
+/* Whether an object has one of these keys. */
+static bool
+has_any(JsonbContainer *object, const char *const *keys, int nkeys)
+{
+	JsonbValue value;
+
+	for (int i = 0; i < nkeys; i++)
+		if (getKeyJsonValueFromContainer(object, keys[i], (int) strlen(keys[i]), &value) != NULL)
+			return true;
+	return false;
+}
+
 /*
  * A document with an array of messages and a key that other formats do not
  * have, and none that is not ours, in it or in its first message.
@@ -117,22 +129,29 @@ container_of(const JsonbValue *value, bool array)
 static bool
 native_detect(Jsonb *document)
 {
+	static const char *const own_keys[] = {"conversation_id", "account_id", "title",
+										   "archived",        "head_seq",   "created_at",
+										   "updated_at",      "token_count"};
+	static const char *const own_message_keys[] = {"seq",        "parent_seq", "tokens",
+												   "created_at", "message_id", "model"};
 	JsonbContainer *root = &document->root;
 	JsonbContainer *messages;
 	JsonbValue value;
 	JsonbValue *first;
+	bool found;
 
-	if (!JsonContainerIsObject(root) ||
-		(getKeyJsonValueFromContainer(root, "conversation_id", 15, &value) == NULL &&
-		 getKeyJsonValueFromContainer(root, "account_id", 10, &value) == NULL))
+	if (!JsonContainerIsObject(root))
 		return false;
+	found = has_any(root, own_keys, lengthof(own_keys));
 	messages = container_of(getKeyJsonValueFromContainer(root, "messages", 8, &value), true);
 	if (messages == NULL || !has_only(root, conversation_keys, CONVERSATION_NKEYS))
 		return false;
 	if (JsonContainerSize(messages) == 0)
-		return true;
+		return found;
 	first = getIthJsonbValueFromContainer(messages, 0);
 	return container_of(first, false) != NULL &&
+		   (found ||
+			has_any(first->val.binary.data, own_message_keys, lengthof(own_message_keys))) &&
 		   has_only(first->val.binary.data, message_keys, MESSAGE_NKEYS);
 }
 

@@ -157,6 +157,7 @@ extern const TransferFormat *const transfer_formats[];
 extern const int transfer_nformats;
 extern const TransferFormat *transfer_format_named(const char *name);
 extern const TransferFormat *transfer_format_of(Jsonb *document);
+extern const char *transfer_foreign_name(Jsonb *document);
 extern const char *transfer_reason_name(TransferReason reason);
 extern bool transfer_refuse(TransferProblem *problem, TransferReason reason, const char *path,
 							const char *format, ...) pg_attribute_printf(4, 5);
