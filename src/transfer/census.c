@@ -147,15 +147,20 @@ census_add_lost(Census *lost, const TransferConversation *conversation, const Tr
 	Census before = {{0}};
 	Census after = {{0}};
 	int32 length = conversation->count;
+	bool any = false;
 	bool *counted = to->branches ? NULL : on_branch(conversation, &length);
 
 	if (from == to || census_is_plain(conversation, to))
 		return;
 	lost->counts[CENSUS_BRANCHES] += conversation->count - length;
-	count(&before, conversation, counted);
-	count_written(&after, to, written);
 	if (many && conversation->count == 0)
 		lost->counts[CENSUS_CONVERSATIONS]++;
+	count(&before, conversation, counted);
+	for (int i = 0; i < CENSUS_NKINDS; i++)
+		any = any || before.counts[i] > 0;
+	if (!any)
+		return; /* texts only: there is nothing to miss */
+	count_written(&after, to, written);
 	for (int i = 0; i < CENSUS_NKINDS; i++)
 		lost->counts[i] += Max(before.counts[i] - after.counts[i], 0);
 }

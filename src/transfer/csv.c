@@ -51,9 +51,9 @@ find_column(const char *name, Size length)
 	return CSV_NCOLUMNS; /* keep compilers quiet */
 }
 
-/* Takes a list of names between commas. */
+/* Takes a list of names between delimiters. */
 static void
-set_columns(const char *list, Size length, CsvColumns *columns)
+set_columns(const char *list, Size length, char delimiter, CsvColumns *columns)
 {
 	static const CsvColumn needed[] = {CSV_CONVERSATION_ID, CSV_ROLE, CSV_CONTENT};
 	const char *end = list + length;
@@ -63,7 +63,7 @@ set_columns(const char *list, Size length, CsvColumns *columns)
 		columns->field_of[i] = -1;
 	while (list <= end)
 	{
-		const char *comma = memchr(list, ',', end - list);
+		const char *comma = memchr(list, delimiter, end - list);
 		CsvColumn column = find_column(list, (comma != NULL ? comma : end) - list);
 
 		if (columns->field_of[column] >= 0)
@@ -83,17 +83,17 @@ set_columns(const char *list, Size length, CsvColumns *columns)
 void
 csv_columns(const char *list, CsvColumns *columns)
 {
-	set_columns(list, strlen(list), columns);
+	set_columns(list, strlen(list), ',', columns);
 }
 
 char *
-csv_header(const CsvRecord *record)
+csv_header(const CsvRecord *record, char delimiter, int encoding)
 {
 	CsvColumns columns;
 	StringInfoData list;
 
-	(void) pg_verify_mbstr(PG_UTF8, record->data, (int) record->length, false);
-	set_columns(record->data, record->length, &columns);
+	(void) pg_verify_mbstr(encoding, record->data, (int) record->length, false);
+	set_columns(record->data, record->length, delimiter, &columns);
 	initStringInfo(&list);
 	for (int i = 0; i < columns.count; i++)
 		appendStringInfo(&list, "%s%s", i > 0 ? "," : "", names[columns.of[i]]);

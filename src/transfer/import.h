@@ -59,7 +59,10 @@ typedef struct ImportOptions
 	Size batch_bytes;
 	int64 job_id; /* under which rejects are noted; 0: nowhere */
 	int32 part;
-	bool places; /* rows are known by their place, too: it is kept under the job */
+	char csv_delimiter;
+	int csv_encoding;
+	bool arguments; /* on_error and on_conflict are arguments, which hints name */
+	bool places;    /* rows are known by their place, too: it is kept under the job */
 	void (*before_lock)(void *arg); /* called when all is ready that can be without a lock */
 	void *before_lock_arg;
 } ImportOptions;
@@ -139,8 +142,11 @@ extern bool import_add(Import *import, const char *data, Size length, uint64 lin
 extern void import_add_csv(Import *import, const CsvColumns *columns, const char *data, Size length,
 						   const SplitterMark *mark);
 
-/* What the metadata of the next conversations hold besides; NULL: nothing.  The caller keeps it. */
-extern void import_note(Import *import, Jsonb *metadata);
+/*
+ * What the metadata of the next conversations hold besides, and what their
+ * rejections say of where they come from; NULL: nothing.  The caller keeps both.
+ */
+extern void import_note(Import *import, Jsonb *metadata, const char *origin);
 
 /* One document by itself, and what became of it. */
 extern void

@@ -19,7 +19,8 @@ typedef struct ImportDocument
 	uint64 line;   /* where it begins; of bad JSON: where that is */
 	uint64 offset;
 	const char *excerpt;
-	const char *text; /* of a row: what the excerpt is made of, when it is needed */
+	const char *origin; /* of Redis: the key; else NULL */
+	const char *text;   /* of a row: what the excerpt is made of, when it is needed */
 	Size text_length;
 	const TransferFormat *format;
 	text *account_id; /* NULL: not known */
@@ -45,9 +46,10 @@ struct Import
 	ImportDocument *documents;
 	int32 ndocuments;
 	Size batch_bytes;
-	uint64 added;       /* documents of import_add, for their numbers */
-	int32 passed;       /* documents of import_pass */
-	Jsonb *note;        /* import_note's */
+	uint64 added; /* documents of import_add, for their numbers */
+	int32 passed; /* documents of import_pass */
+	Jsonb *note;  /* import_note's */
+	const char *origin;
 	text *last_account; /* of the document before, in the batch's context; NULL: none */
 	ImportCounts counts;
 };

@@ -9,7 +9,8 @@
  * how many came before is kept in memory_store.job_places.
  *
  * A known row must have the same role and content, or on_conflict says what
- * becomes of it.  A message that was deleted here does not come back.  A number that was passed over may come later.
+ * becomes of it.  A message that was deleted here does not come back.  A number
+ * that was passed over may come later.
  *
  * Called with an SPI connection, under the account's lock or for what is new.
  */

@@ -15,6 +15,7 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -62,6 +63,8 @@ static int on_nul_setting = ON_NUL_ERROR;
 static int on_surrogate_setting = ON_NUL_ERROR;
 static int on_conflict_setting = IMPORT_CONFLICT_ERROR;
 static bool as_history_setting = false;
+static char *csv_delimiter_setting = NULL;
+static char *csv_encoding_setting = NULL;
 static int max_document_kb = 64 * 1024;
 
 static bool
@@ -75,6 +78,27 @@ check_format_setting(char **newval, void **extra, GucSource source)
 	for (int i = 0; i < transfer_nformats; i++)
 		appendStringInfo(&known, ", %s", transfer_formats[i]->name);
 	GUC_check_errhint("Formats: auto%s.", known.data);
+	return false;
+}
+
+static bool
+check_csv_delimiter(char **newval, void **extra, GucSource source)
+{
+	unsigned char c = (unsigned char) (*newval)[0];
+
+	if (strlen(*newval) == 1 && c < 0x80 &&
+		strchr("\"\r\n\\.abcdefghijklmnopqrstuvwxyz0123456789", c) == NULL)
+		return true;
+	GUC_check_errdetail("It must be one ASCII character, and none that COPY refuses.");
+	return false;
+}
+
+static bool
+check_csv_encoding(char **newval, void **extra, GucSource source)
+{
+	if (pg_valid_client_encoding(*newval) >= 0)
+		return true;
+	GUC_check_errdetail("There is no such encoding.");
 	return false;
 }
 
@@ -117,6 +141,13 @@ transfer_init(void)
 							 "Imported messages of which no time is known are history, not usage.",
 							 "Their time is before memory_ext.backdated_after, instead of now.",
 							 &as_history_setting, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("memory_ext.import_csv_delimiter",
+							   "What stands between the fields of imported rows of CSV.", NULL,
+							   &csv_delimiter_setting, ",", PGC_USERSET, 0, check_csv_delimiter,
+							   NULL, NULL);
+	DefineCustomStringVariable("memory_ext.import_csv_encoding",
+							   "The encoding of imported rows of CSV.", NULL, &csv_encoding_setting,
+							   "UTF8", PGC_USERSET, 0, check_csv_encoding, NULL, NULL);
 	DefineCustomIntVariable("memory_ext.import_max_document",
 							"An imported document has at most this size.", NULL, &max_document_kb,
 							64 * 1024, 1, 255 * 1024, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
@@ -140,6 +171,8 @@ import_options(ImportOptions *options)
 	options->replace_surrogates = on_surrogate_setting == ON_NUL_REPLACE;
 	options->on_conflict = (ImportConflict) on_conflict_setting;
 	options->as_history = as_history_setting;
+	options->csv_delimiter = csv_delimiter_setting[0];
+	options->csv_encoding = pg_valid_client_encoding(csv_encoding_setting);
 	options->max_document = (Size) max_document_kb * 1024;
 	options->batch_documents = BATCH_DOCUMENTS;
 	options->batch_bytes = BATCH_BYTES;

@@ -203,6 +203,7 @@ import_session(const RedisSession *session, void *arg)
 	MemoryContext old = MemoryContextSwitchTo(state->document);
 	StringInfoData document;
 	RespText id = key_text(session->id);
+	RespText key;
 	TransferText source_id = {id.data, (uint32) id.length};
 	Size size = 3;
 
@@ -224,11 +225,13 @@ import_session(const RedisSession *session, void *arg)
 	}
 	appendStringInfoChar(&document, ']');
 
-	import_note(state->import, origin_of(session));
+	key = key_text(session->key);
+	import_note(state->import, origin_of(session),
+				psprintf("Redis key \"%s\"", pnstrdup(key.data, Min(key.length, 1000))));
 	state->number++;
 	if (import_add(state->import, document.data, document.len, state->number, 0, source_id))
 		import_write(state->import);
-	import_note(state->import, NULL);
+	import_note(state->import, NULL, NULL);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(state->document);
 }
@@ -261,6 +264,7 @@ begin_import(RedisImport *state, const RedisKeys *keys, text *account_id, const 
 	options.account_id = account_id;
 	options.format = transfer_format_argument(keys->layout->format, false);
 	options.part = 0;
+	options.arguments = true;
 	(void) plan_execute(&next_job, NULL, NULL, false);
 	options.job_id =
 		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -348,6 +352,7 @@ memory_redis_import(PG_FUNCTION_ARGS)
 	begin_import(&state, &keys, account_id, on_error, on_conflict);
 	connection = redis_open(url, timeout);
 	redis_scan(connection, &keys, import_session, &state);
+	redis_refuse_cluster(connection); /* then nothing of this is stored */
 	redis_close(connection);
 	result = end_import(fcinfo, &state, &keys, account_id, redis_masked_url(url));
 	show_statement(statement);
@@ -516,6 +521,7 @@ memory_redis_export(PG_FUNCTION_ARGS)
 	state.replace = strcmp(if_exists, "replace") == 0;
 	SPI_connect();
 	state.connection = redis_open(url, timeout);
+	redis_refuse_cluster(state.connection);
 	export_all(&state, begin_export(fcinfo, 2, &keys, state.replace, true));
 	redis_close(state.connection);
 	SPI_finish();
