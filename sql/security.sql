@@ -119,6 +119,37 @@ SELECT memory.revoke_access('regress; DROP ROLE regress_reader; --');
 DROP ROLE "regress; DROP ROLE regress_reader; --";
 
 --
+-- A monitor: numbers, no texts
+--
+CREATE ROLE regress_monitor LOGIN;
+SELECT memory.grant_access('regress_monitor', 'monitor');
+-- what it may read, with all that is not a number, a time or a yes or no
+SELECT c.oid::regclass AS relation, string_agg(a.attname || ' ' || format_type(a.atttypid, NULL), ', ' ORDER BY attnum)
+		FILTER (WHERE t.typcategory NOT IN ('N', 'D', 'B', 'T')) AS others
+	FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 JOIN pg_type t ON t.oid = a.atttypid
+	WHERE relnamespace = 'memory'::regnamespace AND relkind IN ('r', 'v', 'f', 'S') AND has_column_privilege('regress_monitor', c.oid, attnum, 'SELECT')
+	GROUP BY c.oid ORDER BY relname;
+SELECT p.oid::regprocedure AS function FROM pg_proc p
+	WHERE pronamespace = 'memory'::regnamespace AND has_function_privilege('regress_monitor', p.oid, 'EXECUTE') ORDER BY proname;
+-- it can; and what has texts, or changes anything, it cannot
+SELECT statement, security_test.may('regress_monitor', 'SELECT ' || statement) AS monitor FROM (
+	SELECT format('%s FROM %s', string_agg(quote_ident(attname), ', ' ORDER BY attnum), c.oid::regclass) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+		WHERE relnamespace = 'memory'::regnamespace AND relkind IN ('r', 'v', 'f') AND has_column_privilege('regress_monitor', c.oid, attnum, 'SELECT') GROUP BY c.oid, relname
+	UNION ALL SELECT unnest(ARRAY['memory.check_quota(''ann'', ''messages'')', 'memory.upgrade_required(''ann'')'])) x (statement)
+	WHERE security_test.may('regress_monitor', 'SELECT ' || statement) <> 'yes';
+SELECT statement, security_test.may('regress_monitor', statement) AS monitor FROM unnest(ARRAY[
+	'SELECT * FROM memory.messages', 'SELECT title FROM memory.conversations', 'SELECT error FROM memory.jobs', 'SELECT * FROM memory.job_errors',
+	'SELECT memory.history(''ann'', NULL)', 'SELECT memory.export(''native'')', 'SELECT * FROM memory.verify()', 'SELECT memory.append(''ann'', NULL, ''[]''::jsonb)',
+	'UPDATE memory.plans SET title = title', 'CALL memory.maintain()', 'SELECT * FROM memory_store.tail']) statement;
+-- no other level has all of it, and it does not take away from one
+SELECT security_test.may('regress_reader', 'SELECT * FROM memory.usage_drift') AS reader;
+SELECT memory.grant_access('regress_operator', 'monitor');
+SELECT security_test.may('regress_operator', 'SELECT memory.seal()') AS still;
+SELECT memory.revoke_access('regress_monitor');
+SELECT count(*) AS left_over FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = 'regress_monitor'::regrole;
+DROP ROLE regress_monitor;
+
+--
 -- One account only
 --
 CREATE ROLE regress_ann LOGIN;

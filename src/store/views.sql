@@ -101,5 +101,6 @@ INSERT INTO memory_store.grants VALUES
 	('SELECT ON memory.messages', 'reader'),
 	('SELECT ON memory.conversations', 'reader'),
 	('SELECT ON memory.storage', 'reader'),
+	('SELECT ON memory.storage', 'monitor'),
 	('INSERT, UPDATE, DELETE ON memory.messages', 'writer'),
 	('INSERT, UPDATE, DELETE ON memory.conversations', 'writer');

@@ -135,4 +135,8 @@ COMMENT ON FUNCTION memory.trim_jobs() IS 'removes jobs that ended long ago; a s
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.trim_jobs()', 'operator'),
 	('SELECT ON memory.jobs', 'reader'),
-	('SELECT ON memory.job_errors', 'reader');
+	('SELECT ON memory.job_errors', 'reader'),
+	-- an error, an option or the name of a file can hold somebody's text
+	('SELECT (job_id, kind, format, account_id, state, percent, documents, imported, extended, unchanged, rejected,'
+		' messages, bytes, total_bytes, rows_per_second, bytes_per_second, time_left, workers, started_by,'
+		' started_at, finished_at, sqlstate) ON memory.jobs', 'monitor');
