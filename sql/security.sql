@@ -270,6 +270,7 @@ UPDATE pg_settings SET setting = 'bob' WHERE name = 'memory_ext.account';
 ALTER ROLE regress_ann RESET memory_ext.account;
 CREATE FUNCTION security_test.enter(account text) RETURNS boolean LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$ SELECT memory.account_visible('') IS NOT NULL AND set_config('memory_ext.account', account, false) = account $$;
+\c -
 SET SESSION AUTHORIZATION regress_ann;
 SELECT security_test.enter('bob');
 SELECT DISTINCT account_id FROM memory.conversations;
