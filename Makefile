@@ -9,6 +9,7 @@
 #   make valgrind        the regression tests under memcheck (1 hour)
 #   make fuzz            hostile input for transcripts' bytes and text, and CSV, SECONDS=60 each
 #   make test-matrix     every test with PostgreSQL 15, 17 and 18, in Debians of their own (root)
+#   make deb             builds Debian's packages and tests them (5 minutes; installs debhelper)
 #   make                 builds; needs PostgreSQL's server headers, libzstd and liblz4
 #   make install         into the PostgreSQL that PG_CONFIG names
 #   make installcheck    tests a server that runs already
@@ -20,17 +21,33 @@
 # `make demo` takes CORPUS=folder (see test/demo), `make bench` needs it (see test/bench/run),
 # `make test-matrix` takes MATRIX= and MATRIX_DIR= (see test/matrix).
 
+# Built out of the tree (make -f DIR/Makefile, with VPATH=DIR as packagers call it), the sources
+# are in srcdir, as PGXS names it, and what is made is below the current folder.
+ifndef VPATH
+ifneq ($(dir $(firstword $(MAKEFILE_LIST))),./)
+VPATH := $(patsubst %/,%,$(dir $(firstword $(MAKEFILE_LIST))))
+endif
+endif
+srcdir := $(or $(VPATH),.)
+OUT_OF_TREE := $(if $(filter-out $(realpath $(srcdir)),$(CURDIR)),yes)
+
+# files PATTERN ...: what there is in srcdir, named from there.
+files = $(sort $(patsubst $(srcdir)/%,%,$(wildcard $(addprefix $(srcdir)/,$(1)))))
+
 EXTENSION = memory_ext
 EXTVERSION = 1.0
 MODULE_big = $(EXTENSION)
 
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+OBJS = $(patsubst %.c,%.o,$(call files,src/*.c src/*/*.c))
+ifeq ($(OBJS),)
+$(error memory_ext: there are no sources in $(srcdir)/src)
+endif
 # what test/fuzz/run links in besides
 OBJS += $(EXTRA_OBJS)
-C_FILES = $(sort $(wildcard src/*.[ch] src/*/*.[ch] test/fuzz/*.c))
+C_FILES = $(call files,src/*.[ch] src/*/*.[ch] test/fuzz/*.c)
 
-# The install script is these files, joined in this order.
-INSTALL_SQL = $(wildcard \
+# The install script is these files, joined in this order; one that is not there is an error.
+INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/memory_ext.sql \
 	src/transcript/transcript.sql \
 	src/quota/tables.sql \
@@ -56,17 +73,17 @@ INSTALL_SQL = $(wildcard \
 	src/transfer/redis.sql \
 	src/access.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
-DATA = $(wildcard $(EXTENSION)--*--*.sql)
+DATA = $(call files,$(EXTENSION)--*--*.sql)
 
 # Tests.  pg_regress takes those named here first, in this order, then the rest of sql/.
 REGRESS_FIRST = transcript
-REGRESS_FOUND := $(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)))
+REGRESS_FOUND := $(patsubst sql/%.sql,%,$(call files,sql/*.sql))
 REGRESS := $(filter $(REGRESS_FOUND),$(REGRESS_FIRST)) $(filter-out $(REGRESS_FIRST),$(REGRESS_FOUND))
 ENCODING = UTF8
 REGRESS_OPTS = --load-extension=$(EXTENSION)
-ISOLATION := $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
-ISOLATION_OPTS = --inputdir=test --load-extension=$(EXTENSION)
-PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
+ISOLATION := $(patsubst test/specs/%.spec,%,$(call files,test/specs/*.spec))
+ISOLATION_OPTS = --inputdir=$(srcdir)/test --load-extension=$(EXTENSION)
+PROVE_TESTS := $(call files,test/t/*.pl)
 TAP_TESTS := $(if $(PROVE_TESTS),1)
 
 PG_CPPFLAGS = -I$(srcdir)/src -I$(srcdir)/src/transcript -I$(srcdir)/src/quota -I$(srcdir)/src/metering \
@@ -90,58 +107,76 @@ endif
 # functions, so there a list is the only way.)
 SHLIB_EXPORTS = $(EXTENSION).exports.txt
 
-EXTRA_CLEAN = $(EXTENSION).exports.txt $(EXTENSION).exports.list $(EXTENSION)--$(EXTVERSION).sql.new
+# Beside each object the compiler notes which headers it was made from.
+PG_CPPFLAGS += -MMD -MP
+DEPENDENCIES = $(OBJS:.o=.d)
+
+EXTRA_CLEAN = $(DEPENDENCIES) $(EXTENSION).exports.txt $(EXTENSION).exports.list $(EXTENSION)--$(EXTVERSION).sql.new
 
 # No LLVM bitcode: it would need the clang that PostgreSQL was built with, and buys nothing here.
 override with_llvm = no
 
 # These need no pg_config: what they run installs what is missing.
-OWN_GOALS = test demo bench bench-transfer asan valgrind fuzz test-matrix format
+OWN_GOALS = test demo bench bench-transfer asan valgrind fuzz test-matrix deb format
 .PHONY: all $(OWN_GOALS)
 all:
 
 test:
-	@test/run $(MAKEOVERRIDES)
+	@$(srcdir)/test/run $(MAKEOVERRIDES)
 demo:
-	@test/demo $(MAKEOVERRIDES)
+	@$(srcdir)/test/demo $(MAKEOVERRIDES)
 bench:
-	@test/bench/run $(MAKEOVERRIDES)
+	@$(srcdir)/test/bench/run $(MAKEOVERRIDES)
 bench-transfer:
-	@test/bench/transfer $(MAKEOVERRIDES)
+	@$(srcdir)/test/bench/transfer $(MAKEOVERRIDES)
 asan valgrind:
-	@test/run CHECK=$@ $(MAKEOVERRIDES)
+	@$(srcdir)/test/run CHECK=$@ $(MAKEOVERRIDES)
 fuzz:
-	@test/fuzz/run $(MAKEOVERRIDES)
+	@$(srcdir)/test/fuzz/run $(MAKEOVERRIDES)
 test-matrix:
-	@test/matrix $(MAKEOVERRIDES)
+	@$(srcdir)/test/matrix $(MAKEOVERRIDES)
+deb:
+	@$(srcdir)/test/deb $(MAKEOVERRIDES)
 format:
-	clang-format -i $(C_FILES)
+	cd $(srcdir) && clang-format -i $(C_FILES)
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
-ifneq ($(wildcard $(PGXS)),)
+PG_HEADERS := $(wildcard $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)/postgres.h)
+MAKE_GOALS = $(filter-out $(OWN_GOALS),$(or $(MAKECMDGOALS),all))
+# these get by without the server's headers
+COMPILING_GOALS = $(filter-out installcheck clean distclean uninstall print-%,$(MAKE_GOALS))
+ifneq ($(and $(wildcard $(PGXS)),$(or $(PG_HEADERS),$(if $(COMPILING_GOALS),,none needed))),)
 include $(PGXS)
-else ifneq ($(filter-out $(OWN_GOALS),$(or $(MAKECMDGOALS),all)),)
+else ifneq ($(MAKE_GOALS),)
 # One line of ours and none of make's: asked only whether a goal is up to date (-q), it says
 # nothing and ends with status 1.
-$(shell printf '%s\n' >&2 "memory_ext: PostgreSQL's build files are not there ($(PG_CONFIG) --pgxs): \
-apt-get install postgresql-server-dev-15 libzstd-dev liblz4-dev, or name another with PG_CONFIG=; \
-'make test' and 'make demo' install them by themselves")
+$(shell bash -c '. $(srcdir)/test/lib/packages.sh && no_build_files "$(PG_CONFIG)" >&2')
 MAKEFLAGS += -q
 .PHONY: $(MAKECMDGOALS)
-$(sort all $(filter-out $(OWN_GOALS),$(MAKECMDGOALS))): ; @false
+$(sort all $(MAKE_GOALS)): ; @false
 endif
 
-$(OBJS): $(filter %.h,$(C_FILES)) Makefile
+# What is made in the tree would be taken for what is to be made here.
+ifeq ($(OUT_OF_TREE),yes)
+ifneq ($(wildcard $(addprefix $(srcdir)/,$(EXTENSION).exports.txt $(DATA_built) $(firstword $(OBJS)))),)
+$(error memory_ext: $(srcdir) has been built in itself; run make clean there first)
+endif
+$(shell mkdir -p $(dir $(OBJS)))
+endif
 
-$(DATA_built): $(INSTALL_SQL) Makefile
+$(OBJS): $(srcdir)/Makefile
+-include $(DEPENDENCIES)
+
+$(DATA_built): $(INSTALL_SQL) $(srcdir)/Makefile
 	@printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit' > $@.new
 	@for file in $(INSTALL_SQL); do printf '\n' && cat "$$file" || exit 1; done >> $@.new
 	mv $@.new $@
 
-$(EXTENSION).exports.txt: $(OBJS:.o=.c) Makefile
+C_SOURCES = $(addprefix $(srcdir)/,$(OBJS:.o=.c))
+$(EXTENSION).exports.txt: $(C_SOURCES) $(srcdir)/Makefile
 	( printf '%s\n' _PG_init Pg_magic_func memory_job_worker_main && sed -n \
-	  's/^PG_FUNCTION_INFO_V1(\([A-Za-z0-9_]*\)).*/\1 pg_finfo_\1/p' $(OBJS:.o=.c) | tr ' ' '\n' ) > $@
+	  's/^PG_FUNCTION_INFO_V1(\([A-Za-z0-9_]*\)).*/\1 pg_finfo_\1/p' $(C_SOURCES) | tr ' ' '\n' ) > $@
 
 # the TAP tests' servers take their encoding from here
 installcheck: export LANG := C.UTF-8

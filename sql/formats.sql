@@ -2,6 +2,8 @@
 -- Columns and errors of each format: formats_lists, formats_trees.
 \set VERBOSITY default
 SET timezone = 'UTC';
+-- what formats cannot hold is told in formats_losses
+SET client_min_messages = warning;
 
 CREATE TEMP TABLE fixtures (name text PRIMARY KEY, format text, doc jsonb);
 INSERT INTO fixtures VALUES
@@ -14,6 +16,14 @@ INSERT INTO fixtures VALUES
 ('openai with id and tools', 'openai', '{"id": "chat-17", "parallel_tool_calls": false, "tools": [{"type": "function", "function": {"name": "weather", "parameters": {}}}],
 	"messages": [{"role": "user", "content": "hi"}, {"role": "assistant"}, {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": {"a": 1}}}]}, {"role": "function", "name": "f", "content": ""}]}'),
 ('openai, the array alone', 'openai', '[{"role": "system", "content": ""}, {"role": "user", "content": "hi"}]'),
+('openai, function_call', 'openai', '{"messages": [{"role": "user", "content": "Köln?"}, {"role": "assistant", "content": null, "function_call": {"name": "weather", "arguments": "{\"city\": \"Köln\"}"}}, {"role": "function", "name": "weather", "content": "7"}, {"role": "assistant", "content": "Seven."}]}'),
+('anthropic', 'anthropic', '{"model": "claude-x", "max_tokens": 1024, "system": [{"type": "text", "text": "Be terse.", "cache_control": {"type": "ephemeral"}}], "tools": [{"name": "weather", "input_schema": {"type": "object"}}], "messages": [
+	{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}, {"type": "text", "text": "Weather here?"}]},
+	{"role": "assistant", "content": [{"type": "thinking", "thinking": "Ask.", "signature": "EqQB"}, {"type": "text", "text": "Let me look."}, {"type": "tool_use", "id": "t1", "name": "weather", "input": {"city": "Köln"}}]},
+	{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "7"}]}, {"type": "text", "text": "And tomorrow?"}]},
+	{"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-y", "usage": {"output_tokens": 3}, "content": [{"type": "text", "text": "Unknown."}]}]}'),
+('anthropic, the array alone', 'anthropic', '[{"role": "user", "content": "hi"}, {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]}]'),
+('anthropic, a system string', 'anthropic', '{"system": "Be brief.", "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": ""}]}'),
 ('sharegpt', 'sharegpt', '{"id": "identity_0", "conversations": [{"from": "human", "value": "Who are you?"}, {"from": "gpt", "value": "A model."}]}'),
 ('sharegpt with tools', 'sharegpt', '{"system": "You may call tools.", "tools": "[{\"name\": \"weather\"}]", "conversations": [
 	{"from": "human", "value": "Köln?"}, {"from": "function_call", "value": "{\"name\": \"weather\", \"arguments\": {\"city\": \"Köln\"}}"},
@@ -44,6 +54,10 @@ INSERT INTO fixtures VALUES
 ('claude, answers first', 'claude', '{"uuid": "y", "chat_messages": [
 	{"uuid": "u2", "sender": "assistant", "text": "hello", "parent_message_uuid": "u1"},
 	{"uuid": "u1", "sender": "human", "text": "", "content": [], "parent_message_uuid": null}]}'),
+('claude, pasted text', 'claude', '{"uuid": "z", "name": "Pasted", "chat_messages": [
+	{"uuid": "u1", "sender": "human", "text": "Shorter, please.", "content": [{"type": "text", "text": "Shorter, please."}], "attachments": [{"file_name": "", "file_type": "txt", "extracted_content": "A long letter.\n\nWith two paragraphs."}, {"file_name": "b.txt", "extracted_content": ""}, {"file_name": "c.txt", "extracted_content": "More."}], "files": []},
+	{"uuid": "u2", "sender": "human", "text": "", "content": [], "attachments": [{"extracted_content": "Only pasted"}]},
+	{"uuid": "u3", "sender": "assistant", "text": "Short.", "content": [{"type": "text", "text": "Short."}], "attachments": []}]}'),
 ('langchain item', 'langchain', '{"type": "human", "data": {"content": "hi", "additional_kwargs": {}, "response_metadata": {}, "type": "human", "name": null, "id": null}}'),
 ('langchain array', 'langchain', '[{"type": "human", "data": {"content": "hi", "type": "human", "id": "h1"}},
 	{"type": "ai", "data": {"content": [{"type": "text", "text": "Wait"}, {"type": "tool_use", "id": "c1", "name": "f", "input": {}}, "so"], "type": "ai", "tool_calls": [{"name": "f", "args": {"a": 1}, "id": "c1", "type": "tool_call"}], "invalid_tool_calls": [], "usage_metadata": {"input_tokens": 5, "output_tokens": 9, "total_tokens": 14}, "response_metadata": {"model_name": "gpt-4o"}}},
@@ -61,6 +75,8 @@ INSERT INTO fixtures VALUES
 	{"id": "m2", "role": "assistant", "metadata": {"model": "x"}, "parts": [{"type": "step-start"}, {"type": "reasoning", "text": "Hm"}, {"type": "tool-weather", "toolCallId": "c1", "state": "output-available", "input": {"city": "Köln"}, "output": {"degrees": 7}}, {"type": "dynamic-tool", "toolName": "mcp", "toolCallId": "c2", "state": "output-error", "input": {}, "errorText": "no"}, {"type": "tool-slow", "toolCallId": "c3", "state": "input-streaming"}, {"type": "text", "text": "Seven.", "state": "done"}, {"type": "data-x", "data": 1}, {"type": "source-url", "sourceId": "s", "url": "https://example.org"}]},
 	{"id": "m3", "role": "assistant", "parts": [{"type": "text", "text": "plain"}]}]}'),
 ('vercel, version 4', 'vercel', '[{"id": "m1", "role": "user", "content": "hi", "parts": [{"type": "text", "text": "hi"}], "createdAt": "2025-01-02T03:04:05.678Z"}, {"id": "m2", "role": "assistant", "content": "other", "parts": [{"type": "tool-invocation", "toolInvocation": {"state": "result"}}]}]'),
+('vercel, toolInvocations', 'vercel', '{"id": "chat-4", "messages": [{"id": "m1", "role": "user", "content": "2 + 3?", "createdAt": "2025-01-01T00:00:00.000Z", "experimental_attachments": [{"name": "a.png", "contentType": "image/png", "url": "data:image/png;base64,iVBORw0KGgo="}]},
+	{"id": "m2", "role": "assistant", "content": "It is 5.", "createdAt": "2025-01-01T00:00:01.000Z", "toolInvocations": [{"state": "result", "step": 0, "toolCallId": "c1", "toolName": "add", "args": {"a": 2, "b": 3}, "result": 5}, {"state": "call", "toolCallId": "c2", "toolName": "add", "args": {}}]}]}'),
 ('vercel, one message', 'vercel', '{"id": "m1", "role": "user", "parts": []}'),
 ('openwebui', 'openwebui', '{"id": "o-1", "user_id": "u", "title": "Web", "archived": false, "pinned": true, "share_id": null, "meta": {"tags": []}, "created_at": 1714585031, "updated_at": 1714585060, "chat": {"id": "", "title": "Web", "models": ["llama3"], "params": {}, "tags": [], "timestamp": 1714585031148, "history": {"currentId": "b2", "messages": {
 	"a": {"id": "a", "parentId": null, "childrenIds": ["b1", "b2"], "role": "user", "content": "hi", "timestamp": 1714585031, "models": ["llama3"]},
@@ -70,6 +86,8 @@ INSERT INTO fixtures VALUES
 ('openwebui blob', 'openwebui', '{"title": "Blob", "timestamp": 1714585031148, "history": {"currentId": null, "more": 1, "messages": {
 	"k": {"id": "a", "parentId": null, "role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {}}]}, "l": {"role": "assistant", "content": "ho", "parentId": "k", "childrenIds": []}}},
 	"messages": [{"id": "l", "role": "assistant", "content": "ho", "short": true}, {"id": "zz", "content": "gone"}]}'),
+('openwebui, a list', 'openwebui', '{"id": "o-2", "user_id": "u", "title": "Old", "timestamp": 1700000000, "chat": {"title": "Old", "models": ["llama2"], "history": {"messages": {}, "currentId": null},
+	"messages": [{"role": "user", "content": "hi", "childrenIds": []}, {"role": "assistant", "content": "ho", "timestamp": 1700000001, "context": [1, 2]}]}}'),
 ('librechat', 'librechat', '{"conversationId": "l-1", "endpoint": "openAI", "title": "Libre", "exportAt": "16:33:32 GMT+0200", "branches": true, "recursive": false, "options": {"model": "gpt-4"}, "messages": [
 	{"messageId": "p", "conversationId": "l-1", "parentMessageId": "00000000-0000-0000-0000-000000000000", "isCreatedByUser": true, "sender": "User", "text": "hi", "createdAt": "2024-04-09T14:32:05.230Z", "tokenCount": 3, "model": null},
 	{"messageId": "q", "conversationId": "l-1", "parentMessageId": "p", "isCreatedByUser": false, "sender": "GPT-4", "model": "gpt-4", "text": "", "createdAt": "2024-04-09T14:32:06.000Z", "content": [{"type": "think", "think": "Hm"}, {"type": "text", "text": {"value": "Let me look."}}, {"type": "tool_call", "tool_call": {"id": "c1", "name": "look", "args": "{\"a\":1}", "output": "abc", "type": "tool_call", "progress": 1}}, {"type": "text", "text": "It says abc."}]},
@@ -190,6 +208,27 @@ SELECT name, position('ADDED' IN grown::text) > 0 AS added, memory.document_form
 	(SELECT e ->> 'content' FROM jsonb_array_elements(memory.convert(grown, format, 'native') -> 'messages') WITH ORDINALITY AS a (e, n) ORDER BY n DESC LIMIT 1) AS last
 FROM fixtures, pg_temp.grown(doc, format) AS grown WHERE name <> 'agents, one item' ORDER BY format, name;
 SELECT jsonb_pretty(grown -> 'mapping' -> 'added') AS node, grown #> '{mapping,n6,children}' AS children, grown -> 'current_node' AS head FROM fixtures, pg_temp.grown(doc, format) AS grown WHERE name = 'chatgpt';
+
+-- what was pasted is content, and edited like it
+SELECT e ->> 'content' AS content FROM fixtures, jsonb_array_elements(memory.convert(doc, format, 'native') -> 'messages') e WHERE name = 'claude, pasted text';
+SELECT pg_temp.edited(doc, format, 1, E'Longer!\n\nA long letter.\n\nWith two paragraphs.\n\nMore.') #> '{chat_messages,0}' FROM fixtures WHERE name = 'claude, pasted text';
+SELECT pg_temp.edited(doc, format, 1, 'All new') #> '{chat_messages,0}' FROM fixtures WHERE name = 'claude, pasted text';
+
+-- a conversation without messages is one, in every format
+CREATE TEMP TABLE empty (format text, doc jsonb);
+INSERT INTO empty VALUES ('openai', '{"id": "e", "messages": []}'), ('sharegpt', '{"conversations": []}'), ('chatgpt', '{"title": "E", "mapping": {}, "current_node": "x"}'),
+	('chatgpt', '{"conversation_id": "e", "title": "E", "create_time": 1, "update_time": 2, "current_node": "r", "mapping": {"r": {"id": "r", "message": null, "parent": null, "children": []}}}'),
+	('claude', '{"uuid": "e", "name": "", "created_at": "2025-01-02T03:04:05.678901Z", "updated_at": "2025-01-02T03:04:05.678901Z", "account": {"uuid": "a"}, "chat_messages": []}'),
+	('vercel', '{"id": "e", "messages": []}'), ('openwebui', '{"id": "e", "title": "E", "chat": {"title": "E", "history": {"messages": {}, "currentId": null}, "messages": []}}'),
+	('openwebui', '{"history": {"messages": {}}}'), ('openwebui', '{"history": {"messages": {}, "currentId": "gone"}, "messages": null}'), ('librechat', '{"conversationId": "e", "title": "E", "messages": []}'),
+	('openai', '[]'), ('langchain', '[]'), ('agents', '[]'), ('vercel', '[]'), ('librechat', '[]');
+SELECT format, doc FROM empty WHERE memory.convert(doc, format, format) <> doc;
+SELECT count(*) AS written, count(*) FILTER (WHERE memory.convert(back, f, 'native') -> 'messages' = '[]') AS empty FROM empty, pg_temp.names() f, memory.convert(doc, format, f) AS back;
+SELECT count(*) AS imported FROM empty e, memory.import_document('empty', e.doc::text, e.format) i WHERE i.state = 'imported' AND i.messages = 0;
+SELECT count(*) AS there, sum(message_count) AS messages FROM memory.conversations WHERE account_id = 'empty';
+-- and takes its messages when it has grown
+SELECT state, messages FROM memory.import_document('empty', jsonb_set((SELECT doc FROM empty WHERE format = 'claude'), '{chat_messages}', '[{"uuid": "m", "sender": "human", "text": "hi"}]')::text);
+SELECT memory.forget('empty') IS NOT NULL AS forgotten;
 
 -- through the store: all of it is there, once, and comes back as it was
 SET client_min_messages = warning;

@@ -87,7 +87,7 @@ INSERT INTO bad VALUES
 	(5, '{"conversation_id": "00000000-0000-0000-0000-0000000000a3", "messages": [{"role": "r", "content": "c"}, {"role": "", "content": "c"}]}'),
 	(6, '{"account_id": "x", "messages": [{"role": "' || repeat('r', 65) || '", "content": "c"}]}'),
 	(7, '{"account_id": "x", "messages": [{"role": "r", "content": "c", "parent_seq": 1}]}'),
-	(8, '{"account_id": "x", "head_seq": 2, "messages": [{"role": "r", "content": "c"}]}'),
+	(8, '{"account_id": "x", "head_seq": 0, "messages": [{"role": "r", "content": "c"}]}'),
 	(9, '{"account_id": "x", "messages": [{"role": "r", "content": "c", "created_at": "yesterday"}]}'),
 	(10, '{"account_id": "x", "updated_at": "2023-02-29", "messages": [{"role": "r", "content": "c"}]}'),
 	(11, '{"account_id": "x", "messages": [{"role": "r", "content": 5}]}'),

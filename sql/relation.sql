@@ -280,7 +280,7 @@ DECLARE
 	line text;
 	lines text := '';
 BEGIN
-	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF) ' || query LOOP
+	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, BUFFERS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
 		lines := lines || line || E'\n';
 	END LOOP;
 	RETURN lines;

@@ -15,10 +15,17 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
-/* The levels, each including the ones before. */
-static const char *const access_levels[] = {"reader", "writer", "operator"};
+/*
+ * The levels.  From reader on each includes the ones before; monitor stands
+ * alone, since it sees numbers of all accounts that a reader does not.
+ */
+static const char *const access_levels[] = {"monitor", "reader", "writer", "operator"};
+
+#define ACCESS_MONITOR 0
+#define ACCESS_READER 1
 
 static int
 access_level(const char *name)
@@ -28,26 +35,29 @@ access_level(const char *name)
 			return i;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown access level \"%s\"", name),
-			 errhint("The levels are \"reader\", \"writer\" and \"operator\".")));
+			 errhint("The levels are \"monitor\", \"reader\", \"writer\" and \"operator\".")));
 	return -1; /* keep compilers quiet */
 }
 
 /*
- * Runs verb (GRANT or REVOKE) with each privilege up to the level.  The role
- * is quoted; the privileges are the extension's own text.
+ * Runs verb (GRANT or REVOKE) with each privilege of the levels from first to
+ * last.  The role is quoted; the privileges are the extension's own text.
  */
 static void
-change_privileges(const char *verb, const char *preposition, Name role, int level)
+change_privileges(const char *verb, const char *preposition, Name role, int first, int last)
 {
-	static const char query[] =
-		"SELECT g.privilege FROM memory_store.grants g WHERE"
-		" pg_catalog.array_position('{reader,writer,operator}'::pg_catalog.text[], g.level)"
-		" OPERATOR(pg_catalog.<=) $1 ORDER BY 1";
-	Oid types[1] = {INT4OID};
-	Datum values[1] = {Int32GetDatum(level + 1)};
+	static const char query[] = "SELECT DISTINCT g.privilege FROM memory_store.grants g"
+								" WHERE g.level OPERATOR(pg_catalog.=) ANY ($1) ORDER BY 1";
+	Oid types[1] = {TEXTARRAYOID};
+	Datum levels[lengthof(access_levels)];
+	Datum values[1];
 	SPITupleTable *privileges;
 	StringInfoData statement;
 
+	for (int i = first; i <= last; i++)
+		levels[i] = CStringGetTextDatum(access_levels[i]);
+	values[0] = PointerGetDatum(
+		construct_array(levels + first, last - first + 1, TEXTOID, -1, false, TYPALIGN_INT));
 	get_role_oid(NameStr(*role), false);
 	initStringInfo(&statement);
 	SPI_connect();
@@ -71,14 +81,15 @@ PG_FUNCTION_INFO_V1(memory_grant_access);
 
 /*
  * memory_grant_access(role name, level text) → void
- *		Grants a role what a reader, writer or operator needs.  Errors: 42704
- *		unknown role, 22023 unknown level, 42501 the caller cannot grant.
+ *		Grants a role what a monitor, reader, writer or operator needs.  Errors:
+ *		42704 unknown role, 22023 unknown level, 42501 the caller cannot grant.
  */
 Datum
 memory_grant_access(PG_FUNCTION_ARGS)
 {
-	change_privileges("GRANT", "TO", PG_GETARG_NAME(0),
-					  access_level(text_to_cstring(PG_GETARG_TEXT_PP(1))));
+	int level = access_level(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+
+	change_privileges("GRANT", "TO", PG_GETARG_NAME(0), Min(level, ACCESS_READER), level);
 	PG_RETURN_VOID();
 }
 
@@ -92,6 +103,7 @@ PG_FUNCTION_INFO_V1(memory_revoke_access);
 Datum
 memory_revoke_access(PG_FUNCTION_ARGS)
 {
-	change_privileges("REVOKE", "FROM", PG_GETARG_NAME(0), lengthof(access_levels) - 1);
+	change_privileges("REVOKE", "FROM", PG_GETARG_NAME(0), ACCESS_MONITOR,
+					  lengthof(access_levels) - 1);
 	PG_RETURN_VOID();
 }

@@ -4,7 +4,7 @@
 CREATE FUNCTION memory.grant_access(role name, level text) RETURNS void
 	AS 'MODULE_PATHNAME', 'memory_grant_access' LANGUAGE C VOLATILE STRICT
 	SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION memory.grant_access(name, text) IS 'grants a role what a reader, writer or operator needs';
+COMMENT ON FUNCTION memory.grant_access(name, text) IS 'grants a role what a monitor, reader, writer or operator needs';
 
 CREATE FUNCTION memory.revoke_access(role name) RETURNS void
 	AS 'MODULE_PATHNAME', 'memory_revoke_access' LANGUAGE C VOLATILE STRICT

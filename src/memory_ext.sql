@@ -12,8 +12,9 @@ COMMENT ON SCHEMA memory_store IS 'what memory_ext keeps; reached only through s
 
 -- What memory.grant_access grants; each room enters its own.
 CREATE TABLE memory_store.grants (
-	privilege text NOT NULL PRIMARY KEY,
-	level text NOT NULL CHECK (level IN ('reader', 'writer', 'operator'))
+	privilege text NOT NULL,
+	level text NOT NULL CHECK (level IN ('monitor', 'reader', 'writer', 'operator')),
+	PRIMARY KEY (privilege, level)
 );
 COMMENT ON TABLE memory_store.grants IS 'the privileges of each access level, as GRANT takes them';
-INSERT INTO memory_store.grants VALUES ('USAGE ON SCHEMA memory', 'reader');
+INSERT INTO memory_store.grants VALUES ('USAGE ON SCHEMA memory', 'monitor'), ('USAGE ON SCHEMA memory', 'reader');

@@ -83,4 +83,7 @@ extern void metering_roll_up_calls(text *account_id);
 extern void metering_emit(const char *type, const char *subscription_id, const char *account_id,
 						  const char *data);
 
+/* settings.c: a time so long before now that a message of it is an import, not usage. */
+extern TimestampTz metering_backdated_time(TimestampTz now);
+
 #endif /* METERING_H */

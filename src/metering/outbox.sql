@@ -242,4 +242,5 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.report_usage(integer)', 'operator'),
 	('EXECUTE ON FUNCTION memory.to_cloudevent(memory.outbox_event, text)', 'operator'),
 	('EXECUTE ON FUNCTION memory.to_stripe_meter_event(memory.outbox_event, text, text, text)', 'operator'),
-	('SELECT ON memory.outbox_consumers', 'operator');
+	('SELECT ON memory.outbox_consumers', 'operator'),
+	('SELECT ON memory.outbox_consumers', 'monitor');

@@ -289,6 +289,7 @@ COMMENT ON FUNCTION memory.invoice(text, date, date, text, integer) IS 'what a s
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.rate(text, numeric, numeric, numeric, jsonb)', 'reader'),
 	('SELECT ON memory.cost_daily', 'reader'),
+	('SELECT ON memory.cost_daily', 'monitor'),
 	('SELECT ON memory.model_prices', 'operator'),
 	('SELECT ON memory.plan_prices', 'operator'),
 	('EXECUTE ON FUNCTION memory.import_model_prices(jsonb, date)', 'operator'),

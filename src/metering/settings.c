@@ -76,3 +76,9 @@ metering_classify(TimestampTz created_at)
 		return METERING_IMPORTED;
 	return METERING_FLOW;
 }
+
+TimestampTz
+metering_backdated_time(TimestampTz now)
+{
+	return now - (int64) backdated_after * USECS_PER_SEC - USECS_PER_DAY;
+}

@@ -204,4 +204,9 @@ INSERT INTO memory_store.grants VALUES
 	('SELECT ON memory.usage_by_model', 'reader'),
 	('SELECT ON memory.usage_current', 'reader'),
 	('SELECT ON memory.storage_daily', 'reader'),
-	('SELECT ON memory.usage_drift', 'operator');
+	('SELECT ON memory.usage_drift', 'operator'),
+	('SELECT ON memory.usage_daily', 'monitor'),
+	('SELECT ON memory.usage_by_model', 'monitor'),
+	('SELECT ON memory.usage_current', 'monitor'),
+	('SELECT ON memory.storage_daily', 'monitor'),
+	('SELECT ON memory.usage_drift', 'monitor');

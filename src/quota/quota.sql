@@ -64,6 +64,9 @@ COMMENT ON FUNCTION memory.period_bounds(text, timestamptz, text, timestamptz) I
 
 INSERT INTO memory_store.grants VALUES
 	('USAGE ON TYPE memory.quota_status', 'reader'),
+	('USAGE ON TYPE memory.quota_status', 'monitor'),
+	('EXECUTE ON FUNCTION memory.check_quota(text, text, bigint)', 'monitor'),
+	('EXECUTE ON FUNCTION memory.upgrade_required(text)', 'monitor'),
 	('EXECUTE ON FUNCTION memory.check_quota(text, text, bigint)', 'reader'),
 	('EXECUTE ON FUNCTION memory.upgrade_required(text)', 'reader'),
 	('EXECUTE ON FUNCTION memory.period_bounds(text, timestamptz, text, timestamptz)', 'reader'),

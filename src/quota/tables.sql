@@ -107,5 +107,7 @@ ALTER TABLE memory_store.reservations ALTER COLUMN account_id SET STATISTICS 0, 
 INSERT INTO memory_store.grants VALUES
 	('SELECT ON memory.plans', 'reader'),
 	('SELECT ON memory.plan_limits', 'reader'),
+	('SELECT ON memory.plans', 'monitor'),
+	('SELECT ON memory.plan_limits', 'monitor'),
 	('INSERT, UPDATE, DELETE ON memory.plans', 'operator'),
 	('INSERT, UPDATE, DELETE ON memory.plan_limits', 'operator');

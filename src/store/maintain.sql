@@ -102,6 +102,7 @@ COMMENT ON FUNCTION memory.settle_end(text) IS 'makes the indexes of segments, t
 
 -- A procedure that commits cannot be SECURITY DEFINER nor have a search_path of
 -- its own; the functions it calls are the former, its names are qualified.
+-- It says nothing of a step that found nothing to do: cron mails what it prints.
 CREATE PROCEDURE memory.maintain(batch_size integer DEFAULT 100) LANGUAGE plpgsql AS $$
 DECLARE
 	done bigint;
@@ -141,7 +142,9 @@ BEGIN
 		EXIT WHEN conversation IS NULL;
 		total := total OPERATOR(pg_catalog.+) done;
 	END LOOP;
-	RAISE INFO 'sealed the tails of % conversations', total;
+	IF total OPERATOR(pg_catalog.>) 0 THEN
+		RAISE INFO 'sealed the tails of % conversations', total;
+	END IF;
 
 	-- accounts that record calls all the time must not keep this loop going
 	FOR batch IN 1..1000 LOOP
@@ -179,7 +182,7 @@ BEGIN
 				told := pg_catalog.clock_timestamp();
 			END IF;
 		END LOOP;
-		IF only_stale OPERATOR(pg_catalog.=) 0 THEN
+		IF total OPERATOR(pg_catalog.>) 0 AND only_stale OPERATOR(pg_catalog.=) 0 THEN
 			RAISE INFO 'compacted % segments', total;
 		ELSIF total OPERATOR(pg_catalog.>) 0 THEN
 			RAISE INFO 'recompressed % segments of stale dictionaries', total;
@@ -285,4 +288,5 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.settle_batch(text, bigint, bigint)', 'operator'),
 	('EXECUTE ON FUNCTION memory.settle_end(text)', 'operator'),
 	('SELECT ON memory.dictionaries', 'operator'),
+	('SELECT ON memory.dictionaries', 'monitor'),
 	('EXECUTE ON PROCEDURE memory.maintain(integer)', 'operator');

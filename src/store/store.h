@@ -2,11 +2,12 @@
  * store.h
  *		The store: accounts, conversations, segments and tail.
  *
- * Calls inside the room go downward: triggers and SQL functions (buffer.c with
- * row_sort.c, append.c, conversation.c, seal.c, read.c) → write.c and edit.c →
- * message_ids.c → rows.c and queue.c → live.c and statements.c; usage.c stands
- * beside rows.c.  What message_ids.c knows of filters and of single messages
- * needs nothing of the store, and is everybody's.
+ * Calls inside the room go downward: SQL functions (append.c, conversation.c,
+ * seal.c, read.c) → write.c and edit.c → message_ids.c → rows.c and queue.c →
+ * live.c and statements.c; usage.c stands beside rows.c.  What message_ids.c
+ * knows of filters and of single messages needs nothing of the store, and is
+ * everybody's.  The relations memory.messages and memory.conversations are a
+ * room above, src/relation.
  */
 #ifndef STORE_H
 #define STORE_H

@@ -77,4 +77,6 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.set_subscription(text, text)', 'operator'),
 	('EXECUTE ON FUNCTION memory.load_example_plans()', 'operator'),
 	('SELECT ON memory.subscriptions', 'reader'),
-	('SELECT ON memory.quota_usage', 'reader');
+	('SELECT ON memory.quota_usage', 'reader'),
+	('SELECT ON memory.subscriptions', 'monitor'),
+	('SELECT ON memory.quota_usage', 'monitor');

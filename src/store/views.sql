@@ -25,4 +25,5 @@ CREATE VIEW memory.storage WITH (security_barrier = true) AS
 COMMENT ON VIEW memory.storage IS 'an account''s conversations, the bytes of their contents, and the bytes those take in the store';
 
 INSERT INTO memory_store.grants VALUES
-	('SELECT ON memory.storage', 'reader');
+	('SELECT ON memory.storage', 'reader'),
+	('SELECT ON memory.storage', 'monitor');

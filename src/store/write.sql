@@ -88,6 +88,7 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.uuid_v7()', 'reader'),
 	('EXECUTE ON FUNCTION memory.estimate_tokens(text)', 'reader'),
 	('EXECUTE ON FUNCTION memory.account_visible(text)', 'reader'),
+	('EXECUTE ON FUNCTION memory.account_visible(text)', 'monitor'),
 	('EXECUTE ON FUNCTION memory.create_conversation(text, uuid, text, jsonb, timestamptz)', 'writer'),
 	('EXECUTE ON FUNCTION memory.update_conversation(text, uuid, text, jsonb, boolean, bigint)', 'writer'),
 	('EXECUTE ON FUNCTION memory.upsert_conversation(text, uuid, text, jsonb, boolean, bigint)', 'writer'),

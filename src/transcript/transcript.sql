@@ -206,7 +206,10 @@ COMMENT ON FUNCTION memory_store.dictionary_content(bigint) IS 'the bytes of a d
 -- The type is of use to every reader.
 INSERT INTO memory_store.grants VALUES
 	('USAGE ON TYPE memory.transcript', 'reader'),
-	('USAGE ON TYPE memory.message', 'reader');
+	('USAGE ON TYPE memory.message', 'reader'),
+	-- what views of numbers call
+	('EXECUTE ON FUNCTION memory.stored_bytes(memory.transcript)', 'monitor'),
+	('EXECUTE ON FUNCTION memory.dictionary_id(memory.transcript)', 'monitor');
 SET LOCAL search_path = pg_catalog, pg_temp;
 INSERT INTO memory_store.grants
 	SELECT 'EXECUTE ON FUNCTION ' || p.oid::regprocedure::text, 'reader'

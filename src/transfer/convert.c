@@ -11,6 +11,7 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
+#include "census.h"
 #include "transfer.h"
 
 /* The format of this name; NULL: detect it.  Error: 22023. */
@@ -59,7 +60,8 @@ PG_FUNCTION_INFO_V1(memory_convert);
 /*
  * memory_convert(document jsonb, from_format text, to_format text) → jsonb
  *		The document in another format; an array where that one stores messages
- *		one by one.  from_format 'auto': detected.  Errors: 22023 unknown
+ *		one by one.  from_format 'auto': detected.  A notice counts what the format
+ *		cannot hold, and tells a defect that was mended.  Errors: 22023 unknown
  *		format, or a document that is not of it, with the place.
  */
 Datum
@@ -72,10 +74,16 @@ memory_convert(PG_FUNCTION_ARGS)
 		transfer_format_argument(text_to_cstring(PG_GETARG_TEXT_PP(2)), true);
 	TransferConversation conversation = {0};
 	TransferProblem problem = {0};
+	Census lost = {{0}};
+	Jsonb *written;
 	bool many = false;
 
 	if (from == NULL)
 		from = transfer_format_of(document);
+	if (from == NULL && transfer_foreign_name(document) != NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the document is of %s, whose exports are not read",
+							   transfer_foreign_name(document))));
 	if (from == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the document is of no known format"), errhint("Name its format.")));
@@ -84,5 +92,13 @@ memory_convert(PG_FUNCTION_ARGS)
 						errmsg("not a document of format \"%s\": %s", from->name, problem.message),
 						errdetail("Reason %s, at %s.", transfer_reason_name(problem.reason),
 								  problem.path)));
-	PG_RETURN_JSONB_P(to->write(&conversation, &many));
+	if (problem.mended > 0)
+		ereport(NOTICE,
+				(errmsg("the document has a defect: %s", problem.message),
+				 errdetail("Reason %s, at %s; %d in all.", transfer_reason_name(problem.reason),
+						   problem.path, problem.mended)));
+	written = to->write(&conversation, &many);
+	census_add_lost(&lost, &conversation, from, to, written, many);
+	census_tell(&lost, to);
+	PG_RETURN_JSONB_P(written);
 }

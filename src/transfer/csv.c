@@ -51,9 +51,9 @@ find_column(const char *name, Size length)
 	return CSV_NCOLUMNS; /* keep compilers quiet */
 }
 
-/* Takes a list of names between commas. */
+/* Takes a list of names between delimiters. */
 static void
-set_columns(const char *list, Size length, CsvColumns *columns)
+set_columns(const char *list, Size length, char delimiter, CsvColumns *columns)
 {
 	static const CsvColumn needed[] = {CSV_CONVERSATION_ID, CSV_ROLE, CSV_CONTENT};
 	const char *end = list + length;
@@ -63,7 +63,7 @@ set_columns(const char *list, Size length, CsvColumns *columns)
 		columns->field_of[i] = -1;
 	while (list <= end)
 	{
-		const char *comma = memchr(list, ',', end - list);
+		const char *comma = memchr(list, delimiter, end - list);
 		CsvColumn column = find_column(list, (comma != NULL ? comma : end) - list);
 
 		if (columns->field_of[column] >= 0)
@@ -83,17 +83,17 @@ set_columns(const char *list, Size length, CsvColumns *columns)
 void
 csv_columns(const char *list, CsvColumns *columns)
 {
-	set_columns(list, strlen(list), columns);
+	set_columns(list, strlen(list), ',', columns);
 }
 
 char *
-csv_header(const CsvRecord *record)
+csv_header(const CsvRecord *record, char delimiter, int encoding)
 {
 	CsvColumns columns;
 	StringInfoData list;
 
-	(void) pg_verify_mbstr(PG_UTF8, record->data, (int) record->length, false);
-	set_columns(record->data, record->length, &columns);
+	(void) pg_verify_mbstr(encoding, record->data, (int) record->length, false);
+	set_columns(record->data, record->length, delimiter, &columns);
 	initStringInfo(&list);
 	for (int i = 0; i < columns.count; i++)
 		appendStringInfo(&list, "%s%s", i > 0 ? "," : "", names[columns.of[i]]);
@@ -188,6 +188,26 @@ keep_text(Texts *texts, const char *text)
 	return result;
 }
 
+/* Words for roles, in whatever case; any other text is a role as it is. */
+static TransferText
+role_of(TransferText word)
+{
+	static const char *const words[][2] = {{"human", "user"},    {"user", "user"},
+										   {"ai", "assistant"},  {"assistant", "assistant"},
+										   {"bot", "assistant"}, {"system", "system"},
+										   {"tool", "tool"}};
+
+	for (int i = 0; word.data != NULL && i < lengthof(words); i++)
+		if (word.length == strlen(words[i][0]) &&
+			pg_strncasecmp(word.data, words[i][0], word.length) == 0)
+		{
+			word.data = words[i][1];
+			word.length = (uint32) strlen(words[i][1]);
+			break;
+		}
+	return word;
+}
+
 /* Copies all texts, which COPY's next record takes the place of. */
 static void
 keep_texts(const CsvColumns *columns, char **fields, TransferConversation *conversation)
@@ -210,7 +230,7 @@ keep_texts(const CsvColumns *columns, char **fields, TransferConversation *conve
 		values[i] = keep_text(&texts, field(columns, fields, kept[i]));
 	conversation->source_id = values[0];
 	conversation->account_id = values[1];
-	message->role = values[2];
+	message->role = role_of(values[2]);
 	message->content = values[3];
 	message->model = values[4];
 	message->message_id = values[5];

@@ -38,7 +38,7 @@ typedef struct CsvColumns
 } CsvColumns;
 
 /* The names of the columns, as one text; errors: 22023. */
-extern char *csv_header(const CsvRecord *record);
+extern char *csv_header(const CsvRecord *record, char delimiter, int encoding);
 extern void csv_columns(const char *names, CsvColumns *columns);
 extern const char *csv_column_name(CsvColumn column);
 

@@ -15,6 +15,7 @@
  *	document_content.c	content that is a string or an array of parts
  *	document_tools.c	tool calls and results, in the shape that all formats share
  *	document_tree.c		ids, parents, order, branches
+ *	document_steps.c	what a message of another format says, in order
  *	document_turns.c	a conversation as a list
  *
  * Memory: the current context, as transfer.h says.
@@ -52,6 +53,9 @@ extern bool document_refuse(const DocumentPlace *place, TransferReason reason, c
 extern bool document_refuse_key(const DocumentPlace *place, const char *key, TransferReason reason,
 								const char *format, ...) pg_attribute_printf(4, 5);
 
+extern void document_mend_key(const DocumentPlace *place, const char *key, TransferReason reason,
+							  const char *message);
+
 /* ---- document_read.c ---- */
 
 extern JsonbValue document_root(Jsonb *document);
@@ -85,6 +89,8 @@ extern bool document_next(DocumentWalk *walk);
 
 extern JsonbValue *document_elements(const JsonbValue *array);
 extern bool document_parse(TransferText text, JsonbValue *value, TransferReason *reason);
+extern bool document_parse_mended(TransferText text, JsonbValue *value,
+								  const TransferProblem *problem, TransferReason *reason);
 extern TransferText document_print(const JsonbValue *value);
 
 extern bool document_text_is(TransferText text, const char *word);
@@ -201,6 +207,7 @@ typedef struct DocumentTools
 	TransferText call_id; /* what this message is the result of */
 	TransferText name;    /* who speaks: a person, a tool */
 	bool reasoning;       /* the content is what the model thought, not what it said */
+	bool content_is_call; /* the content is the arguments of a call (document_link) */
 	bool has_verbatim;
 	JsonbValue verbatim; /* in: tool_calls as they are to be stored, in place of calls */
 } DocumentTools;
@@ -217,9 +224,11 @@ extern void document_add_call(DocumentTools *tools, TransferText id, TransferTex
 extern void document_add_result(DocumentTools *tools, TransferText id, TransferText name,
 								const JsonbValue *content, bool error);
 extern DocumentTools document_tools(const Jsonb *metadata);
+extern void document_take_tools(const JsonbValue *object, DocumentTools *tools);
 extern TransferText document_arguments_text(const JsonbValue *arguments);
 extern JsonbValue document_arguments_object(const JsonbValue *arguments);
 extern void document_add_paragraph(StringInfo joined, TransferText text);
+extern TransferText document_buffer(const StringInfoData *text);
 extern TransferText document_result_text(const JsonbValue *content);
 extern void document_as_result(TransferMessage *message, DocumentTools *tools);
 extern int32 *
@@ -408,8 +417,6 @@ extern bool
 document_ids(DocumentIds *ids, const TransferText *texts, int32 count, int32 *duplicate);
 extern int32 document_find(const DocumentIds *ids, TransferText id);
 
-extern bool document_parents_first(int32 count, const int32 *parents, int32 *order, int32 *cycle);
-
 /* A tree whose parents have been looked up. */
 extern bool document_arrange(TransferConversation *conversation, const int32 *parents, bool by_time,
 							 int32 **order, const DocumentPlace *place);
@@ -421,8 +428,10 @@ typedef struct DocumentTree
 	const char *root; /* what names no parent, besides null; NULL: nothing else */
 } DocumentTree;
 
-extern bool document_read_parents(const DocumentTree *tree, const JsonbValue *objects, int32 count,
-								  int32 *parents, const DocumentPlace *place);
+extern bool document_is_root(const DocumentTree *tree, TransferText parent);
+extern bool
+document_read_parents(const DocumentTree *tree, const JsonbValue *objects, const int32 *above,
+					  int32 count, int32 *parents, const DocumentPlace *place);
 extern void
 document_keep_parent(const DocumentTree *tree, const JsonbValue *object,
 					 const TransferConversation *conversation, int32 index, DocumentRest *rest);
@@ -456,6 +465,84 @@ extern int32 *document_positions(const TransferConversation *conversation, const
 extern TransferText *document_message_ids(const TransferConversation *conversation,
 										  const char *format, const char *note);
 
+/* ---- document_steps.c ---- */
+
+typedef enum DocumentMediaKind
+{
+	DOCUMENT_IMAGE,
+	DOCUMENT_FILE /* audio and others, too */
+} DocumentMediaKind;
+
+typedef struct DocumentMedia
+{
+	DocumentMediaKind kind;
+	TransferText url;        /* also a data URL; none: the document does not have it */
+	TransferText media_type; /* these two may be missing */
+	TransferText name;
+} DocumentMedia;
+
+extern bool document_media(const JsonbValue *part, DocumentMedia *media);
+extern TransferText document_url_type(TransferText url);
+extern TransferText document_url_data(TransferText url);
+
+typedef enum DocumentStepKind
+{
+	DOCUMENT_STEP_TEXT,
+	DOCUMENT_STEP_THOUGHT,
+	DOCUMENT_STEP_CALL,
+	DOCUMENT_STEP_RESULT,
+	DOCUMENT_STEP_MEDIA,
+	DOCUMENT_STEP_OTHER /* a part that no other format has; text: its type */
+} DocumentStepKind;
+
+typedef struct DocumentStep
+{
+	DocumentStepKind kind;
+	TransferText text;
+	int32 index; /* of the call or result */
+	DocumentMedia media;
+} DocumentStep;
+
+typedef struct DocumentSteps
+{
+	int32 count;
+	int32 room;
+	DocumentStep *steps;
+} DocumentSteps;
+
+/* The tools of all messages, and by message the one with the call that it answers, -1: none. */
+typedef struct DocumentLinks
+{
+	DocumentTools *tools;
+	int32 *caller;
+} DocumentLinks;
+
+extern DocumentSteps
+document_steps(const TransferMessage *message, const DocumentTools *tools, const char *format);
+extern DocumentLinks document_link(const TransferConversation *conversation, const char *format);
+extern TransferText document_steps_text(const DocumentSteps *steps);
+
+/* How a format writes the steps of messages from elsewhere as parts; NULL: it has no such part. */
+typedef struct DocumentStepWrite
+{
+	void (*text)(DocumentOut *out, TransferText text);
+	void (*thought)(DocumentOut *out, TransferText text);
+	/* with its result, if it has one and the format has both in one */
+	void (*call)(DocumentOut *out, const DocumentCall *call, const DocumentResult *result);
+	void (*result)(DocumentOut *out, const DocumentResult *result);
+	void (*media)(DocumentOut *out, const DocumentMedia *media);
+	bool together; /* calls and results in one part */
+} DocumentStepWrite;
+
+extern void document_put_steps(DocumentOut *out, const DocumentSteps *steps,
+							   const DocumentTools *tools, const DocumentStepWrite *write);
+extern bool document_only_text(const DocumentSteps *steps);
+extern void document_put_pair(DocumentOut *out, const char *key, TransferText text);
+extern void document_take_results(const TransferConversation *conversation,
+								  const DocumentLinks *links, const char *format, bool *taken);
+extern bool document_foreign_own(const TransferMessage *message, const char *format,
+								 JsonbValue *own, const char **name);
+
 /* ---- document_turns.c ---- */
 
 /* What a format without branches writes as one message. */
@@ -465,7 +552,10 @@ typedef struct DocumentTurn
 	int32 index;
 	TransferText role;
 	TransferText content;
+	TransferText thought; /* what the model thought before; none: nothing */
 	DocumentTools tools;
+	int32 nmedia;
+	DocumentMedia *media;
 	bool is_own; /* own is what the format kept */
 	JsonbValue own;
 } DocumentTurn;
@@ -477,7 +567,8 @@ typedef struct DocumentTurns
 	DocumentTurn *turns;
 } DocumentTurns;
 
-extern DocumentTurns document_turns(const TransferConversation *conversation, const char *format);
+extern DocumentTurns
+document_turns(const TransferConversation *conversation, const char *format, bool thoughts);
 extern int32 document_last_row(const DocumentTurns *turns, const char *under);
 extern bool document_is_thought(const TransferMessage *message, const DocumentTools *tools);
 extern bool

@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 
+#include "characters.h"
 #include "document.h"
 
 /* ---- places ---- */
@@ -133,6 +134,24 @@ document_refuse_key(const DocumentPlace *place, const char *key, TransferReason 
 	(void) refuse(&at, reason, format, args);
 	va_end(args);
 	return false;
+}
+
+/* Notes a defect at a key of a place; the document is read all the same. */
+void
+document_mend_key(const DocumentPlace *place, const char *key, TransferReason reason,
+				  const char *message)
+{
+	DocumentPlace at = document_at_key(place, key);
+	StringInfoData path;
+
+	if (place->problem->mended > 0)
+	{
+		place->problem->mended++;
+		return;
+	}
+	initStringInfo(&path);
+	append_path(&path, &at);
+	transfer_mend(place->problem, reason, path.data, "%s", message);
 }
 
 /* ---- texts ---- */
@@ -460,6 +479,29 @@ document_parse(TransferText text, JsonbValue *value, TransferReason *reason)
 	return good;
 }
 
+/* The same; what is no character is replaced as the problem says, or why it is not. */
+bool
+document_parse_mended(TransferText text, JsonbValue *value, const TransferProblem *problem,
+					  TransferReason *reason)
+{
+	char *copy;
+	char *at;
+	TransferReason character;
+	TransferText mended = {NULL, text.length};
+	bool changed;
+
+	if (document_parse(text, value, reason))
+		return true;
+	copy = pnstrdup(text.data, text.length);
+	if (!characters_replace(problem, copy, &changed, &at, &character))
+	{
+		*reason = character;
+		return false;
+	}
+	mended.data = copy;
+	return changed && document_parse(mended, value, reason);
+}
+
 /* A value as text, in jsonb's own layout. */
 TransferText
 document_print(const JsonbValue *value)
@@ -478,16 +520,14 @@ document_print(const JsonbValue *value)
 
 /* ---- messages ---- */
 
-/* Room for the messages of a document, none of them filled in. */
+/* Room for the messages of a document, which may be none; none of them is filled in. */
 bool
 document_messages(TransferConversation *conversation, int32 count, const DocumentPlace *place)
 {
-	if (count == 0)
-		return document_refuse(place, TRANSFER_NO_MESSAGES, "there are no messages");
 	if (count > DOCUMENT_MAX_MESSAGES)
 		return document_refuse(place, TRANSFER_TOO_LARGE, "%d messages, more than the limit of %d",
 							   count, DOCUMENT_MAX_MESSAGES);
-	conversation->messages = palloc0(mul_size(sizeof(TransferMessage), count));
+	conversation->messages = palloc0(mul_size(sizeof(TransferMessage), Max(count, 1)));
 	conversation->count = count;
 	for (int32 i = 0; i < count; i++)
 	{

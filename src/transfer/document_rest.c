@@ -300,10 +300,13 @@ document_read_wrapped(const JsonbValue *object, const char *key, const char *not
 	if (!document_get(object, key, &text))
 		return document_refuse(place, TRANSFER_BAD_VALUE, "there is no key \"%s\"", key);
 	*value = text;
-	if (text.type == jbvString && !document_parse(document_text(&text), value, &reason))
+	if (text.type == jbvString &&
+		!document_parse_mended(document_text(&text), value, place->problem, &reason))
 		return document_refuse_key(place, key, reason, "%s",
 								   reason == TRANSFER_NUL ? "the text has a NUL character"
-														  : "the text is not JSON");
+								   : reason == TRANSFER_SURROGATE
+									   ? "the text has half of a surrogate pair"
+									   : "the text is not JSON");
 	if (!document_is_object(value))
 		return document_refuse_key(place, key, TRANSFER_BAD_VALUE, "not an object");
 	if (text.type == jbvString)
@@ -321,13 +324,16 @@ void
 document_write_wrapped(DocumentOut *out, const char *key, const char *note, const JsonbValue *value,
 					   const JsonbValue *own)
 {
+	TransferProblem all = {.replace_nul = true, .replace_surrogates = true};
+	TransferReason reason;
 	JsonbValue kept;
 	JsonbValue parsed;
 
 	document_key(out, key);
 	if (!document_kept(own, note, &kept))
 		document_put(out, value);
-	else if (kept.type == jbvString && document_parse(document_text(&kept), &parsed, NULL) &&
+	else if (kept.type == jbvString &&
+			 document_parse_mended(document_text(&kept), &parsed, &all, &reason) &&
 			 document_equal(&parsed, value))
 		document_put(out, &kept);
 	else

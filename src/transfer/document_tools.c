@@ -100,6 +100,35 @@ take_result(DocumentTools *tools, const JsonbValue *result)
 						error.type == jbvBool && error.val.boolean);
 }
 
+/* Takes what an object's keys say about tools, in the shape that all formats share. */
+void
+document_take_tools(const JsonbValue *object, DocumentTools *tools)
+{
+	JsonbValue value;
+	DocumentWalk walk;
+
+	if (document_get(object, "tool_calls", &value))
+	{
+		if (document_is_array(&value))
+		{
+			tools->verbatim = value;
+			tools->has_verbatim = true;
+		}
+		document_walk(&walk, &value);
+		while (document_next(&walk))
+			take_call(tools, &walk.value);
+	}
+	if (document_get(object, "tool_results", &value))
+	{
+		document_walk(&walk, &value);
+		while (document_next(&walk))
+			take_result(tools, &walk.value);
+	}
+	tools->call_id = document_get_text(object, "tool_call_id");
+	if (tools->name.data == NULL)
+		tools->name = document_get_text(object, "name");
+}
+
 /* What a message's metadata says about tools; metadata may be NULL. */
 DocumentTools
 document_tools(const Jsonb *metadata)
@@ -107,30 +136,11 @@ document_tools(const Jsonb *metadata)
 	DocumentTools tools = {0};
 	JsonbValue root;
 	JsonbValue value;
-	DocumentWalk walk;
 
 	if (metadata == NULL)
 		return tools;
 	root = document_root(unconstify(Jsonb *, metadata));
-	if (document_get(&root, "tool_calls", &value))
-	{
-		if (document_is_array(&value))
-		{
-			tools.verbatim = value;
-			tools.has_verbatim = true;
-		}
-		document_walk(&walk, &value);
-		while (document_next(&walk))
-			take_call(&tools, &walk.value);
-	}
-	if (document_get(&root, "tool_results", &value))
-	{
-		document_walk(&walk, &value);
-		while (document_next(&walk))
-			take_result(&tools, &walk.value);
-	}
-	tools.call_id = document_get_text(&root, "tool_call_id");
-	tools.name = document_get_text(&root, "name");
+	document_take_tools(&root, &tools);
 	tools.reasoning =
 		document_get(&root, "reasoning", &value) && value.type == jbvBool && value.val.boolean;
 	return tools;
@@ -363,6 +373,15 @@ document_add_paragraph(StringInfo joined, TransferText text)
 	if (joined->len > 0)
 		appendStringInfoString(joined, "\n\n");
 	appendBinaryStringInfo(joined, text.data, text.length);
+}
+
+/* What a buffer holds, as a text that lives as long as it. */
+TransferText
+document_buffer(const StringInfoData *text)
+{
+	TransferText result = {text->data, (uint32) text->len};
+
+	return result;
 }
 
 /* A result as text: a string, the texts of parts, else the JSON itself. */

@@ -11,6 +11,7 @@
 #include "storage/shmem.h"
 
 #include "document.h"
+#include "order.h"
 
 /* ---- ids ---- */
 
@@ -82,93 +83,19 @@ document_find(const DocumentIds *ids, TransferText id)
 
 /* ---- order ---- */
 
-/*
- * Puts parents before their answers, and keeps the order otherwise.  False: a
- * message is its own ancestor; *cycle is one of the loop.
- */
-bool
-document_parents_first(int32 count, const int32 *parents, int32 *order, int32 *cycle)
-{
-	enum
-	{
-		NOT_SEEN,
-		ON_THE_WAY,
-		PLACED
-	};
-	char *states = palloc0(Max(count, 1));
-	int32 *chain = palloc(mul_size(Max(count, 1), sizeof(int32)));
-	int32 placed = 0;
-
-	for (int32 i = 0; i < count; i++)
-	{
-		int32 length = 0;
-		int32 at = i;
-
-		CHECK_FOR_INTERRUPTS();
-		while (at >= 0 && states[at] == NOT_SEEN)
-		{
-			states[at] = ON_THE_WAY;
-			chain[length++] = at;
-			at = parents[at];
-		}
-		if (at >= 0 && states[at] == ON_THE_WAY)
-		{
-			*cycle = at;
-			return false;
-		}
-		while (length > 0)
-		{
-			at = chain[--length];
-			states[at] = PLACED;
-			order[placed++] = at;
-		}
-	}
-	pfree(chain);
-	pfree(states);
-	return true;
-}
-
-typedef struct TimedMessage
-{
-	TimestampTz time; /* not before its parent's */
-	int32 position;   /* by document_parents_first */
-	int32 index;
-} TimedMessage;
-
-static int
-compare_timed(const void *a, const void *b)
-{
-	const TimedMessage *left = a;
-	const TimedMessage *right = b;
-
-	if (left->time != right->time)
-		return left->time < right->time ? -1 : 1;
-	return left->position < right->position ? -1 : left->position > right->position;
-}
-
 /* Sorts by time, as far as parents still come first. */
 static void
-sort_by_time(const TransferConversation *conversation, const int32 *parents, int32 *order)
+sort_messages(const TransferConversation *conversation, const int32 *parents, int32 *order)
 {
-	int32 count = conversation->count;
-	TimedMessage *timed = palloc(mul_size(count, sizeof(TimedMessage)));
-	TimestampTz *times = palloc(mul_size(count, sizeof(TimestampTz)));
+	TimestampTz *times = palloc(mul_size(Max(conversation->count, 1), sizeof(TimestampTz)));
 
-	for (int32 i = 0; i < count; i++)
+	for (int32 i = 0; i < conversation->count; i++)
 	{
-		int32 index = order[i];
-		const TransferMessage *message = &conversation->messages[index];
-		TimestampTz parent = parents[index] >= 0 ? times[parents[index]] : DT_NOBEGIN;
+		const TransferMessage *message = &conversation->messages[i];
 
-		times[index] = message->has_created_at ? Max(message->created_at, parent) : parent;
-		timed[i].time = times[index];
-		timed[i].position = i;
-		timed[i].index = index;
+		times[i] = message->has_created_at ? message->created_at : DT_NOBEGIN;
 	}
-	qsort(timed, count, sizeof(TimedMessage), compare_timed);
-	for (int32 i = 0; i < count; i++)
-		order[i] = timed[i].index;
-	pfree(timed);
+	order_by_time(conversation->count, parents, times, order);
 	pfree(times);
 }
 
@@ -184,19 +111,19 @@ document_arrange(TransferConversation *conversation, const int32 *parents, bool 
 				 int32 **order, const DocumentPlace *place)
 {
 	int32 count = conversation->count;
-	int32 *positions = palloc(mul_size(count, sizeof(int32)));
-	TransferMessage *arranged = palloc(mul_size(count, sizeof(TransferMessage)));
+	int32 *positions = palloc(mul_size(Max(count, 1), sizeof(int32)));
+	TransferMessage *arranged = palloc(mul_size(Max(count, 1), sizeof(TransferMessage)));
 	int32 cycle;
 
-	*order = palloc(mul_size(count, sizeof(int32)));
-	if (!document_parents_first(count, parents, *order, &cycle))
+	*order = palloc(mul_size(Max(count, 1), sizeof(int32)));
+	if (!order_parents_first(count, parents, *order, &cycle))
 	{
 		DocumentPlace at = document_at_index(place, cycle);
 
 		return document_refuse(&at, TRANSFER_BAD_PARENT, "the message is its own ancestor");
 	}
 	if (by_time)
-		sort_by_time(conversation, parents, *order);
+		sort_messages(conversation, parents, *order);
 	for (int32 i = 0; i < count; i++)
 		positions[(*order)[i]] = i;
 	for (int32 i = 0; i < count; i++)
@@ -218,8 +145,9 @@ document_arrange(TransferConversation *conversation, const int32 *parents, bool 
 
 /* ---- messages that name their parent ---- */
 
-static bool
-is_root(const DocumentTree *tree, TransferText parent)
+/* Whether what a message names as its parent says that it has none. */
+bool
+document_is_root(const DocumentTree *tree, TransferText parent)
 {
 	return parent.data == NULL || (tree->root != NULL && document_text_is(parent, tree->root));
 }
@@ -227,12 +155,13 @@ is_root(const DocumentTree *tree, TransferText parent)
 /*
  * document_read_parents
  *		Looks up the parents of an array of objects: index, or -1 for a root.  One
- *		that names none (not even null) answers the one before it.  False: an id
- *		is there twice, or a parent is missing.
+ *		that names none (not even null) answers the one before it; one whose parent
+ *		is not there becomes a root.  above (or NULL): by object, what it stands
+ *		below, whatever it names; -1: nothing.  False: an id is there twice.
  */
 bool
-document_read_parents(const DocumentTree *tree, const JsonbValue *objects, int32 count,
-					  int32 *parents, const DocumentPlace *place)
+document_read_parents(const DocumentTree *tree, const JsonbValue *objects, const int32 *above,
+					  int32 count, int32 *parents, const DocumentPlace *place)
 {
 	TransferText *texts = palloc(mul_size(Max(count, 1), sizeof(TransferText)));
 	DocumentIds ids;
@@ -259,10 +188,14 @@ document_read_parents(const DocumentTree *tree, const JsonbValue *objects, int32
 		if (value.type != jbvString && value.type != jbvNull)
 			return document_refuse_key(&at, tree->parent_key, TRANSFER_BAD_PARENT, "not a string");
 		parents[i] = document_find(&ids, document_text(&value));
-		if (parents[i] < 0 && !is_root(tree, document_text(&value)))
-			return document_refuse_key(&at, tree->parent_key, TRANSFER_BAD_PARENT,
-									   "there is no such message");
+		if (parents[i] < 0 && !document_is_root(tree, document_text(&value)) &&
+			(above == NULL || above[i] < 0))
+			document_mend_key(&at, tree->parent_key, TRANSFER_BAD_PARENT,
+							  "there is no such message; the one that answers it became a root");
 	}
+	for (int32 i = 0; above != NULL && i < count; i++)
+		if (above[i] >= 0)
+			parents[i] = above[i];
 	pfree(texts);
 	pfree(ids.ids);
 	return true;
@@ -349,6 +282,8 @@ document_read_head(const JsonbValue *object, const char *key, TransferConversati
 				document_skip(rest, key);
 				return true;
 			}
+	if (conversation->count == 0)
+		return true;
 	noted = document_string(conversation->messages[conversation->head].message_id);
 	document_replace(rest, "~head", &noted);
 	return true;

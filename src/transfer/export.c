@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 
 #include "account.h"
+#include "census.h"
 #include "export.h"
 
 /* A document's buffer that has grown over this is not kept for the next. */
@@ -31,6 +32,7 @@ struct Export
 	MemoryContext context; /* of the conversation at hand */
 	int64 conversations;
 	int64 messages;
+	Census lost; /* what the format could not hold */
 	Jsonb *many; /* the documents of a conversation that is several */
 	uint32 nmany;
 	uint32 next_many;
@@ -54,6 +56,12 @@ void
 export_end(Export *export)
 {
 	export_read_end(export->reader);
+}
+
+void
+export_tell_lost(const Export *export)
+{
+	census_tell(&export->lost, export->scope.format);
 }
 
 int64
@@ -112,12 +120,14 @@ write_conversation(Export *export, const TransferConversation *conversation, Str
 	bool many = false;
 	Jsonb *document;
 
-	if (format->write_text != NULL)
+	if (format->write_text != NULL &&
+		(format->metadata_as_text || census_is_plain(conversation, format)))
 	{
 		format->write_text(conversation, out);
 		return true;
 	}
 	document = format->write(conversation, &many);
+	census_add_lost(&export->lost, conversation, NULL, format, document, many);
 	if (!many)
 	{
 		(void) JsonbToCString(out, &document->root, VARSIZE(document));
@@ -236,7 +246,8 @@ PG_FUNCTION_INFO_V1(memory_export);
  * memory_export(format text, account_id text, conversation_id uuid,
  *				 since timestamptz) → setof text
  *		Conversations as documents of a format, in order of conversation_id;
- *		NULL: of all accounts, all conversations, whenever they changed.
+ *		NULL: of all accounts, all conversations, whenever they changed.  A notice
+ *		at the end counts what the format cannot hold.
  *		Errors: 22004, 22023 unknown format, or one that is only read, 42501.
  */
 Datum
@@ -265,6 +276,7 @@ memory_export(PG_FUNCTION_ARGS)
 		SET_VARSIZE(call->out.data, call->out.len);
 		SRF_RETURN_NEXT(set, PointerGetDatum(call->out.data)); /* stays until the next call */
 	}
+	export_tell_lost(call->export);
 	end_call(PointerGetDatum(call));
 	UnregisterExprContextCallback(context, end_call, PointerGetDatum(call));
 	SRF_RETURN_DONE(set);

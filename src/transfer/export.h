@@ -44,6 +44,9 @@ extern Export *export_begin(const ExportScope *scope);
 /* Appends the next document, without a NUL behind it; false: there is none left. */
 extern bool export_next(Export *export, StringInfo out);
 
+/* A notice with what the format could not hold until now, if there was such. */
+extern void export_tell_lost(const Export *export);
+
 /* How many there were until now. */
 extern int64 export_conversations(const Export *export);
 extern int64 export_messages(const Export *export);

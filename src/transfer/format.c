@@ -17,7 +17,7 @@
 const TransferFormat *const transfer_formats[] = {
 	&transfer_native,    &transfer_chatgpt,  &transfer_claude,    &transfer_openwebui,
 	&transfer_librechat, &transfer_sharegpt, &transfer_langchain, &transfer_agents,
-	&transfer_vercel,    &transfer_openai,
+	&transfer_anthropic, &transfer_vercel,   &transfer_openai,
 };
 
 const int transfer_nformats = lengthof(transfer_formats);
@@ -36,6 +36,8 @@ transfer_format_named(const char *name)
 const TransferFormat *
 transfer_format_of(Jsonb *document)
 {
+	if (transfer_foreign_name(document) != NULL)
+		return NULL;
 	for (int i = 0; i < transfer_nformats; i++)
 		if (transfer_formats[i]->detect(document))
 			return transfer_formats[i];
@@ -66,6 +68,8 @@ transfer_reason_name(TransferReason reason)
 			return "bad_value";
 		case TRANSFER_NUL:
 			return "nul";
+		case TRANSFER_SURROGATE:
+			return "surrogate";
 		case TRANSFER_TOO_LARGE:
 			return "too_large";
 		case TRANSFER_CONFLICT:
@@ -77,6 +81,34 @@ transfer_reason_name(TransferReason reason)
 	return NULL; /* keep compilers quiet */
 }
 
+static void set_problem(TransferProblem *problem, TransferReason reason, const char *path,
+						const char *format, va_list args) pg_attribute_printf(4, 0);
+
+/* path may be NULL: the document as a whole. */
+static void
+set_problem(TransferProblem *problem, TransferReason reason, const char *path, const char *format,
+			va_list args)
+{
+	StringInfoData message;
+
+	initStringInfo(&message);
+	for (;;)
+	{
+		va_list copy;
+		int needed;
+
+		va_copy(copy, args);
+		needed = appendStringInfoVA(&message, format, copy);
+		va_end(copy);
+		if (needed == 0)
+			break;
+		enlargeStringInfo(&message, needed);
+	}
+	problem->reason = reason;
+	problem->path = path != NULL ? pstrdup(path) : "$";
+	problem->message = message.data;
+}
+
 /*
  * Fills in a problem, whose message is made from the format; false, for the
  * caller to return.  path may be NULL: the document as a whole.
@@ -85,23 +117,28 @@ bool
 transfer_refuse(TransferProblem *problem, TransferReason reason, const char *path,
 				const char *format, ...)
 {
-	StringInfoData message;
+	va_list args;
 
-	initStringInfo(&message);
-	for (;;)
-	{
-		va_list args;
-		int needed;
-
-		va_start(args, format);
-		needed = appendStringInfoVA(&message, format, args);
-		va_end(args);
-		if (needed == 0)
-			break;
-		enlargeStringInfo(&message, needed);
-	}
-	problem->reason = reason;
-	problem->path = path != NULL ? pstrdup(path) : "$";
-	problem->message = message.data;
+	va_start(args, format);
+	set_problem(problem, reason, path, format, args);
+	va_end(args);
+	problem->mended = 0;
 	return false;
+}
+
+/*
+ * Notes a defect that costs the document nothing but what the message says; the
+ * first one is told, the others are counted.
+ */
+void
+transfer_mend(TransferProblem *problem, TransferReason reason, const char *path, const char *format,
+			  ...)
+{
+	va_list args;
+
+	if (problem->mended++ > 0)
+		return;
+	va_start(args, format);
+	set_problem(problem, reason, path, format, args);
+	va_end(args);
 }

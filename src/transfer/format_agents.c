@@ -347,6 +347,60 @@ put_output(DocumentOut *out, const DocumentTurn *turn)
 }
 
 static void
+put_media(DocumentOut *out, const DocumentMedia *media)
+{
+	bool image = media->kind == DOCUMENT_IMAGE;
+	bool bytes = document_url_data(media->url).data != NULL;
+
+	if (media->url.data == NULL)
+		return;
+	document_begin_object(out);
+	document_put_pair(out, "type", document_literal(image ? "input_image" : "input_file"));
+	document_put_pair(out, image ? "image_url" : bytes ? "file_data" : "file_url", media->url);
+	if (image)
+		document_put_pair(out, "detail", document_literal("auto"));
+	else if (media->name.data != NULL)
+		document_put_pair(out, "filename", media->name);
+	document_end(out);
+}
+
+/* What a person says, with images and files. */
+static void
+put_media_item(DocumentOut *out, const DocumentTurn *turn)
+{
+	document_begin_object(out);
+	document_put_pair(out, "role", document_literal("user"));
+	document_key(out, "content");
+	document_begin_array(out);
+	if (turn->content.length > 0)
+	{
+		document_begin_object(out);
+		document_put_pair(out, "type", document_literal("input_text"));
+		document_put_pair(out, "text", turn->content);
+		document_end(out);
+	}
+	for (int32 i = 0; i < turn->nmedia; i++)
+		put_media(out, &turn->media[i]);
+	document_end(out);
+	document_end(out);
+}
+
+static void
+put_thought_item(DocumentOut *out, TransferText thought)
+{
+	document_begin_object(out);
+	put_type(out, "reasoning");
+	document_key(out, "summary");
+	document_begin_array(out);
+	document_begin_object(out);
+	document_put_pair(out, "type", document_literal("summary_text"));
+	document_put_pair(out, "text", thought);
+	document_end(out);
+	document_end(out);
+	document_end(out);
+}
+
+static void
 put_text_item(DocumentOut *out, const DocumentTurn *turn)
 {
 	document_begin_object(out);
@@ -413,7 +467,19 @@ write_foreign(Writing *writing, const DocumentTurn *turn)
 		put_item(writing, turn, &item);
 		return;
 	}
-	if (turn->content.length > 0 || turn->tools.ncalls == 0)
+	if (turn->thought.length > 0)
+	{
+		DocumentOut thought = {0};
+
+		put_thought_item(&thought, turn->thought);
+		put_item(writing, turn, &thought);
+	}
+	if (turn->nmedia > 0 && document_text_is(turn->role, "user"))
+	{
+		put_media_item(&item, turn);
+		put_item(writing, turn, &item);
+	}
+	else if (turn->content.length > 0 || (turn->tools.ncalls == 0 && turn->thought.length == 0))
 	{
 		put_text_item(&item, turn);
 		put_item(writing, turn, &item);
@@ -433,7 +499,7 @@ write_foreign(Writing *writing, const DocumentTurn *turn)
 static Jsonb *
 agents_write(const TransferConversation *conversation, bool *many)
 {
-	DocumentTurns turns = document_turns(conversation, FORMAT);
+	DocumentTurns turns = document_turns(conversation, FORMAT, true);
 	JsonbValue kept;
 	JsonbValue *own = document_own(conversation->metadata, FORMAT, &kept) ? &kept : NULL;
 	Writing writing = {.conversation = conversation,

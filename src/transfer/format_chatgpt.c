@@ -8,9 +8,9 @@
  * are in order of time, as far as parents come first.
  *
  * There is no official schema.  Exports have nodes without message, several
- * roots, children that their parents do not list, and parents that only the
- * list of their children names; all of these are read.  A parent that is not in
- * the mapping is refused.
+ * roots, children that their parents do not list, parents that only the list of
+ * their children names, and parents that are not in the mapping, which makes
+ * roots; all of these are read.
  *
  *	conversation	~nodes: the nodes without message; ~head: the node that the head was read from
  *	message			~key: the node's key, if it is not the message's id; ~node: what else the
@@ -24,6 +24,7 @@
 #include "document.h"
 #include "format_chatgpt.h"
 #include "formats.h"
+#include "order.h"
 
 #define FORMAT "chatgpt"
 #define NEW_ROOT "client-created-root"
@@ -121,7 +122,7 @@ read_nodes(const JsonbValue *object, Mapping *mapping, const DocumentPlace *plac
 	return true;
 }
 
-/* Nodes that name no parent have the one that lists them. */
+/* Nodes that name no parent, or one that is not there, have the one that lists them. */
 static void
 link_by_children(Mapping *mapping)
 {
@@ -137,8 +138,7 @@ link_by_children(Mapping *mapping)
 		{
 			int32 child = document_find(&mapping->ids, document_text(&walk.value));
 
-			if (child >= 0 && mapping->nodes[child].parent.data == NULL &&
-				mapping->nodes[child].parent_node < 0)
+			if (child >= 0 && mapping->nodes[child].parent_node < 0)
 				mapping->nodes[child].parent_node = i;
 		}
 	}
@@ -151,22 +151,20 @@ link_nodes(Mapping *mapping, const DocumentPlace *place)
 	int32 *order = palloc(mul_size(Max(mapping->count, 1), sizeof(int32)));
 	int32 cycle;
 
+	for (int32 i = 0; i < mapping->count; i++)
+		mapping->nodes[i].parent_node = document_find(&mapping->ids, mapping->nodes[i].parent);
 	link_by_children(mapping);
 	for (int32 i = 0; i < mapping->count; i++)
 	{
 		Node *node = &mapping->nodes[i];
 		DocumentPlace at = document_at_text(place, node->key);
 
-		if (node->parent.data != NULL)
-		{
-			node->parent_node = document_find(&mapping->ids, node->parent);
-			if (node->parent_node < 0)
-				return document_refuse_key(&at, "parent", TRANSFER_BAD_PARENT,
-										   "there is no such node");
-		}
+		if (node->parent.data != NULL && node->parent_node < 0)
+			document_mend_key(&at, "parent", TRANSFER_BAD_PARENT,
+							  "there is no such node; the one that answers it became a root");
 		parents[i] = node->parent_node;
 	}
-	if (!document_parents_first(mapping->count, parents, order, &cycle))
+	if (!order_parents_first(mapping->count, parents, order, &cycle))
 	{
 		DocumentPlace at = document_at_text(place, mapping->nodes[cycle].key);
 
@@ -257,12 +255,21 @@ order_messages(Reading *reading, const DocumentPlace *place)
 	}
 	if (!document_arrange(conversation, parents, true, &order, place))
 		return false;
-	reading->node_of = palloc(mul_size(conversation->count, sizeof(int32)));
+	reading->node_of = palloc(mul_size(Max(conversation->count, 1), sizeof(int32)));
 	for (int32 i = 0; i < conversation->count; i++)
 		reading->node_of[i] = node_of[order[i]];
 	pfree(parents);
 	pfree(node_of);
 	return true;
+}
+
+/* Whether what a node names as its parent is a node with a message. */
+static bool
+names_message(const Mapping *mapping, const Node *node)
+{
+	return node->parent.data != NULL && node->parent_node >= 0 &&
+		   document_same_text(mapping->nodes[node->parent_node].key, node->parent) &&
+		   mapping->nodes[node->parent_node].has_message;
 }
 
 static void
@@ -272,8 +279,8 @@ find_nodes(Reading *reading)
 	int32 count = reading->conversation->count;
 	int32 *position = palloc(mul_size(Max(mapping->count, 1), sizeof(int32)));
 
-	reading->keys = palloc(mul_size(count, sizeof(TransferText)));
-	reading->named = palloc(mul_size(count, sizeof(int32)));
+	reading->keys = palloc(mul_size(Max(count, 1), sizeof(TransferText)));
+	reading->named = palloc(mul_size(Max(count, 1), sizeof(int32)));
 	for (int32 i = 0; i < count; i++)
 	{
 		reading->keys[i] = mapping->nodes[reading->node_of[i]].key;
@@ -282,7 +289,7 @@ find_nodes(Reading *reading)
 	for (int32 i = 0; i < count; i++)
 	{
 		const Node *node = &mapping->nodes[reading->node_of[i]];
-		bool named = node->parent.data != NULL && mapping->nodes[node->parent_node].has_message;
+		bool named = names_message(mapping, node);
 
 		reading->named[i] = named ? position[node->parent_node] : -1;
 	}
@@ -310,9 +317,8 @@ read_message(Reading *reading, int32 index, const DocumentPlace *place)
 		document_replace(&rest, "~key", &key);
 
 	/* a root's null is written too */
-	parent_written = node->parent.data == NULL
-						 ? node->parent_node < 0
-						 : reading->mapping->nodes[node->parent_node].has_message;
+	parent_written =
+		node->parent.data == NULL ? node->parent_node < 0 : names_message(reading->mapping, node);
 	children_written = document_get(&node->value, "children", &children) &&
 					   document_same_children(&children, &reading->children, index, reading->keys);
 	return keep_node(node, parent_written, children_written, &rest, &at_node) &&
@@ -372,7 +378,7 @@ read_head(const JsonbValue *root, Reading *reading, DocumentRest *rest, const Do
 			conversation->head = i;
 	if (node >= 0 && document_same_text(document_text(&value), reading->keys[conversation->head]))
 		document_skip(rest, "current_node");
-	else
+	else if (conversation->count > 0)
 	{
 		head = document_string(reading->keys[conversation->head]);
 		document_replace(rest, "~head", &head);
@@ -404,6 +410,7 @@ chatgpt_read(Jsonb *document, TransferConversation *conversation, TransferProble
 		if (!read_message(&reading, i, &at))
 			return false;
 
+	chatgpt_default_model(conversation, document_get_text(&root, "default_model_slug"));
 	document_skip(&rest, "mapping");
 	conversation->source_id = document_get_text(&root, "conversation_id");
 	if (conversation->source_id.data == NULL)
@@ -507,7 +514,10 @@ write_node(Writing *writing, int32 index)
 							writing->is_own, node);
 	document_key(out, "message");
 	chatgpt_write_message(out, &writing->conversation->messages[index], writing->keys[index],
-						  writing->is_own[index] ? &writing->message_own[index] : NULL);
+						  writing->is_own[index] ? &writing->message_own[index] : NULL,
+						  writing->own != NULL
+							  ? document_get_text(writing->own, "default_model_slug")
+							  : (TransferText){NULL, 0});
 	document_end(out);
 }
 
@@ -589,5 +599,9 @@ chatgpt_write(const TransferConversation *conversation, bool *many)
 	return document_done(out);
 }
 
-const TransferFormat transfer_chatgpt = {FORMAT, "ChatGPT export", chatgpt_detect, chatgpt_read,
-										 chatgpt_write};
+const TransferFormat transfer_chatgpt = {.name = FORMAT,
+										 .label = "ChatGPT export",
+										 .detect = chatgpt_detect,
+										 .read = chatgpt_read,
+										 .write = chatgpt_write,
+										 .branches = true};

@@ -15,6 +15,8 @@ extern bool
 chatgpt_read_message(const JsonbValue *object, TransferMessage *message, DocumentRest *rest,
 					 DocumentTools *tools, const DocumentPlace *place);
 extern void chatgpt_write_message(DocumentOut *out, const TransferMessage *message, TransferText id,
-								  const JsonbValue *own);
+								  const JsonbValue *own, TransferText default_model);
+
+extern void chatgpt_default_model(TransferConversation *conversation, TransferText model);
 
 #endif /* TRANSFER_FORMAT_CHATGPT_H */

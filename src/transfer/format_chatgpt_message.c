@@ -209,6 +209,9 @@ chatgpt_read_message(const JsonbValue *object, TransferMessage *message, Documen
 	{
 		TransferText model = document_get_text(&metadata, "model_slug");
 
+		/* written so for messages that come from elsewhere */
+		document_take_tools(&metadata, tools);
+
 		if (is_model(model))
 			message->model = model;
 	}
@@ -327,15 +330,29 @@ kept_model(const JsonbValue *own)
 	return is_model(model) ? model : none;
 }
 
+/* The conversation's default model is that of answers that name none; the document says it once. */
+void
+chatgpt_default_model(TransferConversation *conversation, TransferText model)
+{
+	if (!is_model(model) || document_text_is(model, "auto"))
+		return;
+	for (int32 i = 0; i < conversation->count; i++)
+		if (document_text_is(conversation->messages[i].role, "assistant") &&
+			conversation->messages[i].model.data == NULL)
+			conversation->messages[i].model = model;
+}
+
 /* metadata, for the model; tools of another format have no other place. */
 static void
 write_metadata(DocumentOut *out, const TransferMessage *message, const DocumentTools *tools,
-			   const JsonbValue *own)
+			   const JsonbValue *own, TransferText default_model)
 {
 	JsonbValue kept;
 	bool is_kept = document_kept(own, "metadata", &kept);
 
-	if (own != NULL && document_same_text(message->model, kept_model(own)))
+	if (own != NULL &&
+		(document_same_text(message->model, kept_model(own)) ||
+		 (kept_model(own).data == NULL && document_same_text(message->model, default_model))))
 		return;
 	document_key(out, "metadata");
 	document_begin_object(out);
@@ -353,7 +370,7 @@ write_metadata(DocumentOut *out, const TransferMessage *message, const DocumentT
 
 void
 chatgpt_write_message(DocumentOut *out, const TransferMessage *message, TransferText id,
-					  const JsonbValue *own)
+					  const JsonbValue *own, TransferText default_model)
 {
 	DocumentTools tools = document_tools(message->metadata);
 
@@ -362,7 +379,7 @@ chatgpt_write_message(DocumentOut *out, const TransferMessage *message, Transfer
 	document_write_fields(out, fields, lengthof(fields), message, own);
 	write_author(out, message, &tools, own);
 	write_content(out, message, &tools, own);
-	write_metadata(out, message, &tools, own);
+	write_metadata(out, message, &tools, own, default_model);
 	if (own == NULL)
 	{
 		document_key(out, "id");

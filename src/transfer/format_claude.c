@@ -4,10 +4,13 @@
  *		"created_at", "chat_messages": [{"uuid", "sender", "text", "content",
  *		"created_at", "parent_message_uuid", "attachments", "files"}]}.
  *
- * The content column is the text blocks of content, else text.  tool_use and
- * tool_result blocks are what all formats share; other blocks (thinking …) are
- * kept, as are attachments and files.  Exports without parent_message_uuid are
- * lists.  There is no model.
+ * The content column is the text blocks of content, else text, and behind it
+ * what was pasted: the extracted_content of attachments, which was part of the
+ * prompt.  tool_use and tool_result blocks are what all formats share; other
+ * blocks (thinking …) are kept, as are files.  Exports without
+ * parent_message_uuid are lists.  There is no model.
+ *
+ *	message			~pasted: CRC-32C of what was pasted; attachments have lengths in its place
  */
 #include "postgres.h"
 
@@ -15,9 +18,12 @@
 
 #include "../memory_ext.h"
 #include "document.h"
+#include "format_claude.h"
 #include "formats.h"
 
 #define FORMAT "claude"
+#define PASTED "extracted_content"
+#define JOINT_BYTES 2 /* of document_add_paragraph's empty line */
 
 static const DocumentRole roles[] = {
 	{"human", "user"},
@@ -165,35 +171,44 @@ result_content(const DocumentResult *result)
 	return *out.result;
 }
 
+/* Results are blocks of their own. */
+static void
+append_call(DocumentOut *out, const DocumentCall *call, const DocumentResult *ignored)
+{
+	document_begin_object(out);
+	document_key(out, "type");
+	document_put_string(out, "tool_use");
+	put_call(out, call, true);
+	document_end(out);
+}
+
+static void
+append_result(DocumentOut *out, const DocumentResult *from)
+{
+	DocumentResult result = *from;
+
+	result.content = result_content(&result);
+	document_begin_object(out);
+	document_key(out, "type");
+	document_put_string(out, "tool_result");
+	put_result(out, &result);
+	document_key(out, "is_error");
+	document_put_bool(out, result.error);
+	document_end(out);
+}
+
 static void
 append_blocks(DocumentOut *out, const DocumentTools *tools, const DocumentWritten *written)
 {
 	for (int32 i = written->calls; i < tools->ncalls; i++)
-	{
-		document_begin_object(out);
-		document_key(out, "type");
-		document_put_string(out, "tool_use");
-		put_call(out, &tools->calls[i], true);
-		document_end(out);
-	}
+		append_call(out, &tools->calls[i], NULL);
 	for (int32 i = written->results; i < tools->nresults; i++)
-	{
-		DocumentResult result = tools->results[i];
-
-		result.content = result_content(&result);
-		document_begin_object(out);
-		document_key(out, "type");
-		document_put_string(out, "tool_result");
-		put_result(out, &result);
-		document_key(out, "is_error");
-		document_put_bool(out, result.error);
-		document_end(out);
-	}
+		append_result(out, &tools->results[i]);
 }
 
 static const DocumentPartKind block_kinds[] = {{"text", "text"}};
 
-static const DocumentPartRules blocks = {.type_key = "type",
+const DocumentPartRules claude_blocks = {.type_key = "type",
 										 .kinds = block_kinds,
 										 .nkinds = lengthof(block_kinds),
 										 .read = read_block,
@@ -204,7 +219,7 @@ static const DocumentBoth content = {.text_key = "text",
 									 .parts_key = "content",
 									 .has_text = true,
 									 .has_parts = true,
-									 .rules = &blocks};
+									 .rules = &claude_blocks};
 
 /* ---- reading ---- */
 
@@ -215,6 +230,68 @@ claude_detect(Jsonb *document)
 	JsonbValue value;
 
 	return document_get(&root, "chat_messages", &value);
+}
+
+/* An attachment with something else in the place of its text. */
+static void
+put_attachment(DocumentOut *out, const JsonbValue *attachment, const JsonbValue *text)
+{
+	document_begin_object(out);
+	document_put_pairs(out, attachment);
+	document_key(out, PASTED);
+	document_put(out, text);
+	document_end(out);
+}
+
+/* Puts what was pasted behind the content, and its lengths in its place. */
+static bool
+read_attachments(const JsonbValue *object, TransferText *content, DocumentRest *rest,
+				 const DocumentPlace *place)
+{
+	DocumentPlace at = document_at_key(place, "attachments");
+	DocumentOut kept = {0};
+	StringInfoData pasted;
+	StringInfoData whole;
+	JsonbValue attachments;
+	JsonbValue note;
+	DocumentWalk walk;
+
+	if (!document_get(object, "attachments", &attachments) || !document_is_array(&attachments) ||
+		document_count(&attachments) == 0)
+		return true;
+	if (!document_shallow(&attachments))
+		return document_refuse(&at, TRANSFER_TOO_LARGE, "nested deeper than %d levels",
+							   DOCUMENT_MAX_DEPTH);
+	initStringInfo(&pasted);
+	document_begin_array(&kept);
+	document_walk(&walk, &attachments);
+	while (document_next(&walk))
+	{
+		JsonbValue text = document_null();
+
+		(void) document_get(&walk.value, PASTED, &text);
+		if (text.type == jbvNumeric)
+			return document_refuse(&at, TRANSFER_BAD_VALUE, "a number where a text belongs");
+		if (document_text(&text).length == 0)
+		{
+			document_put(&kept, &walk.value);
+			continue;
+		}
+		document_add_paragraph(&pasted, document_text(&text));
+		text = document_integer(text.val.string.len);
+		put_attachment(&kept, &walk.value, &text);
+	}
+	document_end(&kept);
+	if (pasted.len == 0)
+		return true;
+	note = document_text_note(document_buffer(&pasted));
+	document_replace(rest, "~pasted", &note);
+	document_replace(rest, "attachments", kept.result);
+	initStringInfo(&whole);
+	document_add_paragraph(&whole, *content);
+	document_add_paragraph(&whole, document_buffer(&pasted));
+	*content = document_buffer(&whole);
+	return true;
 }
 
 static bool
@@ -229,7 +306,8 @@ read_message(const JsonbValue *object, TransferConversation *conversation, int32
 							place) ||
 		!document_read_fields(object, message_fields, lengthof(message_fields), message, &rest,
 							  place) ||
-		!document_read_both(object, &content, &message->content, &tools, &rest, place))
+		!document_read_both(object, &content, &message->content, &tools, &rest, place) ||
+		!read_attachments(object, &message->content, &rest, place))
 		return false;
 	document_keep_parent(&tree, object, conversation, index, &rest);
 	document_keep_position(&rest, at, index);
@@ -258,7 +336,7 @@ read_messages(const JsonbValue *array, TransferConversation *conversation,
 		if (id.length > 0 && id.length <= MEMORY_MAX_MESSAGE_ID_BYTES)
 			conversation->messages[i].message_id = id;
 	}
-	if (!document_read_parents(&tree, objects, count, parents, place) ||
+	if (!document_read_parents(&tree, objects, NULL, count, parents, place) ||
 		!document_arrange(conversation, parents, false, &order, place))
 		return false;
 	for (int32 i = 0; i < count; i++)
@@ -293,20 +371,44 @@ claude_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 
 /* ---- writing ---- */
 
-/* What the model only thought. */
+static void
+put_text(DocumentOut *out, TransferText text)
+{
+	document_begin_object(out);
+	document_put_pair(out, "type", document_literal("text"));
+	document_put_pair(out, "text", text);
+	document_end(out);
+}
+
 static void
 put_thinking(DocumentOut *out, TransferText text)
 {
-	document_key(out, "text");
-	document_put_string(out, "");
+	document_begin_object(out);
+	document_put_pair(out, "type", document_literal("thinking"));
+	document_put_pair(out, "thinking", text);
+	document_end(out);
+}
+
+const DocumentStepWrite claude_steps = {.text = put_text,
+										.thought = put_thinking,
+										.call = append_call,
+										.result = append_result};
+
+/* A message from elsewhere. */
+static void
+put_foreign(DocumentOut *out, const TransferMessage *message, const DocumentTools *tools)
+{
+	DocumentSteps steps = document_steps(message, tools, FORMAT);
+
+	if (document_only_text(&steps))
+	{
+		document_write_both(out, &content, message->content, &(DocumentTools){0}, NULL);
+		return;
+	}
+	document_put_pair(out, "text", document_steps_text(&steps));
 	document_key(out, "content");
 	document_begin_array(out);
-	document_begin_object(out);
-	document_key(out, "type");
-	document_put_string(out, "thinking");
-	document_key(out, "thinking");
-	document_put_text(out, text);
-	document_end(out);
+	document_put_steps(out, &steps, tools, &claude_steps);
 	document_end(out);
 }
 
@@ -328,12 +430,86 @@ put_usual(DocumentOut *out, const TransferMessage *message)
 	document_end(out);
 }
 
+/* How long what was pasted is, with empty lines between. */
+static uint64
+pasted_length(const JsonbValue *attachments)
+{
+	uint64 length = 0;
+	DocumentWalk walk;
+
+	document_walk(&walk, attachments);
+	while (document_next(&walk))
+	{
+		JsonbValue text;
+		int32 number;
+
+		if (document_get(&walk.value, PASTED, &text) && document_number(&text, &number) &&
+			number > 0)
+			length += (uint64) number + (length > 0 ? JOINT_BYTES : 0);
+	}
+	return length;
+}
+
+/*
+ * Writes the attachments with what was pasted, and takes that off the content's
+ * end.  If it is no longer there, after an edit, the content is all the text.
+ */
+static void
+write_attachments(DocumentOut *out, TransferText *content, const JsonbValue *own)
+{
+	JsonbValue attachments;
+	JsonbValue note;
+	DocumentWalk walk;
+	TransferText pasted = {"", 0};
+	uint64 length;
+
+	if (!document_kept(own, "~pasted", &note) || !document_kept(own, "attachments", &attachments))
+		return;
+	length = pasted_length(&attachments);
+	if (length > 0 && length <= content->length)
+	{
+		pasted.data = content->data + content->length - length;
+		pasted.length = (uint32) length;
+	}
+	if (document_text_noted(own, "~pasted", pasted))
+	{
+		content->length -= pasted.length;
+		content->length -= Min(content->length, JOINT_BYTES);
+	}
+	else
+		pasted.data = NULL;
+	document_key(out, "attachments");
+	document_begin_array(out);
+	document_walk(&walk, &attachments);
+	while (document_next(&walk))
+	{
+		JsonbValue text;
+		int32 number;
+
+		if (!document_get(&walk.value, PASTED, &text) || !document_number(&text, &number))
+		{
+			document_put(out, &walk.value);
+			continue;
+		}
+		text = document_string(document_literal(""));
+		if (pasted.data != NULL)
+		{
+			TransferText piece = {pasted.data, (uint32) number};
+
+			text = document_string(piece);
+			pasted.data += number > 0 ? number + JOINT_BYTES : 0;
+		}
+		put_attachment(out, &walk.value, &text);
+	}
+	document_end(out);
+}
+
 static void
 write_message(DocumentOut *out, const TransferConversation *conversation, int32 index,
-			  const TransferText *ids)
+			  const TransferText *ids, const DocumentLinks *links)
 {
 	TransferMessage message = conversation->messages[index];
-	DocumentTools tools = document_tools(message.metadata);
+	DocumentTools tools = links->tools[index];
 	JsonbValue kept;
 	JsonbValue *own = document_own(message.metadata, FORMAT, &kept) ? &kept : NULL;
 
@@ -343,14 +519,15 @@ write_message(DocumentOut *out, const TransferConversation *conversation, int32 
 	if (own == NULL)
 		put_usual(out, &message);
 	document_put_rest(out, own);
+	write_attachments(out, &message.content, own);
 	if (message.message_id.data == NULL && own == NULL)
 		message.message_id = ids[index];
 	document_write_fields(out, message_fields, lengthof(message_fields), &message, own);
 	document_key(out, "sender");
 	document_put_text(out, document_role_word(roles, lengthof(roles), message.role, own, "sender"));
 	document_write_parent(out, &tree, ids, document_parent(conversation, index), own);
-	if (own == NULL && document_is_thought(&message, &tools))
-		put_thinking(out, message.content);
+	if (own == NULL)
+		put_foreign(out, &message, &tools);
 	else
 		document_write_both(out, &content, message.content, &tools, own);
 	document_end(out);
@@ -362,6 +539,7 @@ claude_write(const TransferConversation *conversation, bool *many)
 	TransferConversation settled = *conversation;
 	int32 *order = document_positions(conversation, FORMAT);
 	TransferText *ids = document_message_ids(conversation, FORMAT, NULL);
+	DocumentLinks links = document_link(conversation, FORMAT);
 	DocumentOut out = {0};
 	JsonbValue kept;
 	JsonbValue *own = document_own(conversation->metadata, FORMAT, &kept) ? &kept : NULL;
@@ -374,12 +552,16 @@ claude_write(const TransferConversation *conversation, bool *many)
 	document_key(&out, "chat_messages");
 	document_begin_array(&out);
 	for (int32 i = 0; i < conversation->count; i++)
-		write_message(&out, conversation, order[i], ids);
+		write_message(&out, conversation, order[i], ids, &links);
 	document_end(&out);
 	document_end(&out);
 	*many = false;
 	return document_done(&out);
 }
 
-const TransferFormat transfer_claude = {FORMAT, "Claude export", claude_detect, claude_read,
-										claude_write};
+const TransferFormat transfer_claude = {.name = FORMAT,
+										.label = "Claude export",
+										.detect = claude_detect,
+										.read = claude_read,
+										.write = claude_write,
+										.branches = true};

@@ -433,6 +433,57 @@ put_usual(DocumentOut *out, const DocumentTurn *turn)
 	document_end(out);
 }
 
+/* An image or file that has an address; false: it has no place here. */
+static bool
+put_media(DocumentOut *out, const DocumentMedia *media)
+{
+	TransferText data = document_url_data(media->url);
+
+	if (media->url.data == NULL)
+		return false;
+	document_begin_object(out);
+	if (media->kind == DOCUMENT_IMAGE)
+	{
+		document_put_pair(out, "type", document_literal("image_url"));
+		document_key(out, "image_url");
+		document_begin_object(out);
+		document_put_pair(out, "url", media->url);
+		document_end(out);
+	}
+	else
+	{
+		bool bytes = data.data != NULL;
+
+		document_put_pair(out, "type", document_literal("file"));
+		document_put_pair(out, "source_type", document_literal(bytes ? "base64" : "url"));
+		document_put_pair(out, bytes ? "data" : "url", bytes ? data : media->url);
+		if (media->media_type.data != NULL)
+			document_put_pair(out, "mime_type", media->media_type);
+		if (media->name.data != NULL)
+			document_put_pair(out, "filename", media->name);
+	}
+	document_end(out);
+	return true;
+}
+
+/* The content of a message from elsewhere that has images or files. */
+static void
+write_media_content(DocumentOut *out, const DocumentTurn *turn)
+{
+	document_key(out, "content");
+	document_begin_array(out);
+	if (turn->content.length > 0)
+	{
+		document_begin_object(out);
+		document_put_pair(out, "type", document_literal("text"));
+		document_put_pair(out, "text", turn->content);
+		document_end(out);
+	}
+	for (int32 i = 0; i < turn->nmedia; i++)
+		(void) put_media(out, &turn->media[i]);
+	document_end(out);
+}
+
 /* own: the rest of the data; NULL: the message comes from elsewhere. */
 static void
 write_data(DocumentOut *out, const DocumentTurn *turn, bool has_id, const JsonbValue *own)
@@ -440,7 +491,10 @@ write_data(DocumentOut *out, const DocumentTurn *turn, bool has_id, const JsonbV
 	if (own == NULL)
 		put_usual(out, turn);
 	document_put_rest(out, own);
-	document_write_content(out, "content", &parts, false, turn->content, &turn->tools, own);
+	if (own == NULL && turn->nmedia > 0)
+		write_media_content(out, turn);
+	else
+		document_write_content(out, "content", &parts, false, turn->content, &turn->tools, own);
 	write_calls(out, &turn->tools, own);
 	write_text(out, "name", turn->tools.name);
 	write_text(out, "tool_call_id", turn->tools.call_id);
@@ -510,7 +564,7 @@ write_row(DocumentOut *out, const TransferConversation *conversation, const Docu
 static Jsonb *
 langchain_write(const TransferConversation *conversation, bool *many)
 {
-	DocumentTurns turns = document_turns(conversation, FORMAT);
+	DocumentTurns turns = document_turns(conversation, FORMAT, false);
 	DocumentOut out = {0};
 	JsonbValue kept;
 	JsonbValue *own = document_own(conversation->metadata, FORMAT, &kept) ? &kept : NULL;

@@ -374,12 +374,8 @@ read_messages(const Flat *flat, TransferConversation *conversation, const Docume
 		if (id.length > 0 && id.length <= MEMORY_MAX_MESSAGE_ID_BYTES)
 			conversation->messages[i].message_id = id;
 	}
-	if (!document_read_parents(&tree, flat->objects, flat->count, parents, place))
-		return false;
-	for (int32 i = 0; i < flat->count; i++)
-		if (flat->above[i] >= 0)
-			parents[i] = flat->above[i];
-	if (!document_arrange(conversation, parents, false, &order, place))
+	if (!document_read_parents(&tree, flat->objects, flat->above, flat->count, parents, place) ||
+		!document_arrange(conversation, parents, false, &order, place))
 		return false;
 	for (int32 i = 0; i < flat->count; i++)
 	{
@@ -401,16 +397,25 @@ read_row(const JsonbValue *row, TransferConversation *conversation, const Docume
 {
 	DocumentRest rest = {0};
 	JsonbValue parent;
+	TransferMessage *message;
 
 	conversation->partial = true;
-	if (!document_get(row, tree.parent_key, &parent))
-		document_absent(&rest, tree.parent_key);
 	conversation->source_id = document_get_text(row, "conversationId");
 	if (conversation->source_id.data == NULL)
 		return document_refuse_key(place, "conversationId", TRANSFER_BAD_VALUE,
 								   "the message does not say which conversation it is of");
-	return document_messages(conversation, 1, place) &&
-		   read_message(row, conversation, 0, &rest, place) &&
+	if (!document_messages(conversation, 1, place))
+		return false;
+	message = &conversation->messages[0];
+	if (!document_get(row, tree.parent_key, &parent))
+		document_absent(&rest, tree.parent_key);
+	else if (parent.type != jbvString && parent.type != jbvNull)
+		return document_refuse_key(place, tree.parent_key, TRANSFER_BAD_PARENT, "not a string");
+	else if (document_is_root(&tree, document_text(&parent)))
+		message->parent = TRANSFER_PARENT_ROOT;
+	else
+		message->parent_id = document_text(&parent);
+	return read_message(row, conversation, 0, &rest, place) &&
 		   document_note_metadata(FORMAT, "~rows", &conversation->metadata);
 }
 
@@ -429,7 +434,8 @@ librechat_read(Jsonb *document, TransferConversation *conversation, TransferProb
 	{
 		if (!flatten(&flat, &root, &place) || !read_messages(&flat, conversation, &place))
 			return false;
-		conversation->source_id = document_get_text(&flat.objects[0], "conversationId");
+		if (flat.count > 0)
+			conversation->source_id = document_get_text(&flat.objects[0], "conversationId");
 		return document_note_metadata(FORMAT, "~array", &conversation->metadata);
 	}
 	if (!document_get(&root, "messages", &messages))
@@ -456,8 +462,91 @@ typedef struct Writing
 	const TransferConversation *conversation;
 	const JsonbValue *own;
 	TransferText *ids;
+	DocumentLinks links;
+	bool *taken; /* by message: a result that its call's message has */
 	DocumentOut out;
 } Writing;
+
+/* What a message answers, but for those whose result another one has; -1: nothing. */
+static int32
+parent_of(const Writing *writing, int32 index)
+{
+	int32 parent = document_parent(writing->conversation, index);
+
+	while (parent >= 0 && writing->taken[parent])
+		parent = document_parent(writing->conversation, parent);
+	return parent;
+}
+
+static void
+put_text(DocumentOut *out, TransferText text)
+{
+	document_begin_object(out);
+	document_put_pair(out, "type", document_literal("text"));
+	document_put_pair(out, "text", text);
+	document_end(out);
+}
+
+static void
+put_thought(DocumentOut *out, TransferText text)
+{
+	document_begin_object(out);
+	document_put_pair(out, "type", document_literal("think"));
+	document_put_pair(out, "think", text);
+	document_end(out);
+}
+
+/* A result without its call. */
+static void
+append_result(DocumentOut *out, const DocumentResult *result)
+{
+	DocumentCall call = {.id = result->id, .name = result->name};
+
+	if (call.name.data == NULL)
+		call.name = document_literal("tool");
+	call.arguments = document_string(document_literal(""));
+	append_call(out, &call, result);
+}
+
+/* An image by its address; others have no place here. */
+static void
+put_media(DocumentOut *out, const DocumentMedia *media)
+{
+	if (media->kind != DOCUMENT_IMAGE || media->url.data == NULL)
+		return;
+	document_begin_object(out);
+	document_put_pair(out, "type", document_literal("image_url"));
+	document_key(out, "image_url");
+	document_begin_object(out);
+	document_put_pair(out, "url", media->url);
+	document_end(out);
+	document_end(out);
+}
+
+static const DocumentStepWrite step_write = {.text = put_text,
+											 .thought = put_thought,
+											 .call = append_call,
+											 .result = append_result,
+											 .media = put_media,
+											 .together = true};
+
+/* A message from elsewhere. */
+static void
+put_foreign(DocumentOut *out, const TransferMessage *message, const DocumentTools *tools)
+{
+	DocumentSteps steps = document_steps(message, tools, FORMAT);
+
+	if (document_only_text(&steps))
+	{
+		document_write_both(out, &content, message->content, &(DocumentTools){0}, NULL);
+		return;
+	}
+	document_put_pair(out, "text", document_literal(""));
+	document_key(out, "content");
+	document_begin_array(out);
+	document_put_steps(out, &steps, tools, &step_write);
+	document_end(out);
+}
 
 /* All of a message but its children, into an object that has begun. */
 static void
@@ -465,7 +554,7 @@ put_message(Writing *writing, int32 index)
 {
 	DocumentOut *out = &writing->out;
 	TransferMessage message = writing->conversation->messages[index];
-	DocumentTools tools = document_tools(message.metadata);
+	DocumentTools tools = writing->links.tools[index];
 	JsonbValue kept;
 	JsonbValue *own = document_own(message.metadata, FORMAT, &kept) ? &kept : NULL;
 
@@ -479,22 +568,9 @@ put_message(Writing *writing, int32 index)
 	}
 	document_write_fields(out, message_fields, lengthof(message_fields), &message, own);
 	write_role(out, message.role, own);
-	document_write_parent(out, &tree, writing->ids, document_parent(writing->conversation, index),
-						  own);
-	if (own == NULL && document_is_thought(&message, &tools))
-	{
-		document_key(out, "text");
-		document_put_string(out, "");
-		document_key(out, "content");
-		document_begin_array(out);
-		document_begin_object(out);
-		document_key(out, "type");
-		document_put_string(out, "think");
-		document_key(out, "think");
-		document_put_text(out, message.content);
-		document_end(out);
-		document_end(out);
-	}
+	document_write_parent(out, &tree, writing->ids, parent_of(writing, index), own);
+	if (own == NULL)
+		put_foreign(out, &message, &tools);
 	else
 		document_write_both(out, &content, message.content, &tools, own);
 }
@@ -507,6 +583,8 @@ write_list(Writing *writing)
 	document_begin_array(&writing->out);
 	for (int32 i = 0; i < writing->conversation->count; i++)
 	{
+		if (writing->taken[order[i]])
+			continue;
 		document_begin_object(&writing->out);
 		put_message(writing, order[i]);
 		document_end(&writing->out);
@@ -525,8 +603,9 @@ typedef struct Nest
 } Nest;
 
 static Nest
-build_nest(const TransferConversation *conversation)
+build_nest(const Writing *writing)
 {
+	const TransferConversation *conversation = writing->conversation;
 	int32 count = conversation->count;
 	int32 *depths = palloc(mul_size(add_size(count, 1), sizeof(int32)));
 	Nest nest = {0};
@@ -537,7 +616,7 @@ build_nest(const TransferConversation *conversation)
 	for (int32 i = 0; i < count; i++)
 	{
 		JsonbValue own;
-		int32 parent = document_parent(conversation, i);
+		int32 parent = parent_of(writing, i);
 
 		if (document_own(conversation->messages[i].metadata, FORMAT, &own) &&
 			document_noted(&own, "~top"))
@@ -550,6 +629,8 @@ build_nest(const TransferConversation *conversation)
 		nest.first[i] = -1;
 	for (int32 i = count - 1; i >= 0; i--)
 	{
+		if (writing->taken[i])
+			continue;
 		nest.next[i] = nest.first[nest.above[i]];
 		nest.first[nest.above[i]] = i;
 	}
@@ -611,7 +692,7 @@ static void
 write_conversation(Writing *writing)
 {
 	DocumentOut *out = &writing->out;
-	Nest nest = build_nest(writing->conversation);
+	Nest nest = build_nest(writing);
 	bool nested = document_noted(writing->own, "~nested");
 
 	document_begin_object(out);
@@ -648,6 +729,9 @@ librechat_write(const TransferConversation *conversation, bool *many)
 	Writing writing = {.conversation = conversation, .own = is_own ? &own : NULL};
 
 	writing.ids = document_message_ids(conversation, FORMAT, NULL);
+	writing.links = document_link(conversation, FORMAT);
+	writing.taken = palloc0(Max(conversation->count, 1));
+	document_take_results(conversation, &writing.links, FORMAT, writing.taken);
 	*many = document_noted(writing.own, "~rows");
 	if (*many || document_noted(writing.own, "~array"))
 		write_list(&writing);
@@ -656,5 +740,9 @@ librechat_write(const TransferConversation *conversation, bool *many)
 	return document_done(&writing.out);
 }
 
-const TransferFormat transfer_librechat = {FORMAT, "LibreChat", librechat_detect, librechat_read,
-										   librechat_write};
+const TransferFormat transfer_librechat = {.name = FORMAT,
+										   .label = "LibreChat",
+										   .detect = librechat_detect,
+										   .read = librechat_read,
+										   .write = librechat_write,
+										   .branches = true};

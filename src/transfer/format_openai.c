@@ -1,11 +1,18 @@
 /*
  * format_openai.c
  *		OpenAI chat messages: {"messages": [{"role", "content", …}], "tools", …},
- *		which is also a line of a fine-tuning file; or the array alone.
+ *		which is also a line of a fine-tuning file; the same list under the key
+ *		"conversation", as LMSYS-Chat and WildChat have it; or the array alone.
  *
  * A message {"role", "content"} needs no metadata.  tool_calls, tool_call_id
- * and name are what all formats share; the rest (weight, refusal, audio …) is
- * kept.  content may be parts; null is written beside tool calls.
+ * and name are what all formats share, and so is function_call, a call without
+ * an id; the rest (weight, refusal, audio …) is kept.  content may be parts; null
+ * is written beside tool calls.
+ *
+ * A model at the top is that of the assistant's messages.
+ *
+ *	conversation	~conversation: the list has that key
+ *	message			~function: its call is a function_call
  *
  * Source: the reference of Chat Completions and of fine-tuning's chat format,
  * platform.openai.com/docs.
@@ -14,15 +21,18 @@
 
 #include "miscadmin.h"
 
+#include "../memory_ext.h"
 #include "document.h"
 #include "formats.h"
 #include "json_text.h"
 
 #define FORMAT "openai"
+#define LIST "conversation" /* the other key that the messages are in */
 
 static const DocumentRole roles[] = {
-	{"user", "user"}, {"assistant", "assistant"}, {"system", "system"},
-	{"tool", "tool"}, {"developer", "system"},    {"function", "tool"},
+	{"user", "user"},        {"assistant", "assistant"}, {"system", "system"}, {"tool", "tool"},
+	{"developer", "system"}, {"function", "tool"},       {"human", "user"},    {"ai", "assistant"},
+	{"model", "assistant"},  {"Human", "user"},          {"AI", "assistant"},  {"gpt", "assistant"},
 };
 
 static const DocumentPartKind part_kinds[] = {
@@ -39,8 +49,12 @@ static bool
 openai_detect(Jsonb *document)
 {
 	JsonbValue root = document_root(document);
+	JsonbValue messages;
 	JsonbValue first;
 
+	if (document_get(&root, LIST, &messages) && document_first(&messages, &first) &&
+		document_has_string(&first, "role"))
+		return true;
 	return document_has_array(&root, "messages") ||
 		   (document_first(&root, &first) && document_has_string(&first, "role"));
 }
@@ -84,6 +98,23 @@ read_text_key(const JsonbValue *object, const char *key, TransferText *text, Doc
 	return true;
 }
 
+/* The older {"function_call": {"name", "arguments"}}; one that is not so is kept. */
+static void
+read_function_call(const JsonbValue *object, DocumentTools *tools, DocumentRest *rest)
+{
+	TransferText none = {NULL, 0};
+	JsonbValue call;
+	JsonbValue arguments;
+
+	if (!document_get(object, "function_call", &call) || !document_has_string(&call, "name") ||
+		!document_get(&call, "arguments", &arguments) || arguments.type != jbvString ||
+		document_count(&call) != 2)
+		return;
+	document_add_call(tools, none, document_get_text(&call, "name"), &arguments);
+	document_skip(rest, "function_call");
+	document_note(rest, "~function");
+}
+
 static bool
 read_tools(const JsonbValue *object, DocumentTools *tools, DocumentRest *rest,
 		   const DocumentPlace *place)
@@ -94,7 +125,10 @@ read_tools(const JsonbValue *object, DocumentTools *tools, DocumentRest *rest,
 		!read_text_key(object, "tool_call_id", &tools->call_id, rest, place))
 		return false;
 	if (!document_get(object, "tool_calls", &calls) || calls.type == jbvNull)
+	{
+		read_function_call(object, tools, rest);
 		return true;
+	}
 	if (!document_is_array(&calls))
 		return document_refuse_key(place, "tool_calls", TRANSFER_BAD_VALUE, "not an array");
 	tools->verbatim = calls;
@@ -126,6 +160,17 @@ read_message(const JsonbValue *object, TransferMessage *message, const DocumentP
 		   document_metadata(FORMAT, object, &rest, &tools, false, place, &message->metadata);
 }
 
+/* The model of the request, or of the data set's row, for the assistant's messages. */
+static void
+set_models(TransferConversation *conversation, TransferText model)
+{
+	if (model.length == 0 || model.length > MEMORY_MAX_MODEL_BYTES)
+		return;
+	for (int32 i = 0; i < conversation->count; i++)
+		if (document_text_is(conversation->messages[i].role, "assistant"))
+			conversation->messages[i].model = model;
+}
+
 static bool
 openai_read(Jsonb *document, TransferConversation *conversation, TransferProblem *problem)
 {
@@ -134,21 +179,33 @@ openai_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 	DocumentPlace place = document_place(problem);
 	DocumentPlace at = document_at_key(&place, "messages");
 	DocumentRest rest = {0};
+	bool is_list = false;
 
 	conversation->head = -1;
 	if (document_is_array(&root))
 		return document_note_metadata(FORMAT, "~array", &conversation->metadata) &&
 			   document_read_messages(&root, read_message, conversation, &place);
 	if (!document_get(&root, "messages", &messages))
+	{
+		is_list = document_get(&root, LIST, &messages);
+		at = document_at_key(&place, LIST);
+	}
+	if (!is_list && !document_get(&root, "messages", &messages))
 		return document_refuse(&place, TRANSFER_NO_MESSAGES, "there is no key \"messages\"");
 	if (!document_is_array(&messages))
 		return document_refuse(&at, TRANSFER_BAD_VALUE, "not an array");
 
 	/* the id stays in the rest: conversations from elsewhere are written without one */
 	conversation->source_id = document_get_text(&root, "id");
-	document_skip(&rest, "messages");
-	return document_read_messages(&messages, read_message, conversation, &at) &&
-		   document_metadata(FORMAT, &root, &rest, NULL, false, &place, &conversation->metadata);
+	if (is_list && conversation->source_id.data == NULL)
+		conversation->source_id = document_get_text(&root, "conversation_id");
+	document_skip(&rest, is_list ? LIST : "messages");
+	if (is_list)
+		document_note(&rest, "~conversation");
+	if (!document_read_messages(&messages, read_message, conversation, &at))
+		return false;
+	set_models(conversation, document_get_text(&root, "model"));
+	return document_metadata(FORMAT, &root, &rest, NULL, false, &place, &conversation->metadata);
 }
 
 /* ---- writing ---- */
@@ -168,18 +225,83 @@ put_calls(DocumentOut *out, DocumentTools *tools)
 }
 
 static void
+put_function_call(DocumentOut *out, const DocumentCall *call)
+{
+	document_key(out, "function_call");
+	document_begin_object(out);
+	document_put_pair(out, "name", call->name);
+	document_key(out, "arguments");
+	document_put(out, &call->arguments);
+	document_end(out);
+}
+
+/* An image by its address, a file by its bytes; others have no place here. */
+static bool
+is_media_part(const DocumentMedia *media)
+{
+	return media->url.data != NULL &&
+		   (media->kind == DOCUMENT_IMAGE || document_url_data(media->url).data != NULL);
+}
+
+static void
+put_media(DocumentOut *out, const DocumentMedia *media)
+{
+	bool image = media->kind == DOCUMENT_IMAGE;
+
+	document_begin_object(out);
+	document_put_pair(out, "type", document_literal(image ? "image_url" : "file"));
+	document_key(out, image ? "image_url" : "file");
+	document_begin_object(out);
+	document_put_pair(out, image ? "url" : "file_data", media->url);
+	if (!image && media->name.data != NULL)
+		document_put_pair(out, "filename", media->name);
+	document_end(out);
+	document_end(out);
+}
+
+/* The content of a turn from elsewhere that has images or files; false: it has none. */
+static bool
+write_media_content(DocumentOut *out, const DocumentTurn *turn)
+{
+	int32 parts_count = 0;
+
+	for (int32 i = 0; i < turn->nmedia; i++)
+		parts_count += is_media_part(&turn->media[i]) ? 1 : 0;
+	if (parts_count == 0)
+		return false;
+	document_key(out, "content");
+	document_begin_array(out);
+	if (turn->content.length > 0)
+	{
+		document_begin_object(out);
+		document_put_pair(out, "type", document_literal("text"));
+		document_put_pair(out, "text", turn->content);
+		document_end(out);
+	}
+	for (int32 i = 0; i < turn->nmedia; i++)
+		if (is_media_part(&turn->media[i]))
+			put_media(out, &turn->media[i]);
+	document_end(out);
+	return true;
+}
+
+static void
 write_turn(DocumentOut *out, DocumentTurn *turn)
 {
 	const JsonbValue *own = turn->is_own ? &turn->own : NULL;
 	JsonbValue kept;
+	bool function = document_noted(own, "~function");
 
 	document_begin_object(out);
 	document_put_rest(out, own);
 	document_key(out, "role");
 	document_put_text(out, document_role_word(roles, lengthof(roles), turn->role, own, "role"));
-	document_write_content(out, "content", &parts, has_calls(&turn->tools), turn->content,
-						   &turn->tools, own);
-	if ((turn->tools.has_verbatim || turn->tools.ncalls > 0) &&
+	if (own != NULL || !write_media_content(out, turn))
+		document_write_content(out, "content", &parts, has_calls(&turn->tools), turn->content,
+							   &turn->tools, own);
+	if (function && turn->tools.ncalls > 0)
+		put_function_call(out, &turn->tools.calls[0]);
+	if (!function && (turn->tools.has_verbatim || turn->tools.ncalls > 0) &&
 		!document_kept(own, "tool_calls", &kept))
 	{
 		document_key(out, "tool_calls");
@@ -201,7 +323,7 @@ write_turn(DocumentOut *out, DocumentTurn *turn)
 static Jsonb *
 openai_write(const TransferConversation *conversation, bool *many)
 {
-	DocumentTurns turns = document_turns(conversation, FORMAT);
+	DocumentTurns turns = document_turns(conversation, FORMAT, false);
 	DocumentOut out = {0};
 	JsonbValue own;
 	bool is_own = document_own(conversation->metadata, FORMAT, &own);
@@ -211,7 +333,7 @@ openai_write(const TransferConversation *conversation, bool *many)
 	{
 		document_begin_object(&out);
 		document_put_rest(&out, is_own ? &own : NULL);
-		document_key(&out, "messages");
+		document_key(&out, is_own && document_noted(&own, "~conversation") ? LIST : "messages");
 	}
 	document_begin_array(&out);
 	for (int32 i = 0; i < turns.count; i++)
@@ -266,7 +388,7 @@ put_plain_messages(StringInfo out, const TransferConversation *conversation)
 static void
 put_turns(StringInfo out, const TransferConversation *conversation)
 {
-	DocumentTurns turns = document_turns(conversation, FORMAT);
+	DocumentTurns turns = document_turns(conversation, FORMAT, false);
 
 	for (int32 i = 0; i < turns.count; i++)
 	{
@@ -275,7 +397,7 @@ put_turns(StringInfo out, const TransferConversation *conversation)
 		Jsonb *document;
 
 		put_separator(out, i);
-		if (turn->message->metadata == NULL)
+		if (turn->message->metadata == NULL && turn->tools.call_id.data == NULL)
 		{
 			put_plain(out, turn->role, turn->content);
 			continue;
@@ -293,6 +415,7 @@ openai_write_text(const TransferConversation *conversation, StringInfo out)
 	JsonbValue own;
 	bool is_own = document_own(conversation->metadata, FORMAT, &own);
 	bool array = is_own && document_noted(&own, "~array");
+	bool is_list = is_own && document_noted(&own, "~conversation");
 	bool plain = true;
 
 	for (int32 i = 0; plain && i < conversation->count; i++)
@@ -300,8 +423,11 @@ openai_write_text(const TransferConversation *conversation, StringInfo out)
 	if (!array)
 	{
 		json_put_char(out, '{');
-		document_put_rest_text(out, is_own ? &own : NULL, "messages");
-		JSON_PUT(out, "\"messages\": ");
+		document_put_rest_text(out, is_own ? &own : NULL, is_list ? LIST : "messages");
+		if (is_list)
+			JSON_PUT(out, "\"conversation\": ");
+		else
+			JSON_PUT(out, "\"messages\": ");
 	}
 	json_put_char(out, '[');
 	if (plain)

@@ -7,10 +7,11 @@
  *
  * The tree in history is read; the blob's own list of messages repeats the
  * current branch, and is kept only where it does not.  Messages are in order of
- * time, as far as parents come first.
+ * time, as far as parents come first.  Where history holds none, as in old
+ * versions, the list is the conversation.
  *
  *	conversation	~row: what the row has around the blob; ~head: the head, if currentId
- *					does not say it; ~history: what else history has
+ *					does not say it; ~history: what else history has; ~list: the list was read
  *	message			~key: the key in history, if it is not the message's id
  *
  * Source: Open WebUI's backend/open_webui/models/chats.py and its exports.
@@ -22,6 +23,7 @@
 #include "../memory_ext.h"
 #include "document.h"
 #include "formats.h"
+#include "order.h"
 
 #define FORMAT "openwebui"
 
@@ -76,7 +78,9 @@ openwebui_detect(Jsonb *document)
 	JsonbValue root = document_root(document);
 	JsonbValue chat;
 
-	return is_blob(document_get(&root, "chat", &chat) ? &chat : &root);
+	if (!document_get(&root, "chat", &chat))
+		return is_blob(&root);
+	return is_blob(&chat) || document_has_array(&chat, "messages");
 }
 
 /* ---- reading ---- */
@@ -90,6 +94,39 @@ typedef struct Reading
 	DocumentChildren children;
 } Reading;
 
+/* All of a message but its place in a tree. */
+static bool
+read_columns(const JsonbValue *object, TransferMessage *message, DocumentTools *tools,
+			 DocumentRest *rest, const DocumentPlace *place)
+{
+	document_take_tools(object, tools);
+	return document_read_role(object, "role", roles, lengthof(roles), &message->role, rest,
+							  place) &&
+		   document_read_fields(object, message_fields, lengthof(message_fields), message, rest,
+								place) &&
+		   document_read_content(object, "content", &parts, false, &message->content, tools, rest,
+								 place);
+}
+
+/* A message of the list that stands in for an empty history. */
+static bool
+read_listed(const JsonbValue *object, TransferMessage *message, const DocumentPlace *place)
+{
+	DocumentRest rest = {0};
+	DocumentTools tools = {0};
+	JsonbValue value;
+
+	if (!document_is_object(object))
+		return document_refuse(place, TRANSFER_BAD_VALUE, "not an object");
+	if (!read_columns(object, message, &tools, &rest, place))
+		return false;
+	if (!document_get(object, PARENT, &value))
+		document_absent(&rest, PARENT);
+	if (!document_get(object, "childrenIds", &value))
+		document_absent(&rest, "childrenIds");
+	return document_metadata(FORMAT, object, &rest, &tools, true, place, &message->metadata);
+}
+
 static bool
 read_message(Reading *reading, int32 index, const DocumentPlace *place)
 {
@@ -100,11 +137,7 @@ read_message(Reading *reading, int32 index, const DocumentPlace *place)
 	JsonbValue value;
 	JsonbValue key = document_string(reading->keys[index]);
 
-	if (!document_read_role(object, "role", roles, lengthof(roles), &message->role, &rest, place) ||
-		!document_read_fields(object, message_fields, lengthof(message_fields), message, &rest,
-							  place) ||
-		!document_read_content(object, "content", &parts, false, &message->content, &tools, &rest,
-							   place))
+	if (!read_columns(object, message, &tools, &rest, place))
 		return false;
 	if (!document_same_text(message->message_id, reading->keys[index]))
 		document_replace(&rest, "~key", &key);
@@ -150,10 +183,10 @@ find_parents(const JsonbValue *objects, const TransferText *keys, int32 count, i
 			continue;
 		parents[i] = document_find(&ids, document_text(&value));
 		if (parents[i] < 0)
-			return document_refuse_key(&at, PARENT, TRANSFER_BAD_PARENT,
-									   "there is no such message");
+			document_mend_key(&at, PARENT, TRANSFER_BAD_PARENT,
+							  "there is no such message; the one that answers it became a root");
 	}
-	if (!document_parents_first(count, parents, order, &cycle))
+	if (!order_parents_first(count, parents, order, &cycle))
 	{
 		DocumentPlace at = document_at_text(place, keys[cycle]);
 
@@ -169,10 +202,10 @@ static void
 arrange(Reading *reading, const JsonbValue *objects, const TransferText *keys, const int32 *order)
 {
 	int32 count = reading->count;
-	int32 *named = palloc(mul_size(count, sizeof(int32)));
+	int32 *named = palloc(mul_size(Max(count, 1), sizeof(int32)));
 
-	reading->objects = palloc(mul_size(count, sizeof(JsonbValue)));
-	reading->keys = palloc(mul_size(count, sizeof(TransferText)));
+	reading->objects = palloc(mul_size(Max(count, 1), sizeof(JsonbValue)));
+	reading->keys = palloc(mul_size(Max(count, 1), sizeof(TransferText)));
 	for (int32 i = 0; i < count; i++)
 	{
 		reading->objects[i] = objects[order[i]];
@@ -253,7 +286,7 @@ read_history(const JsonbValue *history, Reading *reading, DocumentRest *rest,
 			reading->conversation->head = i;
 			document_skip(&inner, "currentId");
 		}
-	if (inner.nskipped == 0)
+	if (inner.nskipped == 0 && count > 0)
 	{
 		kept = document_string(reading->keys[reading->conversation->head]);
 		document_replace(&inner, "~head", &kept);
@@ -377,6 +410,40 @@ read_row(const JsonbValue *row, const JsonbValue *blob, TransferConversation *co
 	return true;
 }
 
+/* The list instead of the tree. */
+static bool
+read_only_list(const JsonbValue *list, TransferConversation *conversation, DocumentRest *rest,
+			   const DocumentPlace *place)
+{
+	DocumentPlace at = document_at_key(place, "messages");
+
+	conversation->head = -1;
+	document_skip(rest, "messages");
+	document_note(rest, "~list");
+	return document_read_messages(list, read_listed, conversation, &at);
+}
+
+/* The messages of a blob: the tree, or, where that is empty, the list. */
+static bool
+read_blob(const JsonbValue *blob, Reading *reading, DocumentRest *rest, const DocumentPlace *place)
+{
+	DocumentPlace at = document_at_key(place, "history");
+	JsonbValue history;
+	JsonbValue messages;
+	JsonbValue first;
+	bool has_history = document_get(blob, "history", &history);
+
+	if (!(has_history && document_get(&history, "messages", &messages) &&
+		  document_is_object(&messages) && document_count(&messages) > 0) &&
+		document_get(blob, "messages", &messages) && document_first(&messages, &first))
+		return read_only_list(&messages, reading->conversation, rest, place);
+	if (!has_history)
+		return document_refuse(place, TRANSFER_NO_MESSAGES, "there is no key \"history\"");
+	if (!document_is_object(&history))
+		return document_refuse(&at, TRANSFER_BAD_VALUE, "not an object");
+	return read_history(&history, reading, rest, &at) && read_list(blob, reading, rest, place);
+}
+
 static bool
 openwebui_read(Jsonb *document, TransferConversation *conversation, TransferProblem *problem)
 {
@@ -386,19 +453,12 @@ openwebui_read(Jsonb *document, TransferConversation *conversation, TransferProb
 	Reading reading = {.conversation = conversation};
 	DocumentRest rest = {0};
 	JsonbValue blob;
-	JsonbValue history;
 	bool has_row = document_get(&root, "chat", &blob);
 	const DocumentPlace *at = has_row ? &chat : &place;
-	DocumentPlace at_history = document_at_key(at, "history");
 
 	if (!has_row)
 		blob = root;
-	if (!document_get(&blob, "history", &history))
-		return document_refuse(at, TRANSFER_NO_MESSAGES, "there is no key \"history\"");
-	if (!document_is_object(&history))
-		return document_refuse(&at_history, TRANSFER_BAD_VALUE, "not an object");
-	if (!read_history(&history, &reading, &rest, &at_history) ||
-		!read_list(&blob, &reading, &rest, at))
+	if (!read_blob(&blob, &reading, &rest, at))
 		return false;
 	if (has_row ? !read_row(&root, &blob, conversation, &rest, &place)
 				: !document_read_fields(&blob, blob_fields, lengthof(blob_fields), conversation,
@@ -438,6 +498,37 @@ prepare(Writing *writing)
 	pfree(named);
 }
 
+/* Images and files of a message from elsewhere. */
+static void
+put_files(DocumentOut *out, const TransferMessage *message, const DocumentTools *tools)
+{
+	DocumentSteps steps = document_steps(message, tools, FORMAT);
+	bool any = false;
+
+	for (int32 i = 0; i < steps.count; i++)
+	{
+		const DocumentMedia *media = &steps.steps[i].media;
+
+		if (steps.steps[i].kind != DOCUMENT_STEP_MEDIA || media->url.data == NULL)
+			continue;
+		if (!any)
+		{
+			document_key(out, "files");
+			document_begin_array(out);
+		}
+		any = true;
+		document_begin_object(out);
+		document_put_pair(out, "type",
+						  document_literal(media->kind == DOCUMENT_IMAGE ? "image" : "file"));
+		document_put_pair(out, "url", media->url);
+		if (media->name.data != NULL)
+			document_put_pair(out, "name", media->name);
+		document_end(out);
+	}
+	if (any)
+		document_end(out);
+}
+
 static void
 write_message(Writing *writing, int32 index)
 {
@@ -447,6 +538,7 @@ write_message(Writing *writing, int32 index)
 	int32 parent = document_parent(writing->conversation, index);
 	TransferText none = {NULL, 0};
 	JsonbValue kept;
+	JsonbValue kept_parent;
 	JsonbValue *own = document_own(message.metadata, FORMAT, &kept) ? &kept : NULL;
 
 	if (own == NULL)
@@ -457,7 +549,7 @@ write_message(Writing *writing, int32 index)
 	document_key(out, "role");
 	document_put_text(out, document_role_word(roles, lengthof(roles), message.role, own, "role"));
 	document_write_content(out, "content", &parts, false, message.content, &tools, own);
-	if (!document_kept(own, PARENT, &kept) && !document_was_absent(own, PARENT))
+	if (!document_kept(own, PARENT, &kept_parent) && !document_was_absent(own, PARENT))
 	{
 		document_key(out, PARENT);
 		document_put_text(out, parent >= 0 ? writing->keys[parent] : none);
@@ -465,7 +557,10 @@ write_message(Writing *writing, int32 index)
 	document_write_children(out, "childrenIds", &writing->children, index, writing->keys,
 							writing->is_own, own);
 	if (own == NULL)
+	{
 		document_put_tools(out, &tools);
+		put_files(out, &message, &tools);
+	}
 	document_end(out);
 }
 
@@ -499,6 +594,31 @@ write_kept(Writing *writing, const DocumentIds *ids, const JsonbValue *kept)
 	document_end(&writing->out);
 }
 
+/* Whether all messages are on the current branch. */
+static bool
+is_list(const TransferConversation *conversation)
+{
+	int32 length;
+	int32 *branch = document_branch(conversation, &length);
+
+	pfree(branch);
+	return length == conversation->count;
+}
+
+static void
+put_branch(Writing *writing)
+{
+	int32 length;
+	int32 *branch = document_branch(writing->conversation, &length);
+
+	document_key(&writing->out, "messages");
+	document_begin_array(&writing->out);
+	for (int32 i = 0; i < length; i++)
+		write_message(writing, branch[i]);
+	document_end(&writing->out);
+	pfree(branch);
+}
+
 static void
 write_list(Writing *writing, const JsonbValue *own)
 {
@@ -506,26 +626,21 @@ write_list(Writing *writing, const JsonbValue *own)
 	bool is_kept = document_kept(own, "messages", &kept);
 	DocumentIds ids;
 	DocumentWalk walk;
-	int32 length;
-	int32 *branch;
+	int32 duplicate;
 
+	if (!is_kept && !document_was_absent(own, "messages"))
+	{
+		put_branch(writing);
+		return;
+	}
 	if (document_was_absent(own, "messages") || (is_kept && !document_is_array(&kept)))
 		return;
 	document_key(&writing->out, "messages");
 	document_begin_array(&writing->out);
-	if (is_kept)
-	{
-		(void) document_ids(&ids, writing->keys, writing->conversation->count, &length);
-		document_walk(&walk, &kept);
-		while (document_next(&walk))
-			write_kept(writing, &ids, &walk.value);
-	}
-	else
-	{
-		branch = document_branch(writing->conversation, &length);
-		for (int32 i = 0; i < length; i++)
-			write_message(writing, branch[i]);
-	}
+	(void) document_ids(&ids, writing->keys, writing->conversation->count, &duplicate);
+	document_walk(&walk, &kept);
+	while (document_next(&walk))
+		write_kept(writing, &ids, &walk.value);
 	document_end(&writing->out);
 }
 
@@ -541,8 +656,9 @@ write_history(Writing *writing, const JsonbValue *own)
 	document_key(out, "history");
 	document_begin_object(out);
 	document_put_rest(out, history);
-	if (!(document_kept(history, "~head", &noted) && head >= 0 &&
-		  document_same_text(document_text(&noted), writing->keys[head])))
+	if (head < 0 ? history == NULL
+				 : !(document_kept(history, "~head", &noted) &&
+					 document_same_text(document_text(&noted), writing->keys[head])))
 	{
 		document_key(out, "currentId");
 		if (head >= 0)
@@ -593,8 +709,14 @@ write_blob(Writing *writing, const JsonbValue *own, bool has_row)
 		document_key(out, "title");
 		document_put_text(out, writing->conversation->title);
 	}
-	write_history(writing, own);
-	write_list(writing, own);
+	/* a list that has branches by now needs the tree */
+	if (document_noted(own, "~list") && is_list(writing->conversation))
+		put_branch(writing);
+	else
+	{
+		write_history(writing, own);
+		write_list(writing, own);
+	}
 	document_end(out);
 }
 
@@ -625,5 +747,9 @@ openwebui_write(const TransferConversation *conversation, bool *many)
 	return document_done(&writing.out);
 }
 
-const TransferFormat transfer_openwebui = {FORMAT, "Open WebUI", openwebui_detect, openwebui_read,
-										   openwebui_write};
+const TransferFormat transfer_openwebui = {.name = FORMAT,
+										   .label = "Open WebUI",
+										   .detect = openwebui_detect,
+										   .read = openwebui_read,
+										   .write = openwebui_write,
+										   .branches = true};

@@ -180,7 +180,7 @@ write_turn(DocumentOut *out, const DocumentTurn *turn)
 static Jsonb *
 sharegpt_write(const TransferConversation *conversation, bool *many)
 {
-	DocumentTurns turns = document_turns(conversation, FORMAT);
+	DocumentTurns turns = document_turns(conversation, FORMAT, false);
 	DocumentOut out = {0};
 	JsonbValue own;
 	bool is_own = document_own(conversation->metadata, FORMAT, &own);

@@ -10,7 +10,8 @@
  * part of its chat's conversation.
  *
  *	conversation	~rows, ~array, ~single
- *	part			~result: the key of the tool's result, output or errorText
+ *	message			~invocations: its calls are in toolInvocations, as in version 4
+ *	part			~result: the key of the tool's result, output, errorText or result
  *
  * Source: the AI SDK's UIMessage, versions 4 and 5 (packages/ai/src/ui), and
  * ai-chatbot's lib/db/schema.ts.
@@ -24,6 +25,7 @@
 #include "formats.h"
 
 #define FORMAT "vercel"
+#define INVOCATIONS "toolInvocations"
 
 static const DocumentRole roles[] = {{"user", "user"},
 									 {"assistant", "assistant"},
@@ -59,6 +61,121 @@ tool_of(const JsonbValue *part)
 	return type;
 }
 
+/*
+ * Version 4: {"state", "toolCallId", "toolName", "args", "result"}.  Takes the
+ * call, and its result; what is left is put, or nothing is: it is none.
+ */
+static bool
+read_invocation(const JsonbValue *invocation, DocumentOut *kept, DocumentTools *tools)
+{
+	DocumentRest rest = {0};
+	TransferText none = {NULL, 0};
+	TransferText id = document_get_text(invocation, "toolCallId");
+	TransferText name = document_get_text(invocation, "toolName");
+	JsonbValue args;
+	JsonbValue result;
+	JsonbValue noted = document_string(document_literal("result"));
+
+	if (id.data == NULL || name.data == NULL || !document_get(invocation, "args", &args))
+		return false;
+	document_add_call(tools, id, name, &args);
+	document_skip(&rest, "toolCallId");
+	document_skip(&rest, "toolName");
+	document_skip(&rest, "args");
+	if (document_get(invocation, "result", &result))
+	{
+		document_add_result(tools, id, none, &result, false);
+		document_skip(&rest, "result");
+		document_replace(&rest, "~result", &noted);
+	}
+	document_put_object_rest(kept, invocation, &rest);
+	return true;
+}
+
+/* The same in a part: {"type": "tool-invocation", "toolInvocation": …}. */
+static bool
+read_invocation_part(const JsonbValue *part, DocumentOut *kept, DocumentTools *tools)
+{
+	DocumentRest outer = {0};
+	DocumentOut inner = {0};
+	JsonbValue invocation;
+
+	if (!document_get(part, "toolInvocation", &invocation) ||
+		!read_invocation(&invocation, &inner, tools))
+		return false;
+	document_replace(&outer, "toolInvocation", inner.result);
+	document_note(&outer, "~call");
+	document_put_object_rest(kept, part, &outer);
+	return true;
+}
+
+static void
+put_invocation(DocumentOut *out, const JsonbValue *kept, const DocumentTools *tools,
+			   DocumentWritten *written)
+{
+	const DocumentCall *call = &tools->calls[written->calls++];
+	JsonbValue value;
+
+	document_begin_object(out);
+	document_put_rest(out, kept);
+	document_put_pair(out, "toolCallId", call->id);
+	document_put_pair(out, "toolName", call->name);
+	document_key(out, "args");
+	document_put(out, &call->arguments);
+	if (document_kept(kept, "~result", &value) && written->results < tools->nresults)
+	{
+		document_key(out, "result");
+		document_put(out, &tools->results[written->results++].content);
+	}
+	document_end(out);
+}
+
+/* The list beside the content, before there were parts; one that is not so is kept. */
+static bool
+read_invocations(const JsonbValue *object, DocumentTools *tools, DocumentRest *rest,
+				 const DocumentPlace *place)
+{
+	DocumentTools read = {0};
+	DocumentOut kept = {0};
+	JsonbValue invocations;
+	DocumentWalk walk;
+
+	if (tools->ncalls > 0 || !document_get(object, INVOCATIONS, &invocations) ||
+		!document_is_array(&invocations) || document_count(&invocations) == 0)
+		return true;
+	if (!document_shallow(&invocations))
+		return document_refuse_key(place, INVOCATIONS, TRANSFER_TOO_LARGE,
+								   "nested deeper than %d levels", DOCUMENT_MAX_DEPTH);
+	document_begin_array(&kept);
+	document_walk(&walk, &invocations);
+	while (document_next(&walk))
+		if (!read_invocation(&walk.value, &kept, &read))
+			return true;
+	document_end(&kept);
+	*tools = read;
+	document_replace(rest, INVOCATIONS, kept.result);
+	document_note(rest, "~invocations");
+	return true;
+}
+
+static void
+write_invocations(DocumentOut *out, const DocumentTools *tools, const JsonbValue *own)
+{
+	DocumentWritten written = {0};
+	JsonbValue kept;
+	DocumentWalk walk;
+
+	if (!document_noted(own, "~invocations") || !document_kept(own, INVOCATIONS, &kept))
+		return;
+	document_key(out, INVOCATIONS);
+	document_begin_array(out);
+	document_walk(&walk, &kept);
+	while (document_next(&walk))
+		if (written.calls < tools->ncalls)
+			put_invocation(out, &walk.value, tools, &written);
+	document_end(out);
+}
+
 static bool
 read_part(const JsonbValue *part, DocumentOut *kept, DocumentTools *tools)
 {
@@ -71,6 +188,8 @@ read_part(const JsonbValue *part, DocumentOut *kept, DocumentTools *tools)
 	JsonbValue result;
 	JsonbValue noted;
 
+	if (document_text_is(document_get_text(part, "type"), "tool-invocation"))
+		return read_invocation_part(part, kept, tools);
 	if (name.data == NULL || id.data == NULL || !document_get(part, "input", &input))
 		return false;
 	document_add_call(tools, id, name, &input);
@@ -99,6 +218,15 @@ write_part(const JsonbValue *kept, DocumentOut *out, const DocumentTools *tools,
 
 	if (written->calls >= tools->ncalls)
 		return;
+	if (document_get(kept, "toolInvocation", &value))
+	{
+		document_begin_object(out);
+		document_put_rest(out, kept);
+		document_key(out, "toolInvocation");
+		put_invocation(out, &value, tools, written);
+		document_end(out);
+		return;
+	}
 	call = &tools->calls[written->calls++];
 	document_begin_object(out);
 	document_put_rest(out, kept);
@@ -147,25 +275,34 @@ append_tool(DocumentOut *out, TransferText name, TransferText id, const JsonbVal
 }
 
 static void
+append_call(DocumentOut *out, const DocumentCall *call, const DocumentResult *result)
+{
+	JsonbValue input = document_arguments_object(&call->arguments);
+
+	append_tool(out, call->name, call->id, &input, result);
+}
+
+/* A result without its call. */
+static void
+append_result(DocumentOut *out, const DocumentResult *result)
+{
+	JsonbValue empty = document_null();
+
+	empty = document_arguments_object(&empty);
+	append_tool(out, result->name, result->id, &empty, result);
+}
+
+static void
 append_parts(DocumentOut *out, const DocumentTools *tools, const DocumentWritten *written)
 {
 	bool *paired;
 	int32 *pairs = document_pairs(tools, written, &paired);
-	JsonbValue empty = document_null();
 
-	empty = document_arguments_object(&empty);
 	for (int32 i = written->calls; i < tools->ncalls; i++)
-	{
-		const DocumentCall *call = &tools->calls[i];
-		JsonbValue input = document_arguments_object(&call->arguments);
-
-		append_tool(out, call->name, call->id, &input,
-					pairs[i] >= 0 ? &tools->results[pairs[i]] : NULL);
-	}
+		append_call(out, &tools->calls[i], pairs[i] >= 0 ? &tools->results[pairs[i]] : NULL);
 	for (int32 i = written->results; i < tools->nresults; i++)
 		if (!paired[i])
-			append_tool(out, tools->results[i].name, tools->results[i].id, &empty,
-						&tools->results[i]);
+			append_result(out, &tools->results[i]);
 	pfree(pairs);
 	pfree(paired);
 }
@@ -187,10 +324,29 @@ static const DocumentBoth content = {.text_key = "content",
 
 /* ---- reading ---- */
 
+/* Version 4 has no parts at first; its messages have an id and a time. */
 static bool
 is_message(const JsonbValue *value)
 {
-	return document_has_string(value, "role") && document_has_array(value, "parts");
+	JsonbValue time;
+
+	return document_has_string(value, "role") &&
+		   (document_has_array(value, "parts") || document_has_array(value, INVOCATIONS) ||
+			document_has_array(value, "experimental_attachments") ||
+			(document_has_string(value, "id") && document_has_string(value, "content") &&
+			 document_get(value, "createdAt", &time)));
+}
+
+static bool
+has_message(const JsonbValue *array)
+{
+	DocumentWalk walk;
+	bool found = false;
+
+	document_walk(&walk, array);
+	while (document_next(&walk))
+		found = found || is_message(&walk.value);
+	return found;
 }
 
 static bool
@@ -198,11 +354,10 @@ vercel_detect(Jsonb *document)
 {
 	JsonbValue root = document_root(document);
 	JsonbValue messages;
-	JsonbValue first;
 
 	if (document_get(&root, "messages", &messages))
-		return document_first(&messages, &first) && is_message(&first);
-	return is_message(document_first(&root, &first) ? &first : &root);
+		return document_is_array(&messages) && has_message(&messages);
+	return document_is_array(&root) ? has_message(&root) : is_message(&root);
 }
 
 static bool
@@ -218,6 +373,7 @@ read_message(const JsonbValue *object, TransferMessage *message, const DocumentP
 		   document_read_fields(object, message_fields, lengthof(message_fields), message, &rest,
 								place) &&
 		   document_read_both(object, &content, &message->content, &tools, &rest, place) &&
+		   read_invocations(object, &tools, &rest, place) &&
 		   document_metadata(FORMAT, object, &rest, &tools, true, place, &message->metadata);
 }
 
@@ -269,61 +425,55 @@ typedef struct Writing
 	bool rows;
 	int32 *branch;
 	int32 length;
-	bool *taken; /* by position in the branch: a result that its call's message has */
+	DocumentLinks links;
+	bool *taken; /* by message: a result that its call's message has */
 	DocumentOut out;
 } Writing;
 
-static bool
-is_own_message(const TransferMessage *message)
-{
-	JsonbValue own;
-
-	return document_own(message->metadata, FORMAT, &own);
-}
-
-/* Takes the results from the tools' messages behind a message with calls. */
 static void
-take_results(Writing *writing, int32 position, DocumentTools *tools)
+put_text(DocumentOut *out, TransferText text)
 {
-	TransferText *texts = palloc(mul_size(Max(tools->ncalls, 1), sizeof(TransferText)));
-	DocumentIds ids;
-	int32 duplicate;
-
-	for (int32 i = 0; i < tools->ncalls; i++)
-		texts[i] = tools->calls[i].id;
-	(void) document_ids(&ids, texts, tools->ncalls, &duplicate);
-	for (int32 i = position + 1; i < writing->length; i++)
-	{
-		const TransferMessage *message = &writing->conversation->messages[writing->branch[i]];
-		DocumentTools result;
-		JsonbValue text;
-
-		if (!document_text_is(message->role, "tool") || is_own_message(message))
-			break;
-		result = document_tools(message->metadata);
-		if (document_find(&ids, result.call_id) < 0)
-			continue;
-		text = document_string(message->content);
-		document_add_result(tools, result.call_id, result.name, &text, false);
-		writing->taken[i] = true;
-	}
-	pfree(texts);
-	pfree(ids.ids);
+	document_begin_object(out);
+	document_put_pair(out, "type", document_literal("text"));
+	document_put_pair(out, "text", text);
+	document_end(out);
 }
 
 static void
 put_thought(DocumentOut *out, TransferText text)
 {
-	document_key(out, "parts");
-	document_begin_array(out);
 	document_begin_object(out);
-	document_key(out, "type");
-	document_put_string(out, "reasoning");
-	document_key(out, "text");
-	document_put_text(out, text);
-	document_end(out);
+	document_put_pair(out, "type", document_literal("reasoning"));
+	document_put_pair(out, "text", text);
 	document_end(out);
 }
+
+/* One without an address has no place here. */
+static void
+put_media(DocumentOut *out, const DocumentMedia *media)
+{
+	TransferText type = media->media_type;
+
+	if (media->url.data == NULL)
+		return;
+	if (type.data == NULL)
+		type = document_literal(media->kind == DOCUMENT_IMAGE ? "image/*"
+															  : "application/octet-stream");
+	document_begin_object(out);
+	document_put_pair(out, "type", document_literal("file"));
+	document_put_pair(out, "mediaType", type);
+	document_put_pair(out, "url", media->url);
+	if (media->name.data != NULL)
+		document_put_pair(out, "filename", media->name);
+	document_end(out);
+}
+
+static const DocumentStepWrite step_write = {.text = put_text,
+											 .thought = put_thought,
+											 .call = append_call,
+											 .result = append_result,
+											 .media = put_media,
+											 .together = true};
 
 /* What a new row has besides. */
 static void
@@ -343,33 +493,44 @@ write_message(Writing *writing, int32 position)
 {
 	int32 index = writing->branch[position];
 	TransferMessage message = writing->conversation->messages[index];
-	DocumentTools tools = document_tools(message.metadata);
+	DocumentTools tools = writing->links.tools[index];
 	DocumentOut *out = &writing->out;
+	DocumentSteps steps;
 	JsonbValue kept;
 	JsonbValue *own = document_own(message.metadata, FORMAT, &kept) ? &kept : NULL;
 
-	if (writing->taken[position] || (own == NULL && document_is_silent(&message, &tools, FORMAT) &&
-									 !document_is_thought(&message, &tools)))
+	if (own == NULL)
+	{
+		if (document_text_is(message.role, "tool"))
+			document_as_result(&message, &tools);
+		steps = document_steps(&message, &tools, FORMAT);
+	}
+	if (writing->taken[index] || (own == NULL && document_is_silent(&message, &tools, FORMAT) &&
+								  !document_is_thought(&message, &tools)))
 		return;
 	document_begin_object(out);
 	document_put_rest(out, own);
 	if (own == NULL)
 	{
 		message.message_id = writing->ids[index];
-		if (document_text_is(message.role, "tool"))
-			document_as_result(&message, &tools);
-		else if (tools.ncalls > 0)
-			take_results(writing, position, &tools);
 		if (writing->rows)
 			put_row(writing);
 	}
 	document_write_fields(out, message_fields, lengthof(message_fields), &message, own);
 	document_key(out, "role");
 	document_put_text(out, document_role_word(roles, lengthof(roles), message.role, own, "role"));
-	if (own == NULL && document_is_thought(&message, &tools))
-		put_thought(out, message.content);
+	if (own == NULL && !document_only_text(&steps))
+	{
+		document_key(out, "parts");
+		document_begin_array(out);
+		document_put_steps(out, &steps, &tools, &step_write);
+		document_end(out);
+	}
 	else
-		document_write_both(out, &content, message.content, &tools, own);
+		document_write_both(out, &content, message.content,
+							document_noted(own, "~invocations") ? &(DocumentTools){0} : &tools,
+							own);
+	write_invocations(out, &tools, own);
 	document_end(out);
 }
 
@@ -384,7 +545,9 @@ vercel_write(const TransferConversation *conversation, bool *many)
 
 	writing.ids = document_message_ids(conversation, FORMAT, NULL);
 	writing.branch = document_branch(conversation, &writing.length);
-	writing.taken = palloc0(Max(writing.length, 1));
+	writing.links = document_link(conversation, FORMAT);
+	writing.taken = palloc0(Max(conversation->count, 1));
+	document_take_results(conversation, &writing.links, FORMAT, writing.taken);
 	if (object)
 	{
 		document_begin_object(&writing.out);

@@ -15,6 +15,7 @@ extern const TransferFormat transfer_librechat;
 extern const TransferFormat transfer_sharegpt;
 extern const TransferFormat transfer_langchain;
 extern const TransferFormat transfer_agents;
+extern const TransferFormat transfer_anthropic;
 extern const TransferFormat transfer_vercel;
 extern const TransferFormat transfer_openai;
 

@@ -96,6 +96,7 @@ reason_sqlstate(TransferReason reason)
 		case TRANSFER_BAD_TIME:
 			return ERRCODE_INVALID_DATETIME_FORMAT;
 		case TRANSFER_NUL:
+		case TRANSFER_SURROGATE:
 			return ERRCODE_UNTRANSLATABLE_CHARACTER;
 		case TRANSFER_TOO_LARGE:
 			return ERRCODE_PROGRAM_LIMIT_EXCEEDED;
@@ -108,23 +109,49 @@ reason_sqlstate(TransferReason reason)
 	}
 }
 
+/* What leaves such documents out: a setting, or the argument that the caller has. */
 static const char *
-reason_hint(TransferReason reason)
+skip_hint(const ImportOptions *options)
+{
+	return options->arguments
+			   ? "on_error => 'skip' leaves such documents out; memory.job_errors then has them."
+			   : "Set memory_ext.import_on_error to skip to leave such documents out; "
+				 "memory.job_errors then has them.";
+}
+
+static const char *
+reason_hint(const ImportOptions *options, TransferReason reason)
 {
 	switch (reason)
 	{
 		case TRANSFER_NUL:
-			return "Set memory_ext.import_on_nul to replace, or leave such documents out by "
-				   "setting memory_ext.import_on_error to skip.";
+			return psprintf("Set memory_ext.import_on_nul to replace. %s", skip_hint(options));
+		case TRANSFER_SURROGATE:
+			return psprintf("Set memory_ext.import_on_surrogate to replace. %s",
+							skip_hint(options));
+		case TRANSFER_CONFLICT:
+			return options->arguments
+					   ? "on_conflict says what becomes of messages that differ: 'keep', 'replace' "
+						 "or 'copy'."
+					   : "memory_ext.import_on_conflict says what becomes of messages that differ: "
+						 "keep, replace or copy.";
 		case TRANSFER_TOO_LARGE:
-			return "See memory_ext.import_max_document, or leave such documents out by setting "
-				   "memory_ext.import_on_error to skip.";
+			return psprintf("See memory_ext.import_max_document. %s", skip_hint(options));
 		case TRANSFER_UNKNOWN_FORMAT:
-			return "Name the format by setting memory_ext.import_format.";
+			return options->arguments ? "Name the format by the argument."
+									  : "Name the format by setting memory_ext.import_format.";
 		default:
-			return "Set memory_ext.import_on_error to skip to leave such documents out; "
-				   "memory.job_errors then has them.";
+			return skip_hint(options);
 	}
+}
+
+/* Of what comes from Redis: its key. */
+static void
+name_origin(ImportDocument *document)
+{
+	if (document->origin != NULL)
+		document->problem.message =
+			psprintf("%s (%s)", document->problem.message, document->origin);
 }
 
 /*
@@ -139,6 +166,7 @@ import_reject(Import *import, ImportDocument *document)
 
 	document->state = IMPORT_REJECTED;
 	document->added = 0;
+	name_origin(document);
 	/* noted with the batch, whatever context it was found in */
 	problem->path = MemoryContextStrdup(import->batch_context, problem->path);
 	problem->message = MemoryContextStrdup(import->batch_context, problem->message);
@@ -158,7 +186,25 @@ import_reject(Import *import, ImportDocument *document)
 			 errdetail("Reason %s, at %s, line " UINT64_FORMAT ", byte " UINT64_FORMAT ": %s",
 					   transfer_reason_name(problem->reason), problem->path, document->line,
 					   document->offset, document->excerpt),
-			 errhint("%s", reason_hint(problem->reason))));
+			 errhint("%s", reason_hint(&import->options, problem->reason))));
+}
+
+/*
+ * import_mend
+ *		Notes, for import_write, a defect of a document that is stored all the
+ *		same; the message says what became of it.
+ */
+void
+import_mend(Import *import, ImportDocument *document, TransferReason reason, const char *message)
+{
+	MemoryContext old = MemoryContextSwitchTo(import->batch_context);
+
+	transfer_mend(&document->problem, reason, "$", "%s", message);
+	if (document->problem.mended == 1)
+		name_origin(document);
+	if (document->excerpt == NULL)
+		document->excerpt = import_excerpt(document->text, document->text_length, 0);
+	MemoryContextSwitchTo(old);
 }
 
 /* ---- documents into the batch ---- */
@@ -200,6 +246,7 @@ add_document(Import *import, const SplitterDocument *found, TransferText source_
 	document->number = found->number;
 	document->line = found->line;
 	document->offset = found->offset;
+	document->origin = import->origin != NULL ? pstrdup(import->origin) : NULL;
 	if (!import_read(import, document, found->data, found->length, source_id))
 		import_reject(import, document);
 	import->ndocuments++;
@@ -218,6 +265,7 @@ add_refused(Import *import, const SplitterDocument *found, SplitterResult why)
 	document->number = found->number;
 	document->line = found->line;
 	document->offset = found->offset;
+	document->origin = import->origin != NULL ? pstrdup(import->origin) : NULL;
 	if (why == SPLITTER_TOO_LARGE)
 		transfer_refuse(&document->problem, TRANSFER_TOO_LARGE, "$",
 						"the document has " UINT64_FORMAT " bytes, more than the limit of %zu",
@@ -311,9 +359,10 @@ import_add(Import *import, const char *data, Size length, uint64 line, uint64 of
 }
 
 void
-import_note(Import *import, Jsonb *metadata)
+import_note(Import *import, Jsonb *metadata, const char *origin)
 {
 	import->note = metadata;
+	import->origin = origin;
 }
 
 void

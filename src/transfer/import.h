@@ -31,10 +31,19 @@
 typedef enum ImportState
 {
 	IMPORT_IMPORTED,  /* the conversation is new */
-	IMPORT_EXTENDED,  /* it has new messages */
+	IMPORT_EXTENDED,  /* it has new messages, or replaced ones */
 	IMPORT_UNCHANGED, /* it is there already */
 	IMPORT_REJECTED
 } ImportState;
+
+/* What is done about a message that differs from the one that is stored. */
+typedef enum ImportConflict
+{
+	IMPORT_CONFLICT_ERROR,   /* its document is rejected */
+	IMPORT_CONFLICT_KEEP,    /* the stored one stays */
+	IMPORT_CONFLICT_REPLACE, /* it takes the place of the stored one */
+	IMPORT_CONFLICT_COPY     /* its document becomes another conversation */
+} ImportConflict;
 
 typedef struct ImportOptions
 {
@@ -42,12 +51,18 @@ typedef struct ImportOptions
 	const TransferFormat *format; /* NULL: told apart */
 	bool skip;                    /* what is rejected is noted; else it is an error */
 	bool replace_nul;             /* \u0000 becomes U+FFFD; else the document is rejected */
-	Size max_document;            /* bytes of one document's text */
+	bool replace_surrogates;      /* likewise half of a surrogate pair */
+	ImportConflict on_conflict;
+	bool as_history;   /* messages of which no time is known are no usage of today */
+	Size max_document; /* bytes of one document's text */
 	int32 batch_documents;
 	Size batch_bytes;
 	int64 job_id; /* under which rejects are noted; 0: nowhere */
 	int32 part;
-	bool places; /* rows are known by their place, too: it is kept under the job */
+	char csv_delimiter;
+	int csv_encoding;
+	bool arguments; /* on_error and on_conflict are arguments, which hints name */
+	bool places;    /* rows are known by their place, too: it is kept under the job */
 	void (*before_lock)(void *arg); /* called when all is ready that can be without a lock */
 	void *before_lock_arg;
 } ImportOptions;
@@ -70,10 +85,18 @@ typedef struct ImportResult
 	pg_uuid_t conversation_id;
 	bool has_conversation;
 	int64 messages;
-	TransferProblem problem; /* of IMPORT_REJECTED */
+	TransferProblem problem; /* of IMPORT_REJECTED, or mended; else TRANSFER_OK */
 } ImportResult;
 
 typedef struct Import Import;
+
+extern const char *import_conflict_name(ImportConflict on_conflict);
+
+/*
+ * What a caller names in the place of the settings memory_ext.import_on_error and
+ * memory_ext.import_on_conflict; NULL: these count.  Errors: 22023.
+ */
+extern void import_arguments(ImportOptions *options, const char *on_error, const char *on_conflict);
 
 /* The settings memory_ext.import_*; job_id and part are 0.  Errors: 22023, 42501. */
 extern void import_options(ImportOptions *options);
@@ -119,8 +142,11 @@ extern bool import_add(Import *import, const char *data, Size length, uint64 lin
 extern void import_add_csv(Import *import, const CsvColumns *columns, const char *data, Size length,
 						   const SplitterMark *mark);
 
-/* What the metadata of the next conversations hold besides; NULL: nothing.  The caller keeps it. */
-extern void import_note(Import *import, Jsonb *metadata);
+/*
+ * What the metadata of the next conversations hold besides, and what their
+ * rejections say of where they come from; NULL: nothing.  The caller keeps both.
+ */
+extern void import_note(Import *import, Jsonb *metadata, const char *origin);
 
 /* One document by itself, and what became of it. */
 extern void

@@ -131,7 +131,8 @@ is_for_copy(const CsvSource *s, const CsvRecord *record)
 {
 	return record->length <= s->import->options.max_document &&
 		   !(record->length == 2 && memcmp(record->data, "\\.", 2) == 0) &&
-		   pg_encoding_verifymbstr(PG_UTF8, record->data, (int) record->length) == record->length;
+		   pg_encoding_verifymbstr(s->import->options.csv_encoding, record->data,
+								   (int) record->length) == record->length;
 }
 
 /* Rejects the next record, which is not for COPY. */
@@ -147,8 +148,8 @@ refuse_record(CsvSource *s)
 		transfer_refuse(problem, TRANSFER_TOO_LARGE, "$",
 						"the row has %zu bytes, more than the limit of %zu", record->length,
 						s->import->options.max_document);
-	else if ((valid = pg_encoding_verifymbstr(PG_UTF8, record->data, (int) record->length)) <
-			 record->length)
+	else if ((valid = pg_encoding_verifymbstr(s->import->options.csv_encoding, record->data,
+											  (int) record->length)) < record->length)
 		transfer_refuse(problem, record->data[valid] == '\0' ? TRANSFER_NUL : TRANSFER_BAD_VALUE,
 						"$", "a byte 0x%02x is not valid here",
 						(unsigned char) record->data[valid]);
@@ -160,10 +161,15 @@ refuse_record(CsvSource *s)
 /* ---- COPY ---- */
 
 static List *
-copy_options(void)
+copy_options(const CsvSource *s)
 {
-	return list_make2(makeDefElem("format", (Node *) makeString("csv"), -1),
-					  makeDefElem("encoding", (Node *) makeString("UTF8"), -1));
+	const ImportOptions *options = &s->import->options;
+	const char *encoding = pg_encoding_to_char(options->csv_encoding);
+
+	return list_make3(makeDefElem("format", (Node *) makeString("csv"), -1),
+					  makeDefElem("encoding", (Node *) makeString(pstrdup(encoding)), -1),
+					  makeDefElem("delimiter",
+								  (Node *) makeString(psprintf("%c", options->csv_delimiter)), -1));
 }
 
 /* Gives COPY the records from next to last - 1; they are valid. */
@@ -180,7 +186,7 @@ copy_records(CsvSource *s, Relation relation, int32 last)
 	s->position = 0;
 	s->begun = false;
 	s->at = CSV_NCOLUMNS;
-	copy = BeginCopyFrom(NULL, relation, NULL, NULL, false, give_bytes, NIL, copy_options());
+	copy = BeginCopyFrom(NULL, relation, NULL, NULL, false, give_bytes, NIL, copy_options(s));
 	(void) NextCopyFromRawFields(copy, &fields, &nfields); /* the empty line */
 	while (NextCopyFromRawFields(copy, &fields, &nfields))
 	{

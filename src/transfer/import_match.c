@@ -4,7 +4,8 @@
  *
  * A message is known by its number in native documents, by its id where all
  * messages of the document have one, else by its place.  A known message must
- * have the same role and content, or the document contradicts what is stored.
+ * have the same role and content, or the document contradicts what is stored,
+ * and the import's option on_conflict says what becomes of it.
  * A message that was deleted here does not come back; what answers it answers
  * its parent.
  *
@@ -18,12 +19,17 @@
 
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 
 #include "import_private.h"
+#include "order.h"
 #include "plan.h"
 #include "stored.h"
+
+/* So many conversations are compared with a document of which each is a copy. */
+#define MAX_COPIES 100
 
 /* ---- messages by id ---- */
 
@@ -154,13 +160,82 @@ import_refuse_id(ImportDocument *document, int32 index, int64 seq)
 						   index + 1, seq, store_uuid_string(&document->id));
 }
 
-bool
-import_refuse_difference(ImportDocument *document, int32 index, int64 seq)
+static void
+add_change(ImportGroup *group, const ImportDifference *difference)
 {
-	return transfer_refuse(&document->problem, TRANSFER_CONFLICT, "$",
-						   "message %d is not message " INT64_FORMAT
-						   " of conversation %s, which is stored already",
-						   index + 1, seq, store_uuid_string(&document->id));
+	ImportRow *change;
+
+	if (group->changes == NULL)
+		group->changes = MemoryContextAllocHuge(CurrentMemoryContext, group->rows_size);
+	change = &group->changes[group->nchanges++];
+	change->document = difference->document;
+	change->message = &difference->document->conversation.messages[difference->index];
+	change->seq = difference->seq;
+	change->parent_seq = 0;
+}
+
+/* "the content of message 2 differs from that of message 3 of conversation …" */
+static char *
+difference_text(const ImportDifference *difference)
+{
+	const TransferMessage *message =
+		&difference->document->conversation.messages[difference->index];
+
+	return psprintf("the %s of message %d differs from that of message " INT64_FORMAT
+					" of conversation %s, which is stored already",
+					import_same_text(difference->role, message->role) ? "content" : "role",
+					difference->index + 1, difference->seq,
+					store_uuid_string(&difference->document->id));
+}
+
+bool
+import_compare(Import *import, ImportGroup *group, const ImportDifference *difference)
+{
+	ImportDocument *document = difference->document;
+	const TransferMessage *message = &document->conversation.messages[difference->index];
+
+	if (import_same_text(difference->role, message->role) &&
+		import_same_text(difference->content, message->content))
+		return true;
+	switch (import->options.on_conflict)
+	{
+		case IMPORT_CONFLICT_KEEP:
+			import_mend(import, document, TRANSFER_CONFLICT,
+						psprintf("%s; the stored one was kept", difference_text(difference)));
+			return true;
+		case IMPORT_CONFLICT_REPLACE:
+			add_change(group, difference);
+			import_mend(import, document, TRANSFER_CONFLICT,
+						psprintf("%s; it took the place of the stored one",
+								 difference_text(difference)));
+			return true;
+		case IMPORT_CONFLICT_COPY:
+			document->again = !document->conversation.partial;
+			break;
+		case IMPORT_CONFLICT_ERROR:
+			break;
+	}
+	return transfer_refuse(&document->problem, TRANSFER_CONFLICT, "$", "%s%s",
+						   difference_text(difference),
+						   import->options.on_conflict == IMPORT_CONFLICT_COPY &&
+								   document->conversation.partial
+							   ? "; a message that comes by itself cannot be copied"
+							   : "");
+}
+
+/* The same of a document that is one message: it may be replaced, or rejected. */
+void
+import_compare_part(Import *import, ImportGroup *group, ImportDocument *document,
+					const ImportKnown *known)
+{
+	ImportDifference difference = {document, 0, known->seq, known->role, known->content};
+	int32 changes = group->nchanges;
+
+	document->state = IMPORT_UNCHANGED;
+	if (!import_compare(import, group, &difference))
+		import_reject(import, document);
+	else if (group->nchanges > changes)
+		document->state = IMPORT_EXTENDED;
 }
 
 static void
@@ -210,6 +285,7 @@ match_by(const TransferConversation *conversation)
 
 typedef struct Matching
 {
+	Import *import;
 	ImportGroup *group;
 	ImportDocument *document;
 	MatchBy by;
@@ -305,11 +381,33 @@ match_message(Matching *matching, int32 index, int64 *next_seq)
 	}
 	else
 	{
+		ImportDifference difference = {matching->document, index, stored, role, content};
+
 		matching->seqs[index] = stored;
-		if (!import_same_text(role, message->role) || !import_same_text(content, message->content))
-			return import_refuse_difference(matching->document, index, stored);
+		return import_compare(matching->import, matching->group, &difference);
 	}
 	return true;
+}
+
+/*
+ * A document that contradicts what is stored: rejected, or, after as many others
+ * as it contradicts, a conversation of its own.
+ */
+static void
+leave_contradiction(Import *import, ImportGroup *group)
+{
+	ImportDocument *document = group->documents[0];
+
+	group->nrows = 0;
+	group->nchanges = 0;
+	if (document->again && document->copies < MAX_COPIES)
+	{
+		document->problem = document->read;
+		document->state = IMPORT_UNCHANGED;
+		return;
+	}
+	document->again = false;
+	import_reject(import, document);
 }
 
 static void
@@ -317,7 +415,7 @@ match_whole(Import *import, ImportGroup *group, const TranscriptMessage *stored,
 {
 	ImportDocument *document = group->documents[0];
 	const TransferConversation *conversation = &document->conversation;
-	Matching matching = {group, document, match_by(conversation), stored, nstored};
+	Matching matching = {import, group, document, match_by(conversation), stored, nstored};
 	int64 next_seq = group->next_seq;
 
 	matching.seqs = palloc(mul_size(Max(conversation->count, 1), sizeof(int64)));
@@ -328,15 +426,19 @@ match_whole(Import *import, ImportGroup *group, const TranscriptMessage *stored,
 		CHECK_FOR_INTERRUPTS();
 		if (!match_message(&matching, i, &next_seq))
 		{
-			group->nrows = 0;
-			import_reject(import, document);
+			leave_contradiction(import, group);
 			return;
 		}
 	}
 	document->added = group->nrows;
-	document->state = !group->exists      ? IMPORT_IMPORTED
-					  : group->nrows == 0 ? IMPORT_UNCHANGED
-										  : IMPORT_EXTENDED;
+	document->state = !group->exists                              ? IMPORT_IMPORTED
+					  : group->nrows == 0 && group->nchanges == 0 ? IMPORT_UNCHANGED
+																  : IMPORT_EXTENDED;
+	if (document->copies > 0)
+		import_mend(import, document, TRANSFER_CONFLICT,
+					psprintf("it contradicts conversation %s and is stored as conversation %s",
+							 store_uuid_string(&document->original),
+							 store_uuid_string(&document->id)));
 	if (conversation->head >= 0 && group->nrows > 0 &&
 		matching.seqs[conversation->head] != group->rows[group->nrows - 1].seq)
 		group->new_head = matching.seqs[conversation->head];
@@ -344,40 +446,148 @@ match_whole(Import *import, ImportGroup *group, const TranscriptMessage *stored,
 
 /* ---- documents that are a message each ---- */
 
+/* What such a document answers, by its id: the index of another one of the group, or -1. */
+static int32 *
+find_parents(const ImportGroup *group)
+{
+	HTAB *ids = create_table(group->ndocuments);
+	int32 *parents = palloc(mul_size(group->ndocuments, sizeof(int32)));
+	TransferText nothing = {NULL, 0};
+
+	for (int32 i = 0; i < group->ndocuments; i++)
+		(void) know(ids, group->documents[i]->conversation.messages->message_id, i, nothing,
+					nothing);
+	for (int32 i = 0; i < group->ndocuments; i++)
+	{
+		const TransferMessage *message = group->documents[i]->conversation.messages;
+		ImportKnown *parent = NULL;
+
+		if (message->parent_id.data != NULL)
+			parent = hash_search(ids, &message->parent_id, HASH_FIND, NULL);
+		parents[i] = parent == NULL ? -1 : (int32) parent->seq;
+	}
+	hash_destroy(ids);
+	return parents;
+}
+
+/*
+ * Puts the documents of a group in order of what they answer and of their
+ * times, where they say what they answer; others stay in the order of the input.
+ * False: one is its own ancestor, which is rejected, and no longer in the group.
+ */
+static bool
+arrange_parts(Import *import, ImportGroup *group)
+{
+	int32 *parents = find_parents(group);
+	int32 *order = palloc(mul_size(group->ndocuments, sizeof(int32)));
+	TimestampTz *times = palloc(mul_size(group->ndocuments, sizeof(TimestampTz)));
+	ImportDocument **arranged = palloc(mul_size(group->ndocuments, sizeof(ImportDocument *)));
+	int32 cycle;
+
+	if (!order_parents_first(group->ndocuments, parents, order, &cycle))
+	{
+		ImportDocument *document = group->documents[cycle];
+
+		transfer_refuse(&document->problem, TRANSFER_BAD_PARENT, "$",
+						"the message is its own ancestor");
+		import_reject(import, document);
+		group->ndocuments--;
+		memmove(&group->documents[cycle], &group->documents[cycle + 1],
+				(group->ndocuments - cycle) * sizeof(ImportDocument *));
+		return false;
+	}
+	for (int32 i = 0; i < group->ndocuments; i++)
+	{
+		const TransferMessage *message = group->documents[i]->conversation.messages;
+
+		times[i] = message->has_created_at ? message->created_at : DT_NOBEGIN;
+	}
+	order_by_time(group->ndocuments, parents, times, order);
+	for (int32 i = 0; i < group->ndocuments; i++)
+		arranged[i] = group->documents[order[i]];
+	memcpy(group->documents, arranged, group->ndocuments * sizeof(ImportDocument *));
+	return true;
+}
+
+/* Whether some documents of the group say what they answer. */
+static bool
+names_parents(const ImportGroup *group)
+{
+	for (int32 i = 0; i < group->ndocuments; i++)
+	{
+		const TransferMessage *message = group->documents[i]->conversation.messages;
+
+		if (message->parent_id.data != NULL || message->parent == TRANSFER_PARENT_ROOT)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The number of what a document's message answers.  One that is not there makes
+ * it a root; of one that was deleted here nothing is known but its id.
+ */
+static int64
+parent_of_part(Import *import, HTAB *known, ImportDocument *document, int64 leaf)
+{
+	const TransferMessage *message = document->conversation.messages;
+	ImportKnown *parent;
+
+	if (message->parent == TRANSFER_PARENT_ROOT)
+		return 0;
+	if (message->parent_id.data == NULL)
+		return leaf;
+	parent = hash_search(known, &message->parent_id, HASH_FIND, NULL);
+	if (parent != NULL && parent->seq > 0)
+		return parent->seq;
+	import_mend(import, document, TRANSFER_BAD_PARENT,
+				psprintf("the message answers \"%.*s\", which is %s; it became a root",
+						 pg_mbcliplen(message->parent_id.data, (int) message->parent_id.length,
+									  IMPORT_EXCERPT_BYTES / 2),
+						 message->parent_id.data,
+						 parent != NULL ? "deleted" : "neither stored nor in this batch"));
+	return 0;
+}
+
+/* A document whose message is stored, or was; true: nothing is to be done. */
+static bool
+match_part(Import *import, ImportGroup *group, ImportDocument *document, HTAB *known)
+{
+	const TransferMessage *message = document->conversation.messages;
+	ImportKnown *found = hash_search(known, &message->message_id, HASH_FIND, NULL);
+
+	if (found == NULL)
+		return false;
+	document->state = IMPORT_UNCHANGED;
+	if (found->seq > 0)
+		import_compare_part(import, group, document, found);
+	return true;
+}
+
 static void
 match_parts(Import *import, ImportGroup *group, const TranscriptMessage *stored, int32 nstored)
 {
 	HTAB *known = group->exists ? import_known_messages(group->documents[0], stored, nstored)
 								: create_table(group->ndocuments);
 	int64 leaf = group->head_seq;
+	int64 next_seq = group->next_seq;
 
+	if (names_parents(group))
+		while (!arrange_parts(import, group))
+			CHECK_FOR_INTERRUPTS();
 	for (int32 i = 0; i < group->ndocuments; i++)
 	{
 		ImportDocument *document = group->documents[i];
-		const TransferMessage *message = &document->conversation.messages[0];
-		ImportKnown *found = hash_search(known, &message->message_id, HASH_FIND, NULL);
-		int64 seq = group->next_seq;
+		const TransferMessage *message = document->conversation.messages;
 
 		CHECK_FOR_INTERRUPTS();
-		if (found != NULL && found->seq > 0 &&
-			(!import_same_text(found->role, message->role) ||
-			 !import_same_text(found->content, message->content)))
-		{
-			(void) import_refuse_difference(document, 0, found->seq);
-			import_reject(import, document);
+		if (match_part(import, group, document, known))
 			continue;
-		}
-		if (found != NULL)
-		{
-			document->state = IMPORT_UNCHANGED;
-			continue;
-		}
 		document->state = !group->exists && group->nrows == 0 ? IMPORT_IMPORTED : IMPORT_EXTENDED;
 		document->added = 1;
-		add_row(group, document, message, seq, message->parent == TRANSFER_PARENT_ROOT ? 0 : leaf);
-		(void) know(known, message->message_id, seq, message->role, message->content);
-		leaf = seq;
-		group->next_seq++;
+		add_row(group, document, message, next_seq, parent_of_part(import, known, document, leaf));
+		(void) know(known, message->message_id, next_seq, message->role, message->content);
+		leaf = next_seq++;
 	}
 }
 
@@ -397,12 +607,15 @@ import_match(Import *import, ImportGroup *group)
 	{
 		messages += group->documents[i]->conversation.count;
 		group->documents[i]->added = 0;
+		group->documents[i]->problem = group->documents[i]->read;
 	}
 	group->nrows = 0;
+	group->changes = NULL;
+	group->nchanges = 0;
 	group->new_head = 0;
 	group->places = 0;
-	group->rows =
-		MemoryContextAllocHuge(CurrentMemoryContext, mul_size(Max(messages, 1), sizeof(ImportRow)));
+	group->rows_size = mul_size(Max(messages, 1), sizeof(ImportRow));
+	group->rows = MemoryContextAllocHuge(CurrentMemoryContext, group->rows_size);
 	if (first->conversation.row)
 	{
 		import_match_rows(import, group);

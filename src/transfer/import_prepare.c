@@ -49,8 +49,8 @@ set_message(const ImportRow *row, TranscriptMessage *message)
 	message->message_id = from->message_id.data;
 	message->message_id_len = from->message_id.length;
 	message->tokens = from->tokens;
-	message->has_created_at =
-		import_row_time(&row->document->conversation, from, &message->created_at);
+	message->has_created_at = from->has_row_time;
+	message->created_at = from->row_time;
 	if (from->metadata != NULL)
 	{
 		message->metadata = JsonbToCString(NULL, &from->metadata->root, VARSIZE(from->metadata));

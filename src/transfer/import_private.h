@@ -19,7 +19,8 @@ typedef struct ImportDocument
 	uint64 line;   /* where it begins; of bad JSON: where that is */
 	uint64 offset;
 	const char *excerpt;
-	const char *text; /* of a row: what the excerpt is made of, when it is needed */
+	const char *origin; /* of Redis: the key; else NULL */
+	const char *text;   /* of a row: what the excerpt is made of, when it is needed */
 	Size text_length;
 	const TransferFormat *format;
 	text *account_id; /* NULL: not known */
@@ -27,8 +28,12 @@ typedef struct ImportDocument
 	bool has_id;
 	TransferConversation conversation;
 	ImportState state;
-	int64 added; /* messages that are to be stored */
-	TransferProblem problem;
+	int64 added;             /* messages that are to be stored */
+	TransferProblem problem; /* of IMPORT_REJECTED; or what was mended */
+	TransferProblem read;    /* what was mended when it was read */
+	pg_uuid_t original;      /* of a copy: the conversation that it contradicts */
+	int32 copies;            /* how many conversations it contradicts; 0: it is no copy */
+	bool again;              /* it is to be stored as the next copy */
 } ImportDocument;
 
 struct Import
@@ -41,9 +46,10 @@ struct Import
 	ImportDocument *documents;
 	int32 ndocuments;
 	Size batch_bytes;
-	uint64 added;       /* documents of import_add, for their numbers */
-	int32 passed;       /* documents of import_pass */
-	Jsonb *note;        /* import_note's */
+	uint64 added; /* documents of import_add, for their numbers */
+	int32 passed; /* documents of import_pass */
+	Jsonb *note;  /* import_note's */
+	const char *origin;
 	text *last_account; /* of the document before, in the batch's context; NULL: none */
 	ImportCounts counts;
 };
@@ -56,6 +62,8 @@ extern ImportDocument *import_next_document(Import *import);
 
 /* Notes the rejection in the document, or raises it. */
 extern void import_reject(Import *import, ImportDocument *document);
+extern void
+import_mend(Import *import, ImportDocument *document, TransferReason reason, const char *message);
 
 /* ---- import_read.c: text to conversation ---- */
 
@@ -64,6 +72,7 @@ extern bool import_read(Import *import, ImportDocument *document, const char *da
 						TransferText source_id);
 extern bool import_accept(Import *import, ImportDocument *document, Jsonb *parsed);
 extern bool import_is_input_error(const ErrorData *error);
+extern void import_name_copy(ImportDocument *document);
 extern bool import_array_is_document(void *import, const char *first, Size length);
 extern const char *import_excerpt(const char *data, Size length, Size at);
 
@@ -89,6 +98,9 @@ typedef struct ImportGroup
 	int64 head_seq;
 	ImportRow *rows; /* to be stored */
 	int32 nrows;
+	Size rows_size;     /* bytes that rows has room for */
+	ImportRow *changes; /* to take the place of what is stored; as many as rows at most */
+	int32 nchanges;
 	int64 new_head;           /* 0: the last row's */
 	int64 place;              /* of rows: how many of the conversation came in batches before */
 	int64 places;             /* and how many in this one */
@@ -114,7 +126,20 @@ extern ImportKnown *import_know(HTAB *table, const TransferMessage *message, int
 extern bool import_same_text(TransferText left, TransferText right);
 extern TransferText import_text_of(const char *data, uint32 length);
 extern bool import_refuse_id(ImportDocument *document, int32 index, int64 seq);
-extern bool import_refuse_difference(ImportDocument *document, int32 index, int64 seq);
+/* A message that is known, of the same role and content or not. */
+typedef struct ImportDifference
+{
+	ImportDocument *document;
+	int32 index; /* of the document's message */
+	int64 seq;   /* of the one that is known */
+	TransferText role;
+	TransferText content;
+} ImportDifference;
+
+/* False: they differ, and the document's problem says so; true: nothing is to be rejected. */
+extern bool import_compare(Import *import, ImportGroup *group, const ImportDifference *difference);
+extern void import_compare_part(Import *import, ImportGroup *group, ImportDocument *document,
+								const ImportKnown *known);
 
 /* ---- import_rows.c: the same of rows, which come one by one ---- */
 extern void import_match_rows(Import *import, ImportGroup *group);
@@ -129,7 +154,5 @@ extern void import_key_arrays(const ImportGroup *groups, int32 n, Datum *arrays)
 extern ImportGroup *
 import_find_group(ImportGroup *groups, int32 n, const pg_uuid_t *id, const text *account_id);
 extern bool import_message_times(const ImportGroup *group, TimestampTz *first, TimestampTz *last);
-extern bool import_row_time(const TransferConversation *conversation,
-							const TransferMessage *message, TimestampTz *time);
 
 #endif /* TRANSFER_IMPORT_PRIVATE_H */

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "mb/pg_wchar.h"
@@ -18,9 +19,11 @@
 #include "utils/memutils.h"
 
 #include "account.h"
+#include "characters.h"
 #include "compat.h"
 #include "import_private.h"
 #include "memory_ext.h"
+#include "metering.h"
 
 /* PostgreSQL's parser has room for 2^23 pairs of one object. */
 #define MAX_VALUES 8000000
@@ -120,36 +123,21 @@ refuse_json(ImportDocument *document, char *data, Size length)
 						   message);
 }
 
-/* The next \u0000 in a text, or NULL: an even number of backslashes is none before it. */
-static char *
-find_nul_escape(char *p)
-{
-	while ((p = strchr(p, '\\')) != NULL)
-	{
-		if (strncmp(p, "\\u0000", 6) == 0)
-			return p;
-		p += p[1] != '\0' ? 2 : 1;
-	}
-	return NULL;
-}
-
-/* Replaces the character that PostgreSQL has not; false: refused. */
+/* Replaces what is no character of PostgreSQL's; false: refused.  *changed: something was. */
 static bool
-replace_nul(Import *import, ImportDocument *document, char *data, Size length)
+replace_characters(ImportDocument *document, char *data, Size length, bool *changed)
 {
-	char *nul = find_nul_escape(data);
+	TransferReason reason;
+	char *at;
 
-	if (nul == NULL)
+	if (characters_replace(&document->problem, data, changed, &at, &reason))
 		return true;
-	if (!import->options.replace_nul)
-	{
-		locate(document, data, length, nul - data);
-		return transfer_refuse(&document->problem, TRANSFER_NUL, "$",
-							   "the document contains the character \\u0000");
-	}
-	for (; nul != NULL; nul = find_nul_escape(nul))
-		memcpy(nul, "\\ufffd", 6);
-	return true;
+	locate(document, data, length, at - data);
+	return transfer_refuse(&document->problem, reason, "$",
+						   reason == TRANSFER_NUL
+							   ? "the document contains the character \\u0000"
+							   : "the document contains half of a surrogate pair, which is no "
+								 "character");
 }
 
 /*
@@ -331,6 +319,30 @@ hash_part(pg_cryptohash_ctx *hash, const char *data, Size length)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a hash")));
 }
 
+/* The id of the digest: a UUID of version 8. */
+static void
+set_id(ImportDocument *document, pg_cryptohash_ctx *hash)
+{
+	uint8 digest[PG_SHA256_DIGEST_LENGTH];
+
+	if (pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a hash")));
+	pg_cryptohash_free(hash);
+	memcpy(document->id.data, digest, UUID_LEN);
+	document->id.data[6] = (document->id.data[6] & 0x0f) | 0x80;
+	document->id.data[8] = (document->id.data[8] & 0x3f) | 0x80;
+}
+
+static pg_cryptohash_ctx *
+begin_hash(void)
+{
+	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
+
+	if (hash == NULL || pg_cryptohash_init(hash) < 0)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a hash")));
+	return hash;
+}
+
 /*
  * A UUID of version 8 (RFC 9562, section 5.8) from SHA-256 over account, format
  * and either the document's id or the document.
@@ -339,11 +351,8 @@ static void
 hash_id(ImportDocument *document, Jsonb *parsed)
 {
 	const TransferText *source_id = &document->conversation.source_id;
-	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
-	uint8 digest[PG_SHA256_DIGEST_LENGTH];
+	pg_cryptohash_ctx *hash = begin_hash();
 
-	if (hash == NULL || pg_cryptohash_init(hash) < 0)
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a hash")));
 	hash_part(hash, VARDATA_ANY(document->account_id), VARSIZE_ANY_EXHDR(document->account_id));
 	hash_part(hash, document->format->name, strlen(document->format->name));
 	if (source_id->data != NULL)
@@ -359,12 +368,41 @@ hash_id(ImportDocument *document, Jsonb *parsed)
 		hash_part(hash, text, strlen(text));
 		pfree(text);
 	}
-	if (pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute a hash")));
-	pg_cryptohash_free(hash);
-	memcpy(document->id.data, digest, UUID_LEN);
-	document->id.data[6] = (document->id.data[6] & 0x0f) | 0x80;
-	document->id.data[8] = (document->id.data[8] & 0x3f) | 0x80;
+	set_id(document, hash);
+}
+
+/* Adds what a text of JSON says to the conversation's metadata. */
+static void
+add_metadata(TransferConversation *conversation, const char *json)
+{
+	Datum added = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+
+	if (conversation->metadata != NULL)
+		added = DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(conversation->metadata), added);
+	conversation->metadata = DatumGetJsonbP(added);
+}
+
+/*
+ * import_name_copy
+ *		The document becomes the next copy of the conversation that it
+ *		contradicts: the same id each time.  In the batch's context.
+ */
+void
+import_name_copy(ImportDocument *document)
+{
+	pg_cryptohash_ctx *hash = begin_hash();
+	TransferConversation *conversation = &document->conversation;
+	const char *number = psprintf("%d", ++document->copies);
+
+	if (document->copies == 1)
+		document->original = document->id;
+	hash_part(hash, (const char *) document->original.data, UUID_LEN);
+	hash_part(hash, "copy", 4);
+	hash_part(hash, number, strlen(number));
+	set_id(document, hash);
+	if (document->copies == 1)
+		add_metadata(conversation,
+					 psprintf("{\"copy_of\": \"%s\"}", store_uuid_string(&document->original)));
 }
 
 /* What the conversation's metadata say of where it comes from; see transfer.h. */
@@ -420,6 +458,39 @@ add_note(const Import *import, ImportDocument *document)
 													   JsonbPGetDatum(import->note)));
 }
 
+/*
+ * The times that messages are stored with: one that has none has that of the
+ * message before, else of its conversation; memory_ext.import_as_history says
+ * which where none is known.
+ */
+static void
+set_row_times(const Import *import, TransferConversation *conversation)
+{
+	bool known = conversation->has_created_at || conversation->has_updated_at;
+	TimestampTz time =
+		conversation->has_created_at ? conversation->created_at : conversation->updated_at;
+
+	if (import->options.as_history && !known)
+	{
+		/* the one before the first message that has a time, too */
+		time = metering_backdated_time(GetCurrentTransactionStartTimestamp());
+		conversation->created_at = time;
+		conversation->has_created_at = known = true;
+	}
+	for (int32 i = 0; i < conversation->count; i++)
+	{
+		TransferMessage *message = &conversation->messages[i];
+
+		if (message->has_created_at)
+		{
+			time = message->created_at;
+			known = true;
+		}
+		message->row_time = time;
+		message->has_row_time = known;
+	}
+}
+
 /* ---- a document ---- */
 
 /*
@@ -445,6 +516,8 @@ import_accept(Import *import, ImportDocument *document, Jsonb *parsed)
 		(!own_id && document->conversation.source_id.data != NULL))
 		note_origin(document);
 	add_note(import, document);
+	set_row_times(import, &document->conversation);
+	document->read = document->problem;
 	return true;
 }
 
@@ -458,6 +531,10 @@ read_document(Import *import, ImportDocument *document, char *data, TransferText
 	document->format = import->options.format;
 	if (document->format == NULL)
 		document->format = transfer_format_of(parsed);
+	if (document->format == NULL && transfer_foreign_name(parsed) != NULL)
+		return transfer_refuse(problem, TRANSFER_UNKNOWN_FORMAT, "$",
+							   "the document is of %s, whose exports are not read",
+							   transfer_foreign_name(parsed));
 	if (document->format == NULL)
 		return transfer_refuse(problem, TRANSFER_UNKNOWN_FORMAT, "$",
 							   "the document is of no known format");
@@ -494,6 +571,9 @@ attempt_document(void *arg)
 {
 	DocumentAttempt *attempt = arg;
 
+	/* what an attempt before has read of it, up to what it could not */
+	memset(&attempt->document->conversation, 0, sizeof(TransferConversation));
+	attempt->document->problem.mended = 0;
 	attempt->accepted =
 		read_document(attempt->import, attempt->document, attempt->data, attempt->source_id);
 }
@@ -524,11 +604,20 @@ import_read(Import *import, ImportDocument *document, const char *data, Size len
 	char *text = unconstify(char *, data);
 	ErrorData *error;
 	bool accepted = false;
+	bool changed;
 	Size valid;
 
 	document->account_id = import_default_account(import);
 	document->excerpt = import_excerpt(data, Min(length, IMPORT_EXCERPT_BYTES), 0);
+	document->problem.replace_nul = import->options.replace_nul;
+	document->problem.replace_surrogates = import->options.replace_surrogates;
 	valid = pg_encoding_verifymbstr(PG_UTF8, data, (int) length);
+	if (valid < length && characters_find_surrogate(text + valid) == text + valid)
+	{
+		if (!replace_characters(document, text, length, &changed))
+			return false;
+		valid = pg_encoding_verifymbstr(PG_UTF8, data, (int) length);
+	}
 	if (valid < length)
 	{
 		locate(document, data, length, valid);
@@ -541,11 +630,13 @@ import_read(Import *import, ImportDocument *document, const char *data, Size len
 							   "the document has more than %d values", MAX_VALUES);
 
 	error = try_document(import, document, text, source_id, &accepted);
-	if (error != NULL && error->sqlerrcode == ERRCODE_UNTRANSLATABLE_CHARACTER)
+	if (error != NULL && (error->sqlerrcode == ERRCODE_UNTRANSLATABLE_CHARACTER ||
+						  error->sqlerrcode == ERRCODE_INVALID_TEXT_REPRESENTATION))
 	{
-		if (!replace_nul(import, document, text, length))
+		if (!replace_characters(document, text, length, &changed))
 			return false;
-		error = try_document(import, document, text, source_id, &accepted);
+		if (changed)
+			error = try_document(import, document, text, source_id, &accepted);
 	}
 	if (error == NULL)
 		return accepted;
@@ -601,7 +692,11 @@ import_array_is_document(void *arg, const char *first, Size length)
 	Import *import = arg;
 	MemoryContext old;
 	ArrayAttempt attempt = {&import->options, NULL, false};
+	TransferProblem all = {.replace_nul = true, .replace_surrogates = true};
+	TransferReason reason;
 	ErrorData *error;
+	bool changed;
+	char *at;
 
 	if (has_too_many_values(first, length))
 		return false;
@@ -610,8 +705,7 @@ import_array_is_document(void *arg, const char *first, Size length)
 	attempt.array[0] = '[';
 	memcpy(attempt.array + 1, first, length);
 	memcpy(attempt.array + 1 + length, "]", 2);
-	for (char *nul = attempt.array; (nul = find_nul_escape(nul)) != NULL;)
-		memcpy(nul, "\\ufffd", 6);
+	(void) characters_replace(&all, attempt.array, &changed, &at, &reason);
 	error = store_attempt(attempt_array, &attempt);
 	if (error != NULL && !import_is_input_error(error))
 		ReThrowError(error);

@@ -8,9 +8,10 @@
  * conversation's rows may lie in several batches, which are stored in order;
  * how many came before is kept in memory_store.job_places.
  *
- * A known row must have the same role and content.  A message that was deleted
- * here does not come back.  A number that was passed over may come later.  A new
- * row must not have the id of another.
+ * A known row must have the same role and content, or on_conflict says what
+ * becomes of it.  A message that was deleted here does not come back.  A number
+ * that was passed over may come later.  A new row must not have the id of
+ * another.
  *
  * Called with an SPI connection, under the account's lock or for what is new.
  */
@@ -86,13 +87,9 @@ static void
 compare_row(RowMatch *match, ImportDocument *document, int64 seq, TransferText role,
 			TransferText content)
 {
-	const TransferMessage *message = document->conversation.messages;
+	ImportKnown known = {.seq = seq, .role = role, .content = content};
 
-	document->state = IMPORT_UNCHANGED;
-	if (import_same_text(role, message->role) && import_same_text(content, message->content))
-		return;
-	(void) import_refuse_difference(document, 0, seq);
-	import_reject(match->import, document);
+	import_compare_part(match->import, match->group, document, &known);
 }
 
 /* A row with a number, its own or its place.  False: it is new. */
@@ -235,6 +232,33 @@ has_parent(const RowMatch *match, const ImportRow *row, int32 n)
 	return low < n && group->rows[low].seq == row->parent_seq;
 }
 
+/*
+ * A row that answers a message that is not there becomes a root; one that answers
+ * itself or a later one is rejected.
+ */
+static bool
+mend_parent(RowMatch *match, ImportRow *row)
+{
+	ImportDocument *document = unconstify(ImportDocument *, row->document);
+
+	if (row->parent_seq >= row->seq)
+	{
+		transfer_refuse(&document->problem, TRANSFER_BAD_PARENT, "parent_seq",
+						"parent_seq " INT64_FORMAT " of message " INT64_FORMAT
+						" is no earlier message",
+						row->parent_seq, row->seq);
+		import_reject(match->import, document);
+		match->group->places--;
+		return false;
+	}
+	import_mend(match->import, document, TRANSFER_BAD_PARENT,
+				psprintf("parent_seq " INT64_FORMAT " of message " INT64_FORMAT
+						 " does not exist in conversation %s; it became a root",
+						 row->parent_seq, row->seq, store_uuid_string(&document->id)));
+	row->parent_seq = 0;
+	return true;
+}
+
 /* Puts the rows in order of seq, and rejects those that cannot be stored. */
 static void
 settle_rows(RowMatch *match)
@@ -246,21 +270,12 @@ settle_rows(RowMatch *match)
 	for (int32 i = 0; i < group->nrows; i++)
 	{
 		ImportRow row = group->rows[i];
-		ImportDocument *document = unconstify(ImportDocument *, row.document);
 
 		CHECK_FOR_INTERRUPTS();
 		if (is_repeated(match, kept > 0 ? &group->rows[kept - 1] : NULL, &row))
 			continue;
-		if (!has_parent(match, &row, kept))
-		{
-			transfer_refuse(&document->problem, TRANSFER_BAD_PARENT, "parent_seq",
-							"parent_seq " INT64_FORMAT " of message " INT64_FORMAT
-							" does not exist in conversation %s",
-							row.parent_seq, row.seq, store_uuid_string(&document->id));
-			import_reject(match->import, document);
-			group->places--;
+		if (!has_parent(match, &row, kept) && !mend_parent(match, &row))
 			continue;
-		}
 		group->rows[kept++] = row;
 	}
 	group->nrows = kept;

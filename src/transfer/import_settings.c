@@ -12,6 +12,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -45,11 +46,22 @@ static const struct config_enum_entry on_error_options[] = {{"stop", ON_ERROR_ST
 static const struct config_enum_entry on_nul_options[] = {{"error", ON_NUL_ERROR, false},
 														  {"replace", ON_NUL_REPLACE, false},
 														  {NULL, 0, false}};
+static const struct config_enum_entry on_conflict_options[] =
+	{{"error", IMPORT_CONFLICT_ERROR, false},
+	 {"keep", IMPORT_CONFLICT_KEEP, false},
+	 {"replace", IMPORT_CONFLICT_REPLACE, false},
+	 {"copy", IMPORT_CONFLICT_COPY, false},
+	 {NULL, 0, false}};
 
 static char *account_setting = NULL;
 static char *format_setting = NULL;
 static int on_error_setting = ON_ERROR_STOP;
 static int on_nul_setting = ON_NUL_ERROR;
+static int on_surrogate_setting = ON_NUL_ERROR;
+static int on_conflict_setting = IMPORT_CONFLICT_ERROR;
+static bool as_history_setting = false;
+static char *csv_delimiter_setting = NULL;
+static char *csv_encoding_setting = NULL;
 static int max_document_kb = 64 * 1024;
 
 static const RelationIntake lines_intake;
@@ -65,6 +77,27 @@ check_format_setting(char **newval, void **extra, GucSource source)
 	for (int i = 0; i < transfer_nformats; i++)
 		appendStringInfo(&known, ", %s", transfer_formats[i]->name);
 	GUC_check_errhint("Formats: auto%s.", known.data);
+	return false;
+}
+
+static bool
+check_csv_delimiter(char **newval, void **extra, GucSource source)
+{
+	unsigned char c = (unsigned char) (*newval)[0];
+
+	if (strlen(*newval) == 1 && c < 0x80 &&
+		strchr("\"\r\n\\.abcdefghijklmnopqrstuvwxyz0123456789", c) == NULL)
+		return true;
+	GUC_check_errdetail("It must be one ASCII character, and none that COPY refuses.");
+	return false;
+}
+
+static bool
+check_csv_encoding(char **newval, void **extra, GucSource source)
+{
+	if (pg_valid_client_encoding(*newval) >= 0)
+		return true;
+	GUC_check_errdetail("There is no such encoding.");
 	return false;
 }
 
@@ -91,9 +124,39 @@ transfer_init(void)
 							 "error: the document is rejected. replace: by U+FFFD.",
 							 &on_nul_setting, ON_NUL_ERROR, on_nul_options, PGC_USERSET, 0, NULL,
 							 NULL, NULL);
+	DefineCustomEnumVariable("memory_ext.import_on_surrogate",
+							 "What an import does about half of a surrogate pair.",
+							 "error: the document is rejected. replace: by U+FFFD.",
+							 &on_surrogate_setting, ON_NUL_ERROR, on_nul_options, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomEnumVariable("memory_ext.import_on_conflict",
+							 "What an import does about a message that differs from the stored "
+							 "one.",
+							 "error: the document is rejected. keep: the stored one stays. "
+							 "replace: it takes its place. copy: the document becomes another "
+							 "conversation.",
+							 &on_conflict_setting, IMPORT_CONFLICT_ERROR, on_conflict_options,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("memory_ext.import_as_history",
+							 "Imported messages of which no time is known are history, not usage.",
+							 "Their time is before memory_ext.backdated_after, instead of now.",
+							 &as_history_setting, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("memory_ext.import_csv_delimiter",
+							   "What stands between the fields of imported rows of CSV.", NULL,
+							   &csv_delimiter_setting, ",", PGC_USERSET, 0, check_csv_delimiter,
+							   NULL, NULL);
+	DefineCustomStringVariable("memory_ext.import_csv_encoding",
+							   "The encoding of imported rows of CSV.", NULL, &csv_encoding_setting,
+							   "UTF8", PGC_USERSET, 0, check_csv_encoding, NULL, NULL);
 	DefineCustomIntVariable("memory_ext.import_max_document",
 							"An imported document has at most this size.", NULL, &max_document_kb,
 							64 * 1024, 1, 255 * 1024, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+}
+
+const char *
+import_conflict_name(ImportConflict on_conflict)
+{
+	return on_conflict_options[on_conflict].name;
 }
 
 void
@@ -105,9 +168,41 @@ import_options(ImportOptions *options)
 	options->format = transfer_format_argument(format_setting, false);
 	options->skip = on_error_setting == ON_ERROR_SKIP;
 	options->replace_nul = on_nul_setting == ON_NUL_REPLACE;
+	options->replace_surrogates = on_surrogate_setting == ON_NUL_REPLACE;
+	options->on_conflict = (ImportConflict) on_conflict_setting;
+	options->as_history = as_history_setting;
+	options->csv_delimiter = csv_delimiter_setting[0];
+	options->csv_encoding = pg_valid_client_encoding(csv_encoding_setting);
 	options->max_document = (Size) max_document_kb * 1024;
 	options->batch_documents = BATCH_DOCUMENTS;
 	options->batch_bytes = BATCH_BYTES;
+}
+
+static int
+named_option(const struct config_enum_entry *entries, const char *argument, const char *name)
+{
+	StringInfoData known;
+
+	for (int i = 0; entries[i].name != NULL; i++)
+		if (strcmp(entries[i].name, name) == 0)
+			return entries[i].val;
+	initStringInfo(&known);
+	for (int i = 0; entries[i].name != NULL; i++)
+		appendStringInfo(&known, "%s%s", i > 0 ? ", " : "", entries[i].name);
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("%s \"%s\" is not known", argument, name),
+					errhint("Known are: %s.", known.data)));
+	return 0; /* keep compilers quiet */
+}
+
+void
+import_arguments(ImportOptions *options, const char *on_error, const char *on_conflict)
+{
+	if (on_error != NULL)
+		options->skip = named_option(on_error_options, "on_error", on_error) == ON_ERROR_SKIP;
+	if (on_conflict != NULL)
+		options->on_conflict =
+			(ImportConflict) named_option(on_conflict_options, "on_conflict", on_conflict);
 }
 
 /* ---- memory.import_documents ---- */
@@ -126,9 +221,9 @@ static PlanStatement insert_job = {
 	"INSERT INTO memory_store.jobs (job_id, kind, source, format, account_id, options, state,"
 	" started_by, created_at, started_at, finished_at, total_bytes)"
 	" VALUES ($1, 'import', 'copy', $2, $3, pg_catalog.jsonb_build_object('on_error', $4, 'on_nul',"
-	" $5), 'finished', $6, $7, $7, pg_catalog.clock_timestamp(), $8)",
-	8,
-	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID}};
+	" $5, 'on_conflict', $9), 'finished', $6, $7, $7, pg_catalog.clock_timestamp(), $8)",
+	9,
+	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID}};
 
 static PlanStatement insert_part = {
 	"INSERT INTO memory_store.job_parts (job_id, part, state, bytes, documents, imported, extended,"
@@ -206,8 +301,8 @@ static void
 note_job(const LineImport *lines, const ImportOptions *options, const ImportCounts *counts)
 {
 	text *account_id = import_default_account(lines->import);
-	Datum values[8];
-	char nulls[] = "        ";
+	Datum values[9];
+	char nulls[] = "         ";
 
 	values[0] = Int64GetDatum(options->job_id);
 	values[1] = CStringGetTextDatum(options->format == NULL ? "auto" : options->format->name);
@@ -218,6 +313,7 @@ note_job(const LineImport *lines, const ImportOptions *options, const ImportCoun
 	values[5] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false));
 	values[6] = TimestampTzGetDatum(lines->started_at);
 	values[7] = Int64GetDatum(counts->bytes);
+	values[8] = CStringGetTextDatum(import_conflict_name(options->on_conflict));
 	(void) plan_execute(&insert_job, values, nulls, false);
 	import_note_part(options->job_id, counts);
 }
@@ -255,7 +351,8 @@ PG_FUNCTION_INFO_V1(memory_import_document);
  * memory_import_document(account_id text, document text, format text)
  *		→ (conversation_id uuid, state text, messages bigint, reason text,
  *		path text, message text)
- *		Imports one document; a rejection is a result, not an error.  NULL
+ *		Imports one document; a rejection is a result, not an error, and so is a
+ *		defect that was mended (with another state).  NULL
  *		account_id: the one that the document names, else the session's.
  *		Errors: 22004 document or format is NULL, 22023 unknown format.
  */
@@ -285,8 +382,8 @@ memory_import_document(PG_FUNCTION_ARGS)
 	nulls[0] = !result.has_conversation;
 	values[1] = CStringGetTextDatum(import_state_name(result.state));
 	values[2] = Int64GetDatum(result.messages);
-	nulls[3] = nulls[4] = nulls[5] = result.state != IMPORT_REJECTED;
-	if (result.state == IMPORT_REJECTED)
+	nulls[3] = nulls[4] = nulls[5] = result.problem.reason == TRANSFER_OK;
+	if (result.problem.reason != TRANSFER_OK)
 	{
 		values[3] = CStringGetTextDatum(transfer_reason_name(result.problem.reason));
 		values[4] = CStringGetTextDatum(result.problem.path);

@@ -138,6 +138,21 @@ static PlanStatement update_conversation =
 	 7,
 	 {UUIDOID, TEXTOID, INT8OID, JSONBOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}};
 
+/* Messages that take the place of stored ones; tokens are estimated where none are given. */
+static const Oid change_types[] = {UUIDOID, TEXTOID, INT8OID, TEXTOID,
+								   TEXTOID, TEXTOID, INT4OID, JSONBOID};
+static PlanStatement change_messages =
+	{"UPDATE memory.messages m SET role = u.role, content = u.content, model = u.model,"
+	 " tokens = COALESCE(u.tokens, m.tokens), metadata = u.metadata"
+	 " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)"
+	 " u (conversation_id, account_id, seq, role, content, model, tokens, metadata)"
+	 " WHERE m.conversation_id OPERATOR(pg_catalog.=) u.conversation_id"
+	 " AND m.account_id OPERATOR(pg_catalog.=) u.account_id"
+	 " AND m.seq OPERATOR(pg_catalog.=) u.seq",
+	 8,
+	 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+	  INT4ARRAYOID, JSONBARRAYOID}};
+
 /*
  * A message may be later than its document says that it was changed last; the
  * store takes the later time over, and is told the document's.
@@ -163,15 +178,15 @@ static PlanStatement look_up =
 	 {UUIDARRAYOID, TEXTARRAYOID}};
 
 static const Oid error_types[] = {INT8OID, INT8OID, INT8OID, TEXTOID, UUIDOID,
-								  TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+								  TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID};
 static PlanStatement insert_errors =
 	{"INSERT INTO memory_store.job_errors (job_id, part, document, line, byte_offset, account_id,"
-	 " conversation_id, reason, path, message, excerpt, rejected_at)"
+	 " conversation_id, reason, path, message, excerpt, rejected, rejected_at)"
 	 " SELECT $1, $2, e.*, pg_catalog.clock_timestamp()"
-	 " FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11) e",
-	 11,
+	 " FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12) e",
+	 12,
 	 {INT8OID, INT4OID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, UUIDARRAYOID,
-	  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}};
+	  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID}};
 
 /* ---- the batch in order ---- */
 
@@ -437,24 +452,6 @@ add_conversation(Rows *rows, ImportGroup *group)
 	rows_add(rows, values, nulls);
 }
 
-/*
- * A message without a time has the one of the message before, else of its
- * conversation; NULL, the time of the import, only where no time is known.
- */
-bool
-import_row_time(const TransferConversation *conversation, const TransferMessage *message,
-				TimestampTz *time)
-{
-	for (; message >= conversation->messages; message--)
-		if (message->has_created_at)
-		{
-			*time = message->created_at;
-			return true;
-		}
-	*time = conversation->has_created_at ? conversation->created_at : conversation->updated_at;
-	return conversation->has_created_at || conversation->has_updated_at;
-}
-
 /* A new conversation whose messages would change its updated_at. */
 static void
 add_times(Rows *rows, const ImportGroup *group)
@@ -479,7 +476,6 @@ add_message(Rows *rows, const ImportRow *row)
 {
 	const ImportDocument *document = row->document;
 	const TransferMessage *message = row->message;
-	TimestampTz time;
 	Datum values[11];
 	bool nulls[11] = {0};
 
@@ -493,12 +489,62 @@ add_message(Rows *rows, const ImportRow *row)
 	values[6] = text_datum(&message->model, &nulls[6]);
 	values[7] = Int32GetDatum(message->tokens);
 	nulls[7] = message->tokens < 0;
-	nulls[8] = !import_row_time(&document->conversation, message, &time);
-	values[8] = TimestampTzGetDatum(time);
+	values[8] = TimestampTzGetDatum(message->row_time);
+	nulls[8] = !message->has_row_time; /* then it is the time of the import */
 	values[9] = text_datum(&message->message_id, &nulls[9]);
 	values[10] = PointerGetDatum(message->metadata);
 	nulls[10] = message->metadata == NULL;
 	rows_add(rows, values, nulls);
+}
+
+static void
+add_change(Rows *rows, const ImportRow *row)
+{
+	const TransferMessage *message = row->message;
+	Datum values[8];
+	bool nulls[8] = {0};
+
+	values[0] = UUIDPGetDatum(&row->document->id);
+	values[1] = PointerGetDatum(row->document->account_id);
+	values[2] = Int64GetDatum(row->seq);
+	values[3] = text_datum(&message->role, &nulls[3]);
+	values[4] = text_datum(&message->content, &nulls[4]);
+	values[5] = text_datum(&message->model, &nulls[5]);
+	values[6] = Int32GetDatum(message->tokens);
+	nulls[6] = message->tokens < 0;
+	values[7] = PointerGetDatum(message->metadata);
+	nulls[7] = message->metadata == NULL;
+	rows_add(rows, values, nulls);
+}
+
+static int
+compare_changes(const void *a, const void *b)
+{
+	const ImportRow *left = a;
+	const ImportRow *right = b;
+
+	if (left->seq != right->seq)
+		return left->seq < right->seq ? -1 : 1;
+	return left->document < right->document ? -1 : left->document > right->document;
+}
+
+/* What takes the place of stored messages; of several for one the last counts. */
+static void
+write_changes(ImportGroup *groups, int32 n)
+{
+	Rows changes = {.ncolumns = 8, .types = change_types};
+
+	for (int32 i = 0; i < n; i++)
+	{
+		ImportGroup *group = &groups[i];
+
+		if (group->nchanges > 1)
+			qsort(group->changes, group->nchanges, sizeof(ImportRow), compare_changes);
+		for (int32 j = 0; j < group->nchanges; j++)
+			if (j == group->nchanges - 1 || group->changes[j + 1].seq != group->changes[j].seq)
+				add_change(&changes, &group->changes[j]);
+	}
+	rows_execute(&changes, &change_messages);
 }
 
 /* The part of a document's metadata that its format keeps, as an object; NULL: there is none. */
@@ -636,11 +682,20 @@ write_ready(ImportGroup *groups, int32 n, const StoreCharge *locked)
 
 /* ---- rejects, and the whole ---- */
 
+/* What is told of a document that was rejected, or mended. */
+static const char *
+problem_message(const TransferProblem *problem)
+{
+	if (problem->mended <= 1)
+		return problem->message;
+	return psprintf("%s (and %d more like this)", problem->message, problem->mended - 1);
+}
+
 static void
 add_error(Rows *rows, const ImportDocument *document)
 {
-	Datum values[9];
-	bool nulls[9] = {0};
+	Datum values[10];
+	bool nulls[10] = {0};
 
 	values[0] = Int64GetDatum((int64) document->number);
 	values[1] = Int64GetDatum((int64) document->line);
@@ -651,8 +706,9 @@ add_error(Rows *rows, const ImportDocument *document)
 	nulls[4] = !document->has_id;
 	values[5] = CStringGetTextDatum(transfer_reason_name(document->problem.reason));
 	values[6] = CStringGetTextDatum(document->problem.path);
-	values[7] = CStringGetTextDatum(document->problem.message);
+	values[7] = CStringGetTextDatum(problem_message(&document->problem));
 	values[8] = CStringGetTextDatum(document->excerpt);
+	values[9] = BoolGetDatum(document->state == IMPORT_REJECTED);
 	rows_add(rows, values, nulls);
 }
 
@@ -663,7 +719,8 @@ write_errors(Import *import)
 	Datum values[2 + lengthof(error_types)];
 
 	for (int32 i = 0; i < import->ndocuments; i++)
-		if (import->documents[i].state == IMPORT_REJECTED)
+		if (import->documents[i].state == IMPORT_REJECTED ||
+			import->documents[i].problem.mended > 0)
 			add_error(&errors, &import->documents[i]);
 	if (errors.count == 0 || import->options.job_id == 0)
 		return;
@@ -671,6 +728,23 @@ write_errors(Import *import)
 	values[1] = Int32GetDatum(import->options.part);
 	rows_arrays(&errors, values + 2);
 	(void) plan_execute(&insert_errors, values, NULL, false);
+}
+
+/* The documents that are to be stored as copies, behind those that are left. */
+static void
+take_copies(Import *import, ImportDocument **sorted, int32 *n)
+{
+	for (int32 i = 0; i < import->ndocuments; i++)
+	{
+		ImportDocument *document = &import->documents[i];
+
+		if (!document->again)
+			continue;
+		document->again = false;
+		import_name_copy(document);
+		sorted[(*n)++] = document;
+	}
+	qsort(sorted, *n, sizeof(*sorted), compare_documents);
 }
 
 static void
@@ -713,6 +787,7 @@ write_round(Import *import, ImportGroup *groups, int32 n)
 	reject_groups(import, groups, &n);
 	write_ready(groups, n, locked);
 	write_groups(import, groups, n);
+	write_changes(groups, n);
 	if (import->options.places)
 		import_write_places(import, groups, n);
 }
@@ -744,6 +819,8 @@ import_write(Import *import)
 		MemoryContextSwitchTo(context);
 		write_round(import, groups, ngroups);
 		MemoryContextReset(context);
+		MemoryContextSwitchTo(import->batch_context);
+		take_copies(import, sorted, &n);
 	}
 	write_errors(import);
 	count_documents(import);

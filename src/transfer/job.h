@@ -53,6 +53,7 @@ typedef struct Job
 	int64 last_row;    /* of staged lines: those that were there when the job was made */
 	int64 total_bytes; /* -1: not known */
 	bool skip;         /* on_error */
+	char *on_conflict; /* NULL: as the settings say */
 	char *columns;     /* of CSV: their names, as csv_header gives them; NULL: documents */
 	Datum options;     /* jsonb */
 	int32 part;        /* of the worker that asks */
@@ -104,7 +105,7 @@ extern void job_leave_part(const Job *job, const char *state);
 extern void job_fail(int64 job_id, int32 part, const char *sqlstate, const char *message);
 extern bool job_cancel(int64 job_id, bool idle);
 extern bool job_reopen(int64 job_id, int32 *workers);
-extern void job_set_skip(int64 job_id, bool skip);
+extern void job_set_options(int64 job_id, const char *on_error, const char *on_conflict);
 extern void job_clear_places(int64 job_id);
 
 /* ---- job_worker.c ---- */

@@ -113,16 +113,22 @@ number_argument(FunctionCallInfo fcinfo, int n, const char *name, int32 low, int
 	return value;
 }
 
-static bool
-skip_argument(FunctionCallInfo fcinfo, int n)
+static char *
+optional_argument(FunctionCallInfo fcinfo, int n)
 {
-	char *value = text_argument(fcinfo, n, "on_error");
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
 
-	if (strcmp(value, "stop") != 0 && strcmp(value, "skip") != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("on_error \"%s\" is not known", value),
-						errhint("Use \"stop\" or \"skip\".")));
-	return strcmp(value, "skip") == 0;
+/* on_error and on_conflict, the arguments from n on; NULL: as the settings say. */
+static void
+set_options(Job *job, FunctionCallInfo fcinfo, int n)
+{
+	ImportOptions options;
+
+	import_options(&options);
+	job->on_conflict = optional_argument(fcinfo, n + 1);
+	import_arguments(&options, optional_argument(fcinfo, n), job->on_conflict);
+	job->skip = options.skip;
 }
 
 /* So many documents, or ten times as many rows, which are messages. */
@@ -165,18 +171,19 @@ job_options(const Job *job)
 {
 	static PlanStatement make =
 		{"SELECT pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('batch_size', $1,"
-		 " 'on_error', $2, 'confined', $3, 'last_row', $4, 'since', $5, 'columns', $6, 'settings',"
+		 " 'on_error', $2, 'confined', $3, 'last_row', $4, 'since', $5, 'columns', $6,"
+		 " 'on_conflict', $7, 'settings',"
 		 " (SELECT pg_catalog.jsonb_object_agg(name, pg_catalog.current_setting(name))"
 		 " FROM pg_catalog.pg_settings"
 		 " WHERE (pg_catalog.starts_with(name, 'memory_ext.') AND name"
 		 " OPERATOR(pg_catalog.<>) 'memory_ext.account'"
 		 " OR $6 IS NOT NULL AND name OPERATOR(pg_catalog.=) ANY ('{DateStyle,TimeZone}'))"
 		 " AND source OPERATOR(pg_catalog.<>) ALL ('{default,configuration file}'))))",
-		 6,
-		 {INT4OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID},
+		 7,
+		 {INT4OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID},
 		 NULL};
-	Datum values[6];
-	char nulls[] = "      ";
+	Datum values[7];
+	char nulls[] = "       ";
 	bool isnull;
 
 	values[0] = Int32GetDatum(job->batch_size);
@@ -189,6 +196,8 @@ job_options(const Job *job)
 	nulls[4] = job->since == NULL ? 'n' : ' ';
 	values[5] = job->columns != NULL ? CStringGetTextDatum(job->columns) : (Datum) 0;
 	nulls[5] = job->columns == NULL ? 'n' : ' ';
+	values[6] = job->on_conflict != NULL ? CStringGetTextDatum(job->on_conflict) : (Datum) 0;
+	nulls[6] = job->on_conflict == NULL ? 'n' : ' ';
 	plan_execute(&make, values, nulls, false);
 	return PointerGetDatum(DatumGetJsonbPCopy(
 		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)));
@@ -399,10 +408,11 @@ PG_FUNCTION_INFO_V1(memory_import_file);
 
 /*
  * memory.import_file(path text, format text, account_id text, workers integer,
- * batch_size integer, on_error text, wait boolean, INOUT job_id bigint)
+ * batch_size integer, on_error text, on_conflict text, wait boolean, INOUT job_id
+ * bigint)
  *		Imports a file of the server by background workers.  NULL account_id:
  *		the documents name theirs; NULL batch_size: 1000 documents or 10000 rows
- *		of CSV.  Errors: 22023, 2D000, 42501, 53000, those of
+ *		of CSV; NULL on_error or on_conflict: as the settings say.  Errors: 22023, 2D000, 42501, 53000, those of
  *		the file, and when it waits those of the import.
  */
 Datum
@@ -418,18 +428,19 @@ memory_import_file(PG_FUNCTION_ARGS)
 	job.account_id = account_argument(fcinfo, 2);
 	workers = number_argument(fcinfo, 3, "workers", 1, JOB_MAX_WORKERS);
 	job.batch_size = batch_argument(fcinfo, 4, &job);
-	job.skip = skip_argument(fcinfo, 5);
+	set_options(&job, fcinfo, 5);
 	job_check_files(&job, GetOuterUserId());
 	check_path(&job);
 	measure_file(&job);
-	return start_job(fcinfo, &job, workers, PG_ARGISNULL(6) || PG_GETARG_BOOL(6));
+	return start_job(fcinfo, &job, workers, PG_ARGISNULL(7) || PG_GETARG_BOOL(7));
 }
 
 PG_FUNCTION_INFO_V1(memory_import_staged);
 
 /*
  * memory.import_staged(format text, account_id text, workers integer,
- * batch_size integer, on_error text, wait boolean, INOUT job_id bigint)
+ * batch_size integer, on_error text, on_conflict text, wait boolean, INOUT job_id
+ * bigint)
  *		The same with the lines that the caller's role has copied into
  *		memory.import_stage, which are deleted as they are imported.
  */
@@ -446,8 +457,8 @@ memory_import_staged(PG_FUNCTION_ARGS)
 	job.account_id = account_argument(fcinfo, 1);
 	workers = number_argument(fcinfo, 2, "workers", 1, JOB_MAX_WORKERS);
 	job.batch_size = batch_argument(fcinfo, 3, &job);
-	job.skip = skip_argument(fcinfo, 4);
-	return start_job(fcinfo, &job, workers, PG_ARGISNULL(5) || PG_GETARG_BOOL(5));
+	set_options(&job, fcinfo, 4);
+	return start_job(fcinfo, &job, workers, PG_ARGISNULL(6) || PG_GETARG_BOOL(6));
 }
 
 PG_FUNCTION_INFO_V1(memory_clear_stage);
@@ -514,9 +525,10 @@ memory_export_file(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(memory_resume_job);
 
 /*
- * memory.resume_job(job_id bigint, workers integer, on_error text, wait boolean)
+ * memory.resume_job(job_id bigint, workers integer, on_error text, on_conflict
+ * text, wait boolean)
  *		Goes on with a job that failed, was cancelled or lost its workers, where
- *		it was.  NULL workers: as many as before.  Errors: 02000, 42501, 55000
+ *		it was.  NULL workers, on_error or on_conflict: as before.  Errors: 02000, 42501, 55000
  *		finished, 55006 being worked on.
  */
 Datum
@@ -524,6 +536,9 @@ memory_resume_job(PG_FUNCTION_ARGS)
 {
 	OwnerScope scope;
 	Job job;
+	ImportOptions options;
+	char *on_error = optional_argument(fcinfo, 2);
+	char *on_conflict = optional_argument(fcinfo, 3);
 	int64 job_id;
 	int32 workers = PG_ARGISNULL(1) ? 0 : number_argument(fcinfo, 1, "workers", 1, JOB_MAX_WORKERS);
 
@@ -545,13 +560,14 @@ memory_resume_job(PG_FUNCTION_ARGS)
 						errmsg("job " INT64_FORMAT " is being worked on", job_id),
 						errhint("SELECT memory.cancel_job(" INT64_FORMAT ") stops it.", job_id)));
 	owner_enter(&scope);
-	if (!PG_ARGISNULL(2))
-		job_set_skip(job_id, skip_argument(fcinfo, 2));
+	import_options(&options);
+	import_arguments(&options, on_error, on_conflict);
+	job_set_options(job_id, on_error, on_conflict);
 	if (!job_reopen(job_id, &workers))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("job " INT64_FORMAT " is finished", job_id)));
 	owner_leave(&scope);
-	return run_job(fcinfo, job_id, workers, PG_ARGISNULL(3) || PG_GETARG_BOOL(3));
+	return run_job(fcinfo, job_id, workers, PG_ARGISNULL(4) || PG_GETARG_BOOL(4));
 }
 
 PG_FUNCTION_INFO_V1(memory_cancel_job);

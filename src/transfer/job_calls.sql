@@ -7,11 +7,12 @@ CREATE PROCEDURE memory.import_file(
 	account_id text DEFAULT NULL,
 	workers integer DEFAULT 1,
 	batch_size integer DEFAULT NULL,
-	on_error text DEFAULT 'stop',
+	on_error text DEFAULT NULL,
+	on_conflict text DEFAULT NULL,
 	wait boolean DEFAULT true,
 	INOUT job_id bigint DEFAULT NULL
 ) AS 'MODULE_PATHNAME', 'memory_import_file' LANGUAGE C;
-COMMENT ON PROCEDURE memory.import_file(text, text, text, integer, integer, text, boolean, bigint) IS 'imports a file of the server with background workers, batch by batch; job_id is a result';
+COMMENT ON PROCEDURE memory.import_file(text, text, text, integer, integer, text, text, boolean, bigint) IS 'imports a file of the server with background workers, batch by batch; job_id is a result';
 
 -- What a client copies here is the input of import_staged.
 CREATE TABLE memory.import_stage (
@@ -31,11 +32,12 @@ CREATE PROCEDURE memory.import_staged(
 	account_id text DEFAULT NULL,
 	workers integer DEFAULT 1,
 	batch_size integer DEFAULT NULL,
-	on_error text DEFAULT 'stop',
+	on_error text DEFAULT NULL,
+	on_conflict text DEFAULT NULL,
 	wait boolean DEFAULT true,
 	INOUT job_id bigint DEFAULT NULL
 ) AS 'MODULE_PATHNAME', 'memory_import_staged' LANGUAGE C;
-COMMENT ON PROCEDURE memory.import_staged(text, text, integer, integer, text, boolean, bigint) IS 'imports the lines that the role has copied into memory.import_stage with background workers';
+COMMENT ON PROCEDURE memory.import_staged(text, text, integer, integer, text, text, boolean, bigint) IS 'imports the lines that the role has copied into memory.import_stage with background workers';
 
 CREATE FUNCTION memory.clear_stage() RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_clear_stage' LANGUAGE C VOLATILE SECURITY DEFINER;
@@ -57,20 +59,21 @@ CREATE PROCEDURE memory.resume_job(
 	job_id bigint,
 	workers integer DEFAULT NULL,
 	on_error text DEFAULT NULL,
+	on_conflict text DEFAULT NULL,
 	wait boolean DEFAULT true
 ) AS 'MODULE_PATHNAME', 'memory_resume_job' LANGUAGE C;
-COMMENT ON PROCEDURE memory.resume_job(bigint, integer, text, boolean) IS 'goes on with a job that failed, was cancelled or lost its workers, where it was';
+COMMENT ON PROCEDURE memory.resume_job(bigint, integer, text, text, boolean) IS 'goes on with a job that failed, was cancelled or lost its workers, where it was';
 
 CREATE FUNCTION memory.cancel_job(job_id bigint) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'memory_cancel_job' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
 COMMENT ON FUNCTION memory.cancel_job(bigint) IS 'lets a job stop behind the batches that its workers are at; false: it has ended already';
 
 INSERT INTO memory_store.grants VALUES
-	('EXECUTE ON PROCEDURE memory.import_file(text, text, text, integer, integer, text, boolean, bigint)', 'writer'),
-	('EXECUTE ON PROCEDURE memory.import_staged(text, text, integer, integer, text, boolean, bigint)', 'writer'),
+	('EXECUTE ON PROCEDURE memory.import_file(text, text, text, integer, integer, text, text, boolean, bigint)', 'writer'),
+	('EXECUTE ON PROCEDURE memory.import_staged(text, text, integer, integer, text, text, boolean, bigint)', 'writer'),
 	('EXECUTE ON PROCEDURE memory.export_file(text, text, text, timestamptz, integer, integer, boolean, bigint)', 'writer'),
 	('EXECUTE ON FUNCTION memory.clear_stage()', 'writer'),
 	('INSERT (line) ON memory.import_stage', 'writer'),
 	('SELECT ON memory.import_stage_line_id_seq', 'operator'),
-	('EXECUTE ON PROCEDURE memory.resume_job(bigint, integer, text, boolean)', 'writer'),
+	('EXECUTE ON PROCEDURE memory.resume_job(bigint, integer, text, text, boolean)', 'writer'),
 	('EXECUTE ON FUNCTION memory.cancel_job(bigint)', 'writer');

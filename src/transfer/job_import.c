@@ -214,6 +214,8 @@ begin_batch(const Job *job)
 	options.account_id = job->account_id;
 	options.format = is_rows ? &csv_format : transfer_format_argument(job->format, false);
 	options.skip = job->skip;
+	import_arguments(&options, NULL, job->on_conflict);
+	options.arguments = true;
 	options.job_id = job->id;
 	options.part = job->part;
 	/* one write a claim: in several, locks would not be taken in order */
@@ -343,6 +345,7 @@ job_import_header(Job *job)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the input has no header line"),
 				 errhint("The first line of CSV names the columns.")));
-	job->columns = csv_header(&record);
+	import_options(&options);
+	job->columns = csv_header(&record, options.csv_delimiter, options.csv_encoding);
 	pfree(bytes.data);
 }

@@ -37,7 +37,8 @@ static PlanStatement read_job =
 	 " options OPERATOR(pg_catalog.->>) 'on_error', options OPERATOR(pg_catalog.->>) 'confined',"
 	 " options OPERATOR(pg_catalog.->>) 'settings',"
 	 " (options OPERATOR(pg_catalog.->>) 'last_row')::pg_catalog.int8,"
-	 " options OPERATOR(pg_catalog.->>) 'since', options OPERATOR(pg_catalog.->>) 'columns'"
+	 " options OPERATOR(pg_catalog.->>) 'since', options OPERATOR(pg_catalog.->>) 'columns',"
+	 " options OPERATOR(pg_catalog.->>) 'on_conflict'"
 	 " FROM memory_store.jobs WHERE job_id" EQUAL "$1",
 	 1,
 	 {INT8OID},
@@ -339,6 +340,7 @@ job_read(int64 job_id, Job *job)
 	job->last_row = int_column(15);
 	job->since = text_column(16);
 	job->columns = text_column(17);
+	job->on_conflict = text_column(18);
 	return true;
 }
 
@@ -549,19 +551,25 @@ job_reopen(int64 job_id, int32 *workers)
 }
 
 void
-job_set_skip(int64 job_id, bool skip)
+job_set_options(int64 job_id, const char *on_error, const char *on_conflict)
 {
 	static PlanStatement set =
-		{"UPDATE memory_store.jobs SET options = pg_catalog.jsonb_set(options, '{on_error}',"
-		 " pg_catalog.to_jsonb($2)) WHERE job_id" EQUAL "$1",
-		 2,
-		 {INT8OID, TEXTOID},
+		{"UPDATE memory_store.jobs SET options = options OPERATOR(pg_catalog.||)"
+		 " pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('on_error', $2,"
+		 " 'on_conflict', $3)) WHERE job_id" EQUAL "$1",
+		 3,
+		 {INT8OID, TEXTOID, TEXTOID},
 		 NULL};
-	Datum values[2];
+	Datum values[3] = {Int64GetDatum(job_id)};
+	char nulls[] = "   ";
 
-	values[0] = Int64GetDatum(job_id);
-	values[1] = CStringGetTextDatum(skip ? "skip" : "stop");
-	plan_execute(&set, values, NULL, false);
+	nulls[1] = on_error == NULL ? 'n' : ' ';
+	nulls[2] = on_conflict == NULL ? 'n' : ' ';
+	if (on_error != NULL)
+		values[1] = CStringGetTextDatum(on_error);
+	if (on_conflict != NULL)
+		values[2] = CStringGetTextDatum(on_conflict);
+	plan_execute(&set, values, nulls, false);
 }
 
 /* What a finished import of rows has kept of their places. */

@@ -64,9 +64,11 @@ CREATE TABLE memory_store.job_errors (
 	message text NOT NULL,
 	excerpt text NOT NULL,
 	rejected_at timestamptz NOT NULL,
+	rejected boolean NOT NULL DEFAULT true,
 	PRIMARY KEY (job_id, part, document)
 );
-COMMENT ON TABLE memory_store.job_errors IS 'documents that an import rejected';
+COMMENT ON TABLE memory_store.job_errors IS 'documents that an import rejected, or stored with a defect mended';
+COMMENT ON COLUMN memory_store.job_errors.rejected IS 'false: the document is stored, and message says what became of its defect';
 COMMENT ON COLUMN memory_store.job_errors.account_id IS 'NULL: the document could not be read so far';
 
 -- Rows of an import that name neither their number nor an id are known by their place; it goes when
@@ -123,10 +125,10 @@ COMMENT ON VIEW memory.jobs IS 'imports and exports: how far they have come, and
 
 CREATE VIEW memory.job_errors WITH (security_barrier = true) AS
 	SELECT e.job_id, e.document, e.line, e.byte_offset, e.reason, e.path, e.message, e.excerpt,
-		e.account_id, e.conversation_id, e.rejected_at
+		e.account_id, e.conversation_id, e.rejected_at, e.rejected
 	FROM memory_store.job_errors e
 	WHERE memory.account_visible(COALESCE(e.account_id, ''));
-COMMENT ON VIEW memory.job_errors IS 'documents that imports rejected: where, why, and how they begin';
+COMMENT ON VIEW memory.job_errors IS 'documents that imports rejected, or mended and stored: where, why, and how they begin';
 
 CREATE FUNCTION memory.trim_jobs() RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_trim_jobs' LANGUAGE C VOLATILE SECURITY DEFINER;
@@ -135,4 +137,8 @@ COMMENT ON FUNCTION memory.trim_jobs() IS 'removes jobs that ended long ago; a s
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.trim_jobs()', 'operator'),
 	('SELECT ON memory.jobs', 'reader'),
-	('SELECT ON memory.job_errors', 'reader');
+	('SELECT ON memory.job_errors', 'reader'),
+	-- an error, an option or the name of a file can hold somebody's text
+	('SELECT (job_id, kind, format, account_id, state, percent, documents, imported, extended, unchanged, rejected,'
+		' messages, bytes, total_bytes, rows_per_second, bytes_per_second, time_left, workers, started_by,'
+		' started_at, finished_at, sqlstate) ON memory.jobs', 'monitor');

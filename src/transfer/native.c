@@ -10,8 +10,8 @@
  *
  * Keys may be left out, except for messages, role and content; null is the
  * same.  A message's seq is the one before plus 1 where it is left out, its
- * parent_seq the message before it.  A key that is not known is refused: it
- * would be lost.
+ * parent_seq the message before it; one that is not there makes a root.  A key
+ * that is not known is refused: it would be lost.
  */
 #include "postgres.h"
 
@@ -110,6 +110,18 @@ container_of(const JsonbValue *value, bool array)
 	return value->val.binary.data;
 }
 
+/* Whether an object has one of these keys. */
+static bool
+has_any(JsonbContainer *object, const char *const *keys, int nkeys)
+{
+	JsonbValue value;
+
+	for (int i = 0; i < nkeys; i++)
+		if (getKeyJsonValueFromContainer(object, keys[i], (int) strlen(keys[i]), &value) != NULL)
+			return true;
+	return false;
+}
+
 /*
  * A document with an array of messages and a key that other formats do not
  * have, and none that is not ours, in it or in its first message.
@@ -117,22 +129,29 @@ container_of(const JsonbValue *value, bool array)
 static bool
 native_detect(Jsonb *document)
 {
+	static const char *const own_keys[] = {"conversation_id", "account_id", "title",
+										   "archived",        "head_seq",   "created_at",
+										   "updated_at",      "token_count"};
+	static const char *const own_message_keys[] = {"seq",        "parent_seq", "tokens",
+												   "created_at", "message_id", "model"};
 	JsonbContainer *root = &document->root;
 	JsonbContainer *messages;
 	JsonbValue value;
 	JsonbValue *first;
+	bool found;
 
-	if (!JsonContainerIsObject(root) ||
-		(getKeyJsonValueFromContainer(root, "conversation_id", 15, &value) == NULL &&
-		 getKeyJsonValueFromContainer(root, "account_id", 10, &value) == NULL))
+	if (!JsonContainerIsObject(root))
 		return false;
+	found = has_any(root, own_keys, lengthof(own_keys));
 	messages = container_of(getKeyJsonValueFromContainer(root, "messages", 8, &value), true);
 	if (messages == NULL || !has_only(root, conversation_keys, CONVERSATION_NKEYS))
 		return false;
 	if (JsonContainerSize(messages) == 0)
-		return true;
+		return found;
 	first = getIthJsonbValueFromContainer(messages, 0);
 	return container_of(first, false) != NULL &&
+		   (found ||
+			has_any(first->val.binary.data, own_message_keys, lengthof(own_message_keys))) &&
 		   has_only(first->val.binary.data, message_keys, MESSAGE_NKEYS);
 }
 
@@ -330,11 +349,18 @@ place_message(NativeReader *reader, int32 index)
 	else if (parent_seq > 0)
 	{
 		message->parent = find_seq(conversation, index, parent_seq);
-		if (message->parent < 0)
+		if (parent_seq >= message->seq)
 			return transfer_refuse(reader->problem, TRANSFER_BAD_PARENT,
 								   psprintf("$.messages[%d].parent_seq", index),
-								   "parent_seq " INT64_FORMAT " is no message before it",
-								   parent_seq);
+								   "parent_seq " INT64_FORMAT " is no earlier message", parent_seq);
+		if (message->parent < 0)
+		{
+			message->parent = TRANSFER_PARENT_ROOT;
+			transfer_mend(reader->problem, TRANSFER_BAD_PARENT,
+						  psprintf("$.messages[%d].parent_seq", index),
+						  "parent_seq " INT64_FORMAT " is no message before it; it became a root",
+						  parent_seq);
+		}
 	}
 	return true;
 }
@@ -455,8 +481,9 @@ native_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 	{
 		conversation->head = find_seq(conversation, conversation->count, reader.head_seq);
 		if (conversation->head < 0)
-			return transfer_refuse(problem, TRANSFER_BAD_PARENT, "$.head_seq",
-								   "head_seq " INT64_FORMAT " is no message", reader.head_seq);
+			transfer_mend(problem, TRANSFER_BAD_PARENT, "$.head_seq",
+						  "head_seq " INT64_FORMAT " is no message; the last one is the head",
+						  reader.head_seq);
 	}
 	return true;
 }
@@ -702,4 +729,5 @@ const TransferFormat transfer_native = {.name = "native",
 										.read = native_read,
 										.write = native_write,
 										.write_text = native_write_text,
-										.metadata_as_text = true};
+										.metadata_as_text = true,
+										.branches = true};

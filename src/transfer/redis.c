@@ -38,6 +38,7 @@
 typedef struct RedisImport
 {
 	Import *import;
+	ImportOptions options;
 	MemoryContext document;
 	int64 job_id;
 	TimestampTz started_at;
@@ -202,6 +203,7 @@ import_session(const RedisSession *session, void *arg)
 	MemoryContext old = MemoryContextSwitchTo(state->document);
 	StringInfoData document;
 	RespText id = key_text(session->id);
+	RespText key;
 	TransferText source_id = {id.data, (uint32) id.length};
 	Size size = 3;
 
@@ -223,11 +225,13 @@ import_session(const RedisSession *session, void *arg)
 	}
 	appendStringInfoChar(&document, ']');
 
-	import_note(state->import, origin_of(session));
+	key = key_text(session->key);
+	import_note(state->import, origin_of(session),
+				psprintf("Redis key \"%s\"", pnstrdup(key.data, Min(key.length, 1000))));
 	state->number++;
 	if (import_add(state->import, document.data, document.len, state->number, 0, source_id))
 		import_write(state->import);
-	import_note(state->import, NULL);
+	import_note(state->import, NULL, NULL);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(state->document);
 }
@@ -241,32 +245,33 @@ static PlanStatement insert_job = {
 	"INSERT INTO memory_store.jobs (job_id, kind, source, format, account_id, target, options, state,"
 	" started_by, created_at, started_at, finished_at)"
 	" VALUES ($1, 'import', 'redis', $2, $3, $4, pg_catalog.jsonb_build_object('layout', $5,"
-	" 'match', $6, 'on_error', $7), 'finished', $8, $9, $9, pg_catalog.clock_timestamp())",
-	9,
-	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID},
+	" 'match', $6, 'on_error', $7, 'on_conflict', $10), 'finished', $8, $9, $9,"
+	" pg_catalog.clock_timestamp())",
+	10,
+	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID,
+	 TEXTOID},
 	NULL};
 
 static void
-begin_import(RedisImport *state, const RedisKeys *keys, text *account_id, const char *on_error)
+begin_import(RedisImport *state, const RedisKeys *keys, text *account_id, const char *on_error,
+			 const char *on_conflict)
 {
 	ImportOptions options;
 	bool isnull;
 
 	import_options(&options);
-	if (strcmp(on_error, "stop") != 0 && strcmp(on_error, "skip") != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("on_error \"%s\" is not known", on_error),
-						errhint("Use \"stop\" or \"skip\".")));
+	import_arguments(&options, on_error, on_conflict);
 	options.account_id = account_id;
 	options.format = transfer_format_argument(keys->layout->format, false);
-	options.skip = strcmp(on_error, "skip") == 0;
 	options.part = 0;
+	options.arguments = true;
 	(void) plan_execute(&next_job, NULL, NULL, false);
 	options.job_id =
 		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 
 	memset(state, 0, sizeof(*state));
 	state->job_id = options.job_id;
+	state->options = options;
 	state->started_at = GetCurrentTimestamp();
 	state->import = import_begin(&options);
 	state->document = AllocSetContextCreate(CurrentMemoryContext, "memory_ext redis session",
@@ -276,11 +281,11 @@ begin_import(RedisImport *state, const RedisKeys *keys, text *account_id, const 
 /* The job's row, and the function's result. */
 static Datum
 end_import(FunctionCallInfo fcinfo, RedisImport *state, const RedisKeys *keys, text *account_id,
-		   const char *target, const char *on_error)
+		   const char *target)
 {
 	const ImportCounts *counts;
 	TupleDesc descriptor;
-	Datum values[9];
+	Datum values[10];
 	bool nulls[6] = {0};
 
 	import_write(state->import);
@@ -291,9 +296,10 @@ end_import(FunctionCallInfo fcinfo, RedisImport *state, const RedisKeys *keys, t
 	values[3] = CStringGetTextDatum(target);
 	values[4] = CStringGetTextDatum(keys->layout->name);
 	values[5] = CStringGetTextDatum(keys->match);
-	values[6] = CStringGetTextDatum(on_error);
+	values[6] = CStringGetTextDatum(state->options.skip ? "skip" : "stop");
 	values[7] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false));
 	values[8] = TimestampTzGetDatum(state->started_at);
+	values[9] = CStringGetTextDatum(import_conflict_name(state->options.on_conflict));
 	(void) plan_execute(&insert_job, values, NULL, false);
 	import_note_part(state->job_id, counts);
 
@@ -318,7 +324,7 @@ PG_FUNCTION_INFO_V1(memory_redis_import);
 
 /*
  * memory.redis_import(url text, layout text, account_id text, match text,
- * prefix text, on_error text, timeout_ms integer) → record
+ * prefix text, on_error text, on_conflict text, timeout_ms integer) → record
  *		Imports the sessions of a live Redis, each as a conversation of the
  *		account, in one transaction.  NULL match: all keys of the layout; NULL
  *		prefix: the layout's.  Not strict.  Errors: 0A000 built without hiredis,
@@ -332,8 +338,9 @@ memory_redis_import(PG_FUNCTION_ARGS)
 	RedisUrl *url = url_argument(fcinfo, "redis_import", &statement);
 	RedisKeys keys = redis_keys(required_argument(fcinfo, 1, "layout"),
 								optional_argument(fcinfo, 4), optional_argument(fcinfo, 3));
-	char *on_error = required_argument(fcinfo, 5, "on_error");
-	int timeout = timeout_argument(fcinfo, 6);
+	char *on_error = optional_argument(fcinfo, 5);
+	char *on_conflict = optional_argument(fcinfo, 6);
+	int timeout = timeout_argument(fcinfo, 7);
 	RedisImport state;
 	RedisConnection *connection;
 	text *account_id;
@@ -342,11 +349,12 @@ memory_redis_import(PG_FUNCTION_ARGS)
 	account_check_unconfined();
 	account_id = account_argument(fcinfo, 2);
 	SPI_connect();
-	begin_import(&state, &keys, account_id, on_error);
+	begin_import(&state, &keys, account_id, on_error, on_conflict);
 	connection = redis_open(url, timeout);
 	redis_scan(connection, &keys, import_session, &state);
+	redis_refuse_cluster(connection); /* then nothing of this is stored */
 	redis_close(connection);
-	result = end_import(fcinfo, &state, &keys, account_id, redis_masked_url(url), on_error);
+	result = end_import(fcinfo, &state, &keys, account_id, redis_masked_url(url));
 	show_statement(statement);
 	return result;
 }
@@ -355,7 +363,7 @@ PG_FUNCTION_INFO_V1(memory_redis_import_commands);
 
 /*
  * memory.redis_import_commands(commands bytea, layout text, account_id text,
- * match text, prefix text, on_error text) → record
+ * match text, prefix text, on_error text, on_conflict text) → record
  *		The same of commands as text.  Errors: 0A000 a command on a key of the
  *		layout that is not known, 22P04 not the protocol.
  */
@@ -364,7 +372,8 @@ memory_redis_import_commands(PG_FUNCTION_ARGS)
 {
 	RedisKeys keys = redis_keys(required_argument(fcinfo, 1, "layout"),
 								optional_argument(fcinfo, 4), optional_argument(fcinfo, 3));
-	char *on_error = required_argument(fcinfo, 5, "on_error");
+	char *on_error = optional_argument(fcinfo, 5);
+	char *on_conflict = optional_argument(fcinfo, 6);
 	RedisImport state;
 	bytea *commands;
 	text *account_id;
@@ -376,9 +385,9 @@ memory_redis_import_commands(PG_FUNCTION_ARGS)
 	account_id = account_argument(fcinfo, 2);
 	commands = PG_GETARG_BYTEA_PP(0);
 	SPI_connect();
-	begin_import(&state, &keys, account_id, on_error);
+	begin_import(&state, &keys, account_id, on_error, on_conflict);
 	redis_replay(VARDATA_ANY(commands), VARSIZE_ANY_EXHDR(commands), &keys, import_session, &state);
-	return end_import(fcinfo, &state, &keys, account_id, "commands", on_error);
+	return end_import(fcinfo, &state, &keys, account_id, "commands");
 }
 
 /* ---------- export ---------- */
@@ -512,6 +521,7 @@ memory_redis_export(PG_FUNCTION_ARGS)
 	state.replace = strcmp(if_exists, "replace") == 0;
 	SPI_connect();
 	state.connection = redis_open(url, timeout);
+	redis_refuse_cluster(state.connection);
 	export_all(&state, begin_export(fcinfo, 2, &keys, state.replace, true));
 	redis_close(state.connection);
 	SPI_finish();

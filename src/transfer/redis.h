@@ -173,6 +173,9 @@ typedef struct RedisSession
 
 typedef void (*RedisSink)(const RedisSession *session, void *arg);
 
+/* redis_scan.c.  Error: 0A000 the server is a node of a cluster. */
+extern void redis_refuse_cluster(RedisConnection *connection);
+
 /* redis_scan.c: hands over every session of a live server. */
 extern void
 redis_scan(RedisConnection *connection, const RedisKeys *keys, RedisSink sink, void *arg);

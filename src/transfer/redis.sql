@@ -6,7 +6,8 @@ CREATE FUNCTION memory.redis_import(
 	account_id text,
 	match text DEFAULT NULL,
 	prefix text DEFAULT NULL,
-	on_error text DEFAULT 'stop',
+	on_error text DEFAULT NULL,
+	on_conflict text DEFAULT NULL,
 	timeout_ms integer DEFAULT 10000,
 	OUT job_id bigint,
 	OUT imported bigint,
@@ -15,7 +16,7 @@ CREATE FUNCTION memory.redis_import(
 	OUT rejected bigint,
 	OUT messages bigint
 ) AS 'MODULE_PATHNAME', 'memory_redis_import' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.redis_import(text, text, text, text, text, text, integer) IS 'imports the conversations of a live Redis: layout langchain, langchain-redis or agents';
+COMMENT ON FUNCTION memory.redis_import(text, text, text, text, text, text, text, integer) IS 'imports the conversations of a live Redis: layout langchain, langchain-redis or agents';
 
 CREATE FUNCTION memory.redis_import_commands(
 	commands bytea,
@@ -23,7 +24,8 @@ CREATE FUNCTION memory.redis_import_commands(
 	account_id text,
 	match text DEFAULT NULL,
 	prefix text DEFAULT NULL,
-	on_error text DEFAULT 'stop',
+	on_error text DEFAULT NULL,
+	on_conflict text DEFAULT NULL,
 	OUT job_id bigint,
 	OUT imported bigint,
 	OUT extended bigint,
@@ -31,7 +33,7 @@ CREATE FUNCTION memory.redis_import_commands(
 	OUT rejected bigint,
 	OUT messages bigint
 ) AS 'MODULE_PATHNAME', 'memory_redis_import_commands' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.redis_import_commands(bytea, text, text, text, text, text) IS 'imports the conversations that Redis commands make: an append-only file, or input of redis-cli --pipe';
+COMMENT ON FUNCTION memory.redis_import_commands(bytea, text, text, text, text, text, text) IS 'imports the conversations that Redis commands make: an append-only file, or input of redis-cli --pipe';
 
 CREATE FUNCTION memory.redis_export(
 	url text,
@@ -60,7 +62,7 @@ CREATE FUNCTION memory.redis_commands(
 COMMENT ON FUNCTION memory.redis_commands(text, text, uuid, timestamptz, text) IS 'the commands that make conversations in Redis, for redis-cli --pipe: a row each conversation';
 
 INSERT INTO memory_store.grants VALUES
-	('EXECUTE ON FUNCTION memory.redis_import(text, text, text, text, text, text, integer)', 'operator'),
-	('EXECUTE ON FUNCTION memory.redis_import_commands(bytea, text, text, text, text, text)', 'operator'),
+	('EXECUTE ON FUNCTION memory.redis_import(text, text, text, text, text, text, text, integer)', 'operator'),
+	('EXECUTE ON FUNCTION memory.redis_import_commands(bytea, text, text, text, text, text, text)', 'operator'),
 	('EXECUTE ON FUNCTION memory.redis_export(text, text, text, uuid, timestamptz, text, text, integer)', 'operator'),
 	('EXECUTE ON FUNCTION memory.redis_commands(text, text, uuid, timestamptz, text)', 'operator');

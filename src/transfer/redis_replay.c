@@ -43,6 +43,7 @@ typedef struct Replay
 	HTAB *table;
 	int64 now;
 	int64 order;
+	bool told; /* that the beginning is missing */
 } Replay;
 
 static uint32
@@ -277,6 +278,30 @@ integer_argument(Replay *replay, int n)
 	return negative ? -value : value;
 }
 
+/*
+ * A key that a command takes for granted, and no command before has made: the
+ * text does not begin where the keys did.
+ */
+static ReplayKey *
+known_key(Replay *replay, RespText name)
+{
+	ReplayKey *key = find_key(replay, name, false);
+
+	if (key == NULL && !replay->told && hash_search(replay->table, &name, HASH_FIND, NULL) == NULL)
+	{
+		replay->told = true;
+		ereport(WARNING,
+				(errmsg("the commands do not begin where the keys do"),
+				 errdetail("Command " INT64_FORMAT
+						   " changes a key that no command before has made.",
+						   replay->reader.commands),
+				 errhint("An append-only file of Redis 7 is several: give the base file and the "
+						 "incremental ones one behind the other, or import from the live "
+						 "server.")));
+	}
+	return key;
+}
+
 static void
 set_expiry(Replay *replay, ReplayKey *key, int64 at)
 {
@@ -357,12 +382,12 @@ replay_on_key(Replay *replay, RespText name)
 		set_document(replay, name, args[2], args[3]);
 	else if (text_is(args[0], "LTRIM"))
 	{
-		if ((key = find_key(replay, name, false)) != NULL)
+		if ((key = known_key(replay, name)) != NULL)
 			trim(key, integer_argument(replay, 2), integer_argument(replay, 3));
 	}
 	else if (text_is(args[0], "RPOP") || text_is(args[0], "LPOP"))
 	{
-		if ((key = find_key(replay, name, false)) != NULL)
+		if ((key = known_key(replay, name)) != NULL)
 		{
 			int64 n = count > 2 ? integer_argument(replay, 2) : 1;
 
@@ -370,17 +395,16 @@ replay_on_key(Replay *replay, RespText name)
 		}
 	}
 	else if (text_is(args[0], "EXPIRE"))
-		set_expiry(replay, find_key(replay, name, false),
+		set_expiry(replay, known_key(replay, name),
 				   replay->now + integer_argument(replay, 2) * 1000);
 	else if (text_is(args[0], "PEXPIRE"))
-		set_expiry(replay, find_key(replay, name, false),
-				   replay->now + integer_argument(replay, 2));
+		set_expiry(replay, known_key(replay, name), replay->now + integer_argument(replay, 2));
 	else if (text_is(args[0], "EXPIREAT"))
-		set_expiry(replay, find_key(replay, name, false), integer_argument(replay, 2) * 1000);
+		set_expiry(replay, known_key(replay, name), integer_argument(replay, 2) * 1000);
 	else if (text_is(args[0], "PEXPIREAT"))
-		set_expiry(replay, find_key(replay, name, false), integer_argument(replay, 2));
+		set_expiry(replay, known_key(replay, name), integer_argument(replay, 2));
 	else if (text_is(args[0], "PERSIST"))
-		set_expiry(replay, find_key(replay, name, false), 0);
+		set_expiry(replay, known_key(replay, name), 0);
 	else
 		return false;
 	return true;
@@ -561,6 +585,13 @@ redis_replay(const char *text, Size length, const RedisKeys *keys, RedisSink sin
 							   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
 	replay.now = GetCurrentTimestamp() / 1000 + REDIS_EPOCH_MS;
 
+	if (length >= 5 && memcmp(text, "REDIS", 5) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_BAD_COPY_FILE_FORMAT),
+				 errmsg("the text begins with a snapshot (RDB), not with commands"),
+				 errhint("An append-only file that Redis has rewritten does so: set "
+						 "aof-use-rdb-preamble to no and BGREWRITEAOF, or import from the live "
+						 "server.")));
 	resp_open(&replay.reader, text, length);
 	while (resp_next(&replay.reader))
 	{

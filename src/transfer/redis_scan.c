@@ -33,7 +33,6 @@ typedef struct Scan
 	const RedisKeys *keys;
 	RedisSink sink;
 	void *arg;
-	TimestampTz started;
 	MemoryContext batch;
 } Scan;
 
@@ -77,13 +76,13 @@ session_id(const Scan *scan, RespText key)
 	return id;
 }
 
-/* From what PTTL says, at the time of the scan. */
+/* From what PTTL has just said: a scan may take longer than a key lives. */
 static int64
-expiry(const Scan *scan, int64 ttl)
+expiry(int64 ttl)
 {
 	if (ttl < 0)
 		return 0;
-	return (scan->started / 1000) + REDIS_EPOCH_MS + ttl;
+	return GetCurrentTimestamp() / 1000 + REDIS_EPOCH_MS + ttl;
 }
 
 static void
@@ -181,7 +180,7 @@ read_lists(Scan *scan, const RespText *keys, int count)
 		sessions[i].id = session_id(scan, keys[i]);
 		pages[i] = take_page(scan, &sessions[i], &rooms[i]);
 		sessions[i].expires_at =
-			expiry(scan, redis_expect(scan->connection, REDIS_INTEGER, "PTTL")->integer);
+			expiry(redis_expect(scan->connection, REDIS_INTEGER, "PTTL")->integer);
 		if (hashes)
 			take_fields(scan, &sessions[i]);
 	}
@@ -309,8 +308,7 @@ take_documents(Scan *scan, RedisSession *session, const RespText *keys, Size cou
 					(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("Redis refuses JSON.GET"),
 					 errdetail_internal("%s", reply->data != NULL ? reply->data : "")));
 	}
-	session->expires_at =
-		expiry(scan, redis_expect(scan->connection, REDIS_INTEGER, "PTTL")->integer);
+	session->expires_at = expiry(redis_expect(scan->connection, REDIS_INTEGER, "PTTL")->integer);
 }
 
 /* All keys, in order, each once: SCAN has no order, and may name one twice. */
@@ -404,10 +402,27 @@ scan_documents(Scan *scan)
 	}
 }
 
+/* A node of a cluster has some of the keys only, and SCAN says nothing of the others. */
+void
+redis_refuse_cluster(RedisConnection *connection)
+{
+	const char *args[2] = {"INFO", "cluster"};
+	RedisReply *reply;
+
+	redis_send(connection, 2, args, NULL);
+	reply = redis_receive(connection);
+	if (reply->type == REDIS_STRING && strstr(reply->data, "cluster_enabled:1") != NULL)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("the Redis server is a node of a cluster"),
+						errdetail("It has a part of the keys, and moves others elsewhere."),
+						errhint("Name a server that is none, or a proxy that has all keys.")));
+	redis_forget_replies(connection);
+}
+
 void
 redis_scan(RedisConnection *connection, const RedisKeys *keys, RedisSink sink, void *arg)
 {
-	Scan scan = {connection, keys, sink, arg, GetCurrentTimestamp(), NULL};
+	Scan scan = {connection, keys, sink, arg, NULL};
 
 	scan.batch = AllocSetContextCreate(CurrentMemoryContext, "memory_ext redis batch",
 									   ALLOCSET_DEFAULT_SIZES);

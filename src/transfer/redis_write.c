@@ -15,6 +15,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -418,6 +419,20 @@ take_conversation(RedisWriter *writer, Session *session, Datum *values)
 	session->updated_at = seconds(DatumGetTimestampTz(SPI_getbinval(row, descriptor, 7, &isnull)));
 }
 
+/* Without the notice of what the format cannot hold, which would come for each conversation. */
+static uint64
+export_quietly(Datum *values)
+{
+	int nest = NewGUCNestLevel();
+	uint64 documents;
+
+	(void) set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	documents = plan_execute(&export_documents, values, NULL, true);
+	AtEOXact_GUC(true, nest);
+	return documents;
+}
+
 bool
 redis_write_next(RedisWriter *writer, RedisOutput *output)
 {
@@ -444,7 +459,7 @@ redis_write_next(RedisWriter *writer, RedisOutput *output)
 		return true;
 	}
 
-	documents = plan_execute(&export_documents, values, NULL, true);
+	documents = export_quietly(values);
 	table = SPI_tuptable;
 	for (uint64 i = 0; i < documents; i++)
 	{

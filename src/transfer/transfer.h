@@ -42,6 +42,9 @@ typedef struct TransferMessage
 	TransferText content;
 	TransferText model;
 	TransferText message_id;
+	TimestampTz row_time;   /* set by the import: its time, or of a message before it, */
+	bool has_row_time;      /* or of the conversation; false: none is known */
+	TransferText parent_id; /* of a message that comes by itself: the id of what it answers */
 	TimestampTz created_at; /* of use if has_created_at */
 	bool has_created_at;
 	Jsonb *metadata;            /* an object, or NULL; see "What has no column" */
@@ -99,17 +102,26 @@ typedef enum TransferReason
 	TRANSFER_BAD_TIME,
 	TRANSFER_BAD_VALUE, /* a field of another type than the format's */
 	TRANSFER_NUL,
+	TRANSFER_SURROGATE, /* half of a pair that stands alone */
 	TRANSFER_TOO_LARGE,
 	TRANSFER_CONFLICT, /* differs from what is stored under its id */
 	TRANSFER_DELETED   /* its conversation has been deleted here */
 } TransferReason;
 
-/* Filled in by whoever refuses; path is where in the document: $.messages[3].role */
+/*
+ * Filled in by whoever refuses, or reads the document although it has defects;
+ * path is where in the document: $.messages[3].role
+ */
 typedef struct TransferProblem
 {
 	TransferReason reason;
 	const char *path;
 	const char *message; /* primary message style: lower case, no full stop */
+	int32 mended;        /* so many defects were mended, and this is the first; 0: refused */
+
+	/* set by the caller: what PostgreSQL's text cannot hold becomes U+FFFD, also in text of JSON */
+	bool replace_nul;
+	bool replace_surrogates;
 } TransferProblem;
 
 typedef struct TransferFormat
@@ -135,6 +147,9 @@ typedef struct TransferFormat
 
 	/* write_text takes the messages' metadata as text; they have none as jsonb. */
 	bool metadata_as_text;
+
+	/* Several messages may answer one; else only the current branch is written. */
+	bool branches;
 } TransferFormat;
 
 /* format.c: all formats, in the order in which they are asked. */
@@ -142,9 +157,12 @@ extern const TransferFormat *const transfer_formats[];
 extern const int transfer_nformats;
 extern const TransferFormat *transfer_format_named(const char *name);
 extern const TransferFormat *transfer_format_of(Jsonb *document);
+extern const char *transfer_foreign_name(Jsonb *document);
 extern const char *transfer_reason_name(TransferReason reason);
 extern bool transfer_refuse(TransferProblem *problem, TransferReason reason, const char *path,
 							const char *format, ...) pg_attribute_printf(4, 5);
+extern void transfer_mend(TransferProblem *problem, TransferReason reason, const char *path,
+						  const char *format, ...) pg_attribute_printf(4, 5);
 
 /* convert.c: the format that a caller names; NULL for 'auto'.  Error: 22023. */
 extern const TransferFormat *transfer_format_argument(const char *name, bool to_write);

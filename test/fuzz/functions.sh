@@ -10,6 +10,7 @@ fuzz_compiler()
 	fuzz_compiler_works && return
 	if type -P apt-get > /dev/null && [ "$(id -u)" = 0 ]; then
 		# the runtime is a package of its own since Debian 12; before, it came with the compiler
+		update_lists
 		( install_packages "clang libclang-rt-dev" ) || ( install_packages clang ) || true
 		fuzz_compiler_works && return
 	fi

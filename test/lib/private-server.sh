@@ -44,6 +44,9 @@ die()
 	exit 2
 }
 
+# shellcheck source=test/lib/packages.sh
+source "$PROJECT/test/lib/packages.sh"
+
 # Arguments are make's: NAME=value.  All are passed on to make, and set here.
 parse_arguments()
 {
@@ -67,140 +70,6 @@ parse_arguments()
 seconds_since()
 {
 	awk -v from="$1" -v to="$EPOCHREALTIME" 'BEGIN { printf "%.1f", to - from }'
-}
-
-# ---------------------------------------------------------------------------------------------
-# Packages
-# ---------------------------------------------------------------------------------------------
-
-# find_pg_config: sets PG_CONFIG to one with PGXS.  One that the caller names must work.
-find_pg_config()
-{
-	local candidate major
-
-	if [ -n "${PG_CONFIG:-}" ]; then
-		"$PG_CONFIG" --version > /dev/null 2>&1 ||
-			die "PG_CONFIG=$PG_CONFIG does not run"
-		return
-	fi
-	for candidate in "$(type -P pg_config || true)" /usr/lib/postgresql/*/bin/pg_config; do
-		[ -x "$candidate" ] || continue
-		[ -e "$("$candidate" --pgxs 2> /dev/null)" ] || continue
-		major=$(pg_major "$candidate")
-		[ "$major" -ge 15 ] || continue
-		PG_CONFIG=$candidate
-		return
-	done
-	return 1
-}
-
-pg_major()
-{
-	"$1" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/'
-}
-
-# The PostgreSQL that the system's packages have.
-packaged_major()
-{
-	case $(. /etc/os-release 2> /dev/null && echo "${ID:-}:${VERSION_ID:-}") in
-		debian:13) echo 17 ;;
-		ubuntu:24.04) echo 16 ;;
-		*) echo 15 ;;
-	esac
-}
-
-# missing_packages [PACKAGE:COMMAND ...]: prints the Debian packages that are not there; the
-# arguments name further ones by a command of theirs.
-missing_packages()
-{
-	local major cc=cc want
-
-	if find_pg_config; then
-		major=$(pg_major "$PG_CONFIG")
-		[ -e "$("$PG_CONFIG" --pgxs)" ] || echo "postgresql-server-dev-$major"
-		[ -x "$("$PG_CONFIG" --bindir)/postgres" ] || echo "postgresql-$major"
-		cc=$("$PG_CONFIG" --cc)
-	else
-		major=$(packaged_major)
-		echo "postgresql-$major postgresql-server-dev-$major"
-	fi
-	cc=${cc%% *}
-	if type -P "$cc" > /dev/null; then
-		echo '#include <stdio.h>' | "$cc" -E - > /dev/null 2>&1 || echo libc6-dev
-		echo '#include <zstd.h>' | "$cc" -E - > /dev/null 2>&1 || echo libzstd-dev
-		echo '#include <lz4.h>' | "$cc" -E - > /dev/null 2>&1 || echo liblz4-dev
-		echo '#include <hiredis/hiredis.h>' | "$cc" -E - > /dev/null 2>&1 || echo libhiredis-dev
-	else
-		echo gcc libc6-dev libzstd-dev liblz4-dev libhiredis-dev
-	fi
-	for want in make:make "$@"; do
-		type -P "${want#*:}" > /dev/null || echo "${want%%:*}"
-	done
-	perl -MIPC::Run -e 1 2> /dev/null || echo libipc-run-perl
-	perl -MTAP::Harness -MTest::More -MTime::HiRes -e 1 2> /dev/null || echo perl
-}
-
-# ensure_packages [PACKAGE:COMMAND ...]
-ensure_packages()
-{
-	local missing
-
-	missing=$(missing_packages "$@") || exit 2
-	missing=$(tr '\n' ' ' <<< "$missing")
-	missing=${missing% }
-	if [ -n "$missing" ]; then
-		type -P apt-get > /dev/null ||
-			die "missing here (the names are Debian's): $missing"
-		[ "$(id -u)" = 0 ] ||
-			die "packages are missing: sudo apt-get install --no-install-recommends $missing"
-		install_packages "$missing"
-		missing=$(missing_packages "$@") || exit 2
-		[ -z "$missing" ] || die "still missing after the installation: ${missing//$'\n'/ }"
-	fi
-	find_pg_config
-	PG_CONFIG=$(type -P "$PG_CONFIG")
-	PG_CONFIG=$(cd "$(dirname "$PG_CONFIG")" && pwd)/$(basename "$PG_CONFIG")
-	[ "$(pg_major "$PG_CONFIG")" -ge 15 ] ||
-		die "PostgreSQL 15 or newer is needed, $PG_CONFIG is $("$PG_CONFIG" --version)"
-	export PG_CONFIG
-}
-
-# install_packages "NAME ..."
-# Debian's package of a server makes a cluster "main" and starts it, at its first installation.
-# Nobody asked for that here, so a drop-in forbids it as long as the installation lasts.
-# What is installed already is not upgraded: that could restart somebody's servers.
-install_packages()
-{
-	local conf_dir=/etc/postgresql-common/createcluster.d
-	local conf=$conf_dir/memory_ext-no-main-cluster.conf
-	local log status=0
-
-	say "installing: $1"
-	log=$(mktemp)
-	(
-		# shellcheck disable=SC2317,SC2329
-		tidy()
-		{
-			rm -f "$conf"
-			rmdir --ignore-fail-on-non-empty -p "$conf_dir" 2> /dev/null
-			true
-		}
-		trap tidy EXIT
-		trap 'exit 130' INT TERM HUP
-		mkdir -p "$conf_dir"
-		echo "create_main_cluster = false" > "$conf"
-		export DEBIAN_FRONTEND=noninteractive
-		apt-get update -q || say "apt-get update failed, going on with the lists that are here"
-		# shellcheck disable=SC2086
-		apt-get install -q -y --no-install-recommends --no-upgrade \
-			-o DPkg::Lock::Timeout=300 $1
-	) > "$log" 2>&1 < /dev/null || status=$?
-	if [ $status != 0 ]; then
-		tail -n 40 "$log"
-		rm -f "$log"
-		die "apt-get could not install: $1"
-	fi
-	rm -f "$log"
 }
 
 # ---------------------------------------------------------------------------------------------
@@ -249,7 +118,7 @@ make_stage()
 	(
 		cd "$PROJECT" || exit
 		shopt -s nullglob
-		tar --exclude='*.o' --exclude='*.so' --exclude='*.bc' -cf - Makefile ./*.control \
+		tar --exclude='*.o' --exclude='*.d' --exclude='*.so' --exclude='*.bc' -cf - Makefile ./*.control \
 			./*--*--*.sql ./*.md .[c]lang-format src [s]ql [e]xpected test
 	) | tar -C "$STAGE/src" --no-same-owner -xf -
 	chmod -R u+rwX,go+rX "$STAGE/src"
@@ -270,10 +139,28 @@ staged_make()
 		"${MAKE_VARIABLES[@]}" "PG_CONFIG=$PG_CONFIG" "$@"
 }
 
-# build: prints nothing but the compiler's own words.
+# build: prints the compiler's own words and, since it can take minutes, how far it is.
 build()
 {
-	run_job staged_make "-j$(nproc)" all
+	local status=0 watcher
+
+	watch_build &
+	watcher=$!
+	run_job staged_make "-j$(nproc)" all || status=$?
+	kill "$watcher" 2> /dev/null
+	wait "$watcher" 2> /dev/null
+	return $status
+}
+
+# watch_build: every ten seconds how many files are compiled.
+watch_build()
+{
+	local all
+
+	all=$(find "$STAGE/src/src" -name '*.c' | wc -l)
+	while sleep 10; do
+		say "  $(find "$STAGE/src/src" -name '*.o' | wc -l) of $all files"
+	done
 }
 
 make_private_tree()

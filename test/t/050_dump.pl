@@ -123,6 +123,19 @@ $node->command_ok([ 'pg_dump', '-f', "$dir/again.sql", $node->connstr('again') ]
 my ($first, $second) = map { my $dump = slurp_file($_); $dump =~ s/^\\(un)?restrict .*\n//mg; join "\n", sort split /\n/, $dump } "$dir/original.sql", "$dir/again.sql";
 ok($first eq $second, 'both dumps have the same lines');
 
+# --- parts of a database: the manual warns of them, and says what to call instead
+for my $part ([ '-n', 'memory' ], [ '-t', 'memory.messages' ], [ '-t', 'memory.*' ])
+{
+	my ($out, $err) = ('', '');
+	my $done = IPC::Run::run([ 'pg_dump', @$part, $node->connstr('original') ], '>', \$out, '2>', \$err);
+	ok($done && $err eq '', "pg_dump @$part says nothing of what it leaves out") or diag($err);
+	unlike($out, qr/^(CREATE EXTENSION|COPY memory_store\.)/m, "pg_dump @$part has neither the extension nor conversations");
+}
+$node->command_ok([ 'pg_dump', '-e', 'memory_ext', '-f', "$dir/extension.sql", $node->connstr('original') ], 'pg_dump -e memory_ext');
+$node->safe_psql('postgres', 'CREATE DATABASE extension TEMPLATE template0');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/extension.sql", $node->connstr('extension') ], 'psql takes it');
+is(digest_of($node, 'extension'), $digest, 'pg_dump -e memory_ext has all that the extension keeps, without the rest of the database');
+
 # --- databases that it is not for
 $node->safe_psql('postgres', q{CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'; CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'});
 for ([ 'ascii', 'SQL_ASCII' ], [ 'latin', 'LATIN1' ])

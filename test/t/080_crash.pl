@@ -83,7 +83,7 @@ sub copy_script
 		"COPY memory.messages (account_id, conversation_id, role, content) FROM STDIN (FORMAT csv);\n"
 		  . join('', map { "copier,$c,user,copy $round.$n row $_\n" } 1 .. 20)
 		  . "\\.\n\\echo copy|||$round.$n\n"
-	} 1 .. 1000;
+	} 1 .. 4000;
 }
 
 sub edit_script

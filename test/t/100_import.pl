@@ -107,6 +107,13 @@ is(problems_of($node), '', 'the tables agree');
 like(import_file("$dir/bad.jsonl", account => 'b'), qr/ERROR:  document 1 is rejected: .*Reason bad_json, at \$, line 1, byte 12/s, 'on_error = stop says where');
 is($node->safe_psql('postgres', "SELECT count(*) FROM memory_store.accounts WHERE account_id = 'b'"), '0', 'and leaves nothing');
 
+# --- a long conversation without times: each message once looked for one through all before it, which
+# for so many took longer than a test waits
+
+my $long = write_file("$dir/long.jsonl", '{"messages": [', join(', ', map { message($_ % 2 ? 'user' : 'assistant', $_) } 1 .. 300_000), "]}\n");
+is(import_file($long, account => 'long'), '1 documents: 1 imported, 0 extended, 0 unchanged, 0 rejected; 300000 messages stored', 'a long conversation without times');
+is($node->safe_psql('postgres', "SELECT memory.forget('long') IS NOT NULL"), 't', 'and it is gone');
+
 # --- an array of 1 GB in 200 MB
 
 my $generate = write_file("$dir/generate.pl", <<'PERL');

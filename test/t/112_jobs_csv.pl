@@ -63,7 +63,8 @@ sub refused
 
 sub errors
 {
-	return $node->safe_psql('postgres', 'SELECT document, line, reason, path FROM memory.job_errors WHERE job_id = (SELECT max(job_id) FROM memory.jobs) ORDER BY document');
+	my $which = $_[0] // 'true';
+	return $node->safe_psql('postgres', "SELECT document, line, reason, path FROM memory.job_errors WHERE job_id = (SELECT max(job_id) FROM memory.jobs) AND $which ORDER BY document");
 }
 
 sub contents
@@ -137,20 +138,34 @@ like(errors(), qr/^\d+\|\d+\|conflict\|\$$/, 'as a conflict');
 is(problems(), '', 'all is well');
 clear();
 
+# --- other delimiters and encodings, which are settings of the session
+
+{
+	my $file = write_file("$dir/latin", "conversation_id;role;content\n7;Human;caf\xe9; \n7;AI;\"a;b\"\n" =~ s/; \n/\n/r);
+	my ($status, $out, $err) = $node->psql('postgres', "SET memory_ext.import_csv_delimiter = ';'; SET memory_ext.import_csv_encoding = 'LATIN1'; CALL memory.import_file('$file', 'csv', account_id => 'latin')");
+	is($status, 0, 'a semicolon and LATIN1') or diag($err);
+	is($node->safe_psql('postgres', "SELECT role, content FROM memory.messages WHERE account_id = 'latin' ORDER BY seq"), "user|caf\xc3\xa9\nassistant|a;b", 'are read, and roles are words');
+	like(($node->psql('postgres', "CALL memory.import_file('$file', 'csv', account_id => 'latin')"))[2], qr/is no column of memory.messages|does not name column/, 'without the setting it is no CSV');
+	like(($node->psql('postgres', "LOAD 'memory_ext'; SET memory_ext.import_csv_delimiter = 'ab'"))[2], qr/one ASCII character/, 'a delimiter is one character');
+	like(($node->psql('postgres', "LOAD 'memory_ext'; SET memory_ext.import_csv_encoding = 'nothing'"))[2], qr/no such encoding/, 'an encoding must exist');
+	clear();
+}
+
 # --- numbers and ids
 
 {
 	my $c = conversation(1);
 	my $file = write_file("$dir/numbers", "conversation_id,seq,parent_seq,message_id,role,content\n", map { "$c,$_\n" } '3,1,,user,three', '1,,,user,one', '2,,,user,two', '2,,,user,two', '2,,,user,another two', '6,5,,user,six', '7,3,,user,seven', ',,a,user,by id', ',,a,user,by id', ',,,user,nothing', '9,9,,user,itself');
-	is(import_csv($file, account_id => q('n'), on_error => q('skip')), 'finished|11|1|4|2|4|5', 'numbers in any order');
-	is(errors(), "5|6|conflict|\$\n6|7|bad_parent|parent_seq\n10|11|bad_value|seq\n11|12|bad_parent|parent_seq", 'what cannot be is rejected');
-	is(contents($c), '1<0 one, 2<1 two, 3<1 three, 7<3 seven, 8<7 by id', 'the others are there');
+	is(import_csv($file, account_id => q('n'), on_error => q('skip')), 'finished|11|1|5|2|3|6', 'numbers in any order');
+	is(errors('rejected'), "5|6|conflict|\$\n10|11|bad_value|seq\n11|12|bad_parent|parent_seq", 'what cannot be is rejected');
+	is(errors('NOT rejected'), '6|7|bad_parent|$', 'what lacks its parent is a root, and noted');
+	is(contents($c), '1<0 one, 2<1 two, 3<1 three, 6<0 six, 7<3 seven, 8<7 by id', 'the others are there');
 	# later numbers that were passed over, in a batch of their own
 	is(import_csv(write_file("$dir/late", "conversation_id,seq,role,content\n$c,5,user,five\n$c,12,user,twelve\n$c,3,user,three\n"), account_id => q('n'), batch_size => 1), 'finished|3|0|2|1|0|2', 'a number that was passed over comes later');
-	is(contents($c), '1<0 one, 2<1 two, 3<1 three, 5<3 five, 7<3 seven, 8<7 by id, 12<8 twelve', 'and goes where it belongs');
+	is(contents($c), '1<0 one, 2<1 two, 3<1 three, 5<3 five, 6<0 six, 7<3 seven, 8<7 by id, 12<8 twelve', 'and goes where it belongs');
 	$node->safe_psql('postgres', "SELECT memory.delete_message('n', '$c', 2), memory.delete_message('n', '$c', 8)");
-	is(import_csv($file, account_id => q('n'), on_error => q('skip')), 'finished|11|0|1|8|2|1', 'what was deleted does not come back');
-	is(contents($c), '1<0 one, 3<1 three, 5<3 five, 6<5 six, 7<3 seven, 12<7 twelve', 'but an answer finds what it answers');
+	is(import_csv($file, account_id => q('n'), on_error => q('skip')), 'finished|11|0|0|9|2|0', 'what was deleted does not come back');
+	is(contents($c), '1<0 one, 3<1 three, 5<3 five, 6<0 six, 7<3 seven, 12<7 twelve', 'what answered it answers its parent');
 	$node->safe_psql('postgres', "SELECT memory.delete_conversation('n', '$c')");
 	is(import_csv($file, account_id => q('n'), on_error => q('skip')) =~ s/^finished\|11\|0\|0\|0\|11\|0$/all/r, 'all', 'nor does a conversation');
 	is(problems(), '', 'all is well');

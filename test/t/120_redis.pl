@@ -219,7 +219,9 @@ redis('LPUSH', 'message_store:worse', '{"type": "human"}');
 my @before = split /\|/, sql('SELECT count(*), sum(message_count) FROM memory.conversations');
 like(error_of("SELECT memory.redis_import('$url', 'langchain', 'bad')"), qr/document \d+ is rejected/, 'on_error stop');
 is(sql("SELECT imported, rejected FROM memory.redis_import('$url', 'langchain', 'bad', on_error => 'skip')"), '2|2', 'on_error skip');
-is(sql("SELECT count(*) FROM memory.job_errors WHERE account_id = 'bad'"), '2', 'and the rejected ones are noted');
+is(sql("SELECT count(*), count(*) FILTER (WHERE message ~ 'Redis key \"message_store:(bad|worse)\"') FROM memory.job_errors WHERE account_id = 'bad'"), '2|2', 'and the rejected ones are noted with their keys');
+like(error_of("SELECT memory.redis_import('$url', 'langchain', 'bad')"), qr/Redis key "message_store:(bad|worse)".*HINT: .*on_error => 'skip'/s, 'so does the error, and its hint names the argument');
+is(sql("SET memory_ext.import_on_error = skip; SELECT rejected FROM memory.redis_import('$url', 'langchain', 'bad')"), '2', 'without the argument the setting counts');
 redis('DEL', 'message_store:bad', 'message_store:worse');
 redis('LPUSH', "message_store:\xff\xfe", item('human', 'A key that is no text'));
 is(sql("SELECT imported FROM memory.redis_import('$url', 'langchain', 'bytes', match => 'message_store:\\u00ff*' || '*')") ne '', 1, 'a pattern may be any text');
@@ -272,6 +274,21 @@ like(error_of("SET ROLE wr; SELECT memory.redis_import('$url', 'langchain', 'acm
 like(error_of("SET ROLE wr; SELECT memory.redis_commands('langchain')"), qr/permission denied for function redis_commands/, 'or export');
 like(error_of("SET memory_ext.account = 'acme'; SET ROLE op; SELECT memory.redis_import('$url', 'langchain', 'acme')"), qr/the session is confined to one account/, 'nobody who is confined');
 is(sql("SET ROLE op; SELECT unchanged FROM memory.redis_import('$url', 'langchain', 'acme')"), '2', 'an operator may');
+
+# --- a node of a cluster has a part of the keys
+
+start_redis("$dir/cluster.sock", '--cluster-enabled', 'yes', '--cluster-config-file', "$dir/nodes.conf", '--port', 17_000 + $$ % 1000, '--bind', '127.0.0.1');
+like(error_of("SELECT memory.redis_import('unix://$dir/cluster.sock', 'langchain', 'acme')"), qr/is a node of a cluster/, 'a node of a cluster is refused');
+like(error_of("SELECT memory.redis_export('unix://$dir/cluster.sock', 'langchain', 'bytes')"), qr/is a node of a cluster/, 'also by an export');
+
+# --- append-only files that do not begin at the beginning
+
+like(error_of("SELECT memory.redis_import_commands('REDIS0011', 'langchain', 'acme')"), qr/begins with a snapshot.*aof-use-rdb-preamble/s, 'a snapshot');
+{
+	my @trim = ('LTRIM', 'message_store:x', '0', '9');
+	my $text = '*' . @trim . "\\r\\n" . join '', map { '$' . length($_) . "\\r\\n$_\\r\\n" } @trim;
+	like(($node->psql('postgres', "SELECT memory.redis_import_commands(convert_to(E'$text', 'UTF8'), 'langchain', 'acme')"))[2], qr/WARNING:  the commands do not begin where the keys do/, 'a key that no command has made');
+}
 
 # --- a server that does not behave
 
