@@ -23,10 +23,19 @@ typedef struct PlanStatement
 	Oid argtypes[PLAN_MAX_ARGS];
 	SPIPlanPtr plan; /* NULL: not prepared yet */
 	bool latest;     /* reads what is committed now, whatever the transaction's snapshot */
+	bool ordered;    /* a batch of a walk by key: planned without sorts and hash tables */
 } PlanStatement;
 
+/* How a plan is run: as the fields of a statement say. */
+typedef struct PlanManner
+{
+	bool read_only;
+	bool latest;
+	bool ordered;
+} PlanManner;
+
 extern SPIPlanPtr plan_prepare(const char *sql, int nargs, Oid *argtypes);
-extern uint64 plan_run(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only);
+extern uint64 plan_run(SPIPlanPtr plan, Datum *values, const char *nulls, PlanManner manner);
 extern uint64
 plan_execute(PlanStatement *statement, Datum *values, const char *nulls, bool read_only);
 

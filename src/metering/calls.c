@@ -105,7 +105,7 @@ metering_list_calls(int64 limit)
 		{"SELECT DISTINCT account_id FROM memory_store.usage_calls ORDER BY 1 LIMIT $1",
 		 1,
 		 {INT8OID},
-		 NULL};
+		 .ordered = true};
 	Datum values[1] = {Int64GetDatum(limit)};
 
 	return plan_execute(&list, values, NULL, false);

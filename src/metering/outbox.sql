@@ -141,7 +141,7 @@ COMMENT ON FUNCTION memory.trim_outbox() IS 'removes events that every consumer 
 -- message can come that counts on it any more.
 CREATE FUNCTION memory.report_usage(max_accounts integer DEFAULT 100) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-	SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+	SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
 	closed date;
@@ -184,7 +184,9 @@ BEGIN
 				'models', jsonb_agg(to_jsonb(u) - '{account_id,day,imported_messages,imported_tokens,imported_bytes}'::text[]
 					ORDER BY u.model))
 		FROM memory_store.accounts a
-		CROSS JOIN LATERAL (SELECT * FROM memory.usage_daily d WHERE d.account_id = a.account_id AND d.day = at_day) u
+		-- the range reaches the indexes below the view, as a.account_id does not
+		CROSS JOIN LATERAL (SELECT * FROM memory.usage_daily d WHERE d.account_id = a.account_id
+			AND d.account_id > at_account AND d.account_id <= next_account AND d.day = at_day) u
 		WHERE a.account_id > at_account AND a.account_id <= next_account
 		GROUP BY a.account_id, a.subscription_id
 		HAVING sum(u.messages + u.requests + u.input_tokens + u.output_tokens) > 0

@@ -123,11 +123,14 @@ static PlanStatement statements[QUOTA_NSTATEMENTS] = {
 		  INT8OID,        INT8OID,        INT8OID,        INT8OID,        INT8OID,
 		  INT8OID,        INT8OID,        INT8OID,        INT8OID,        INT8OID,
 		  INT8OID}},
-	[QUOTA_PERIODS_ENDED] = {"SELECT subscription_id FROM memory_store.subscriptions"
+	/* which ones come first does not matter; in order of the locks they are taken in */
+	[QUOTA_PERIODS_ENDED] = {"SELECT e.subscription_id FROM ("
+							 "SELECT subscription_id FROM memory_store.subscriptions"
 							 " WHERE month_end OPERATOR(pg_catalog.<=) $1"
-							 " ORDER BY subscription_id LIMIT $2",
+							 " ORDER BY month_end LIMIT $2) e ORDER BY e.subscription_id",
 							 2,
-							 {TIMESTAMPTZOID, INT8OID}},
+							 {TIMESTAMPTZOID, INT8OID},
+							 .ordered = true},
 	[QUOTA_HISTORY_CLEAR] = {"DELETE FROM memory_store.subscription_plans WHERE subscription_id" EQ
 							 "$1 AND valid_from OPERATOR(pg_catalog.>=) $2",
 							 2,

@@ -37,6 +37,17 @@ CREATE FUNCTION memory.seal_idle(max_conversations integer DEFAULT 100) RETURNS 
 	AS 'MODULE_PATHNAME', 'memory_seal_idle' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.seal_idle(integer) IS 'seals some (NULL: all) of the tails that have rested for memory_ext.seal_after; returns how many';
 
+CREATE FUNCTION memory.seal_batch(
+	after_conversation_id uuid,
+	after_account_id text,
+	max_conversations integer DEFAULT 100,
+	OUT conversation_id uuid,
+	OUT account_id text,
+	OUT sealed bigint
+) RETURNS record
+	AS 'MODULE_PATHNAME', 'memory_seal_batch' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
+COMMENT ON FUNCTION memory.seal_batch(uuid, text, integer) IS 'seals the next idle tails behind a key; returns the key to go on behind (null: done) and how many were sealed';
+
 CREATE FUNCTION memory.expire_batch(max_conversations integer DEFAULT 100) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_expire_batch' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.expire_batch(integer) IS 'deletes some (NULL: all) of the conversations whose retention has passed; returns how many';
@@ -121,10 +132,13 @@ BEGIN
 	END IF;
 
 	total := 0;
+	conversation := '00000000-0000-0000-0000-000000000000';
+	account := '';
 	LOOP
-		done := memory.seal_idle(batch_size);
+		SELECT b.conversation_id, b.account_id, b.sealed INTO conversation, account, done
+			FROM memory.seal_batch(conversation, account, batch_size) b;
 		COMMIT;
-		EXIT WHEN done OPERATOR(pg_catalog.=) 0;
+		EXIT WHEN conversation IS NULL;
 		total := total OPERATOR(pg_catalog.+) done;
 	END LOOP;
 	RAISE INFO 'sealed the tails of % conversations', total;
@@ -252,6 +266,7 @@ COMMENT ON FUNCTION memory.unprotect() IS 'takes memory.protect() back';
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.seal(text, uuid)', 'operator'),
 	('EXECUTE ON FUNCTION memory.seal_idle(integer)', 'operator'),
+	('EXECUTE ON FUNCTION memory.seal_batch(uuid, text, integer)', 'operator'),
 	('EXECUTE ON FUNCTION memory.train_dictionary(bigint, real)', 'operator'),
 	('EXECUTE ON FUNCTION memory.forget(text)', 'operator'),
 	('EXECUTE ON FUNCTION memory.set_retention(text, interval)', 'operator'),

@@ -7,7 +7,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -113,36 +115,107 @@ memory_seal(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(sealed);
 }
 
+/* Locks are taken in this order. */
+static int
+compare_candidates(const void *a, const void *b)
+{
+	const Candidate *left = a;
+	const Candidate *right = b;
+	int order = account_compare(left->account_id, right->account_id);
+
+	return order != 0 ? order : memcmp(&left->id, &right->id, UUID_LEN);
+}
+
+/*
+ * Seals so many idle tails behind a key, and sets last to the last one's, in the
+ * caller's context; without account_id when there was none.
+ */
+static int64
+seal_idle_behind(const Candidate *after, int64 limit, Candidate *last)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum values[5];
+	char nulls[] = "    n";
+	Candidate *candidates;
+	int64 sealed;
+	uint64 n;
+
+	values[0] = UUIDPGetDatum(&after->id);
+	values[1] = PointerGetDatum(after->account_id);
+	values[2] =
+		TimestampTzGetDatum(GetCurrentTimestamp() - store_seal_after * INT64CONST(1000) * 1000);
+	values[3] = Int64GetDatum(limit);
+	if (account_confined() != NULL)
+	{
+		values[4] = PointerGetDatum(account_check(NULL));
+		nulls[4] = ' ';
+	}
+
+	SPI_connect();
+	n = store_execute(STORE_TAIL_IDLE, values, nulls, false);
+	candidates = list_candidates(n);
+	last->account_id = NULL;
+	if (n > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		last->id = candidates[n - 1].id;
+		last->account_id = DatumGetTextPCopy(PointerGetDatum(candidates[n - 1].account_id));
+		MemoryContextSwitchTo(old);
+	}
+	qsort(candidates, n, sizeof(Candidate), compare_candidates);
+	sealed = seal_candidates(candidates, n);
+	SPI_finish();
+	return sealed;
+}
+
 PG_FUNCTION_INFO_V1(memory_seal_idle);
 
 /*
  * memory_seal_idle(max_conversations integer) → bigint
  *		Seals so many (NULL: all) of the tails whose last message is older than
- *		memory_ext.seal_after; returns how many.  A batch of maintain().  Error:
- *		22023.
+ *		memory_ext.seal_after; returns how many.  Error: 22023.
  */
 Datum
 memory_seal_idle(PG_FUNCTION_ARGS)
 {
 	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
-	Datum values[3];
-	char nulls[] = "  n";
-	uint64 n;
-	int64 sealed;
+	Candidate first = {.account_id = cstring_to_text("")};
+	Candidate last;
 
 	store_check_limit("max_conversations", limit);
-	values[0] =
-		TimestampTzGetDatum(GetCurrentTimestamp() - store_seal_after * INT64CONST(1000) * 1000);
-	values[1] = Int64GetDatum(limit);
-	if (account_confined() != NULL)
-	{
-		values[2] = PointerGetDatum(account_check(NULL));
-		nulls[2] = ' ';
-	}
+	PG_RETURN_INT64(seal_idle_behind(&first, limit, &last));
+}
 
-	SPI_connect();
-	n = store_execute(STORE_TAIL_IDLE, values, nulls, false);
-	sealed = seal_candidates(list_candidates(n), n);
-	SPI_finish();
-	PG_RETURN_INT64(sealed);
+PG_FUNCTION_INFO_V1(memory_seal_batch);
+
+/*
+ * memory_seal_batch(after_conversation_id uuid, after_account_id text,
+ *					 max_conversations integer) → record
+ *		Seals the next so many idle tails in order of their conversations' keys
+ *		behind the given one.  Returns the key to go on behind (NULL: nothing is
+ *		left), and how many were sealed.  A batch of maintain().  Error: 22023.
+ */
+Datum
+memory_seal_batch(PG_FUNCTION_ARGS)
+{
+	Candidate after = {PG_GETARG_TEXT_PP(1), *PG_GETARG_UUID_P(0)};
+	int64 limit = PG_GETARG_INT32(2);
+	Candidate last;
+	TupleDesc descriptor;
+	Datum result[3] = {0};
+	bool nulls[3] = {0};
+
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "memory.seal_batch returns no record");
+	descriptor = BlessTupleDesc(descriptor);
+	store_check_limit("max_conversations", limit);
+	result[2] = Int64GetDatum(seal_idle_behind(&after, limit, &last));
+	nulls[0] = nulls[1] = last.account_id == NULL;
+	if (last.account_id != NULL)
+	{
+		result[0] = UUIDPGetDatum(&last.id);
+		result[1] = PointerGetDatum(last.account_id);
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, result, nulls)));
 }

@@ -19,6 +19,7 @@
 #define EQ " OPERATOR(pg_catalog.=) "
 #define LT " OPERATOR(pg_catalog.<) "
 #define GE " OPERATOR(pg_catalog.>=) "
+#define GT " OPERATOR(pg_catalog.>) "
 #define PLUS " OPERATOR(pg_catalog.+) "
 #define SHIFT " OPERATOR(pg_catalog.>>) "
 
@@ -45,6 +46,10 @@
 	"DELETE FROM memory_store." table " t USING memory_store.conversations c"                      \
 	" WHERE c.account_id" EQ "$1 AND t.account_id" EQ "$1"                                         \
 	" AND t.conversation_id" EQ "c.conversation_id"
+/* By itself the range would have the row looked for in its blocks, instead of by its key. */
+#define LIES_IN(from, to) "(ctid" GE from " AND ctid" LT to ") IS TRUE"
+#define OF_WALKED(table)                                                                           \
+	table ".conversation_id" EQ "w.conversation_id AND " table ".account_id" EQ "w.account_id"
 #define UNNEST(array) "pg_catalog.unnest(" array ")"
 
 #define STORE_MAX_ARGS 16
@@ -64,6 +69,7 @@ typedef struct StatementText
 	const char *sql;
 	int nargs;
 	Oid argtypes[STORE_MAX_ARGS];
+	bool ordered; /* see PlanStatement */
 } StatementText;
 
 static const StatementText statement_texts[STORE_NSTATEMENTS] = {
@@ -246,11 +252,23 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 						   " ORDER BY seq DESC LIMIT $4",
 						   4,
 						   {UUIDOID, TEXTOID, INT8OID, INT8OID}},
-	[STORE_TAIL_IDLE] = {"SELECT account_id, conversation_id FROM memory_store.tail"
-						 " WHERE ($3 IS NULL OR account_id" EQ "$3) GROUP BY 1, 2"
-						 " HAVING pg_catalog.max(created_at)" LT "$1 ORDER BY 1, 2 LIMIT $2",
-						 3,
-						 {TIMESTAMPTZOID, INT8OID, TEXTOID}},
+	/* from conversation to conversation, whatever the number of their messages */
+	[STORE_TAIL_IDLE] =
+		{"WITH RECURSIVE w AS ((SELECT t.conversation_id, t.account_id FROM memory_store.tail t"
+		 " WHERE (t.conversation_id, t.account_id)" GT "($1, $2)"
+		 " ORDER BY t.conversation_id, t.account_id LIMIT 1)"
+		 " UNION ALL SELECT n.conversation_id, n.account_id FROM w CROSS JOIN LATERAL ("
+		 "SELECT t.conversation_id, t.account_id FROM memory_store.tail t"
+		 " WHERE (t.conversation_id, t.account_id)" GT "(w.conversation_id, w.account_id)"
+		 " ORDER BY t.conversation_id, t.account_id LIMIT 1) n)"
+		 " SELECT w.account_id, w.conversation_id FROM w WHERE ($5 IS NULL OR w.account_id" EQ "$5)"
+		 " AND (SELECT t.created_at FROM memory_store.tail t WHERE " OF_WALKED(
+			 "t") " ORDER BY t.seq DESC LIMIT 1)" LT "$3"
+				  " AND (SELECT pg_catalog.max(t.created_at) FROM memory_store.tail t WHERE " OF_WALKED(
+					  "t") ")" LT "$3 LIMIT $4",
+		 5,
+		 {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID},
+		 .ordered = true},
 	[STORE_TAIL_ALL] = {"SELECT DISTINCT account_id, conversation_id FROM memory_store.tail"
 						" WHERE ($1 IS NULL OR account_id" EQ
 						"$1) AND ($2 IS NULL OR conversation_id" EQ "$2)"
@@ -300,8 +318,8 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							   3,
 							   {UUIDOID, TEXTOID, INT8OID}},
 	[STORE_SEGMENT_TAKE] = {"DELETE FROM memory_store.segments WHERE " THIS_CONVERSATION
-							" AND first_seq" EQ "$3 AND ctid" GE "$4 AND ctid" LT "$5"
-							" RETURNING last_seq, revision, body",
+							" AND first_seq" EQ
+							"$3 AND " LIES_IN("$4", "$5") " RETURNING last_seq, revision, body",
 							5,
 							{UUIDOID, TEXTOID, INT8OID, TIDOID, TIDOID}},
 	[STORE_CONVERSATIONS_LYING] = {"SELECT account_id, conversation_id, 0::pg_catalog.int8"
@@ -310,9 +328,9 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 								   2,
 								   {TIDOID, TIDOID}},
 	[STORE_CONVERSATION_MOVE] =
-		{"WITH c AS (DELETE FROM memory_store.conversations WHERE " THIS_CONVERSATION " AND ctid" GE
-		 "$3 AND ctid" LT "$4 RETURNING *)"
-		 " INSERT INTO memory_store.conversations SELECT * FROM c",
+		{"WITH c AS (DELETE FROM memory_store.conversations WHERE " THIS_CONVERSATION
+		 " AND " LIES_IN("$3", "$4") " RETURNING *)"
+									 " INSERT INTO memory_store.conversations SELECT * FROM c",
 		 4,
 		 {UUIDOID, TEXTOID, TIDOID, TIDOID}},
 	[STORE_TOMBSTONE_INSERT] =
@@ -353,26 +371,30 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							 " WHERE " THIS_CONVERSATION " ORDER BY first_seq",
 							 2,
 							 {UUIDOID, TEXTOID}},
-	[STORE_COMPACT_RESTING] =
-		{"SELECT s.conversation_id, s.account_id FROM memory_store.segments s"
-		 " JOIN memory_store.conversations c"
-		 " ON c.conversation_id" EQ "s.conversation_id AND c.account_id" EQ "s.account_id"
-		 " WHERE (s.conversation_id, s.account_id) OPERATOR(pg_catalog.>) ($1, $2)"
-		 " AND c.updated_at" LT "$3 GROUP BY s.conversation_id, s.account_id"
-		 " HAVING NOT pg_catalog.bool_and(memory_store.is_compact(s.body))"
-		 " ORDER BY s.conversation_id, s.account_id LIMIT $4",
-		 4,
-		 {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}},
+	/* either table's key is bounded, whatever they are joined by */
+	[STORE_COMPACT_RESTING] = {"SELECT s.conversation_id, s.account_id FROM memory_store.segments s"
+							   " JOIN memory_store.conversations c"
+							   " ON c.conversation_id" EQ "s.conversation_id AND c.account_id" EQ
+							   "s.account_id"
+							   " WHERE (s.conversation_id, s.account_id)" GT "($1, $2)"
+							   " AND (c.conversation_id, c.account_id)" GT "($1, $2)"
+							   " AND c.updated_at" LT "$3 GROUP BY s.conversation_id, s.account_id"
+							   " HAVING NOT pg_catalog.bool_and(memory_store.is_compact(s.body))"
+							   " ORDER BY s.conversation_id, s.account_id LIMIT $4",
+							   4,
+							   {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
+							   .ordered = true},
 	[STORE_COMPACT_STALE] =
 		{"SELECT DISTINCT s.conversation_id, s.account_id FROM memory_store.segments s"
-		 " WHERE (s.conversation_id, s.account_id) OPERATOR(pg_catalog.>) ($1, $2)"
+		 " WHERE (s.conversation_id, s.account_id)" GT "($1, $2)"
 		 " AND EXISTS (SELECT FROM memory_store.dictionaries WHERE stale_at IS NOT NULL)"
 		 " AND $3 IS NOT NULL AND EXISTS (SELECT FROM memory_store.dictionaries d"
 		 " WHERE d.stale_at IS NOT NULL AND d.dictionary_id" EQ
 		 "memory_store.needed_dictionary(s.body))"
 		 " ORDER BY s.conversation_id, s.account_id LIMIT $4",
 		 4,
-		 {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}},
+		 {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
+		 .ordered = true},
 	[STORE_DICTIONARY_ACCOUNTS] =
 		{"INSERT INTO memory_store.dictionary_accounts (dictionary_id, account_id)"
 		 " SELECT $1, " UNNEST("$2") " ON CONFLICT DO NOTHING",
@@ -547,10 +569,12 @@ forget_plans_of_another_extension(void)
 uint64
 store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_only)
 {
+	PlanManner manner = {.read_only = read_only, .ordered = statement_texts[id].ordered};
+
 	forget_plans_of_another_extension();
 	if (statement_plans[id] == NULL)
 		statement_plans[id] = statement_prepare(id);
-	return plan_run(statement_plans[id], values, nulls, read_only);
+	return plan_run(statement_plans[id], values, nulls, manner);
 }
 
 Datum

@@ -5,7 +5,7 @@
  * Two cursors in the same order, one over conversations and one over segments,
  * are merged here: PostgreSQL's join would carry every body through a sort, and
  * a statement a conversation would cost more than its messages.  A range of
- * conversation_id bounds both by their primary keys; accounts and keys within
+ * conversation_id bounds every table by its primary key; accounts and keys within
  * the range are compared here.
  *
  * Rows are fetched some at a time, each batch into a context of its own that
@@ -53,14 +53,14 @@ static PlanStatement statements[][2] = {
 	{{CONVERSATIONS IN_RANGE("c") NOT_DELETED SINCE IN_ORDER("c"),
 	  3,
 	  {UUIDOID, UUIDOID, TIMESTAMPTZOID}},
-	 {SEGMENTS OF_CONVERSATIONS " WHERE " IN_RANGE("s")
+	 {SEGMENTS OF_CONVERSATIONS " WHERE " IN_RANGE("s") " AND " IN_RANGE("c")
 		  NOT_DELETED SINCE IN_ORDER("s") ", s.first_seq",
 	  3,
 	  {UUIDOID, UUIDOID, TIMESTAMPTZOID}}},
 	{{CONVERSATIONS IN_RANGE("c") NOT_DELETED SINCE OF_ACCOUNT IN_ORDER("c"),
 	  4,
 	  {UUIDOID, UUIDOID, TIMESTAMPTZOID, TEXTOID}},
-	 {SEGMENTS OF_CONVERSATIONS " WHERE " IN_RANGE("s")
+	 {SEGMENTS OF_CONVERSATIONS " WHERE " IN_RANGE("s") " AND " IN_RANGE("c")
 		  NOT_DELETED SINCE OF_ACCOUNT IN_ORDER("s") ", s.first_seq",
 	  4,
 	  {UUIDOID, UUIDOID, TIMESTAMPTZOID, TEXTOID}}},

@@ -146,7 +146,7 @@ static PlanStatement find_batch =
 	 " ORDER BY k.conversation_id DESC, k.account_id DESC LIMIT 1",
 	 5,
 	 {TEXTOID, TEXTOID, UUIDOID, TEXTOID, INT8OID},
-	 NULL};
+	 .ordered = true};
 
 static char *
 part_path(const Job *job)
