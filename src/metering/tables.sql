@@ -64,6 +64,7 @@ CREATE TABLE memory_store.outbox (
 );
 CREATE INDEX outbox_new ON memory_store.outbox (occurred_at, event_id) WHERE position IS NULL;
 CREATE UNIQUE INDEX outbox_position ON memory_store.outbox (position) WHERE position IS NOT NULL;
+CREATE INDEX outbox_occurred ON memory_store.outbox (occurred_at);
 CREATE INDEX outbox_account ON memory_store.outbox (account_id);
 COMMENT ON TABLE memory_store.outbox IS 'billing events, written in the transaction that caused them';
 COMMENT ON COLUMN memory_store.outbox.position IS 'the place in the order of delivery; null: never read';

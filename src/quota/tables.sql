@@ -81,6 +81,7 @@ CREATE TABLE memory_store.reservations (
 	PRIMARY KEY (account_id, reservation_id)
 );
 CREATE INDEX reservations_expiry ON memory_store.reservations (subscription_id, expires_at) WHERE state = 'held';
+CREATE INDEX reservations_ended ON memory_store.reservations (expires_at) WHERE state <> 'held';
 COMMENT ON TABLE memory_store.reservations IS 'holds for calls of models: held, then settled, released or expired';
 
 -- An invoice of a month that has passed goes by the plan of that time.

@@ -10,6 +10,13 @@
  * conversation that is resumed again and again is not rewritten each time.  The
  * newest messages of a long conversation stay apart.
  *
+ * What has to be looked at is known by segments.compact, and by an index on what
+ * is not marked: whatever writes a segment leaves it unmarked, compaction marks
+ * what it has written or found to be in order.  The marks hold for one way of
+ * compressing, which memory_store.compaction names.  Where another is wanted
+ * (another level, or a new dictionary), everything is walked through once: what
+ * rests is compacted, what does not loses its mark, to be found when it rests.
+ *
  * The new segments of a whole batch are built without any lock; then the
  * accounts' locks are taken, in key order, the old segments are compared with
  * what was read (first_seq and xmin), and replaced if nothing has changed.  So
@@ -46,6 +53,7 @@ typedef struct PlannedSegment
 	int64 raw_bytes;
 	uint32 messages;
 	bool compact; /* compressed as it should be */
+	bool marked;
 } PlannedSegment;
 
 /* One group's new body, built before the lock is taken. */
@@ -69,6 +77,7 @@ typedef struct CompactPlan
 	uint64 newest; /* groups end before this segment: see find_newest */
 	NewSegment *groups;
 	uint64 ngroups;
+	bool unmarked; /* a segment that stays has no mark yet */
 } CompactPlan;
 
 /* How a payload of this size should be compressed by now. */
@@ -155,6 +164,7 @@ read_plan(CompactPlan *plan)
 		plan->segments[i].raw_bytes = header.raw_size;
 		plan->segments[i].messages = header.message_count;
 		plan->segments[i].compact = is_compact(&header, current);
+		plan->segments[i].marked = DatumGetBool(store_column(i, 4, &isnull));
 	}
 	find_newest(plan);
 }
@@ -266,7 +276,7 @@ replace_group(const CompactPlan *plan, const NewSegment *new)
 	values[4] = Int64GetDatum(new->revision);
 	values[5] = PointerGetDatum(new->body);
 	store_filter_datum(new->filter, values, nulls, 6);
-	store_execute(STORE_SEGMENT_INSERT, values, nulls, false);
+	store_execute(STORE_SEGMENT_INSERT_COMPACT, values, nulls, false);
 }
 
 /*
@@ -279,6 +289,7 @@ prepare(CompactPlan *plan)
 	read_plan(plan);
 	plan->groups = palloc(mul_size(Max(plan->count, 1), sizeof(NewSegment)));
 	plan->ngroups = 0;
+	plan->unmarked = false;
 	for (uint64 from = 0; from < plan->count;)
 	{
 		uint64 to = group_end(plan, from);
@@ -293,9 +304,11 @@ prepare(CompactPlan *plan)
 			if (new->body == NULL)
 				return false;
 		}
+		else if (!plan->segments[from].marked)
+			plan->unmarked = true;
 		from = to;
 	}
-	return plan->ngroups > 0;
+	return plan->ngroups > 0 || plan->unmarked;
 }
 
 typedef struct Preparation
@@ -348,7 +361,10 @@ apply(CompactPlan *plan, bool insist)
 		return 0;
 	values[0] = UUIDPGetDatum(plan->id);
 	values[1] = PointerGetDatum(plan->account_id);
-	store_execute(STORE_CONVERSATION_TOUCH, values, NULL, false);
+	if (plan->unmarked)
+		store_execute(STORE_SEGMENTS_MARK, values, NULL, false);
+	if (plan->ngroups > 0)
+		store_execute(STORE_CONVERSATION_TOUCH, values, NULL, false);
 	for (uint64 i = 0; i < plan->ngroups; i++)
 	{
 		replace_group(plan, &plan->groups[i]);
@@ -363,6 +379,112 @@ compare_accounts(const void *a, const void *b)
 {
 	return account_compare(((const CompactPlan *) a)->account_id,
 						   ((const CompactPlan *) b)->account_id);
+}
+
+/* The way that segments are to be compressed by now, as memory_store.compaction names it. */
+static text *
+wanted_name(void)
+{
+	TranscriptCompression wanted = wanted_compression(0, dictionary_current());
+
+	return cstring_to_text(
+		psprintf("%d:%d@%u", (int) wanted.codec, wanted.level, wanted.dictionary_id));
+}
+
+/*
+ * Do the marks hold for what is wanted by now?  Then they go on to do so until
+ * the transaction's end: the row is locked, who wants something else waits.
+ */
+static bool
+marks_hold(const text *wanted)
+{
+	bool isnull;
+
+	return store_execute(STORE_COMPACTION_READ, NULL, NULL, false) == 1 &&
+		   account_same(DatumGetTextPP(store_column(0, 1, &isnull)), wanted);
+}
+
+PG_FUNCTION_INFO_V1(memory_compact_begin);
+
+/*
+ * memory_compact_begin() → text
+ *		How segments are to be compressed by now, for memory_compact_end.  A step
+ *		of maintain().  Error: 42501 the session is confined.
+ */
+Datum
+memory_compact_begin(PG_FUNCTION_ARGS)
+{
+	account_check_unconfined();
+	PG_RETURN_TEXT_P(wanted_name());
+}
+
+PG_FUNCTION_INFO_V1(memory_compact_end);
+
+/*
+ * memory_compact_end(compression text) → void
+ *		Notes that all that rests is compressed as memory_compact_begin has said,
+ *		unless something else is wanted by now.  For a caller that has walked
+ *		through all conversations since.  Error: 42501 the session is confined.
+ */
+Datum
+memory_compact_end(PG_FUNCTION_ARGS)
+{
+	text *wanted = wanted_name();
+	Datum values[1] = {PointerGetDatum(wanted)};
+
+	account_check_unconfined();
+	SPI_connect();
+	if (account_same(wanted, PG_GETARG_TEXT_PP(0)) && !marks_hold(wanted))
+		store_execute(STORE_COMPACTION_NOTE, values, NULL, false);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* Where a batch was, and what it is to do. */
+typedef struct CompactBatch
+{
+	Datum after[2]; /* the key that it begins behind */
+	Datum last[2];  /* the last one that it has looked at */
+	bool found;     /* there is a last one */
+	CompactPlan *plans;
+	uint64 nplans;
+} CompactBatch;
+
+/* Plans the conversations that a statement has found, until there is enough to write. */
+static void
+prepare_found(CompactBatch *batch, uint64 n)
+{
+	SPITupleTable *found = SPI_tuptable;
+	Size bytes = 0;
+	bool isnull;
+
+	SPI_tuptable = NULL; /* kept while others come and go */
+	batch->plans = palloc(mul_size(Max(n, 1), sizeof(CompactPlan)));
+	for (uint64 i = 0; i < n && bytes < BATCH_BYTES; i++)
+	{
+		CompactPlan *plan = &batch->plans[batch->nplans];
+
+		for (int k = 0; k < 2; k++)
+			batch->last[k] = SPI_getbinval(found->vals[i], found->tupdesc, k + 1, &isnull);
+		batch->found = true;
+		CHECK_FOR_INTERRUPTS();
+		plan->id = DatumGetUUIDP(batch->last[0]);
+		plan->account_id = DatumGetTextPP(batch->last[1]);
+		if (!prepare_or_warn(plan))
+			continue;
+		for (uint64 k = 0; k < plan->ngroups; k++)
+			bytes += VARSIZE(plan->groups[k].body);
+		batch->nplans++;
+	}
+}
+
+/* What a batch that looks at everything has left as it was, whyever, loses its mark. */
+static void
+unmark_rest(const CompactBatch *batch)
+{
+	Datum values[4] = {batch->after[0], batch->after[1], batch->last[0], batch->last[1]};
+
+	store_execute(STORE_COMPACT_UNMARK, values, batch->found ? NULL : "  nn", false);
 }
 
 PG_FUNCTION_INFO_V1(memory_compact_batch);
@@ -383,18 +505,12 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	TupleDesc descriptor;
 	MemoryContext result_context = CurrentMemoryContext;
 	bool only_stale = PG_GETARG_BOOL(3);
+	CompactBatch batch = {.after = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)}};
 	Datum values[4];
-	Datum result[3];
+	Datum result[3] = {0};
 	bool nulls[3] = {true, true, false};
 	int64 replaced = 0;
-	Size bytes = 0;
-	CompactPlan *plans;
-	uint64 nplans = 0;
-	uint64 n;
-	bool isnull;
-	Datum id = (Datum) 0;
-	Datum account = (Datum) 0;
-	SPITupleTable *found;
+	bool marks;
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory.compact_batch returns no record");
@@ -402,49 +518,38 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	account_check_unconfined();
 	store_check_limit("max_conversations", PG_GETARG_INT32(2));
 
-	values[0] = PG_GETARG_DATUM(0);
-	values[1] = PG_GETARG_DATUM(1);
+	values[0] = batch.after[0];
+	values[1] = batch.after[1];
 	values[2] =
 		TimestampTzGetDatum(GetCurrentTimestamp() - store_compact_after * INT64CONST(1000) * 1000);
 	values[3] = Int64GetDatum(PG_GETARG_INT32(2));
 
 	SPI_connect();
-	n = store_execute(only_stale ? STORE_COMPACT_STALE : STORE_COMPACT_RESTING, values, NULL,
-					  false);
-	found = SPI_tuptable;
-	SPI_tuptable = NULL; /* kept while others come and go */
-	plans = palloc(mul_size(Max(n, 1), sizeof(CompactPlan)));
-	for (uint64 i = 0; i < n && bytes < BATCH_BYTES; i++)
-	{
-		CompactPlan *plan = &plans[nplans];
-
-		id = SPI_getbinval(found->vals[i], found->tupdesc, 1, &isnull);
-		account = SPI_getbinval(found->vals[i], found->tupdesc, 2, &isnull);
-		nulls[0] = nulls[1] = false;
-		CHECK_FOR_INTERRUPTS();
-		plan->id = DatumGetUUIDP(id);
-		plan->account_id = DatumGetTextPP(account);
-		if (!prepare_or_warn(plan))
-			continue;
-		for (uint64 k = 0; k < plan->ngroups; k++)
-			bytes += VARSIZE(plan->groups[k].body);
-		nplans++;
-	}
-	if (!nulls[0])
+	marks = only_stale || marks_hold(wanted_name());
+	if (!marks)
+		store_execute(STORE_COMPACTION_CLEAR, NULL, NULL, false); /* until all are looked at */
+	prepare_found(&batch, store_execute(only_stale ? STORE_COMPACT_STALE
+										: marks    ? STORE_COMPACT_FRESH
+												   : STORE_COMPACT_RESTING,
+										values, NULL, false));
+	if (batch.found)
 	{
 		MemoryContext old = MemoryContextSwitchTo(result_context);
 
-		result[0] = datumCopy(id, false, UUID_LEN);
-		result[1] = datumCopy(account, false, -1);
+		result[0] = datumCopy(batch.last[0], false, UUID_LEN);
+		result[1] = datumCopy(batch.last[1], false, -1);
+		nulls[0] = nulls[1] = false;
 		MemoryContextSwitchTo(old);
 	}
 
-	qsort(plans, nplans, sizeof(CompactPlan), compare_accounts);
-	for (uint64 i = 0; i < nplans; i++)
+	qsort(batch.plans, batch.nplans, sizeof(CompactPlan), compare_accounts);
+	for (uint64 i = 0; i < batch.nplans; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		replaced += apply(&plans[i], only_stale);
+		replaced += apply(&batch.plans[i], only_stale);
 	}
+	if (!marks)
+		unmark_rest(&batch);
 	SPI_finish();
 	result[2] = Int64GetDatum(replaced);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, result, nulls)));

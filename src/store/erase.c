@@ -143,8 +143,8 @@ PG_FUNCTION_INFO_V1(memory_forget);
 /*
  * memory_forget(account_id text) → jsonb
  *		Erases the account with all it has, and returns the receipt: what was
- *		erased, which dictionaries became stale, and how many segments (of other
- *		accounts) maintain() has to recompress before these are dropped.  Usage
+ *		erased, which dictionaries became stale, and that maintain() has to drop
+ *		these, behind recompressing what (of other accounts) needs them.  Usage
  *		is erased, too, unless memory_ext.keep_usage_of_forgotten is on.  An
  *		unknown account gives a receipt of zeros.
  */
@@ -154,7 +154,6 @@ memory_forget(PG_FUNCTION_ARGS)
 	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	Datum values[1] = {PointerGetDatum(account_id)};
 	StringInfoData receipt;
-	int64 pending = 0;
 	uint64 stale;
 	bool isnull;
 
@@ -187,15 +186,9 @@ memory_forget(PG_FUNCTION_ARGS)
 	stale = store_execute(STORE_DICTIONARIES_STALE, values, NULL, false);
 	appendStringInfoString(&receipt, ", \"stale_dictionaries\": [");
 	for (uint64 i = 0; i < stale; i++)
-	{
 		appendStringInfo(&receipt, "%s" INT64_FORMAT, i > 0 ? ", " : "",
 						 DatumGetInt64(store_column(i, 1, &isnull)));
-		pending += DatumGetInt64(store_column(i, 2, &isnull));
-	}
-	appendStringInfo(&receipt,
-					 "], \"pending\": {\"dictionaries\": " UINT64_FORMAT
-					 ", \"segments\": " INT64_FORMAT "}}",
-					 stale, pending);
+	appendStringInfo(&receipt, "], \"pending\": {\"dictionaries\": " UINT64_FORMAT "}}", stale);
 	if (stale > 0)
 		store_execute(STORE_TRAINING_CLEAR, NULL, NULL, false); /* maintain() trains anew */
 	store_execute(STORE_ERASURE_NOTE, NULL, NULL, false);

@@ -72,6 +72,14 @@ CREATE FUNCTION memory.compact_batch(
 	AS 'MODULE_PATHNAME', 'memory_compact_batch' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
 COMMENT ON FUNCTION memory.compact_batch(uuid, text, integer, boolean) IS 'compacts the next resting conversations behind a key; returns the key to go on behind (null: done) and how many segments were replaced';
 
+CREATE FUNCTION memory.compact_begin() RETURNS text
+	AS 'MODULE_PATHNAME', 'memory_compact_begin' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
+COMMENT ON FUNCTION memory.compact_begin() IS 'how segments are to be compressed by now, for memory.compact_end';
+
+CREATE FUNCTION memory.compact_end(compression text) RETURNS void
+	AS 'MODULE_PATHNAME', 'memory_compact_end' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
+COMMENT ON FUNCTION memory.compact_end(text) IS 'notes that all conversations were walked through with memory.compact_batch since compact_begin, so that the next walk is over what is new only';
+
 CREATE FUNCTION memory.drop_dictionaries() RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_drop_dictionaries' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
 COMMENT ON FUNCTION memory.drop_dictionaries() IS 'drops the dictionaries that are neither current nor needed; returns how many';
@@ -111,6 +119,7 @@ DECLARE
 	dictionary bigint;
 	conversation pg_catalog.uuid;
 	account pg_catalog.text;
+	compression pg_catalog.text;
 	compacted bigint := 0;
 	part pg_catalog.text;
 	cut bigint;
@@ -166,6 +175,7 @@ BEGIN
 	END IF;
 
 	-- first what an erasure waits for, then what rests
+	compression := memory.compact_begin();
 	FOR only_stale IN REVERSE 1..0 LOOP
 		total := 0;
 		conversation := '00000000-0000-0000-0000-000000000000';
@@ -182,7 +192,9 @@ BEGIN
 				told := pg_catalog.clock_timestamp();
 			END IF;
 		END LOOP;
-		IF total OPERATOR(pg_catalog.>) 0 AND only_stale OPERATOR(pg_catalog.=) 0 THEN
+		IF only_stale OPERATOR(pg_catalog.=) 0 THEN
+			PERFORM memory.compact_end(compression);
+			COMMIT;
 			RAISE INFO 'compacted % segments', total;
 		ELSIF total OPERATOR(pg_catalog.>) 0 THEN
 			RAISE INFO 'recompressed % segments of stale dictionaries', total;
@@ -283,6 +295,8 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.purge()', 'operator'),
 	('EXECUTE ON FUNCTION memory.train_if_due()', 'operator'),
 	('EXECUTE ON FUNCTION memory.compact_batch(uuid, text, integer, boolean)', 'operator'),
+	('EXECUTE ON FUNCTION memory.compact_begin()', 'operator'),
+	('EXECUTE ON FUNCTION memory.compact_end(text)', 'operator'),
 	('EXECUTE ON FUNCTION memory.drop_dictionaries()', 'operator'),
 	('EXECUTE ON FUNCTION memory.settle_begin(text, bigint, bigint)', 'operator'),
 	('EXECUTE ON FUNCTION memory.settle_batch(text, bigint, bigint)', 'operator'),

@@ -367,27 +367,7 @@ typedef struct SettleRow
 static bool
 move_segment(Datum *values)
 {
-	Datum columns[STORE_SEGMENT_COLUMNS];
-	char nulls[] = "       ";
-	SPITupleTable *taken;
-
-	if (store_execute(STORE_SEGMENT_TAKE, values, NULL, false) == 0)
-		return false;
-	taken = SPI_tuptable;
-	SPI_tuptable = NULL; /* has body and filter: must outlive the next statement */
-	columns[0] = values[0];
-	columns[1] = values[1];
-	columns[2] = values[2];
-	for (int i = 3; i < STORE_SEGMENT_COLUMNS; i++)
-	{
-		bool isnull;
-
-		columns[i] = SPI_getbinval(taken->vals[0], taken->tupdesc, i - 2, &isnull);
-		nulls[i] = isnull ? 'n' : ' ';
-	}
-	store_execute(STORE_SEGMENT_INSERT, columns, nulls, false);
-	SPI_freetuptable(taken);
-	return true;
+	return store_execute(STORE_SEGMENT_MOVE, values, NULL, false) > 0;
 }
 
 /* The same for a conversation's row. */

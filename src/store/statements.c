@@ -52,6 +52,11 @@
 	table ".conversation_id" EQ "w.conversation_id AND " table ".account_id" EQ "w.account_id"
 #define UNNEST(array) "pg_catalog.unnest(" array ")"
 
+/* Of the pages of conversations: some hundred, in a large store. */
+#define SAMPLED_PERCENT                                                                            \
+	"LEAST(100.0, 51200.0 OPERATOR(pg_catalog./) (1 OPERATOR(pg_catalog.+)"                        \
+	" pg_catalog.pg_relation_size('memory_store.conversations') OPERATOR(pg_catalog./) 8192))"
+
 #define STORE_MAX_ARGS 16
 
 /* Types of ours, whose OIDs differ from database to database. */
@@ -339,9 +344,10 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							   " WHERE " THIS_CONVERSATION " AND first_seq" EQ "$3",
 							   3,
 							   {UUIDOID, TEXTOID, INT8OID}},
-	[STORE_SEGMENT_TAKE] =
-		{"DELETE FROM memory_store.segments WHERE " THIS_CONVERSATION " AND first_seq" EQ
-		 "$3 AND " LIES_IN("$4", "$5") " RETURNING last_seq, revision, body, message_ids",
+	[STORE_SEGMENT_MOVE] =
+		{"WITH s AS (DELETE FROM memory_store.segments WHERE " THIS_CONVERSATION " AND first_seq" EQ
+		 "$3 AND " LIES_IN("$4", "$5") " RETURNING *)"
+									   " INSERT INTO memory_store.segments SELECT * FROM s",
 		 5,
 		 {UUIDOID, TEXTOID, INT8OID, TIDOID, TIDOID}},
 	[STORE_CONVERSATIONS_LYING] = {"SELECT account_id, conversation_id, 0::pg_catalog.int8"
@@ -389,10 +395,51 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							 " FROM memory_store.conversations",
 							 0,
 							 {0}},
-	[STORE_SEGMENTS_PLAN] = {"SELECT first_seq, xmin, body FROM memory_store.segments"
-							 " WHERE " THIS_CONVERSATION " ORDER BY first_seq",
-							 2,
-							 {UUIDOID, TEXTOID}},
+	[STORE_SEGMENTS_PLAN] =
+		{"SELECT first_seq, xmin, body, compact IS NOT NULL FROM memory_store.segments"
+		 " WHERE " THIS_CONVERSATION " ORDER BY first_seq",
+		 2,
+		 {UUIDOID, TEXTOID}},
+	/* the conversation by its key, whatever the planner knows of either table */
+	[STORE_COMPACT_FRESH] =
+		{"SELECT w.conversation_id, w.account_id FROM (SELECT DISTINCT s.conversation_id, s.account_id"
+		 " FROM memory_store.segments s WHERE s.compact IS NULL"
+		 " AND (s.conversation_id, s.account_id)" GT "($1, $2)) w"
+		 " WHERE (SELECT c.updated_at FROM memory_store.conversations c WHERE " OF_WALKED(
+			 "c") ")" LT "$3 ORDER BY w.conversation_id, w.account_id LIMIT $4",
+		 4,
+		 {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
+		 .ordered = true},
+	/* what somebody is at work on will be fresh anyway */
+	[STORE_COMPACT_UNMARK] =
+		{"UPDATE memory_store.segments s SET compact = NULL FROM (SELECT w.conversation_id, w.account_id,"
+		 " w.first_seq FROM memory_store.segments w WHERE (w.conversation_id, w.account_id)" GT
+		 "($1, $2) AND ($3 IS NULL OR (w.conversation_id, w.account_id) OPERATOR(pg_catalog.<=) ($3, $4))"
+		 " AND w.compact AND NOT memory_store.is_compact(w.body) FOR UPDATE SKIP LOCKED) w"
+		 " WHERE " OF_WALKED("s") " AND s.first_seq" EQ "w.first_seq",
+		 4,
+		 {UUIDOID, TEXTOID, UUIDOID, TEXTOID}},
+	[STORE_COMPACTION_READ] = {"SELECT compression FROM memory_store.compaction FOR KEY SHARE",
+							   0,
+							   {0}},
+	[STORE_COMPACTION_CLEAR] = {"DELETE FROM memory_store.compaction", 0, {0}},
+	[STORE_COMPACTION_NOTE] =
+		{"WITH d AS (DELETE FROM memory_store.compaction"
+		 " WHERE compression OPERATOR(pg_catalog.<>) $1)"
+		 " INSERT INTO memory_store.compaction VALUES ($1) ON CONFLICT DO NOTHING",
+		 1,
+		 {TEXTOID}},
+	[STORE_SEGMENT_INSERT_COMPACT] =
+		{"INSERT INTO memory_store.segments"
+		 " (conversation_id, account_id, first_seq, last_seq, revision, body, message_ids, compact)"
+		 " VALUES ($1, $2, $3, $4, $5, $6, $7, true)",
+		 7,
+		 {UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, TRANSCRIPT, BYTEAOID}},
+	[STORE_SEGMENTS_MARK] =
+		{"UPDATE memory_store.segments SET compact = true WHERE " THIS_CONVERSATION
+		 " AND compact IS NULL",
+		 2,
+		 {UUIDOID, TEXTOID}},
 	/* either table's key is bounded, whatever they are joined by */
 	[STORE_COMPACT_RESTING] = {"SELECT s.conversation_id, s.account_id FROM memory_store.segments s"
 							   " JOIN memory_store.conversations c"
@@ -401,7 +448,8 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							   " WHERE (s.conversation_id, s.account_id)" GT "($1, $2)"
 							   " AND (c.conversation_id, c.account_id)" GT "($1, $2)"
 							   " AND c.updated_at" LT "$3 GROUP BY s.conversation_id, s.account_id"
-							   " HAVING NOT pg_catalog.bool_and(memory_store.is_compact(s.body))"
+							   " HAVING NOT pg_catalog.bool_and("
+							   "s.compact IS TRUE AND memory_store.is_compact(s.body))"
 							   " ORDER BY s.conversation_id, s.account_id LIMIT $4",
 							   4,
 							   {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
@@ -428,8 +476,7 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " UPDATE memory_store.dictionaries SET is_current = false,"
 		 " stale_at = COALESCE(stale_at, pg_catalog.clock_timestamp())"
 		 " WHERE dictionary_id" EQ "ANY (SELECT dictionary_id FROM d)"
-		 " RETURNING dictionary_id, (SELECT pg_catalog.count(*) FROM memory_store.segments s"
-		 " WHERE memory_store.needed_dictionary(s.body)" EQ "dictionaries.dictionary_id)",
+		 " RETURNING dictionary_id",
 		 1,
 		 {TEXTOID}},
 	[STORE_DICTIONARIES_DROPPABLE] =
@@ -454,10 +501,12 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							   " SELECT FROM d",
 							   1,
 							   {INT8OID}},
+	/* exactly in a small store; of a large one some pages tell */
 	[STORE_TRAINING_DUE] =
 		{"SELECT total" GE "$1 AND (last IS NULL OR total" GE "(last OPERATOR(pg_catalog.*) $2))"
-		 " FROM (SELECT COALESCE(pg_catalog.sum(content_bytes), 0)::pg_catalog.int8 AS total"
-		 " FROM memory_store.conversations) t,"
+		 " FROM (SELECT COALESCE(pg_catalog.sum(content_bytes), 0) OPERATOR(pg_catalog.*) 100"
+		 " OPERATOR(pg_catalog./) " SAMPLED_PERCENT "::pg_catalog.numeric AS total"
+		 " FROM memory_store.conversations TABLESAMPLE SYSTEM (" SAMPLED_PERCENT ")) t,"
 		 " (SELECT pg_catalog.max(content_bytes) AS last FROM memory_store.trainings) l",
 		 2,
 		 {INT8OID, INT8OID}},
@@ -527,7 +576,8 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		{"SELECT c.account_id, c.conversation_id, c.updated_at FROM memory_store.conversations c"
 		 " LEFT JOIN memory_store.retention own ON own.account_id" EQ "c.account_id"
 		 " LEFT JOIN memory_store.retention other ON other.account_id" EQ "''"
-		 " WHERE c.deleted_at IS NULL AND c.updated_at" LT
+		 " WHERE EXISTS (SELECT FROM memory_store.retention)"
+		 " AND c.deleted_at IS NULL AND c.updated_at" LT
 		 "($1 OPERATOR(pg_catalog.-) COALESCE(own.keep, other.keep))"
 		 " ORDER BY 1, 2 LIMIT $2",
 		 2,

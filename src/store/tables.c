@@ -21,7 +21,7 @@ static const char *const conversation_columns[CONVERSATION_NCOLUMNS] =
 static const char *const segment_columns[SEGMENT_NCOLUMNS] = {"conversation_id", "first_seq",
 															  "last_seq",        "revision",
 															  "account_id",      "body",
-															  "message_ids"};
+															  "message_ids",     "compact"};
 
 static const char *const tail_columns[TAIL_NCOLUMNS] = {"conversation_id", "seq",
 														"parent_seq",      "revision",

@@ -39,6 +39,8 @@ CREATE TABLE memory_store.conversations (
 	PRIMARY KEY (conversation_id, account_id) WITH (fillfactor = 100)
 ) WITH (fillfactor = 95);
 CREATE INDEX conversations_recent ON memory_store.conversations (account_id, revision_bucket);
+-- of tombstones, for maintain() to purge: appends do not change what it is on
+CREATE INDEX conversations_deleted ON memory_store.conversations (deleted_at) WHERE deleted_at IS NOT NULL;
 COMMENT ON TABLE memory_store.conversations IS 'a row a conversation, with its counters; a deleted one stays as a tombstone';
 COMMENT ON COLUMN memory_store.conversations.head_seq IS 'the current leaf; 0 when there is none; at or past next_seq when a restore has promised it';
 COMMENT ON COLUMN memory_store.conversations.revision_bucket IS 'revision >> 10: kept by the write path, for a generated column costs each append';
@@ -53,10 +55,14 @@ CREATE TABLE memory_store.segments (
 	account_id text COLLATE "C" NOT NULL,
 	body memory.transcript NOT NULL,
 	message_ids bytea,
+	compact boolean,
 	PRIMARY KEY (conversation_id, account_id, first_seq) WITH (fillfactor = 100)
 ) WITH (toast_tuple_target = 4080);
 ALTER TABLE memory_store.segments ALTER COLUMN message_ids SET STORAGE EXTERNAL; -- half of the bits are set: nothing to compress
+-- what compaction has to look at; nothing of it is left in a store at rest
+CREATE INDEX segments_fresh ON memory_store.segments (conversation_id, account_id) WHERE compact IS NULL;
 COMMENT ON TABLE memory_store.segments IS 'sealed messages: transcripts whose ranges of seq never overlap within a conversation';
+COMMENT ON COLUMN memory_store.segments.compact IS 'true: compaction has dealt with it, as memory_store.compaction says; null: not yet';
 COMMENT ON COLUMN memory_store.segments.revision IS 'the largest revision of the messages inside, and that of each which has none of its own';
 COMMENT ON COLUMN memory_store.segments.message_ids IS 'a Bloom filter over the message_ids inside (message_ids.c); null: there are none';
 
@@ -89,6 +95,7 @@ CREATE TABLE memory_store.tombstones (
 	message_id text,
 	PRIMARY KEY (conversation_id, account_id, seq)
 );
+CREATE INDEX tombstones_deleted ON memory_store.tombstones (deleted_at);
 COMMENT ON TABLE memory_store.tombstones IS 'deleted messages of living conversations, so that other devices learn of it';
 
 SELECT pg_catalog.pg_extension_config_dump('memory_store.accounts', '');
@@ -111,6 +118,12 @@ CREATE TABLE memory_store.trainings (
 );
 COMMENT ON TABLE memory_store.trainings IS 'how much content there was when maintain() last tried to train a dictionary';
 
+CREATE TABLE memory_store.compaction (
+	compression text NOT NULL,
+	PRIMARY KEY (compression)
+);
+COMMENT ON TABLE memory_store.compaction IS 'one row: how the segments are compressed that are marked as compact; where another compression, or dictionary, is wanted, all are looked at once';
+
 CREATE TABLE memory_store.retention (
 	account_id text COLLATE "C" NOT NULL,
 	keep interval NOT NULL,
@@ -126,6 +139,7 @@ COMMENT ON TABLE memory_store.erasures IS 'when accounts were forgotten whose id
 
 SELECT pg_catalog.pg_extension_config_dump('memory_store.dictionary_accounts', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.trainings', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.compaction', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.retention', '');
 
 -- The planner's statistics hold values of the rows.  Of what people wrote they shall hold none, and account

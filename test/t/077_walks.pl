@@ -30,7 +30,6 @@ CREATE EXTENSION memory_ext;
 INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
 	SELECT 'account ' || n % 500, md5(n::text)::uuid, 'user', 'message ' || i || ' of ' || n || ' about the weather in Tallinn', '2020-01-01Z'
 	FROM generate_series(1, $conversations) n, generate_series(1, 4) i;
-VACUUM ANALYZE;
 -- blocks of the store's tables, and of what belongs to them, that this session has read
 CREATE FUNCTION blocks() RETURNS bigint LANGUAGE sql AS \$\$
 	WITH t AS (SELECT oid, reltoastrelid FROM pg_class
@@ -84,8 +83,13 @@ sub by_count
 
 my $nil = '00000000-0000-0000-0000-000000000000 ';
 
-# --- compaction
+# --- compaction, while the planner knows nothing of the tables and when it does; however they are joined
+my $settings = sub { $node->safe_psql('postgres', "ALTER DATABASE postgres $_") for @_ };
 is_even('compaction', $conversations / 50, by_key('compact_batch', '50, false'), $nil);
+$node->safe_psql('postgres', 'VACUUM ANALYZE');
+$settings->('SET enable_nestloop = off', 'SET enable_hashjoin = off', q{SET memory_ext.compact_compression = 'zstd:5'});
+is_even('compaction by a merge join', $conversations / 50, by_key('compact_batch', '50, false'), $nil);
+$settings->('RESET ALL');
 
 # --- what a stale dictionary has compressed; forgetting one account makes it stale
 $node->safe_psql('postgres', <<'SQL');
@@ -107,7 +111,7 @@ my $tails = sub {
 $tails->(1, 1000, q{'2020-01-01Z'});
 is_even('idle tails', 50, by_key('seal_batch', 20), $nil);
 $tails->(1, 2000, q{CASE WHEN n % 4 = 0 THEN '2020-01-01Z' ELSE now() END});
-$node->safe_psql('postgres', q{ALTER DATABASE postgres SET memory_ext.seal_after = '1h'});
+$settings->(q{SET memory_ext.seal_after = '1h'});
 is_even('idle tails among others', 50, by_key('seal_batch', 10), $nil);
 
 # --- calls, months, usage events: by account and by subscription
@@ -118,18 +122,27 @@ INSERT INTO memory_store.subscriptions (subscription_id, plan_id, starts_at, tim
 	SELECT 'account ' || n, 'basic', d, 'UTC', d, d + interval '1 hour', d, d + interval '1 day', d, d + interval '1 month'
 	FROM generate_series(0, 499) n, LATERAL (SELECT date_trunc('month', now()) - interval '1 month' AS d) m;
 INSERT INTO memory_store.usage_reported VALUES ('2020-01-01', '');
+INSERT INTO memory_store.usage_daily (account_id, day, model, messages)
+	SELECT a.account_id, d::date, '', 1 FROM memory_store.accounts a, generate_series('2020-01-01'::timestamptz, '2020-02-20', '1 day') d
+	ON CONFLICT DO NOTHING;
 SQL
 is_even('recorded calls', 25, by_count('roll_up_usage(20) > 0'), '');
 is_even('months that have ended', 25, by_count('close_periods(20) > 0'), '');
 is_even('usage events', 27, by_count('report_usage(20) = 20'), '');
+my $usage = $node->safe_psql('postgres', q{SELECT pg_relation_size('memory_store.usage_daily') / 8192});
+my $most = $node->safe_psql('postgres', 'SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY blocks) FROM batches');
+cmp_ok($most, '<', $usage / 2 + 200, "usage events: a batch reads its accounts' days ($most of $usage blocks)");
 
 # --- an export's batches: each row of a conversation is read so many times, however small the batches are
 my $dir = PostgreSQL::Test::Utils::tempdir;
 chmod 0777, $dir;
+$settings->('SET enable_nestloop = off', 'SET enable_hashjoin = off');
 my $rows_of_export = sub {
 	my ($name, $batch_size, $arguments) = @_;
 	my $reset = "SELECT pg_stat_reset_single_table_counters(c.oid) FROM pg_class c WHERE c.oid IN ('memory_store.conversations'::regclass, 'memory_store.segments'::regclass)";
 
+	# whoever was here before reports what he has read when he ends
+	$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend'});
 	$node->safe_psql('postgres', $reset);
 	$node->safe_psql('postgres', "CALL memory.export_file('$dir/$name.$batch_size', $arguments, batch_size => $batch_size)");
 	# a worker reports when it ends
@@ -144,6 +157,8 @@ for my $export ([ 'all', "format => 'native'" ], [ 'since', "since => '2000-01-0
 	cmp_ok($large, '>', 0, "export of $name: rows are counted");
 	cmp_ok($small, '<', 1.5 * $large, "export of $name: small batches read no more rows than a large one ($small, $large)");
 }
+
+$settings->('RESET ALL');
 
 # --- rows that are moved: each is found by its key
 for my $part ('segments', 'conversations')
