@@ -21,6 +21,9 @@
 # `make demo` takes CORPUS=folder (see test/demo), `make bench` needs it (see test/bench/run),
 # `make test-matrix` takes MATRIX= and MATRIX_DIR= (see test/matrix).
 
+# The rooms of src/, lowest first; src/README.md says what lives in each.
+ROOMS = base transcript formats metering quota store relation maintenance transfer jobs redis
+
 # Built out of the tree (make -f DIR/Makefile, with VPATH=DIR as packagers call it), the sources
 # are in srcdir, as PGXS names it, and what is made is below the current folder.
 ifndef VPATH
@@ -58,19 +61,19 @@ INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/store/views.sql \
 	src/relation/relation.sql \
 	src/store/read.sql \
-	src/store/maintain.sql \
+	src/maintenance/maintain.sql \
 	src/store/subscription.sql \
-	src/store/verify.sql \
+	src/maintenance/verify.sql \
 	src/metering/usage.sql \
 	src/metering/outbox.sql \
 	src/metering/rating.sql \
 	src/transfer/compress.sql \
-	src/transfer/formats.sql \
-	src/transfer/jobs.sql \
+	src/formats/formats.sql \
+	src/jobs/jobs.sql \
 	src/transfer/import.sql \
 	src/transfer/export.sql \
-	src/transfer/job_calls.sql \
-	src/transfer/redis.sql \
+	src/jobs/job_calls.sql \
+	src/redis/redis.sql \
 	src/access.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 DATA = $(call files,$(EXTENSION)--*--*.sql)
@@ -86,8 +89,7 @@ ISOLATION_OPTS = --inputdir=$(srcdir)/test --load-extension=$(EXTENSION)
 PROVE_TESTS := $(call files,test/t/*.pl)
 TAP_TESTS := $(if $(PROVE_TESTS),1)
 
-PG_CPPFLAGS = -I$(srcdir)/src -I$(srcdir)/src/transcript -I$(srcdir)/src/quota -I$(srcdir)/src/metering \
-	-I$(srcdir)/src/store -I$(srcdir)/src/relation -I$(srcdir)/src/transfer
+PG_CPPFLAGS = -I$(srcdir)/src $(addprefix -I$(srcdir)/src/,$(ROOMS))
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers \
 	$(if $(WERROR),-Werror)
 SHLIB_LINK = -lzstd -llz4

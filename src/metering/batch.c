@@ -24,7 +24,7 @@
 #include "memory_ext.h"
 #include "account.h"
 #include "metering.h"
-#include "plan.h"
+#include "statement.h"
 
 typedef struct UsageKey
 {

@@ -12,7 +12,7 @@
 #include "utils/builtins.h"
 
 #include "metering.h"
-#include "plan.h"
+#include "statement.h"
 
 #define CALL_COLUMNS                                                                               \
 	"account_id, day, model, input_tokens, cached_input_tokens, cache_creation_tokens,"            \

@@ -16,7 +16,7 @@
 #include "account.h"
 #include "memory_ext.h"
 #include "metering.h"
-#include "plan.h"
+#include "statement.h"
 
 static PlanStatement insert_event =
 	{"INSERT INTO memory_store.outbox (type, subscription_id, account_id, data)"

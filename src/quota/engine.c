@@ -24,11 +24,11 @@
 #include "direct.h"
 #include "metering.h"
 #include "quota.h"
-#include "statements.h"
+#include "quota_statements.h"
 
 /* ---- rows to holds and back ---- */
 
-/* How many columns a subscription's row has in statements.c's COLUMNS. */
+/* How many columns a subscription's row has in quota_statements.c's COLUMNS. */
 #define NCOLUMNS (6 + 2 * QUOTA_NBOUNDS + QUOTA_NSLOTS + QUOTA_NMETERS + QUOTA_NSTANDING)
 
 static void
@@ -286,7 +286,7 @@ set_ahead(QuotaHold *hold, const QuotaAmounts *amounts)
 		amounts->by_meter[QUOTA_CONTENT_BYTES];
 }
 
-/* memory_store.subscriptions: statements.c reads the same columns in the same order. */
+/* memory_store.subscriptions: quota_statements.c reads the same columns in the same order. */
 static const char *const subscription_columns[NCOLUMNS] = {"subscription_id",
 														   "plan_id",
 														   "starts_at",

@@ -10,7 +10,7 @@
 #include "utils/builtins.h"
 
 #include "quota.h"
-#include "statements.h"
+#include "quota_statements.h"
 
 int64
 quota_remaining(const QuotaHold *hold, const QuotaLimit *limit)

@@ -6,9 +6,9 @@
  * before it locks an account (subscription → account → conversation), and
  * quota_charge once it knows the amounts; both in one transaction.
  *
- * Files: functions.c and trigger.c are what SQL calls; engine.c has the rows and
+ * Files: quota_functions.c and trigger.c are what SQL calls; engine.c has the rows and
  * their locks, limits.c what plans allow, events.c what is told of it; all of
- * them use plan.c and period.c.
+ * them use plan_cache.c and period.c.
  */
 #ifndef QUOTA_H
 #define QUOTA_H
@@ -62,7 +62,7 @@ typedef struct QuotaAmounts
 extern void quota_period_bounds(QuotaPeriod period, TimestampTz anchor, const char *time_zone,
 								TimestampTz moment, TimestampTz *start, TimestampTz *end);
 
-/* ---- plan.c ---- */
+/* ---- plan_cache.c ---- */
 typedef struct QuotaLimit
 {
 	QuotaMeter meter;

@@ -15,7 +15,7 @@ COMMENT ON COLUMN memory.plans.offered IS 'false: never proposed as an upgrade';
 COMMENT ON COLUMN memory.plans.is_default IS 'the plan of every subscription that was given none; at most one';
 
 -- No foreign key: pg_restore loads tables in any order.  The statement triggers
--- check instead (src/quota/plan.c).
+-- check instead (src/quota/plan_cache.c).
 CREATE TABLE memory.plan_limits (
 	plan_id text COLLATE "C" NOT NULL,
 	meter text NOT NULL CHECK (meter IN ('conversations', 'messages', 'tokens', 'content_bytes')),

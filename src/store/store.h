@@ -4,7 +4,7 @@
  *
  * Calls inside the room go downward: SQL functions (append.c, conversation.c,
  * seal.c, read.c) → write.c and edit.c → message_ids.c → rows.c and queue.c →
- * live.c and statements.c; usage.c stands beside rows.c.  What message_ids.c
+ * live.c and store_statements.c; usage.c stands beside rows.c.  What message_ids.c
  * knows of filters and of single messages needs nothing of the store, and is
  * everybody's.  The relations memory.messages and memory.conversations are a
  * room above, src/relation.
@@ -40,7 +40,7 @@ extern double store_dictionary_min_gain; /* percent that a dictionary must save 
 extern bool store_auto_dictionary;
 extern TranscriptCompression store_compact_compression(void);
 
-/* ---- statements.c: every SQL statement of the room, prepared once ---- */
+/* ---- store_statements.c: every SQL statement of the room, prepared once ---- */
 typedef enum StoreStatement
 {
 	STORE_ACCOUNT_BUMP,
@@ -460,7 +460,7 @@ typedef struct StoreCharge
 
 extern void store_lock_charges(StoreCharge *charges, uint64 n);
 
-/* ---- verify.c: what goes on behind an error ---- */
+/* ---- attempt.c: what goes on behind an error ---- */
 extern ErrorData *store_attempt(void (*act)(void *), void *arg);
 extern ErrorData *store_attempt_reading(void (*act)(void *), void *arg);
 

@@ -75,7 +75,7 @@ enum
 	TAIL_NCOLUMNS
 };
 
-/* Of CONVERSATION_REVISION_BUCKET; statements.c has the same in SQL. */
+/* Of CONVERSATION_REVISION_BUCKET; store_statements.c has the same in SQL. */
 #define CONVERSATION_BUCKET(revision) ((int32) ((revision) >> 10))
 
 extern DirectTable store_accounts;

@@ -44,7 +44,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
-#include "../owner.h"
+#include "owner.h"
 #include "dictionary.h"
 #include "transcript.h"
 

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "../memory_ext.h"
+#include "memory_ext.h"
 #include "format.h"
 
 /* Roles and models that one transcript can refer to by number. */

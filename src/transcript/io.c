@@ -18,8 +18,8 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
-#include "../compat.h"
-#include "../memory_ext.h"
+#include "compat.h"
+#include "memory_ext.h"
 #include "pack.h"
 #include "transcript.h"
 

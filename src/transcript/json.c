@@ -22,8 +22,8 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
-#include "../compat.h"
-#include "../memory_ext.h"
+#include "compat.h"
+#include "memory_ext.h"
 #include "pack.h"
 #include "transcript.h"
 

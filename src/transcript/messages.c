@@ -23,8 +23,8 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
-#include "../compat.h"
-#include "../memory_ext.h"
+#include "compat.h"
+#include "memory_ext.h"
 #include "pack.h"
 #include "transcript.h"
 

@@ -13,8 +13,8 @@
 #include "port/pg_crc32c.h"
 #include "utils/guc.h"
 
-#include "../compat.h"
-#include "../memory_ext.h"
+#include "compat.h"
+#include "memory_ext.h"
 #include "codec.h"
 #include "dictionary.h"
 #include "pack.h"

@@ -23,7 +23,7 @@
 
 #include "account.h"
 #include "export.h"
-#include "plan.h"
+#include "statement.h"
 #include "stored.h"
 
 /* At most so many; their bodies are inline only when they are small. */

@@ -25,7 +25,7 @@
 
 #include "import_private.h"
 #include "order.h"
-#include "plan.h"
+#include "statement.h"
 #include "stored.h"
 
 /* So many conversations are compared with a document of which each is a copy. */

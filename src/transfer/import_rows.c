@@ -25,7 +25,7 @@
 
 #include "account.h"
 #include "import_private.h"
-#include "plan.h"
+#include "statement.h"
 #include "stored.h"
 
 #define EQUAL " OPERATOR(pg_catalog.=) "

@@ -22,7 +22,7 @@
 #include "account.h"
 #include "import_private.h"
 #include "memory_ext.h"
-#include "plan.h"
+#include "statement.h"
 #include "relation.h"
 
 #define BATCH_DOCUMENTS 1000

@@ -22,7 +22,7 @@
 
 #include "account.h"
 #include "import_private.h"
-#include "plan.h"
+#include "statement.h"
 
 /* ---- rows of a statement, as arrays ---- */
 

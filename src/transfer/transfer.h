@@ -152,7 +152,7 @@ typedef struct TransferFormat
 	bool branches;
 } TransferFormat;
 
-/* format.c: all formats, in the order in which they are asked. */
+/* formats.c: all formats, in the order in which they are asked. */
 extern const TransferFormat *const transfer_formats[];
 extern const int transfer_nformats;
 extern const TransferFormat *transfer_format_named(const char *name);

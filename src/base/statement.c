@@ -1,0 +1,170 @@
+/*
+ * statement.c
+ *		Running prepared statements, for every room.
+ *
+ * Plans are generic and kept until the backend ends.  Each operator in a
+ * statement is named with its schema, so that no search_path of a caller
+ * changes what the statement means.  Callers hold an SPI connection; rows
+ * belong to it and are gone after SPI_finish.
+ */
+#include "postgres.h"
+
+#include "jit/jit.h"
+#include "optimizer/cost.h"
+#include "utils/snapmgr.h"
+
+#include "statement.h"
+
+/* The planner's settings that plans are made without. */
+typedef struct PlannerSettings
+{
+	bool seqscan;
+	bool bitmapscan;
+	bool sort;
+	bool hashagg;
+	bool jit;
+} PlannerSettings;
+
+static PlannerSettings
+planner_settings(void)
+{
+	PlannerSettings settings;
+
+	settings.seqscan = enable_seqscan;
+	settings.bitmapscan = enable_bitmapscan;
+	settings.sort = enable_sort;
+	settings.hashagg = enable_hashagg;
+	settings.jit = jit_enabled;
+	return settings;
+}
+
+static void
+set_planner(PlannerSettings settings)
+{
+	enable_seqscan = settings.seqscan;
+	enable_bitmapscan = settings.bitmapscan;
+	enable_sort = settings.sort;
+	enable_hashagg = settings.hashagg;
+	jit_enabled = settings.jit;
+}
+
+/*
+ * A generic plan may be made while a table is empty, when a sequential scan
+ * looks as good as any; it would then be kept while the table grows.  Every
+ * statement here has its index, so sequential scans are off while they are
+ * planned, which may be at any execution.  Where one is needed all the same it
+ * looks so dear that the plan would be compiled at each execution, for longer
+ * than it runs; so that is off, too.
+ *
+ * A statement that is ordered gives the first rows behind a key, or gives its
+ * rows one after the other: it reads them in an index's own order, because a
+ * sort or a hash table would read all that are left, again in each batch.
+ */
+static void
+set_planner_by_index(bool ordered)
+{
+	enable_seqscan = false;
+	jit_enabled = false;
+	if (ordered)
+		enable_bitmapscan = enable_sort = enable_hashagg = false;
+}
+
+static int
+execute_by_index(SPIPlanPtr plan, Datum *values, const char *nulls, PlanManner manner)
+{
+	PlannerSettings saved = planner_settings();
+	int result;
+
+	PG_TRY();
+	{
+		set_planner_by_index(manner.ordered);
+		if (manner.latest)
+			result = SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot,
+										  true, false, 0);
+		else
+			result = SPI_execute_plan(plan, values, nulls, manner.read_only, 0);
+	}
+	PG_FINALLY();
+	{
+		set_planner(saved);
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/* Prepares a statement for good. */
+SPIPlanPtr
+plan_prepare(const char *sql, int nargs, Oid *argtypes)
+{
+	MemoryContext context = CurrentMemoryContext;
+	SPIPlanPtr plan = SPI_prepare_cursor(sql, nargs, argtypes, CURSOR_OPT_GENERIC_PLAN);
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	MemoryContextSwitchTo(context); /* SPI leaves its own behind */
+	return plan;
+}
+
+/*
+ * Runs a plan; nulls as SPI takes them, or NULL.  Returns SPI_processed; rows
+ * are in SPI_tuptable until the next call.
+ */
+uint64
+plan_run(SPIPlanPtr plan, Datum *values, const char *nulls, PlanManner manner)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int result;
+
+	/* SPI keeps every result until SPI_finish, which may be a million rows away */
+	if (SPI_tuptable != NULL)
+		SPI_freetuptable(SPI_tuptable);
+
+	result = execute_by_index(plan, values, nulls, manner);
+
+	/* SPI leaves its own context behind, whose contents stay until SPI_finish */
+	MemoryContextSwitchTo(context);
+
+	if (result < 0)
+		elog(ERROR, "a prepared statement failed: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+/* Prepares the statement when it is new to the backend, and runs it likewise. */
+uint64
+plan_execute(PlanStatement *statement, Datum *values, const char *nulls, bool read_only)
+{
+	PlanManner manner = {read_only, statement->latest, statement->ordered};
+
+	if (statement->plan == NULL)
+		statement->plan = plan_prepare(statement->sql, statement->nargs, statement->argtypes);
+	return plan_run(statement->plan, values, nulls, manner);
+}
+
+/*
+ * A cursor on the statement, under the caller's snapshot; it lives to the
+ * transaction's end.  It is to give its first rows at once and to need no room
+ * for the others, so it is planned as one that is ordered.
+ */
+Portal
+plan_open(PlanStatement *statement, Datum *values, const char *nulls)
+{
+	PlannerSettings saved = planner_settings();
+	MemoryContext context = CurrentMemoryContext;
+	Portal portal;
+
+	if (statement->plan == NULL)
+		statement->plan = plan_prepare(statement->sql, statement->nargs, statement->argtypes);
+	PG_TRY();
+	{
+		set_planner_by_index(true);
+		portal = SPI_cursor_open(NULL, statement->plan, values, nulls, true);
+	}
+	PG_FINALLY();
+	{
+		set_planner(saved);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context); /* SPI leaves its own behind */
+	return portal;
+}

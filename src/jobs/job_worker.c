@@ -1,0 +1,391 @@
+/*
+ * job_worker.c
+ *		The background workers of a job: how they are started, and what they do.
+ *
+ * A worker logs in as the user whose session asked for the job, takes on the
+ * job's role and settings, takes a part of the job and works batch by batch
+ * until nothing is left, or it is told to stop.  It is never restarted: a job
+ * that lost its workers is taken up again by memory.resume_job.  SIGTERM ends it
+ * at the next interrupt check, so that neither a shutdown nor DROP DATABASE
+ * (FORCE) waits for it.
+ *
+ * While it works, a worker holds a lock of its own kind on the job, shared, to
+ * its end: who can have it exclusively knows that nobody works on the job.  The
+ * lock is an advisory one with a fourth field that pg_advisory_lock never uses.
+ *
+ * A session that waits keeps the workers' handles in TopMemoryContext.  When
+ * its transaction aborts, because it was cancelled or terminated, it stops
+ * them.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/wait_event.h"
+
+#include "job.h"
+#include "memory_ext.h"
+#include "statement.h"
+
+/* The fourth field of the lock; PostgreSQL itself uses 1 and 2. */
+#define JOB_LOCK_KIND 77
+
+/* The workers that this session waits for. */
+static BackgroundWorkerHandle *handles[JOB_MAX_WORKERS];
+static int nhandles = 0;
+
+/* In a worker: what it works on. */
+static MemoryContext job_context = NULL;
+static Job job;
+
+PGDLLEXPORT void memory_job_worker_main(Datum main_arg);
+
+/* ---------- the lock ---------- */
+
+static void
+set_lock_tag(LOCKTAG *tag, int64 job_id)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (job_id >> 32), (uint32) job_id,
+						 JOB_LOCK_KIND);
+}
+
+/* Whether nobody works on the job; hold: nobody can begin to before the transaction ends. */
+bool
+job_idle(int64 job_id, bool hold)
+{
+	LOCKTAG tag;
+
+	set_lock_tag(&tag, job_id);
+	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	if (!hold)
+		LockRelease(&tag, ExclusiveLock, false);
+	return true;
+}
+
+void
+job_wait_for_turn(const Job *job, JobEarlier earlier, long milliseconds)
+{
+	int32 pid;
+
+	while (earlier(job, &pid))
+	{
+		/* asked once more: it may have been done just before its process ended */
+		if (BackendPidGetProc(pid) == NULL && earlier(job, &pid) && BackendPidGetProc(pid) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("another worker of the job has ended within a batch"),
+					 errhint("CALL memory.resume_job(" INT64_FORMAT ") to go on.", job->id)));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* ---------- a worker ---------- */
+
+static void
+begin_transaction(OwnerScope *scope, const char *activity)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	SPI_connect();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, activity);
+	owner_enter(scope);
+	MemoryContextSwitchTo(job_context);
+}
+
+static void
+end_transaction(const OwnerScope *scope)
+{
+	owner_leave(scope);
+	PopActiveSnapshot();
+	SPI_finish();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(job_context);
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+/* The settings of the session that asked for the job, but the confinement, which is below. */
+static void
+take_settings(const Job *job)
+{
+	static PlanStatement pairs =
+		{"SELECT key, value FROM pg_catalog.json_each_text($1::pg_catalog.json)",
+		 1,
+		 {TEXTOID},
+		 NULL};
+	Datum values[1] = {CStringGetTextDatum(job->settings != NULL ? job->settings : "{}")};
+	uint64 rows = plan_execute(&pairs, values, NULL, true);
+	SPITupleTable *table = SPI_tuptable;
+
+	for (uint64 i = 0; i < rows; i++)
+		SetConfigOption(SPI_getvalue(table->vals[i], table->tupdesc, 1),
+						SPI_getvalue(table->vals[i], table->tupdesc, 2), PGC_SUSET, PGC_S_SESSION);
+	SetConfigOption("memory_ext.account", job->confined != NULL ? job->confined : "", PGC_SUSET,
+					PGC_S_SESSION);
+}
+
+/* Reads the job, takes on its role and settings and a part of it; false: there is nothing to do. */
+static bool
+take_job(int64 job_id)
+{
+	OwnerScope scope;
+	bool taken;
+
+	begin_transaction(&scope, "taking a part of a job");
+	taken = job_read(job_id, &job) && job_take_part(&job);
+	if (taken)
+		take_settings(&job);
+	end_transaction(&scope);
+	if (!taken)
+		return false;
+
+	/* as SET ROLE would, with its check that the user may */
+	StartTransactionCommand();
+	SetConfigOption("role", job.role, PGC_USERSET, PGC_S_SESSION);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(job_context);
+	return true;
+}
+
+/* All batches, each in its transactions. */
+static void
+work(void)
+{
+	bool export = strcmp(job.kind, "export") == 0;
+	OwnerScope scope;
+	bool more = true;
+	char *state;
+	Job now;
+
+	while (more)
+	{
+		CHECK_FOR_INTERRUPTS();
+		begin_transaction(&scope, "claiming a batch of a job");
+		job_check_files(&job, job_role_oid(&job));
+		more = export ? job_export_claim(&job) : job_import_claim(&job);
+		end_transaction(&scope);
+		if (!more)
+			break;
+		begin_transaction(&scope, "storing a batch of a job");
+		if (export)
+			job_export_write(&job);
+		else
+			job_import_write(&job);
+		end_transaction(&scope);
+	}
+	begin_transaction(&scope, "ending a job");
+	state = job_read(job.id, &now) && now.cancel_requested ? "cancelled" : "finished";
+	job_leave_part(&job, state);
+	if (job_read(job.id, &now) && strcmp(now.state, "finished") == 0)
+	{
+		job_clear_places(job.id);
+		if (strcmp(job.source, "staged") == 0)
+			job_stage_clear(&job);
+	}
+	end_transaction(&scope);
+}
+
+/* An error ends the job: it is written down where memory.jobs shows it. */
+static void
+record_failure(const ErrorData *failure, int64 job_id)
+{
+	OwnerScope scope;
+	StringInfoData message;
+
+	begin_transaction(&scope, "recording the failure of a job");
+	initStringInfo(&message);
+	appendStringInfoString(&message, failure->message != NULL ? failure->message : "");
+	if (failure->detail != NULL)
+		appendStringInfo(&message, "\nDETAIL:  %s", failure->detail);
+	if (failure->hint != NULL)
+		appendStringInfo(&message, "\nHINT:  %s", failure->hint);
+	job_fail(job_id, job.part, unpack_sql_state(failure->sqlerrcode), message.data);
+	end_transaction(&scope);
+}
+
+/*
+ * A database's or a role's defaults for the statements of people do not fit a
+ * job, which waits for other workers' locks and has to see what they stored.
+ * Autovacuum's workers do the same.
+ */
+static void
+set_defaults(void)
+{
+	static const char *const defaults[][2] = {{"search_path", "pg_catalog, pg_temp"},
+											  {"default_transaction_isolation", "read committed"},
+											  {"default_transaction_read_only", "off"},
+											  {"lock_timeout", "0"},
+											  {"statement_timeout", "0"}};
+
+	for (int i = 0; i < lengthof(defaults); i++)
+		SetConfigOption(defaults[i][0], defaults[i][1], PGC_USERSET, PGC_S_SESSION);
+#if PG_VERSION_NUM >= 170000
+	SetConfigOption("transaction_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+#endif
+}
+
+/* The entry point that the postmaster looks up by name. */
+void
+memory_job_worker_main(Datum main_arg)
+{
+	JobWorkerArgs args;
+	LOCKTAG tag;
+
+	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(args.database, args.session_user, 0);
+	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_SESSION);
+	set_defaults();
+	job_context = AllocSetContextCreate(TopMemoryContext, "memory_ext job", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(job_context);
+
+	StartTransactionCommand();
+	set_lock_tag(&tag, args.job_id);
+	(void) LockAcquire(&tag, ShareLock, true, false);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(job_context);
+
+	PG_TRY();
+	{
+		if (take_job(args.job_id))
+			work();
+	}
+	PG_CATCH();
+	{
+		ErrorData *failure;
+
+		MemoryContextSwitchTo(job_context);
+		failure = CopyErrorData();
+		HOLD_INTERRUPTS();
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		RESUME_INTERRUPTS();
+		record_failure(failure, args.job_id);
+		proc_exit(1);
+	}
+	PG_END_TRY();
+	proc_exit(0);
+}
+
+/* ---------- starting and waiting ---------- */
+
+static void
+forget_handles(void)
+{
+	for (int i = 0; i < nhandles; i++)
+		pfree(handles[i]);
+	nhandles = 0;
+}
+
+static void
+job_at_transaction_end(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_ABORT || nhandles == 0)
+		return;
+	for (int i = 0; i < nhandles; i++)
+		TerminateBackgroundWorker(handles[i]);
+	forget_handles();
+}
+
+void
+job_init(void)
+{
+	RegisterXactCallback(job_at_transaction_end, NULL);
+	job_erase_init();
+}
+
+/*
+ * Starts background workers for a job and returns how many there are.  keep:
+ * this session waits for them and stops them when it fails.  Error: 53000 there
+ * is room for none.
+ */
+int
+job_launch(int64 job_id, int workers, bool keep)
+{
+	JobWorkerArgs args = {MyDatabaseId, GetSessionUserId(), job_id};
+	BackgroundWorker worker = {0};
+	int started = 0;
+
+	StaticAssertStmt(sizeof(args) <= BGW_EXTRALEN, "a worker's arguments fit");
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, "memory_ext", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "memory_job_worker_main", sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, BGW_MAXLEN, "memory_ext job " INT64_FORMAT, job_id);
+	strlcpy(worker.bgw_type, "memory_ext job", BGW_MAXLEN);
+	memcpy(worker.bgw_extra, &args, sizeof(args));
+
+	forget_handles();
+	while (started < Min(workers, JOB_MAX_WORKERS))
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		BackgroundWorkerHandle *handle;
+		bool registered = RegisterDynamicBackgroundWorker(&worker, &handle);
+
+		MemoryContextSwitchTo(old);
+		if (!registered)
+			break;
+		started++;
+		if (keep)
+			handles[nhandles++] = handle;
+		else
+			pfree(handle);
+	}
+	if (started == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("no background worker is free for job " INT64_FORMAT, job_id),
+				 errhint("Raise max_worker_processes, or CALL memory.resume_job(" INT64_FORMAT
+						 ") when others have ended.",
+						 job_id)));
+	return started;
+}
+
+/* How many of the workers that this session waits for have not ended. */
+int
+job_running_workers(void)
+{
+	int running = 0;
+
+	for (int i = 0; i < nhandles; i++)
+	{
+		pid_t pid;
+
+		if (GetBackgroundWorkerPid(handles[i], &pid) != BGWH_STOPPED)
+			running++;
+	}
+	if (running == 0)
+		forget_handles();
+	return running;
+}

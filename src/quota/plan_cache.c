@@ -1,0 +1,372 @@
+/*
+ * plan_cache.c
+ *		Plans and their limits, as DBAs have written them, cached.
+ *
+ * The cache lives as long as the backend and is emptied when memory.plans or
+ * memory.plan_limits change: their statement triggers send the invalidation
+ * that a change of the table memory.plans itself would send.  So does an
+ * account that is given another subscription: which one it has is remembered,
+ * too.  That is no more than a hint: whoever uses it looks again once its locks
+ * are held.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "memory_ext.h"
+#include "owner.h"
+#include "quota.h"
+#include "quota_statements.h"
+
+static const char *const meter_names[QUOTA_NMETERS] = {"conversations", "messages", "tokens",
+													   "content_bytes"};
+static const char *const period_names[QUOTA_NPERIODS] = {"hour", "day", "month", "lifetime",
+														 "current"};
+
+/* Accounts whose subscription is remembered; all are forgotten when there are more. */
+#define MAX_HINTS 1024
+
+typedef struct PlanCacheEntry
+{
+	QuotaPlan plan;
+	struct PlanCacheEntry *next;
+} PlanCacheEntry;
+
+static MemoryContext cache_context = NULL;
+static PlanCacheEntry *cached_plans = NULL;
+static Oid plans_relation = InvalidOid;
+static uint64 changes = 0; /* counts invalidations: what was read across one is not kept */
+static bool state_known = false;
+static bool any_plan = false;
+static char *default_plan = NULL; /* in cache_context */
+static bool any_shared = false;
+static HTAB *hints = NULL; /* likewise */
+
+const char *
+quota_meter_name(QuotaMeter meter)
+{
+	return meter_names[meter];
+}
+
+const char *
+quota_period_name(QuotaPeriod period)
+{
+	return period_names[period];
+}
+
+QuotaMeter
+quota_meter_by_name(const char *name)
+{
+	for (int i = 0; i < QUOTA_NMETERS; i++)
+		if (strcmp(name, meter_names[i]) == 0)
+			return (QuotaMeter) i;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("meter \"%s\" is not known", name),
+			 errhint("The meters are conversations, messages, tokens and content_bytes.")));
+	return QUOTA_NMETERS; /* keep compilers quiet */
+}
+
+/* messages by period, tokens by period, conversations, content_bytes */
+int
+quota_slot(QuotaMeter meter, QuotaPeriod period)
+{
+	switch (meter)
+	{
+		case QUOTA_MESSAGES:
+			return (int) period;
+		case QUOTA_TOKENS:
+			return QUOTA_CURRENT + (int) period;
+		case QUOTA_CONVERSATIONS:
+			return QUOTA_NSLOTS - 2;
+		default:
+			return QUOTA_NSLOTS - 1;
+	}
+}
+
+/* Has plans read anew, here. */
+void
+quota_forget_plans(void)
+{
+	if (cache_context != NULL)
+		MemoryContextReset(cache_context);
+	cached_plans = NULL;
+	default_plan = NULL;
+	hints = NULL;
+	state_known = false;
+	changes++;
+}
+
+static void
+plans_invalidated(Datum arg, Oid relation)
+{
+	/* of an unknown table, any may be the one */
+	if (OidIsValid(relation) && OidIsValid(plans_relation) && relation != plans_relation)
+		return;
+	quota_forget_plans();
+	plans_relation = InvalidOid; /* dropped, perhaps, and made anew */
+}
+
+/* Called once, from _PG_init. */
+void
+quota_init(void)
+{
+	CacheRegisterRelcacheCallback(plans_invalidated, (Datum) 0);
+}
+
+static Oid
+find_plans(void)
+{
+	if (!OidIsValid(plans_relation))
+		plans_relation = get_relname_relid("plans", get_namespace_oid("memory", false));
+	return plans_relation;
+}
+
+/* Has all backends read plans anew: this one at once, the others when it has committed. */
+void
+quota_changed(void)
+{
+	CacheInvalidateRelcacheByRelid(find_plans());
+	quota_forget_plans();
+}
+
+/* A plan that a subscription is on, or will be, must not go: its limits would. */
+static void
+check_plans_in_use(void)
+{
+	if (quota_execute(QUOTA_PLAN_MISSING, NULL, NULL, false) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			 errmsg("plan \"%s\" is in use by subscription \"%s\"", quota_string(0, 1),
+					quota_string(0, 2)),
+			 errhint("Give its subscriptions another with memory.change_plan, or set offered to "
+					 "false.")));
+}
+
+/* A limit that is written for a misspelled plan would limit nobody. */
+static void
+check_limits_have_plans(void)
+{
+	if (quota_execute(QUOTA_LIMIT_MISSING, NULL, NULL, false) > 0)
+		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+						errmsg("plan \"%s\" does not exist", quota_string(0, 1)),
+						errdetail("memory.plan_limits has limits of it."),
+						errhint("Insert the plan into memory.plans first.")));
+}
+
+PG_FUNCTION_INFO_V1(memory_plans_changed);
+
+/*
+ * memory_plans_changed() → trigger
+ *		AFTER STATEMENT on memory.plans and memory.plan_limits: tells all
+ *		backends, at commit, to read plans anew.  Stands for the foreign keys:
+ *		with a plan go its limits.  Error: 23503 a plan in use is deleted or
+ *		renamed, a limit is of no plan.
+ */
+Datum
+memory_plans_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerEvent event;
+	OwnerScope scope;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("plans_changed can only be called as a trigger")));
+	event = trigger->tg_event;
+	quota_changed();
+
+	SPI_connect();
+	owner_enter(&scope);
+	if (RelationGetRelid(trigger->tg_relation) == find_plans() && !TRIGGER_FIRED_BY_INSERT(event))
+	{
+		check_plans_in_use();
+		if (!TRIGGER_FIRED_BY_UPDATE(event))
+			quota_execute(QUOTA_LIMITS_CLEAN, NULL, NULL, false);
+	}
+	if (TRIGGER_FIRED_BY_INSERT(event) || TRIGGER_FIRED_BY_UPDATE(event))
+		check_limits_have_plans();
+	owner_leave(&scope);
+	SPI_finish();
+	PG_RETURN_POINTER(NULL);
+}
+
+static void
+make_cache(void)
+{
+	if (cache_context == NULL)
+		cache_context =
+			AllocSetContextCreate(TopMemoryContext, "memory_ext plans", ALLOCSET_DEFAULT_SIZES);
+}
+
+static void
+read_state(void)
+{
+	uint64 before;
+	bool isnull;
+	char *name;
+
+	/* what others have committed in the middle of a transaction of ours, too */
+	AcceptInvalidationMessages();
+	if (state_known)
+		return;
+	before = changes;
+	make_cache();
+	(void) find_plans();
+	quota_execute(QUOTA_STATE, NULL, NULL, true);
+	any_plan = DatumGetBool(quota_column(0, 1, &isnull));
+	name = quota_string(0, 2);
+	any_shared = DatumGetBool(quota_column(0, 3, &isnull));
+	default_plan = name == NULL ? NULL : MemoryContextStrdup(cache_context, name);
+	state_known = before == changes;
+}
+
+bool
+quota_active(void)
+{
+	read_state();
+	return any_plan;
+}
+
+/* A subscription that an account was seen under. */
+typedef struct SubscriptionHint
+{
+	char account[MEMORY_MAX_ACCOUNT_ID_BYTES + 1]; /* hash key */
+	char subscription[MEMORY_MAX_ACCOUNT_ID_BYTES + 1];
+} SubscriptionHint;
+
+const char *
+quota_subscription_hint(const char *account_id)
+{
+	SubscriptionHint *hint;
+
+	read_state();
+	if (!any_shared)
+		return account_id;
+	if (hints == NULL)
+		return NULL;
+	hint = hash_search(hints, account_id, HASH_FIND, NULL);
+	return hint == NULL ? NULL : hint->subscription;
+}
+
+void
+quota_remember_subscription(const char *account_id, const char *subscription_id)
+{
+	SubscriptionHint *hint;
+
+	if (!state_known || !any_shared)
+		return;
+	if (hints != NULL && hash_get_num_entries(hints) >= MAX_HINTS)
+	{
+		hash_destroy(hints);
+		hints = NULL;
+	}
+	if (hints == NULL)
+	{
+		HASHCTL control = {0};
+
+		control.keysize = sizeof(hint->account);
+		control.entrysize = sizeof(SubscriptionHint);
+		control.hcxt = cache_context;
+		hints = hash_create("memory_ext subscriptions", 64, &control,
+							HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	}
+	hint = hash_search(hints, account_id, HASH_ENTER, NULL);
+	strlcpy(hint->subscription, subscription_id, sizeof(hint->subscription));
+}
+
+char *
+quota_default_plan(void)
+{
+	read_state();
+	return default_plan == NULL ? NULL : pstrdup(default_plan);
+}
+
+static QuotaPeriod
+period_by_name(const char *name)
+{
+	for (int i = 0; i < QUOTA_NPERIODS; i++)
+		if (strcmp(name, period_names[i]) == 0)
+			return (QuotaPeriod) i;
+	elog(ERROR, "unknown period \"%s\"", name);
+	return QUOTA_NPERIODS; /* keep compilers quiet */
+}
+
+static void
+read_thresholds(Datum value, QuotaLimit *limit)
+{
+	Datum *elements;
+	bool *nulls;
+	int n;
+
+	deconstruct_array(DatumGetArrayTypeP(value), NUMERICOID, -1, false, TYPALIGN_INT, &elements,
+					  &nulls, &n);
+	for (int i = 0; i < n && limit->nthresholds < lengthof(limit->thresholds); i++)
+		if (!nulls[i])
+			limit->thresholds[limit->nthresholds++] =
+				DatumGetFloat8(DirectFunctionCall1(numeric_float8, elements[i]));
+}
+
+static void
+read_plan(const char *plan_id, QuotaPlan *plan)
+{
+	Datum values[1] = {CStringGetTextDatum(plan_id)};
+	uint64 n = quota_execute(QUOTA_PLAN_LIMITS, values, NULL, true);
+
+	for (uint64 i = 0; i < n && plan->nlimits < QUOTA_NSLOTS; i++)
+	{
+		QuotaLimit *limit = &plan->limits[plan->nlimits++];
+		bool isnull;
+
+		limit->meter = quota_meter_by_name(quota_string(i, 1));
+		limit->period = period_by_name(quota_string(i, 2));
+		limit->slot = quota_slot(limit->meter, limit->period);
+		limit->limit = DatumGetInt64(quota_column(i, 3, &isnull));
+		limit->hard = strcmp(quota_string(i, 4), "hard") == 0;
+		read_thresholds(quota_column(i, 5, &isnull), limit);
+	}
+}
+
+/* Fills in a copy: the cache may be emptied at any time. */
+void
+quota_read_plan(const char *plan_id, QuotaPlan *plan)
+{
+	PlanCacheEntry *cached;
+	uint64 before;
+
+	for (cached = cached_plans; cached != NULL; cached = cached->next)
+		if (strcmp(cached->plan.plan_id, plan_id) == 0)
+			break;
+
+	memset(plan, 0, sizeof(*plan));
+	if (cached != NULL)
+		*plan = cached->plan;
+	else
+	{
+		before = changes;
+		make_cache();
+		(void) find_plans();
+		read_plan(plan_id, plan);
+		if (before == changes)
+		{
+			cached = MemoryContextAlloc(cache_context, sizeof(PlanCacheEntry));
+			cached->plan = *plan;
+			cached->plan.plan_id = MemoryContextStrdup(cache_context, plan_id);
+			cached->next = cached_plans;
+			cached_plans = cached;
+		}
+	}
+	plan->plan_id = pstrdup(plan_id);
+}
