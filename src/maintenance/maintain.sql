@@ -195,6 +195,8 @@ BEGIN
 		IF only_stale OPERATOR(pg_catalog.=) 0 THEN
 			PERFORM memory.compact_end(compression);
 			COMMIT;
+		END IF;
+		IF total OPERATOR(pg_catalog.>) 0 AND only_stale OPERATOR(pg_catalog.=) 0 THEN
 			RAISE INFO 'compacted % segments', total;
 		ELSIF total OPERATOR(pg_catalog.>) 0 THEN
 			RAISE INFO 'recompressed % segments of stale dictionaries', total;
