@@ -86,7 +86,7 @@ FROM unnest(ARRAY[
 	$$UPDATE memory.messages SET content = 'x'$$, $$DELETE FROM memory.messages$$,
 	$$INSERT INTO memory.conversations (account_id) VALUES ('ann')$$, $$UPDATE memory.conversations SET title = 'x'$$,
 	$$DELETE FROM memory.conversations$$,
-	$$SELECT memory.seal()$$, $$SELECT memory.seal_idle()$$, $$CALL memory.maintain()$$, $$SELECT * FROM memory.verify()$$,
+	$$SELECT memory.seal()$$, $$SELECT memory_store.seal_idle()$$, $$CALL memory.maintain()$$, $$SELECT * FROM memory.verify()$$,
 	$$SELECT memory.forget('ann')$$, $$SELECT memory.set_retention('ann', '1 year')$$, $$SELECT memory.train_dictionary()$$,
 	$$SELECT * FROM memory.dictionaries$$,
 	$$SELECT memory.grant_access('regress_nobody', 'reader')$$, $$SELECT memory.revoke_access('regress_reader')$$,
@@ -207,7 +207,7 @@ CALL memory.maintain();
 \set SHOW_CONTEXT errors
 -- sealing is for ann's only
 SET memory_ext.seal_after = 0;
-SELECT memory.seal_idle(NULL);
+SELECT memory_store.seal_idle(NULL);
 SELECT memory.append(NULL, :'c1', 'user', 'one more', tokens => 1);
 SELECT memory.seal(), memory.seal(NULL, :'c2');
 -- writing through the relations
@@ -437,9 +437,9 @@ COPY memory.import_documents FROM STDIN;
 RESET client_min_messages;
 SELECT memory.forget('nobody') IS NOT NULL AS receipt;
 SET memory_ext.job_retention = 0;
-SELECT memory.trim_jobs() > 0 AS trimmed;
+SELECT memory_store.trim_jobs() > 0 AS trimmed;
 -- usage and quotas
-SELECT memory.record_usage('eve', 'm', 1, request_id => 'r'), memory.record_usage('eve', 'm', 1, request_id => 'r'), memory.roll_up_usage();
+SELECT memory.record_usage('eve', 'm', 1, request_id => 'r'), memory.record_usage('eve', 'm', 1, request_id => 'r'), memory_store.roll_up_usage();
 SELECT memory.load_example_plans();
 SELECT memory.subscribe('eve', 'free', '2026-01-01Z'), memory.set_subscription('mallory', 'eve');
 SELECT (memory.check_quota('eve', 'tokens')).allowed, (memory.enforce_limit('eve', 'tokens', 5)).used, (memory.reserve_usage('eve', 'r1', 10)).reserved;

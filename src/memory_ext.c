@@ -10,6 +10,7 @@
 #include "utils/guc.h"
 
 #include "memory_ext.h"
+#include "worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -25,6 +26,7 @@ _PG_init(void)
 	store_init();
 	transfer_init();
 	job_init();
+	worker_init();
 
 	MarkGUCPrefixReserved("memory_ext");
 }
@@ -44,5 +46,6 @@ memory_ext_check_database(PG_FUNCTION_ARGS)
 						errmsg("memory_ext needs a database with encoding UTF8, this one has %s",
 							   GetDatabaseEncodingName()),
 						errhint("Create a database with ENCODING 'UTF8' TEMPLATE template0.")));
+	worker_note_installation();
 	PG_RETURN_VOID();
 }
