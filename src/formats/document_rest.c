@@ -15,9 +15,9 @@
 
 #include "storage/shmem.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "json_text.h"
+#include "memory_limits.h"
 
 static void
 add_name(const char **names, int32 *count, const char *name)

@@ -20,9 +20,9 @@
 
 #include "storage/shmem.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "formats.h"
+#include "memory_limits.h"
 
 #define FORMAT "vercel"
 #define INVOCATIONS "toolInvocations"

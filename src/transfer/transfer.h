@@ -152,6 +152,9 @@ typedef struct TransferFormat
 	bool branches;
 } TransferFormat;
 
+/* Defines the room's settings; called once, from _PG_init. */
+extern void transfer_init(void);
+
 /* formats.c: all formats, in the order in which they are asked. */
 extern const TransferFormat *const transfer_formats[];
 extern const int transfer_nformats;
