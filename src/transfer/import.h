@@ -26,7 +26,7 @@
 
 #include "csv.h"
 #include "splitter.h"
-#include "transfer.h"
+#include "formats.h"
 
 typedef enum ImportState
 {
