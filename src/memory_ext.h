@@ -6,7 +6,7 @@
 #ifndef MEMORY_EXT_H
 #define MEMORY_EXT_H
 
-/* Limits that are part of the interface (README.md, "Limits"). */
+/* Limits that are part of the interface (doc/reference.md, "Limits"). */
 #define MEMORY_MAX_ACCOUNT_ID_BYTES 255
 #define MEMORY_MAX_ROLE_BYTES 64
 #define MEMORY_MAX_MODEL_BYTES 255
