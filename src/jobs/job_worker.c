@@ -41,7 +41,6 @@
 
 #include "compat.h"
 #include "job.h"
-#include "memory_ext.h"
 #include "statement.h"
 
 /* The fourth field of the lock; PostgreSQL itself uses 1 and 2. */
