@@ -280,7 +280,7 @@ SET memory_ext.count_backdated = on;
 SET memory_ext.backdated_after = '10 years';
 SELECT memory.record_usage('k', 'm', 1), (SELECT sum(requests) FROM memory.usage_daily WHERE account_id = 'k');
 SELECT count(*) FROM memory_store.usage_daily;
-SELECT memory_store.roll_up_usage();
+CALL memory.maintain(phase => 'roll up calls');
 SELECT * FROM memory.usage_drift;
 RESET ROLE;
 SELECT memory.revoke_access('metering_writer');

@@ -248,17 +248,17 @@ AS $$
 $$;
 COMMENT ON FUNCTION memory_store.note_dead_phases() IS 'counts as failed what workers had begun that are gone';
 
-CREATE FUNCTION memory_store.is_running(pid integer, started_at timestamptz) RETURNS boolean
+CREATE FUNCTION memory.maintenance_is_running(pid integer, started_at timestamptz) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'memory_phase_is_running' LANGUAGE C VOLATILE STRICT;
-COMMENT ON FUNCTION memory_store.is_running(integer, timestamptz) IS 'whether the process is in a statement that it began before that time';
+COMMENT ON FUNCTION memory.maintenance_is_running(integer, timestamptz) IS 'whether the process is in a statement that it began before that time';
 
-CREATE FUNCTION memory_store.next_run() RETURNS timestamptz
+CREATE FUNCTION memory.next_maintenance() RETURNS timestamptz
 	AS 'MODULE_PATHNAME', 'memory_phase_next_run' LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION memory_store.next_run() IS 'when the worker visits this database next; null: it does not';
+COMMENT ON FUNCTION memory.next_maintenance() IS 'when the worker visits this database next; null: it does not';
 
 CREATE VIEW memory.maintenance AS
 	SELECT p.phase,
-		CASE WHEN p.pid IS NOT NULL AND memory_store.is_running(p.pid, p.started_at) THEN 'running'
+		CASE WHEN p.pid IS NOT NULL AND memory.maintenance_is_running(p.pid, p.started_at) THEN 'running'
 			WHEN p.retry_at > now() THEN 'waiting to try again'
 			WHEN p.started_at IS NULL THEN 'never run'
 			WHEN p.pid IS NOT NULL THEN 'interrupted'
@@ -268,7 +268,7 @@ CREATE VIEW memory.maintenance AS
 		round((p.done / NULLIF(extract(epoch FROM COALESCE(p.finished_at, p.updated_at) - p.started_at), 0))::numeric, 1) AS per_second,
 		CASE WHEN p.finished_at IS NULL AND p.done > 0 AND p.total >= p.done
 			THEN (p.updated_at - p.started_at) * ((p.total - p.done)::double precision / p.done) END AS time_left,
-		GREATEST(p.retry_at, memory_store.next_run()) AS next_run,
+		GREATEST(p.retry_at, memory.next_maintenance()) AS next_run,
 		p.failures, p.failed_at, p.error_state AS error_sqlstate, p.error
 	FROM memory_store.maintenance_phases p
 	ORDER BY p.position;
@@ -314,5 +314,11 @@ INSERT INTO memory_store.grants VALUES
 	('SELECT ON memory.dictionaries', 'monitor'),
 	('EXECUTE ON FUNCTION memory.maintain_step(text, text, integer, text)', 'operator'),
 	('EXECUTE ON PROCEDURE memory.maintain(integer, text)', 'operator'),
+	('EXECUTE ON FUNCTION memory.maintenance_is_running(integer, timestamptz)', 'operator'),
+	('EXECUTE ON FUNCTION memory.maintenance_is_running(integer, timestamptz)', 'monitor'),
+	('EXECUTE ON FUNCTION memory.next_maintenance()', 'operator'),
+	('EXECUTE ON FUNCTION memory.next_maintenance()', 'monitor'),
 	('SELECT ON memory.maintenance', 'operator'),
-	('SELECT ON memory.maintenance', 'monitor');
+	-- an error can hold somebody's text
+	('SELECT (phase, state, by_worker, last_start, last_end, done, total, per_second, time_left, next_run, failures,'
+		' failed_at, error_sqlstate) ON memory.maintenance', 'monitor');
