@@ -10,12 +10,12 @@
 #include "utils/guc.h"
 
 #include "account.h"
+#include "import.h"
 #include "job.h"
 #include "metering.h"
 #include "quota.h"
 #include "store.h"
 #include "transcript.h"
-#include "transfer.h"
 
 PG_MODULE_MAGIC;
 

@@ -406,7 +406,7 @@ import_name_copy(ImportDocument *document)
 					 psprintf("{\"copy_of\": \"%s\"}", store_uuid_string(&document->original)));
 }
 
-/* What the conversation's metadata say of where it comes from; see transfer.h. */
+/* What the conversation's metadata say of where it comes from; see formats.h. */
 static void
 note_origin(ImportDocument *document)
 {
