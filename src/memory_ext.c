@@ -30,6 +30,7 @@ _PG_init(void)
 	quota_init();
 	metering_init();
 	store_init();
+	subscription_init();
 	transfer_init();
 	job_init();
 	worker_init();
