@@ -108,18 +108,13 @@ __DATA__
 two files are called tables.sql: src/metering/tables.sql and src/quota/tables.sql
 two files are called tables.sql: src/quota/tables.sql and src/store/tables.sql
 src/base/direct.c has lines of more than 100 columns
-src/jobs/job.h has lines of more than 100 columns
-src/jobs/job_call.c has lines of more than 100 columns
-src/jobs/job_table.c has lines of more than 100 columns
 src/maintenance/reclaim.c has lines of more than 100 columns
 src/metering/batch.c has lines of more than 100 columns
 src/quota/quota_functions.c has lines of more than 100 columns
-src/redis/redis.c has lines of more than 100 columns
 src/relation/reader.c has lines of more than 100 columns
 src/relation/scan.c has lines of more than 100 columns
 src/relation/sizes.c has lines of more than 100 columns
 src/store/store_statements.c has lines of more than 100 columns
-src/transfer/import_settings.c has lines of more than 100 columns
 test/t/005_packages.pl has lines of more than 139 characters
 test/t/006_build.pl has lines of more than 139 characters
 test/t/010_transcript.pl has lines of more than 139 characters
@@ -197,9 +192,7 @@ upward: src/transcript/transcript_functions.c includes src/memory_ext.h
 upward: src/transfer/csv.c includes src/memory_ext.h
 upward: src/transfer/import_read.c includes src/memory_ext.h
 upward: src/transfer/import_settings.c includes src/memory_ext.h
-circle in src/jobs: job_call.c job_export.c job_import.c job_worker.c
 circle in src/quota: engine.c events.c limits.c
 circle in src/relation: handler.c modify.c paths.c
 circle in src/relation: scan.c scan_messages.c
 circle in src/store: bulk.c edit.c live.c message_ids.c queue.c rows.c store.c store_statements.c subscription.c usage.c write.c
-circle in src/transfer: import.c import_match.c import_prepare.c import_read.c import_rows.c import_write.c
