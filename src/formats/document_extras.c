@@ -15,10 +15,10 @@
 
 #include "storage/shmem.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "format_names.h"
 #include "json_text.h"
+#include "memory_limits.h"
 
 static void
 add_name(const char **names, int32 *count, const char *name)

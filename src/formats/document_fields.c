@@ -19,8 +19,8 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
-#include "memory_ext.h"
 #include "document.h"
+#include "memory_limits.h"
 
 #define UNIX_EPOCH_USECS                                                                           \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * USECS_PER_SEC)

@@ -16,10 +16,10 @@
  */
 #include "postgres.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "format_claude.h"
 #include "formats_private.h"
+#include "memory_limits.h"
 
 #define FORMAT FORMAT_ANTHROPIC
 

@@ -20,7 +20,6 @@
 
 #include "storage/shmem.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "format_chatgpt.h"
 #include "formats_private.h"

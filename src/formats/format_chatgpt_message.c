@@ -13,9 +13,9 @@
 
 #include "lib/stringinfo.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "format_chatgpt.h"
+#include "memory_limits.h"
 
 static const DocumentRole roles[] = {{"user", "user"},
 									 {"assistant", "assistant"},

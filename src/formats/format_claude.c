@@ -16,10 +16,10 @@
 
 #include "storage/shmem.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "format_claude.h"
 #include "formats_private.h"
+#include "memory_limits.h"
 
 #define FORMAT FORMAT_CLAUDE
 #define PASTED "extracted_content"

@@ -20,9 +20,9 @@
  */
 #include "postgres.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "formats_private.h"
+#include "memory_limits.h"
 
 #define FORMAT FORMAT_LANGCHAIN
 

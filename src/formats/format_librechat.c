@@ -18,9 +18,9 @@
 #include "miscadmin.h"
 #include "storage/shmem.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "formats_private.h"
+#include "memory_limits.h"
 
 #define FORMAT FORMAT_LIBRECHAT
 

@@ -21,10 +21,10 @@
 
 #include "miscadmin.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "formats_private.h"
 #include "json_text.h"
+#include "memory_limits.h"
 
 #define FORMAT FORMAT_OPENAI
 #define LIST "conversation" /* the other key that the messages are in */

@@ -20,9 +20,9 @@
 
 #include "storage/shmem.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "formats_private.h"
+#include "memory_limits.h"
 
 #define FORMAT FORMAT_VERCEL
 #define INVOCATIONS "toolInvocations"

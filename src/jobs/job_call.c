@@ -28,7 +28,6 @@
 
 #include "account.h"
 #include "job.h"
-#include "memory_ext.h"
 #include "sql_text.h"
 #include "statement.h"
 

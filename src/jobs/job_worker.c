@@ -32,7 +32,6 @@
 #include "utils/snapmgr.h"
 
 #include "job.h"
-#include "memory_ext.h"
 #include "statement.h"
 
 /* The workers that this session waits for. */
