@@ -155,11 +155,10 @@ DROP ROLE regress_monitor;
 --
 CREATE ROLE regress_ann LOGIN;
 CREATE ROLE regress_gateway LOGIN;
-SELECT memory.grant_access('regress_ann', 'operator'), memory.grant_access('regress_gateway', 'writer');
+SELECT memory.grant_access('regress_ann', 'operator'), memory.grant_access('regress_gateway', 'gateway');
 GRANT CREATE ON SCHEMA security_test TO regress_ann;
 GRANT USAGE ON SCHEMA security_test TO regress_ann;
 ALTER ROLE regress_ann SET memory_ext.account = 'ann';
-GRANT SET ON PARAMETER memory_ext.account TO regress_gateway;
 \c -
 SET memory_ext.account = 'ann';
 SET SESSION AUTHORIZATION regress_ann;
@@ -271,10 +270,10 @@ ALTER ROLE regress_ann RESET ALL;
 RESET ALL;
 SHOW memory_ext.account;
 UPDATE pg_settings SET setting = 'bob' WHERE name = 'memory_ext.account';
--- a value given in the session by a function with the right to do so stays, too; the
+-- a function with the right to do so gives the session another value, which RESET takes back; the
 -- function uses the extension first, so that the setting is known to be protected
 \c -
-ALTER ROLE regress_ann RESET memory_ext.account;
+ALTER ROLE regress_ann SET memory_ext.account = 'nobody';
 CREATE FUNCTION security_test.enter(account text) RETURNS boolean LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$ SELECT memory.account_visible('') IS NOT NULL AND set_config('memory_ext.account', account, false) = account $$;
 \c -

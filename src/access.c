@@ -19,45 +19,76 @@
 #include "utils/builtins.h"
 
 /*
- * The levels.  From reader on each includes the ones before; monitor stands
- * alone, since it sees numbers of all accounts that a reader does not.
+ * The levels, and of which of them each has the privileges.  monitor stands
+ * alone, since it sees numbers of all accounts that a reader does not; a gateway
+ * is a writer that may choose its account.
  */
-static const char *const access_levels[] = {"monitor", "reader", "writer", "operator"};
+typedef enum AccessLevel
+{
+	ACCESS_MONITOR,
+	ACCESS_READER,
+	ACCESS_WRITER,
+	ACCESS_OPERATOR,
+	ACCESS_GATEWAY
+} AccessLevel;
 
-#define ACCESS_MONITOR 0
-#define ACCESS_READER 1
+#define LEVEL(level) (1 << ACCESS_##level)
+#define ALL_LEVELS                                                                                 \
+	(LEVEL(MONITOR) | LEVEL(READER) | LEVEL(WRITER) | LEVEL(OPERATOR) | LEVEL(GATEWAY))
 
-static int
+static const struct
+{
+	const char *name;
+	int includes;
+} access_levels[] = {
+	[ACCESS_MONITOR] = {"monitor", LEVEL(MONITOR)},
+	[ACCESS_READER] = {"reader", LEVEL(READER)},
+	[ACCESS_WRITER] = {"writer", LEVEL(READER) | LEVEL(WRITER)},
+	[ACCESS_OPERATOR] = {"operator", LEVEL(READER) | LEVEL(WRITER) | LEVEL(OPERATOR)},
+	[ACCESS_GATEWAY] = {"gateway", LEVEL(READER) | LEVEL(WRITER) | LEVEL(GATEWAY)},
+};
+
+static AccessLevel
 access_level(const char *name)
 {
 	for (int i = 0; i < lengthof(access_levels); i++)
-		if (strcmp(name, access_levels[i]) == 0)
+		if (strcmp(name, access_levels[i].name) == 0)
 			return i;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown access level \"%s\"", name),
-			 errhint("The levels are \"monitor\", \"reader\", \"writer\" and \"operator\".")));
-	return -1; /* keep compilers quiet */
+			 errhint("The levels are \"monitor\", \"reader\", \"writer\", "
+					 "\"operator\" and \"gateway\".")));
+	return ACCESS_READER; /* keep compilers quiet */
+}
+
+static void
+run_utility(const char *statement)
+{
+	if (SPI_execute(statement, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not run: %s", statement);
 }
 
 /*
- * Runs verb (GRANT or REVOKE) with each privilege of the levels from first to
- * last.  The role is quoted; the privileges are the extension's own text.
+ * Runs verb (GRANT or REVOKE) with each privilege of a set of levels.  The role
+ * is quoted; the privileges are the extension's own text.
  */
 static void
-change_privileges(const char *verb, const char *preposition, Name role, int first, int last)
+change_privileges(const char *verb, const char *preposition, Name role, int included)
 {
 	static const char query[] = "SELECT DISTINCT g.privilege FROM memory_store.grants g"
 								" WHERE g.level OPERATOR(pg_catalog.=) ANY ($1) ORDER BY 1";
 	Oid types[1] = {TEXTARRAYOID};
 	Datum levels[lengthof(access_levels)];
 	Datum values[1];
+	int nlevels = 0;
 	SPITupleTable *privileges;
 	StringInfoData statement;
 
-	for (int i = first; i <= last; i++)
-		levels[i] = CStringGetTextDatum(access_levels[i]);
-	values[0] = PointerGetDatum(
-		construct_array(levels + first, last - first + 1, TEXTOID, -1, false, TYPALIGN_INT));
+	for (int i = 0; i < lengthof(access_levels); i++)
+		if (included & (1 << i))
+			levels[nlevels++] = CStringGetTextDatum(access_levels[i].name);
+	values[0] =
+		PointerGetDatum(construct_array(levels, nlevels, TEXTOID, -1, false, TYPALIGN_INT));
 	get_role_oid(NameStr(*role), false);
 	initStringInfo(&statement);
 	SPI_connect();
@@ -71,8 +102,7 @@ change_privileges(const char *verb, const char *preposition, Name role, int firs
 		appendStringInfo(&statement, "%s %s %s %s", verb,
 						 SPI_getvalue(privileges->vals[i], privileges->tupdesc, 1), preposition,
 						 quote_identifier(NameStr(*role)));
-		if (SPI_execute(statement.data, false, 0) != SPI_OK_UTILITY)
-			elog(ERROR, "could not run: %s", statement.data);
+		run_utility(statement.data);
 	}
 	SPI_finish();
 }
@@ -81,15 +111,25 @@ PG_FUNCTION_INFO_V1(memory_grant_access);
 
 /*
  * memory_grant_access(role name, level text) → void
- *		Grants a role what a monitor, reader, writer or operator needs.  Errors:
- *		42704 unknown role, 22023 unknown level, 42501 the caller cannot grant.
+ *		Grants a role what a monitor, reader, writer, operator or gateway needs.
+ *		A gateway's sessions begin without an account, whatever ALTER DATABASE or
+ *		an earlier ALTER ROLE says.  Errors: 42704 unknown role, 22023 unknown
+ *		level, 42501 the caller cannot grant.
  */
 Datum
 memory_grant_access(PG_FUNCTION_ARGS)
 {
-	int level = access_level(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	Name role = PG_GETARG_NAME(0);
+	AccessLevel level = access_level(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 
-	change_privileges("GRANT", "TO", PG_GETARG_NAME(0), Min(level, ACCESS_READER), level);
+	change_privileges("GRANT", "TO", role, access_levels[level].includes);
+	if (level == ACCESS_GATEWAY)
+	{
+		SPI_connect();
+		run_utility(psprintf("ALTER ROLE %s SET memory_ext.account = ''",
+							 quote_identifier(NameStr(*role))));
+		SPI_finish();
+	}
 	PG_RETURN_VOID();
 }
 
@@ -103,7 +143,6 @@ PG_FUNCTION_INFO_V1(memory_revoke_access);
 Datum
 memory_revoke_access(PG_FUNCTION_ARGS)
 {
-	change_privileges("REVOKE", "FROM", PG_GETARG_NAME(0), ACCESS_MONITOR,
-					  lengthof(access_levels) - 1);
+	change_privileges("REVOKE", "FROM", PG_GETARG_NAME(0), ALL_LEVELS);
 	PG_RETURN_VOID();
 }
