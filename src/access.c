@@ -6,10 +6,20 @@
  * the level they belong to; the grants are made from there.  Both functions
  * run with the caller's rights, who must be able to grant (the extension's
  * owner or a superuser).
+ *
+ * The same table says what a session that is confined to one account may use;
+ * what it does not name is refused here, before the function runs.  Whatever
+ * reaches the store is SECURITY DEFINER, and PostgreSQL has a hook before each
+ * such call.  It is in place once the library is loaded, which loading the
+ * function does; one that is written in SQL or PL/pgSQL checks by itself as
+ * well (memory_store.outbox_check_consumer), because the library may be loaded
+ * by nothing but that.
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -17,6 +27,12 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "account.h"
+#include "memory_ext.h"
+#include "owner.h"
 
 /*
  * The levels, and of which of them each has the privileges.  monitor stands
@@ -145,4 +161,106 @@ memory_revoke_access(PG_FUNCTION_ARGS)
 {
 	change_privileges("REVOKE", "FROM", PG_GETARG_NAME(0), ALL_LEVELS);
 	PG_RETURN_VOID();
+}
+
+/* ---- confined sessions ---- */
+
+/* The functions that a confined session may use, as of the last look, and whose schema memory. */
+static struct
+{
+	Oid schema;
+	int count;
+	Oid *functions;
+} confinable;
+
+static fmgr_hook_type previous_fmgr_hook = NULL;
+
+/*
+ * Reads them again.  Runs with the owner's rights, as the function that is
+ * about to be called does.
+ */
+static void
+read_confinable(Oid schema)
+{
+	static const char query[] =
+		"SELECT DISTINCT f.id FROM (SELECT pg_catalog.to_regprocedure(pg_catalog.regexp_replace("
+		"g.privilege, '^EXECUTE ON (FUNCTION|PROCEDURE) ', ''))::pg_catalog.oid AS id"
+		" FROM memory_store.grants g WHERE g.confined"
+		" AND pg_catalog.starts_with(g.privilege, 'EXECUTE ON ')) f WHERE f.id IS NOT NULL";
+	OwnerScope scope;
+	bool isnull;
+
+	owner_enter(&scope);
+	SPI_connect();
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read memory_store.grants");
+	confinable.count = 0;
+	if (confinable.functions != NULL)
+		pfree(confinable.functions);
+	confinable.functions =
+		MemoryContextAlloc(TopMemoryContext, Max(SPI_processed, 1) * sizeof(Oid));
+	for (uint64 i = 0; i < SPI_processed; i++)
+		confinable.functions[confinable.count++] =
+			DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1,
+										   &isnull));
+	confinable.schema = schema;
+	SPI_finish();
+	owner_leave(&scope);
+}
+
+static bool
+is_confinable(Oid schema, Oid function)
+{
+	if (confinable.schema != schema)
+		return false;
+	for (int i = 0; i < confinable.count; i++)
+		if (confinable.functions[i] == function)
+			return true;
+	return false;
+}
+
+/* Before a SECURITY DEFINER function runs, of whatever schema. */
+static void
+refuse_all_accounts(FmgrHookEventType event, FmgrInfo *function, Datum *private)
+{
+	Oid schema;
+
+	if (event == FHET_START && account_confined() != NULL)
+	{
+		schema = get_func_namespace(function->fn_oid);
+		if (OidIsValid(schema) && schema == get_namespace_oid("memory", true) &&
+			!is_confinable(schema, function->fn_oid))
+		{
+			/* perhaps it is new */
+			read_confinable(schema);
+			if (!is_confinable(schema, function->fn_oid))
+				account_check_unconfined();
+		}
+	}
+	if (previous_fmgr_hook != NULL)
+		previous_fmgr_hook(event, function, private);
+}
+
+void
+access_init(void)
+{
+	previous_fmgr_hook = fmgr_hook;
+	fmgr_hook = refuse_all_accounts;
+}
+
+PG_FUNCTION_INFO_V1(memory_refuse_confined);
+
+/*
+ * memory_refuse_confined() → trigger
+ *		Refuses changes of a table that concerns all accounts to a confined
+ *		session.  Error: 42501.
+ */
+Datum
+memory_refuse_confined(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("memory_store.refuse_confined is a trigger")));
+	account_check_unconfined();
+	PG_RETURN_POINTER(NULL);
 }

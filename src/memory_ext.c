@@ -19,6 +19,7 @@ void
 _PG_init(void)
 {
 	account_init();
+	access_init();
 	transcript_init();
 	quota_init();
 	metering_init();

@@ -17,6 +17,7 @@
 #define MEMORY_MAX_SEQ (PG_INT64_MAX / 2)
 
 /* Each room defines its own settings; called once, from _PG_init. */
+extern void access_init(void);
 extern void account_init(void);
 extern void transcript_init(void);
 extern void quota_init(void);
