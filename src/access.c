@@ -30,8 +30,8 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "access.h"
 #include "account.h"
-#include "memory_ext.h"
 #include "owner.h"
 
 /*

@@ -18,7 +18,7 @@
 
 #include "account.h"
 #include "compat.h"
-#include "memory_ext.h"
+#include "memory_limits.h"
 
 #define ACCOUNT_SETTING "memory_ext.account"
 

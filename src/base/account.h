@@ -9,6 +9,9 @@
 
 #include "utils/guc.h"
 
+/* Defines memory_ext.account; called once, from _PG_init. */
+extern void account_init(void);
+
 /*
  * The account this session is confined to.  NULL: it is not confined.  Empty,
  * which is no account's id: it sees nothing, because its role is to set
