@@ -9,6 +9,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/guc.h"
 
+#include "access.h"
 #include "account.h"
 #include "import.h"
 #include "job.h"
@@ -26,6 +27,7 @@ void
 _PG_init(void)
 {
 	account_init();
+	access_init();
 	transcript_init();
 	quota_init();
 	metering_init();

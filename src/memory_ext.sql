@@ -28,7 +28,7 @@ DROP FUNCTION memory.check_database();
 -- What memory.grant_access grants; each room enters its own.
 CREATE TABLE memory_store.grants (
 	privilege text NOT NULL,
-	level text NOT NULL CHECK (level IN ('monitor', 'reader', 'writer', 'operator')),
+	level text NOT NULL CHECK (level IN ('monitor', 'reader', 'writer', 'operator', 'gateway')),
 	PRIMARY KEY (privilege, level)
 );
 COMMENT ON TABLE memory_store.grants IS 'the privileges of each access level, as GRANT takes them';

@@ -29,7 +29,8 @@ CREATE VIEW memory.dictionaries AS
 		COALESCE(d.raw_bytes, octet_length(d.body))::integer AS dictionary_bytes, d.samples, d.sample_bytes,
 		round(100.0 * (1 - d.holdout_after::numeric / NULLIF(d.holdout_before, 0)), 1) AS gain,
 		(SELECT count(*) FROM memory_store.segments s WHERE memory.dictionary_id(s.body) = d.dictionary_id) AS segments
-	FROM memory_store.dictionaries d;
+	FROM memory_store.dictionaries d
+	WHERE memory.account_visible(''); -- an empty id is nobody's: only who sees all accounts
 COMMENT ON VIEW memory.dictionaries IS 'the dictionaries of this database: size, percent saved on the hold-out, segments that need them';
 
 -- The steps of maintain(): a transaction each.

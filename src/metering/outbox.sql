@@ -112,7 +112,7 @@ CREATE VIEW memory.outbox_consumers AS
 	SELECT c.consumer, c.acknowledged AS "position", c.acknowledged_at,
 		(SELECT count(*) FROM memory_store.outbox o WHERE o.position > c.acknowledged OR o.position IS NULL) AS waiting
 	FROM memory_store.outbox_consumers c
-	WHERE c.consumer <> '';
+	WHERE c.consumer <> '' AND memory.account_visible('');
 COMMENT ON VIEW memory.outbox_consumers IS 'how far each consumer has come, and how many events wait for it';
 
 -- A step of maintain(): an event goes when every consumer has acknowledged it
