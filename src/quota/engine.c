@@ -2,8 +2,8 @@
  * engine.c
  *		The row engine: a subscription's counters in one row.
  *
- * The row is locked before anything of the subscription's accounts, and written
- * once a statement; its lock, held to commit, makes limits exact under any
+ * The row is locked before anything of the subscription's accounts (a row that is
+ * still to be made: after them), and written once a statement; its lock, held to commit, makes limits exact under any
  * concurrency: whoever comes next sees what was committed.  Nothing is indexed
  * that changes with the counters, so that updates stay HOT.
  *
@@ -15,11 +15,14 @@
 
 #include "access/htup_details.h"
 #include "access/stratnum.h"
+#include "access/xact.h"
 #include "common/int.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "direct.h"
 #include "metering.h"
@@ -163,12 +166,14 @@ found_hold(const char *account_id)
 	return hold;
 }
 
-static QuotaStanding count_standing = NULL;
+static QuotaClaim claim_name = NULL;
+static QuotaCount count_standing = NULL;
 
 void
-quota_set_standing(QuotaStanding standing)
+quota_set_standing(QuotaClaim claim, QuotaCount count)
 {
-	count_standing = standing;
+	claim_name = claim;
+	count_standing = count;
 }
 
 /*
@@ -188,16 +193,16 @@ add_standing(const char *subscription_id, const QuotaAmounts *standing)
 	quota_save(hold);
 }
 
-bool
-quota_create(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
-			 const char *time_zone)
+/* Puts the row into the table; false: it exists. */
+static bool
+insert_row(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
+		   const char *time_zone)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz start;
 	TimestampTz end;
 	Datum values[4 + 2 * QUOTA_NBOUNDS];
 	char nulls[] = "          ";
-	QuotaAmounts standing;
 
 	values[0] = CStringGetTextDatum(subscription_id);
 	nulls[1] = plan_id == NULL ? 'n' : ' ';
@@ -214,11 +219,62 @@ quota_create(const char *subscription_id, const char *plan_id, TimestampTz start
 		return false;
 	if (plan_id != NULL)
 		quota_note_plan(subscription_id, plan_id, starts_at);
-
-	standing = count_standing(subscription_id);
-	if (standing.by_meter[QUOTA_CONVERSATIONS] != 0 || standing.by_meter[QUOTA_CONTENT_BYTES] != 0)
-		add_standing(subscription_id, &standing);
 	return true;
+}
+
+/*
+ * The same for accounts that exist.  They are locked before the row is made,
+ * against the order of locks, which needs a row to begin with: who has locked
+ * one of them without it, and makes the row now, waits for nobody.  If somebody
+ * else has made the row meanwhile, the subtransaction gives the accounts' locks
+ * back, so that the caller can begin with the row.
+ */
+static bool
+insert_counted_row(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
+				   const char *time_zone)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool made = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		QuotaAmounts standing = count_standing(subscription_id);
+
+		made = insert_row(subscription_id, plan_id, starts_at, time_zone);
+		if (made && (standing.by_meter[QUOTA_CONVERSATIONS] != 0 ||
+					 standing.by_meter[QUOTA_CONTENT_BYTES] != 0))
+			add_standing(subscription_id, &standing);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		RollbackAndReleaseCurrentSubTransaction();
+		CurrentResourceOwner = owner;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (made)
+		ReleaseCurrentSubTransaction();
+	else
+		RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return made;
+}
+
+bool
+quota_create(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
+			 const char *time_zone)
+{
+	if (quota_exists(subscription_id))
+		return false;
+	/* a bulk statement's new accounts do without a subtransaction each */
+	if (claim_name(subscription_id))
+		return insert_row(subscription_id, plan_id, starts_at, time_zone);
+	return insert_counted_row(subscription_id, plan_id, starts_at, time_zone);
 }
 
 /* Locks the row, which is made for the default plan; false: there is none. */

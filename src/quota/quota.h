@@ -178,11 +178,18 @@ extern bool quota_create(const char *subscription_id, const char *plan_id, Times
 						 const char *time_zone);
 
 /*
- * What stands in a subscription's accounts is known to the store only.  It
- * locks them before it counts: whoever writes holds one of these locks.
+ * What stands in a subscription's accounts is known to the store only.
+ *
+ * claim: keeps everybody else from making the account of this name, to the end
+ * of the transaction; true: it did not exist, and nobody shares the
+ * subscription, so that nothing stands.
+ *
+ * count: what stands in the accounts, which it locks before: whoever writes
+ * holds one of these locks.
  */
-typedef QuotaAmounts (*QuotaStanding)(const char *subscription_id);
-extern void quota_set_standing(QuotaStanding standing);
+typedef bool (*QuotaClaim)(const char *subscription_id);
+typedef QuotaAmounts (*QuotaCount)(const char *subscription_id);
+extern void quota_set_standing(QuotaClaim claim, QuotaCount count);
 
 /* Notes from when on the subscription has the plan; a later change that was noted is not to be. */
 extern void quota_note_plan(const char *subscription_id, const char *plan_id, TimestampTz from);

@@ -99,10 +99,12 @@ static PlanStatement statements[QUOTA_NSTATEMENTS] = {
 		 "$2) RETURNING " COLUMNS,
 		 5,
 		 {TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID}},
+	/* where there is one, ON CONFLICT would wait for whoever charges it, with accounts locked */
 	[QUOTA_SUBSCRIPTION_CREATE] =
 		{"INSERT INTO memory_store.subscriptions (subscription_id, plan_id, starts_at, time_zone,"
 		 " hour_start, hour_end, day_start, day_end, month_start, month_end)"
-		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+		 " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 WHERE NOT EXISTS ("
+		 "SELECT FROM memory_store.subscriptions WHERE subscription_id" EQ "$1)"
 		 " ON CONFLICT (subscription_id) DO NOTHING",
 		 10,
 		 {TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,

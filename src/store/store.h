@@ -113,6 +113,7 @@ typedef enum StoreStatement
 	STORE_TRAINING_CLEAR,
 	STORE_FORGET_COUNTS,
 	STORE_SUBSCRIPTION_ACCOUNTS,
+	STORE_SUBSCRIPTION_SHARED,
 	STORE_ACCOUNT_SUBSCRIBE,
 	STORE_FORGET_LEDGER,
 	STORE_FORGET_SEEN,
@@ -459,6 +460,7 @@ typedef struct StoreCharge
 } StoreCharge;
 
 extern void store_lock_charges(StoreCharge *charges, uint64 n);
+extern void store_lock_before_moving(text **accounts, uint64 n, bool step);
 
 /* ---- attempt.c: what goes on behind an error ---- */
 extern ErrorData *store_attempt(void (*act)(void *), void *arg);

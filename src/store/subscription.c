@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -28,23 +29,36 @@ add_standing(QuotaAmounts *amounts, const char *account_id)
 }
 
 /*
+ * Whether the account of this name is new and nobody shares its subscription.
+ * To make the account waits for whoever makes it, and keeps others from it: it
+ * is made and taken away again, so that only who writes leaves an account.
+ */
+static bool
+claim(const char *subscription_id)
+{
+	Datum values[2] = {CStringGetTextDatum(subscription_id)};
+
+	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	if (store_execute(STORE_ACCOUNT_KNOW, values, NULL, false) == 0)
+		return false;
+	store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
+	return store_execute(STORE_SUBSCRIPTION_SHARED, values, NULL, false) == 0;
+}
+
+/*
  * What stands in a subscription's accounts.  They are locked first: what a
  * transaction wrote that began before the subscription is counted once it has
- * committed.  The account of the same name may be new, and nobody else's to see
- * yet: to make it, too, waits for whoever makes it.
+ * committed.
  */
 static QuotaAmounts
 standing(const char *subscription_id)
 {
-	Datum values[2] = {CStringGetTextDatum(subscription_id)};
+	Datum values[1] = {CStringGetTextDatum(subscription_id)};
 	QuotaAmounts amounts = {{0}};
 	char **accounts;
 	uint64 n;
 	bool isnull;
 
-	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
-	if (store_execute(STORE_ACCOUNT_KNOW, values, NULL, false) > 0)
-		store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
 	n = store_execute(STORE_SUBSCRIPTION_ACCOUNTS, values, NULL, false);
 	accounts = palloc(mul_size(Max(n, 1), sizeof(char *)));
 	for (uint64 i = 0; i < n; i++)
@@ -58,7 +72,7 @@ standing(const char *subscription_id)
 void
 subscription_init(void)
 {
-	quota_set_standing(standing);
+	quota_set_standing(claim, standing);
 }
 
 static int
@@ -105,6 +119,30 @@ store_lock_charges(StoreCharge *charges, uint64 n)
 	pfree(sorted);
 }
 
+/*
+ * store_lock_before_moving
+ *		The same for work that moves the data of accounts, which are given in
+ *		order, and charges nothing: the transaction may go on to write.  A step
+ *		of maintain(), which commits behind each, leaves it out: the accounts'
+ *		locks are enough then, and those who share a subscription do not wait for
+ *		maintenance.
+ */
+void
+store_lock_before_moving(text **accounts, uint64 n, bool step)
+{
+	StoreCharge *charges;
+	uint64 count = 0;
+
+	if (step && !IsTransactionBlock())
+		return;
+	charges = palloc0(mul_size(Max(n, 1), sizeof(StoreCharge)));
+	for (uint64 i = 0; i < n; i++)
+		if (count == 0 || !account_same(accounts[i], charges[count - 1].account_id))
+			charges[count++].account_id = accounts[i];
+	store_lock_charges(charges, count);
+	pfree(charges);
+}
+
 static char *
 argument_id(FunctionCallInfo fcinfo, int n)
 {
@@ -135,7 +173,6 @@ memory_subscribe(PG_FUNCTION_ARGS)
 						errmsg("starts_at must be a finite time")));
 
 	SPI_connect();
-	quota_check_plan(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	/* refuses an unknown zone before anything is written */
 	(void) DirectFunctionCall2(timestamptz_zone, CStringGetTextDatum(time_zone),
 							   TimestampTzGetDatum(starts_at));
@@ -143,6 +180,8 @@ memory_subscribe(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
 						errmsg("subscription \"%s\" exists already", subscription_id),
 						errhint("Use memory.change_plan to change its plan.")));
+	/* locks the plan: behind the subscription, as memory.change_plan does */
+	quota_check_plan(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	SPI_finish();
 	PG_RETURN_VOID();
 }
