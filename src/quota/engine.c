@@ -176,6 +176,42 @@ quota_set_standing(QuotaClaim claim, QuotaCount count)
 	count_standing = count;
 }
 
+/* ---- what stands outside the store ---- */
+
+/* The row that the last statement has found; without one nothing. */
+static void
+outside_columns(uint64 rows, int64 *outside)
+{
+	bool isnull;
+
+	for (int i = 0; i < QUOTA_NSTANDING; i++)
+		outside[i] = rows == 0 ? 0 : DatumGetInt64(quota_column(0, i + 1, &isnull));
+}
+
+void
+quota_read_outside(const char *account_id, int64 *outside)
+{
+	Datum values[1] = {CStringGetTextDatum(account_id)};
+
+	outside_columns(quota_execute(QUOTA_OUTSIDE_READ, values, NULL, false), outside);
+}
+
+/* What the account has outside goes from a subscription's counters (sign -1), or to them. */
+static void
+count_outside(QuotaHold *hold, const int64 *outside, int sign)
+{
+	QuotaAmounts amounts = {{0}};
+
+	if (hold == NULL)
+		return;
+	for (int i = 0; i < QUOTA_NSTANDING; i++)
+	{
+		amounts.by_meter[quota_standing_meter(i)] = sign * outside[i];
+		hold->outside[i] = Max(hold->outside[i] + sign * outside[i], 0);
+	}
+	quota_consume_held(hold, &amounts);
+}
+
 /*
  * Counts what stands into a row that was just made; also if somebody has deleted
  * all plans meanwhile: they may come back.
@@ -184,13 +220,17 @@ static void
 add_standing(const char *subscription_id, const QuotaAmounts *standing)
 {
 	Datum values[1] = {CStringGetTextDatum(subscription_id)};
+	int64 outside[QUOTA_NSTANDING];
 	QuotaHold *hold;
 
 	if (quota_execute(QUOTA_SUBSCRIPTION_LOCK, values, NULL, false) == 0)
 		elog(ERROR, "subscription \"%s\" is gone", subscription_id);
 	hold = found_hold(subscription_id);
 	quota_consume_held(hold, standing);
-	quota_save(hold);
+	outside_columns(quota_execute(QUOTA_OUTSIDE_SUM, values, NULL, false), outside);
+	count_outside(hold, outside, 1);
+	if (hold->changed)
+		quota_save(hold);
 }
 
 /* Puts the row into the table; false: it exists. */
@@ -244,8 +284,7 @@ insert_counted_row(const char *subscription_id, const char *plan_id, TimestampTz
 		QuotaAmounts standing = count_standing(subscription_id);
 
 		made = insert_row(subscription_id, plan_id, starts_at, time_zone);
-		if (made && (standing.by_meter[QUOTA_CONVERSATIONS] != 0 ||
-					 standing.by_meter[QUOTA_CONTENT_BYTES] != 0))
+		if (made)
 			add_standing(subscription_id, &standing);
 	}
 	PG_CATCH();
@@ -678,6 +717,43 @@ quota_note_plan(const char *subscription_id, const char *plan_id, TimestampTz fr
 	quota_execute(QUOTA_HISTORY_NOTE, values, NULL, false);
 }
 
+void
+quota_move_outside(QuotaHold *from, QuotaHold *to, const char *account_id)
+{
+	int64 outside[QUOTA_NSTANDING];
+
+	quota_read_outside(account_id, outside);
+	count_outside(from, outside, -1);
+	count_outside(to, outside, 1);
+}
+
+bool
+quota_recount(QuotaHold *hold, const QuotaAmounts *standing)
+{
+	Datum values[1] = {CStringGetTextDatum(hold->subscription_id)};
+	QuotaHold before;
+	uint64 n;
+
+	quota_reap(hold);
+	before = *hold;
+	outside_columns(quota_execute(QUOTA_OUTSIDE_SUM, values, NULL, false), hold->outside);
+	for (int i = 0; i < QUOTA_NSTANDING; i++)
+	{
+		QuotaMeter meter = quota_standing_meter(i);
+
+		if (pg_add_s64_overflow(standing->by_meter[meter], hold->outside[i],
+								&hold->used[quota_slot(meter, QUOTA_CURRENT)]))
+			ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+							errmsg("usage of %s is out of range", quota_meter_name(meter))));
+	}
+	memset(hold->reserved, 0, sizeof(hold->reserved));
+	n = quota_execute(QUOTA_RESERVED_SUM, values, NULL, false);
+	change_reserved_by(hold, n, 1);
+	return memcmp(before.used, hold->used, sizeof(before.used)) != 0 ||
+		   memcmp(before.outside, hold->outside, sizeof(before.outside)) != 0 ||
+		   memcmp(before.reserved, hold->reserved, sizeof(before.reserved)) != 0;
+}
+
 /* ---- holds of calls ---- */
 
 void
@@ -706,12 +782,15 @@ quota_forget_account(QuotaHold *hold, const char *account_id)
 {
 	Datum values[1] = {CStringGetTextDatum(account_id)};
 	uint64 n = quota_execute(QUOTA_FORGET_RESERVATIONS, values, NULL, false);
+	int64 outside[QUOTA_NSTANDING];
 	bool isnull;
 
 	for (uint64 i = 0; i < n && hold != NULL; i++)
 		if (strcmp(quota_string(i, 3), "held") == 0)
 			quota_change_reserved(hold, quota_meter_by_name(quota_string(i, 1)),
 								  -DatumGetInt64(quota_column(i, 2, &isnull)));
+	outside_columns(quota_execute(QUOTA_OUTSIDE_FORGET, values, NULL, false), outside);
+	count_outside(hold, outside, -1);
 	if (hold != NULL)
 		quota_save(hold);
 	quota_execute(QUOTA_FORGET_SUBSCRIPTION, values, NULL, false);

@@ -197,6 +197,19 @@ extern void quota_note_plan(const char *subscription_id, const char *plan_id, Ti
 /* Error 42704 when there is no such plan. */
 extern void quota_check_plan(const char *plan_id);
 
+/* What stands of the account outside the store, by quota_standing_meter. */
+extern void quota_read_outside(const char *account_id, int64 *outside);
+
+/* Takes what stands of the account outside the store along to another subscription. */
+extern void quota_move_outside(QuotaHold *from, QuotaHold *to, const char *account_id);
+
+/*
+ * Counts the hold anew, where standing is what its accounts have in the store:
+ * this, what stands outside of it, and what is reserved.  True: something was
+ * wrong; quota_save writes it.
+ */
+extern bool quota_recount(QuotaHold *hold, const QuotaAmounts *standing);
+
 /* Changes what is held of a meter, in all its periods. */
 extern void quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amount);
 
@@ -249,6 +262,9 @@ extern const QuotaLimit *quota_exceeded(const QuotaHold *hold, const QuotaPlan *
  * offered and cost no less than the present one; NULL: none.
  */
 extern char *quota_upgrade_for(const QuotaHold *hold, const QuotaAmounts *amounts);
+
+/* The meters of what stands, in the order of QuotaHold's outside. */
+extern QuotaMeter quota_standing_meter(int i);
 
 /* ---- events.c ---- */
 

@@ -357,7 +357,7 @@ check_repeated(const Reservation *found, const char *id, QuotaMeter meter, int64
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("reservation \"%s\" %s already and holds nothing", id,
 						strcmp(found->state, "expired") == 0 ? "has expired"
-															: psprintf("was %s", found->state)),
+															 : psprintf("was %s", found->state)),
 				 errhint("Use a new id for another call.")));
 }
 

@@ -217,6 +217,7 @@ memory_set_subscription(PG_FUNCTION_ARGS)
 			quota_moved(account_id);
 		add_standing(&amounts, account_id);
 		quota_move_reservations(from, to, account_id, to_id);
+		quota_move_outside(from, to, account_id);
 		if (to != NULL)
 		{
 			quota_consume_held(to, &amounts);
@@ -237,4 +238,36 @@ memory_set_subscription(PG_FUNCTION_ARGS)
 	}
 	SPI_finish();
 	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(memory_recount);
+
+/*
+ * memory_recount(subscription_id text) → boolean
+ *		Counts anew what stands in the subscription's accounts, in the store and
+ *		outside of it, and what its reservations hold; returns whether the
+ *		counters were wrong.  What flows (messages, tokens) stays as it is: it
+ *		cannot be told from what is stored.  Errors: 22004, 42501, P0002 there is
+ *		no such subscription.
+ */
+Datum
+memory_recount(PG_FUNCTION_ARGS)
+{
+	char *subscription_id = argument_id(fcinfo, 0);
+	QuotaHold *hold = NULL;
+	QuotaAmounts amounts;
+	bool wrong;
+
+	SPI_connect();
+	if (quota_exists(subscription_id))
+		hold = quota_begin_on(subscription_id, subscription_id);
+	if (hold == NULL)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("subscription \"%s\" does not exist", subscription_id),
+						errhint("memory.subscribe makes it.")));
+	amounts = standing(subscription_id);
+	wrong = quota_recount(hold, &amounts);
+	quota_save(hold);
+	SPI_finish();
+	PG_RETURN_BOOL(wrong);
 }

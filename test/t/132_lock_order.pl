@@ -64,6 +64,7 @@ INSERT INTO actions VALUES
 	('trigger', $$INSERT INTO own VALUES (%1$L, 1)$$),
 	('subscribe', $$SELECT memory.subscribe(%1$L, 'p')$$),
 	('set subscription', $$SELECT memory.set_subscription(%1$L, %3$L)$$),
+	('recount', $$SELECT memory.recount(coalesce((SELECT a.subscription_id FROM memory_store.accounts a WHERE a.account_id = %1$L), %1$L))$$),
 	('change plan', $$SELECT memory.change_plan(coalesce((SELECT a.subscription_id FROM memory_store.accounts a WHERE a.account_id = %1$L), %1$L), 'p')$$);
 
 CREATE TABLE outcomes (state text, f text, g text, sqlstate text, message text);
@@ -155,7 +156,7 @@ BEGIN
 	END LOOP;
 	EXECUTE 'TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
 		memory_store.subscriptions, memory_store.subscription_plans, memory_store.reservations, memory_store.retention, memory_store.usage_daily,
-		memory_store.usage_calls, memory_store.usage_requests, memory.plans, memory.plan_limits, own';
+		memory_store.usage_calls, memory_store.usage_requests, memory_store.outside_usage, memory.plans, memory.plan_limits, own';
 END $$;
 SQL
 
