@@ -771,7 +771,7 @@ quota_forget_account(QuotaHold *hold, const char *account_id)
 		if (strcmp(quota_string(i, 3), "held") == 0)
 			quota_change_reserved(hold, quota_meter_by_name(quota_string(i, 1)),
 								  -DatumGetInt64(quota_column(i, 2, &isnull)));
-	outside_columns(quota_execute(QUOTA_OUTSIDE_FORGET, values, NULL, false), outside);
+	quota_outside_columns(quota_execute(QUOTA_OUTSIDE_FORGET, values, NULL, false), outside);
 	count_outside(hold, outside, -1);
 	if (hold != NULL)
 		quota_save(hold);
