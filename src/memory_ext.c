@@ -23,6 +23,7 @@ _PG_init(void)
 	quota_init();
 	metering_init();
 	store_init();
+	search_init();
 	transfer_init();
 	job_init();
 

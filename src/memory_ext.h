@@ -22,6 +22,7 @@ extern void transcript_init(void);
 extern void quota_init(void);
 extern void metering_init(void);
 extern void store_init(void);
+extern void search_init(void);
 extern void transfer_init(void);
 extern void job_init(void);
 

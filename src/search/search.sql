@@ -1,0 +1,34 @@
+-- Search: messages and conversations that hold words.
+
+CREATE FUNCTION memory.search(
+	account_id text,
+	query text DEFAULT NULL,
+	max_results integer DEFAULT 20,
+	conversation_id uuid DEFAULT NULL,
+	roles text[] DEFAULT NULL,
+	models text[] DEFAULT NULL,
+	created_from timestamptz DEFAULT NULL,
+	created_to timestamptz DEFAULT NULL,
+	include_archived boolean DEFAULT false,
+	order_by text DEFAULT 'newest',
+	page_key text DEFAULT NULL,
+	per_conversation integer DEFAULT NULL,
+	snippet_length integer DEFAULT 160,
+	all_branches boolean DEFAULT false,
+	OUT account_id text,
+	OUT conversation_id uuid,
+	OUT seq bigint,
+	OUT role text,
+	OUT model text,
+	OUT created_at timestamptz,
+	OUT title text,
+	OUT score double precision,
+	OUT snippet text,
+	OUT highlights integer[],
+	OUT page_key text
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'memory_search' LANGUAGE C STABLE SECURITY DEFINER ROWS 20;
+COMMENT ON FUNCTION memory.search(text, text, integer, uuid, text[], text[], timestamptz, timestamptz, boolean, text, text, integer, integer, boolean) IS 'the messages of an account that hold the words of a query, with snippets; the last row''s page_key gives the next page';
+
+INSERT INTO memory_store.grants VALUES
+	('EXECUTE ON FUNCTION memory.search(text, text, integer, uuid, text[], text[], timestamptz, timestamptz, boolean, text, text, integer, integer, boolean)', 'reader');
