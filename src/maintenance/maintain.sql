@@ -208,6 +208,23 @@ BEGIN
 	IF done OPERATOR(pg_catalog.>) 0 THEN
 		RAISE INFO 'dropped % dictionaries', done;
 	END IF;
+
+	total := 0;
+	account := '';
+	LOOP
+		SELECT b.account_id, b.content_bytes INTO account, done FROM memory_store.build_blocks(account) b;
+		COMMIT;
+		total := total OPERATOR(pg_catalog.+) done;
+		EXIT WHEN account IS NULL;
+		IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) told OPERATOR(pg_catalog.>) '5 s'::pg_catalog.interval THEN
+			RAISE INFO 'building search blocks: % so far', pg_catalog.pg_size_pretty(total);
+			told := pg_catalog.clock_timestamp();
+		END IF;
+	END LOOP;
+	IF total OPERATOR(pg_catalog.>) 0 THEN
+		RAISE INFO 'built search blocks for % of messages', pg_catalog.pg_size_pretty(total);
+	END IF;
+
 	FOREACH part IN ARRAY ARRAY['segments', 'toast', 'conversations'] LOOP
 		total := 0;
 		cut := NULL;

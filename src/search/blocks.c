@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/stratnum.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -119,6 +120,7 @@ search_blocks_next(SearchBlocks *blocks, SearchBlockRow *row)
 	row->number = DatumGetInt32(values[BLOCK_NUMBER]);
 	row->entries = DatumGetInt32(values[BLOCK_ENTRIES]);
 	row->erased = DatumGetInt32(values[BLOCK_ERASED]);
+	row->bytes = toast_raw_datum_size(values[BLOCK_BODY]);
 	row->first_id = *DatumGetUUIDP(values[BLOCK_FIRST_ID]);
 	row->last_id = *DatumGetUUIDP(values[BLOCK_LAST_ID]);
 	return true;

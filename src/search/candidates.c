@@ -316,7 +316,8 @@ gather_account(SearchGather *gather, text *account_id, int64 revision)
 	SearchCover cover;
 
 	if (!search_use_blocks || is_distrusted(gather, account_id) ||
-		!search_blocks_cover(gather->blocks, account_id, &cover) || cover.revision > revision)
+		!search_blocks_cover(gather->blocks, account_id, &cover) || cover.revision > revision ||
+		cover.revision < 0)
 	{
 		gather_changed(gather, account_id, -1);
 		return true;

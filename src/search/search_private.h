@@ -4,7 +4,7 @@
  *
  * Calls go downward: search.c, search_conversations.c → verify.c, rank.c →
  * candidates.c → blocks.c → block.c, snippet.c, filter.c → query.c → fold.c.
- * build.c and erase_blocks.c stand beside candidates.c; hits.c, page_key.c and
+ * build.c → entries.c and erase_blocks.c stand beside candidates.c; hits.c, page_key.c and
  * arguments.c beside verify.c.
  */
 #ifndef SEARCH_PRIVATE_H
@@ -53,6 +53,7 @@ typedef struct SearchBlockRow
 	int32 number;
 	int32 entries;
 	int32 erased;
+	Size bytes; /* of the body */
 	pg_uuid_t first_id;
 	pg_uuid_t last_id;
 } SearchBlockRow;
@@ -63,6 +64,15 @@ extern bool search_blocks_cover(SearchBlocks *blocks, text *account_id, SearchCo
 extern void search_blocks_find(SearchBlocks *blocks, text *account_id);
 extern bool search_blocks_next(SearchBlocks *blocks, SearchBlockRow *row);
 extern bool search_blocks_read(SearchBlocks *blocks, SearchBlockReader *reader);
+
+/* ---- entries.c: entries made from messages ---- */
+typedef struct SearchEntryBuilder SearchEntryBuilder;
+extern SearchEntryBuilder *search_entry_builder(StoreScan *scan);
+extern void search_entry_carry(SearchEntryBuilder *builder, const SearchEntry *entry);
+extern void search_entry_build(SearchEntryBuilder *builder, text *account_id,
+							   const StoreListed *listed, int64 first_seq, int64 last_seq);
+extern SearchEntry *search_entries(SearchEntryBuilder *builder, int *count);
+extern Size search_entry_content(const SearchEntryBuilder *builder);
 
 /* ---- candidates.c: ranges of messages that may hold what is searched ---- */
 
