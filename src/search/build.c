@@ -93,6 +93,7 @@ typedef struct Build
 	SearchBlocks *blocks;
 	StoreScan *scan;
 	text *account_id;
+	bool known;        /* the account has a row */
 	SearchCover cover; /* as it was found */
 	int64 base;        /* the revision that the blocks go to; -1: there are none */
 	int64 target;      /* and will go to */
@@ -137,10 +138,9 @@ has_rested(StoreScan *scan, text *account_id, int64 revision)
 static bool
 is_due(Build *build, int64 revision)
 {
-	bool known = search_blocks_cover(build->blocks, build->account_id, &build->cover);
-
+	build->known = search_blocks_cover(build->blocks, build->account_id, &build->cover);
 	build->count = count_blocks(build->blocks, build->account_id);
-	if (!known)
+	if (!build->known)
 	{
 		memset(&build->cover, 0, sizeof(build->cover));
 		build->cover.revision = -1;
@@ -152,7 +152,7 @@ is_due(Build *build, int64 revision)
 		build->cover.building = false;
 	}
 	build->target = build->cover.building ? build->cover.building_revision : revision;
-	if (build->cover.building || (known && build->base < 0))
+	if (build->cover.building || (build->known && build->base < 0))
 		return true;
 	return build->base < revision && (revision - build->base >= DUE_REVISIONS ||
 									  has_rested(build->scan, build->account_id, build->base));
@@ -512,45 +512,26 @@ typedef struct BuildCall
 	StoreScan *scan;
 	MemoryContext context; /* of one account */
 	text *last;            /* the account to go on behind; NULL: none is left */
+	int made;              /* rows of accounts that had none */
 	int64 bytes;
 	int built;
 } BuildCall;
 
-/*
- * Makes rows for accounts that have none: true, some were made, and what
- * follows is for another transaction.
- */
-static bool
-make_accounts(BuildCall *call, text *after)
+/* Makes a row for an account that has none; what follows is for another transaction. */
+static void
+make_account_row(BuildCall *call, text *account_id, text *after)
 {
-	MemoryContext old = MemoryContextSwitchTo(call->context);
-	List *made = NIL;
-	int64 revision;
-	text *account_id;
-	ListCell *cell;
+	Datum values[1] = {PointerGetDatum(account_id)};
 
-	store_scan_accounts(call->scan, after);
-	while (list_length(made) < MADE_ACCOUNTS &&
-		   store_scan_next_account(call->scan, &account_id, &revision))
-	{
-		SearchCover cover;
-
-		if (!search_blocks_cover(&call->blocks, account_id, &cover) &&
-			has_rested(call->scan, account_id, -1))
-			made = lappend(made, DatumGetTextPCopy(PointerGetDatum(account_id)));
-	}
-	foreach (cell, made)
-	{
-		Datum values[1] = {PointerGetDatum(lfirst(cell))};
-
-		plan_execute(&make_account, values, NULL, false);
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(call->context);
-	return made != NIL;
+	plan_execute(&make_account, values, NULL, false);
+	if (call->made++ == 0)
+		call->last = after;
 }
 
-/* Builds accounts behind one, in order, until it is enough. */
+/*
+ * Builds accounts behind one, in order, until it is enough.  Once a row had to be
+ * made, only others are.
+ */
 static void
 build_accounts(BuildCall *call, text *after)
 {
@@ -569,14 +550,21 @@ build_accounts(BuildCall *call, text *after)
 		build.account_id = DatumGetTextPCopy(PointerGetDatum(account_id));
 		if (is_due(&build, revision))
 		{
-			call->bytes += build_slice(&build);
-			call->built++;
-			complete = build.complete;
+			if (!build.known)
+				make_account_row(call, build.account_id, after);
+			else if (call->made == 0)
+			{
+				call->bytes += build_slice(&build);
+				call->built++;
+				complete = build.complete;
+			}
 		}
 		MemoryContextSwitchTo(caller);
 		if (complete)
 			after = DatumGetTextPCopy(PointerGetDatum(build.account_id));
 		MemoryContextReset(call->context);
+		if (call->made == MADE_ACCOUNTS)
+			return;
 		if (!complete || call->bytes >= CALL_BYTES || call->built >= CALL_ACCOUNTS)
 		{
 			call->last = after;
@@ -605,7 +593,7 @@ memory_build_blocks(PG_FUNCTION_ARGS)
 	bool nulls[3] = {0};
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "memory_store.build_blocks returns no record");
+		elog(ERROR, "memory.build_search_blocks returns no record");
 	descriptor = BlessTupleDesc(descriptor);
 	account_check_unconfined();
 	SPI_connect();
@@ -613,10 +601,7 @@ memory_build_blocks(PG_FUNCTION_ARGS)
 	call.scan = store_scan_begin();
 	call.context =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext build", ALLOCSET_DEFAULT_SIZES);
-	if (make_accounts(&call, after))
-		call.last = after;
-	else
-		build_accounts(&call, after);
+	build_accounts(&call, after);
 	store_scan_end(call.scan);
 	search_blocks_close(&call.blocks);
 	nulls[0] = call.last == NULL;

@@ -5,7 +5,7 @@
  */
 #include "postgres.h"
 
-#include "search.h"
+#include "search_private.h"
 
 void
 search_erase_init(void)

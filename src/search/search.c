@@ -19,7 +19,7 @@
 #include "utils/tuplestore.h"
 
 #include "compat.h"
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "search.h"
 #include "search_private.h"
 

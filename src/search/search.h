@@ -1,12 +1,11 @@
 /*
  * search.h
- *		Search: what memory.search and its like find.  No room calls another
- *		function of this one than search_init.
+ *		Search: what other rooms call.
  */
 #ifndef SEARCH_H
 #define SEARCH_H
 
-/* Defines the settings, and has what is erased erased from blocks (erase_blocks.c). */
-extern void search_erase_init(void);
+/* Defines the room's settings; called once, from _PG_init. */
+extern void search_init(void);
 
 #endif /* SEARCH_H */

@@ -30,14 +30,15 @@ CREATE FUNCTION memory.search(
 	AS 'MODULE_PATHNAME', 'memory_search' LANGUAGE C STABLE SECURITY DEFINER ROWS 20;
 COMMENT ON FUNCTION memory.search(text, text, integer, uuid, text[], text[], timestamptz, timestamptz, boolean, text, text, integer, integer, boolean) IS 'the messages of an account that hold the words of a query, with snippets; the last row''s page_key gives the next page';
 
-CREATE FUNCTION memory_store.build_blocks(
+CREATE FUNCTION memory.build_search_blocks(
 	after_account_id text,
 	OUT account_id text,
 	OUT accounts bigint,
 	OUT content_bytes bigint
 ) RETURNS record
 	AS 'MODULE_PATHNAME', 'memory_build_blocks' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
-COMMENT ON FUNCTION memory_store.build_blocks(text) IS 'builds search blocks for the next accounts behind one; returns the account to go on behind (null: done), how many were worked on, and the bytes that were read';
+COMMENT ON FUNCTION memory.build_search_blocks(text) IS 'builds search blocks for the next accounts behind one; returns the account to go on behind (null: done), how many were worked on, and the bytes that were read';
 
 INSERT INTO memory_store.grants VALUES
-	('EXECUTE ON FUNCTION memory.search(text, text, integer, uuid, text[], text[], timestamptz, timestamptz, boolean, text, text, integer, integer, boolean)', 'reader');
+	('EXECUTE ON FUNCTION memory.search(text, text, integer, uuid, text[], text[], timestamptz, timestamptz, boolean, text, text, integer, integer, boolean)', 'reader'),
+	('EXECUTE ON FUNCTION memory.build_search_blocks(text)', 'operator');

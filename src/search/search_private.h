@@ -74,6 +74,9 @@ extern void search_entry_build(SearchEntryBuilder *builder, text *account_id,
 extern SearchEntry *search_entries(SearchEntryBuilder *builder, int *count);
 extern Size search_entry_content(const SearchEntryBuilder *builder);
 
+/* ---- erase_blocks.c ---- */
+extern void search_erase_init(void);
+
 /* ---- candidates.c: ranges of messages that may hold what is searched ---- */
 
 /* The elements of each term of a query. */

@@ -119,7 +119,7 @@ make_stage()
 		cd "$PROJECT" || exit
 		shopt -s nullglob
 		tar --exclude='*.o' --exclude='*.d' --exclude='*.so' --exclude='*.bc' -cf - Makefile ./*.control \
-			./*--*--*.sql ./*.md .[c]lang-format src [s]ql [e]xpected test
+			./*--*--*.sql ./*.md .[c]lang-format [d]oc src [s]ql [e]xpected test
 	) | tar -C "$STAGE/src" --no-same-owner -xf -
 	chmod -R u+rwX,go+rX "$STAGE/src"
 	give_to_owner "$STAGE"

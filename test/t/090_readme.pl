@@ -1,10 +1,14 @@
-# README.md: every example runs and prints what it says, and the reference has
-# all that there is, and nothing else.
+# The manual, README.md and doc/*.md: every example runs and prints what it
+# says, every link leads somewhere, and the reference has all that there is, and
+# nothing else.
 #
 # A ```sql block runs in psql, each in a session of its own, in the database
 # chat; a ```sh block in bash, in a scratch folder, unless it builds or
 # installs.  A ```text block that follows is what the one before prints; one
 # with an ERROR says that it fails.  Blanks at the end of lines do not count.
+#
+# README.md makes the database chat itself.  Each page gets one of its own, with
+# the extension in it, but for those of @in_order, which build on each other.
 use strict;
 use warnings;
 
@@ -15,7 +19,14 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $root = "$FindBin::RealBin/../..";
-my $readme = slurp("$root/README.md");
+my @in_order = map { "doc/$_.md" }
+  qw(tutorial storing import-export redis storage quotas metering transcript security operations);
+my %continues = map { $_ => 1 } @in_order[ 1 .. $#in_order ];
+my %is_in_order = map { $_ => 1 } @in_order;
+my @alone = grep { !$is_in_order{$_} } map { s{^\Q$root\E/}{}r } sort glob "$root/doc/*.md";
+my @pages = ('README.md', @alone, @in_order);
+my %page = map { $_ => slurp("$root/$_") } @pages;
+my $manual = join '', @page{@pages};
 my $scratch = PostgreSQL::Test::Utils::tempdir;
 
 my $node = PostgreSQL::Test::Cluster->new('readme');
@@ -54,33 +65,35 @@ sub difference
 	my ($documented, $actual) = @_;
 	my %documented = map { $_ => 1 } @$documented;
 	my %actual = map { $_ => 1 } @$actual;
-	return join "\n", (map { "not in the README: $_" } grep { !$documented{$_} } sort keys %actual),
-	  (map { "only in the README: $_" } grep { !$actual{$_} } sort keys %documented);
+	return join "\n", (map { "not in the manual: $_" } grep { !$documented{$_} } sort keys %actual),
+	  (map { "only in the manual: $_" } grep { !$actual{$_} } sort keys %documented);
 }
 
 # --- the examples
 
-my @blocks;
-while ($readme =~ /^```(\w+)\n(.*?)^```$/msg)
+# The blocks of a page; a block of output belongs to the one before it.
+sub blocks_of
 {
-	my ($language, $text) = ($1, $2);
-	if ($language eq 'text')
+	my ($text) = @_;
+	my @blocks;
+	while ($text =~ /^```(\w*)\n(.*?)^```$/msg)
 	{
-		die "output without an example:\n$text" if !@blocks || defined $blocks[-1]{output};
-		$blocks[-1]{output} = $text;
-		next;
+		my ($language, $code) = ($1, $2);
+		my $line = 2 + (substr($text, 0, $-[0]) =~ tr/\n//);
+		if ($language eq 'text')
+		{
+			die "line $line: output without an example" if !@blocks || defined $blocks[-1]{output};
+			$blocks[-1]{output} = $code;
+			next;
+		}
+		push @blocks, { language => $language, text => $code, line => $line };
 	}
-	my $line = 2 + (substr($readme, 0, $-[0]) =~ tr/\n//);
-	push @blocks, { language => $language, text => $text, line => $line };
+	return @blocks;
 }
-is(join(' ', sort keys %{ { map { $_->{language} => 1 } @blocks } }),
-	'sh sql', 'blocks are sql, sh or text');
 
-my $ran = 0;
-foreach my $block (@blocks)
+sub run_block
 {
-	next if $block->{language} eq 'sh' && $block->{text} =~ /^\s*(make|apt-get|sudo)\b/m;
-
+	my ($page, $block) = @_;
 	my $fails = ($block->{output} // '') =~ /^ERROR:/m;
 	my $output = '';
 	my @command =
@@ -89,18 +102,89 @@ foreach my $block (@blocks)
 	  : ('bash', '-e', '-c', 'cd "$0" && . /dev/stdin', $scratch);
 	IPC::Run::run(\@command, '<', \$block->{text}, '>', \$output, '2>&1');
 	my $status = $? >> 8;
-	$ran++;
 
-	my $name = "line $block->{line}";
+	my $name = "$page, line $block->{line}";
 	is($status, $fails ? 3 : 0, "$name: " . ($fails ? 'fails' : 'runs')) or diag($output);
 	is(trimmed($output), trimmed($block->{output}), "$name: prints what it says")
 	  if defined $block->{output};
+	return;
 }
+
+my %languages;
+my $ran = 0;
+foreach my $name (@pages)
+{
+	my @blocks = blocks_of($page{$name});
+	$languages{ $_->{language} } = 1 foreach @blocks;
+	@blocks = grep { $_->{language} ne 'sh' || $_->{text} !~ /^\s*(make|apt-get|sudo)\b/m } @blocks;
+	if (@blocks && $name ne 'README.md' && !$continues{$name})
+	{
+		$node->safe_psql('postgres', 'DROP DATABASE chat WITH (FORCE)');
+		$node->safe_psql('postgres', "CREATE DATABASE chat TEMPLATE template0 ENCODING 'UTF8'");
+		$node->safe_psql('chat', 'CREATE EXTENSION memory_ext');
+	}
+	run_block($name, $_) foreach @blocks;
+	$ran += @blocks;
+}
+is(join(' ', sort keys %languages), 'sh sql', 'blocks are sql, sh or text');
 cmp_ok($ran, '>', 0, 'there are examples');
+
+# --- the links
+
+# The anchors of a page, as GitHub makes them of its headings.
+sub anchors_of
+{
+	my ($text) = @_;
+	$text =~ s/^```.*?^```$//msg;
+	my (%count, %anchor);
+	foreach my $heading ($text =~ /^#+ (.*)$/mg)
+	{
+		my $slug = lc($heading =~ s/[^\w\- ]//gr) =~ s/ /-/gr;
+		my $same = $count{$slug}++;
+		$anchor{ $same ? "$slug-$same" : $slug } = 1;
+	}
+	return \%anchor;
+}
+
+# The links of a page within the project that lead nowhere.
+sub dead_links
+{
+	my ($name, $text) = @_;
+	my $folder = $name =~ m{^(.*/)} ? $1 : '';
+	my @dead;
+	foreach my $link ($text =~ /\]\(([^()\s]+)\)/g)
+	{
+		next if $link =~ /^\w+:/;
+		my ($file, $anchor) = split /#/, $link;
+		my $path = $file eq '' ? $name : "$folder$file";
+		push @dead, $link
+		  if !-e "$root/$path" || defined $anchor && !anchors_of(slurp("$root/$path"))->{$anchor};
+	}
+	return @dead;
+}
+
+foreach my $file (sort glob join ' ', map { "$root/$_*.md" } '', qw(doc/ src/ src/*/ test/ test/*/ test/*/*/))
+{
+	my $name = $file =~ s{^\Q$root\E/}{}r;
+	is(join(' ', dead_links($name, slurp($file))), '', "$name: every link leads somewhere");
+}
+
+# Files that the guides to the sources name in code.
+foreach my $name ('src/README.md', 'src/store/README.md', 'doc/architecture.md')
+{
+	my $folder = $name =~ m{^(src/.*/)} ? $1 : 'src/';
+	my @files = slurp("$root/$name") =~ /`([\w\/]+\.(?:c|h|sql))`/g;
+	is(join(' ', grep { !-e "$root/$folder$_" && !-e "$root/src/$_" } @files), '', "$name: the files exist");
+}
+my %rooms = map { $_ => 1 } slurp("$root/src/README.md") =~ m{^\| `(\w+)/` \|}mg;
+is(difference([ keys %rooms ], [ map { s{.*/}{}r } grep { -d } glob "$root/src/*" ]), '', 'src/README.md has every room');
+
+my %linked = map { ($_ => 1) } $page{'README.md'} =~ m{\]\((doc/[^()#\s]+)}g;
+is(join(' ', grep { m{^doc/} && !$linked{$_} } @pages), '', 'README.md leads to every page');
 
 # --- the reference
 
-my ($reference) = $readme =~ /^## Reference\n(.*?)^## Limits\n/ms;
+my $reference = $page{'doc/reference.md'};
 ok(defined $reference, 'there is a reference');
 
 sub lines_of
@@ -109,15 +193,29 @@ sub lines_of
 	return split /\n/, $node->safe_psql('chat', $sql);
 }
 
-# The rows of the first table below a heading, each an array of cells.
+# The rows of a table, without its head, each an array of cells.
+sub rows_of
+{
+	my ($table) = @_;
+	my (undef, undef, @rows) = split /\n/, $table // '';
+	return map { [ map { s/^\s+|\s+$//gr } split /(?<!\\)\|/, s/^\|//r ] } @rows;
+}
+
+# Those of the first table below a heading of the reference.
 sub table_below
 {
 	my ($heading) = @_;
 	my ($part) = $reference =~ /^#+ \Q$heading\E\n(.*?)(?=^#|\z)/ms;
 	return () if !defined $part;
 	my ($table) = $part =~ /((?:^\|.*\n)+)/m;
-	my (undef, undef, @rows) = split /\n/, $table // '';
-	return map { [ map { s/^\s+|\s+$//gr } split /(?<!\\)\|/, s/^\|//r ] } @rows;
+	return rows_of($table);
+}
+
+# Those of all tables of a page whose head begins with this cell.
+sub tables_of
+{
+	my ($text, $head) = @_;
+	return map { rows_of($_) } $text =~ /((?:^\| \Q$head\E \|.*\n)(?:^\|.*\n)+)/mg;
 }
 
 sub code
@@ -125,7 +223,7 @@ sub code
 	return $_[0] =~ /^`([^`]+)`$/ ? $1 : $_[0];
 }
 
-# Signatures as the README writes them, with the lowest level that may call.
+# Signatures as the reference writes them, with the lowest level that may call.
 # What only the server calls is left out here.
 $node->safe_psql('chat', join '', map {
 	"CREATE ROLE readme_$_; SELECT memory.grant_access('readme_$_', '$_');"
@@ -158,11 +256,7 @@ WHERE p.pronamespace = 'memory'::regnamespace
 	AND NOT EXISTS (SELECT FROM pg_type t WHERE p.oid = t.typsend)
 ORDER BY 1
 SQL
-my @documented;
-foreach my $heading (qw(Writing Reading Storage Usage Quotas Transfer Access Transcripts))
-{
-	push @documented, map { code($_->[0]) . " $_->[1]" } table_below($heading);
-}
+my @documented = map { code($_->[0]) . " $_->[1]" } tables_of($reference, 'function');
 is(difference(\@documented, \@signatures), '', 'functions, their arguments and levels');
 
 my %named = map { $_ => 1 } $reference =~ /\bmemory\.([a-z_][a-z_0-9]*)/g;
@@ -176,8 +270,8 @@ SQL
 is(join(' ', grep { !$named{$_} } @there), '', 'the reference names everything in schema memory');
 
 my %there = map { $_ => 1 } @there;
-my %mentioned = map { $_ => 1 } $readme =~ /\bmemory\.([a-z_][a-z_0-9]*)/g;
-is(join(' ', grep { !$there{$_} } sort keys %mentioned), '', 'and the README nothing that is not there');
+my %mentioned = map { $_ => 1 } $manual =~ /\bmemory\.([a-z_][a-z_0-9]*)/g;
+is(join(' ', grep { !$there{$_} } sort keys %mentioned), '', 'and the manual nothing that is not there');
 my @operators =
   lines_of("SELECT oprname FROM pg_operator WHERE oprnamespace = 'memory'::regnamespace");
 foreach my $operator (@operators)
@@ -207,18 +301,18 @@ LOAD 'memory_ext';
 SELECT name || ' ' || COALESCE(NULLIF(current_setting(name), ''), 'empty') || ' ' || context
 FROM pg_settings WHERE name LIKE 'memory\_ext.%' ORDER BY name
 SQL
-my @rows = map { join ' ', map { code($_) } @$_[ 0 .. 2 ] } table_below('Settings of memory_ext');
+my @rows = map { join ' ', map { code($_) } @$_[ 0 .. 2 ] } tables_of($reference, 'setting');
 is(difference(\@rows, \@settings), '', 'settings, their defaults and contexts');
 my %settings = map { /^memory_ext\.(\w+)/ ? ($1 => 1) : () } @settings;
-is(join(' ', grep { !$settings{$_} } $readme =~ /\bmemory_ext\.(\w+)/g), '', 'no other setting is named');
+is(join(' ', grep { !$settings{$_} } $manual =~ /\bmemory_ext\.(\w+)/g), '', 'no other setting is named');
 
-my @levels = $readme =~ /^\| level \| may \|\n\|.*\n((?:\|.*\n)+)/m ? $1 =~ /^\| `(\w+)` \|/mg : ();
+my @levels = $page{'doc/security.md'} =~ /^\| level \| may \|\n\|.*\n((?:\|.*\n)+)/m ? $1 =~ /^\| `(\w+)` \|/mg : ();
 is(difference(\@levels, [ lines_of('SELECT DISTINCT level FROM memory_store.grants') ]), '', 'levels of access');
 
 # Every SQLSTATE that the C files raise.
 my ($share) = $node->config_data('--sharedir');
 my %sqlstate = map { /^(\w{5})\s+\w\s+(ERRCODE_\w+)/ ? ($2 => $1) : () } split /\n/, slurp("$share/errcodes.txt");
-my %documented = map { $_ => 1 } map { split /, / } map { $_->[0] } table_below('Errors');
+my %documented = map { $_ => 1 } map { split /, / } map { $_->[0] } tables_of($page{'doc/errors.md'}, 'SQLSTATE');
 my %raised;
 foreach my $file (glob "$root/src/*.c $root/src/*/*.c")
 {
