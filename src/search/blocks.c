@@ -55,11 +55,25 @@ static DirectTable block_rows = {"search_blocks",
 								 {BLOCK_ACCOUNT_ID, BLOCK_NUMBER},
 								 InvalidOid};
 
+/* Scans of indexes live as long as the tables are open. */
+static void
+find(SearchBlocks *blocks, DirectRows *rows, text *account_id)
+{
+	MemoryContext old = MemoryContextSwitchTo(blocks->context);
+	ScanKeyData keys[1];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account_id));
+	direct_find(rows, keys, 1);
+	MemoryContextSwitchTo(old);
+}
+
+/* Opens both tables; they live in the current memory context. */
 void
 search_blocks_open(SearchBlocks *blocks)
 {
 	direct_open_reading(&blocks->accounts, &covers, GetActiveSnapshot(), NULL, 0);
 	direct_open_reading(&blocks->blocks, &block_rows, GetActiveSnapshot(), NULL, 0);
+	blocks->context = CurrentMemoryContext;
 	blocks->body_context =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext block", ALLOCSET_DEFAULT_SIZES);
 }
@@ -76,12 +90,10 @@ search_blocks_close(SearchBlocks *blocks)
 bool
 search_blocks_cover(SearchBlocks *blocks, text *account_id, SearchCover *cover)
 {
-	ScanKeyData keys[1];
 	const Datum *values;
 	const bool *nulls;
 
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account_id));
-	direct_find(&blocks->accounts, keys, 1);
+	find(blocks, &blocks->accounts, account_id);
 	if (!direct_next(&blocks->accounts, ForwardScanDirection))
 		return false;
 	values = blocks->accounts.slot->tts_values;
@@ -103,10 +115,7 @@ search_blocks_cover(SearchBlocks *blocks, text *account_id, SearchCover *cover)
 void
 search_blocks_find(SearchBlocks *blocks, text *account_id)
 {
-	ScanKeyData keys[1];
-
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account_id));
-	direct_find(&blocks->blocks, keys, 1);
+	find(blocks, &blocks->blocks, account_id);
 }
 
 bool

@@ -198,7 +198,7 @@ list_changed(Build *build)
 	qsort(build->changed, build->nchanged, sizeof(Changed), compare_changed);
 	while (n < build->nchanged && bytes < SLICE_BYTES &&
 		   (build->count == 0 || build->base < 0 || n < SLICE_CONVERSATIONS))
-		bytes += Max(build->changed[n++].content_bytes, 1);
+		bytes += build->changed[n++].content_bytes;
 	build->complete = n == build->nchanged;
 	build->nchanged = n;
 }

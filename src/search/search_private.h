@@ -32,7 +32,8 @@ typedef struct SearchBlocks
 {
 	DirectRows accounts;
 	DirectRows blocks;
-	MemoryContext body_context;
+	MemoryContext context;
+	MemoryContext body_context; /* of the block at hand */
 } SearchBlocks;
 
 /* What memory_store.search_accounts has of an account. */
