@@ -22,7 +22,7 @@
 # `make test-matrix` takes MATRIX= and MATRIX_DIR= (see test/matrix).
 
 # The rooms of src/, lowest first; src/README.md says what lives in each.
-ROOMS = base transcript formats metering quota store relation maintenance transfer jobs redis
+ROOMS = base transcript formats metering quota store relation maintenance sync transfer jobs redis
 
 # Built out of the tree (make -f DIR/Makefile, with VPATH=DIR as packagers call it), the sources
 # are in srcdir, as PGXS names it, and what is made is below the current folder.
@@ -64,6 +64,7 @@ INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/maintenance/maintain.sql \
 	src/store/subscription.sql \
 	src/maintenance/verify.sql \
+	src/sync/sync.sql \
 	src/metering/usage.sql \
 	src/metering/outbox.sql \
 	src/metering/rating.sql \

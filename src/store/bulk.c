@@ -132,7 +132,8 @@ store_ready_write(StoreConversation *conversation, StoreAccount *account, Meteri
 
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(account->account_id);
-	values[4] = Int64GetDatum(account->revision);
+	conversation->revision = store_next_revision(account);
+	values[4] = Int64GetDatum(conversation->revision);
 	for (uint32 i = 0; i < ready->nsegments; i++)
 	{
 		values[2] = Int64GetDatum(ready->segments[i].first_seq);
@@ -148,7 +149,6 @@ store_ready_write(StoreConversation *conversation, StoreAccount *account, Meteri
 		account->amounts.by_meter[i] += ready->account.amounts.by_meter[i];
 	conversation->account = account;
 	conversation->account_id = account->account_id;
-	conversation->revision = account->revision;
 	conversation->queue = queue;
 	store_save_conversation(conversation);
 }

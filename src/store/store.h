@@ -44,6 +44,9 @@ extern TranscriptCompression store_compact_compression(void);
 typedef enum StoreStatement
 {
 	STORE_ACCOUNT_BUMP,
+	STORE_ACCOUNT_ADVANCE,
+	STORE_ACCOUNT_STATE,
+	STORE_EPOCH_RENEW,
 	STORE_ACCOUNT_CREATE,
 	STORE_ACCOUNT_HOLD,
 	STORE_ACCOUNT_KNOW,
@@ -67,6 +70,7 @@ typedef enum StoreStatement
 	STORE_TAIL_TAKE,
 	STORE_TAIL_READ,
 	STORE_TAIL_ONE,
+	STORE_TOMBSTONE_ID,
 	STORE_TAIL_ID,
 	STORE_TAIL_NEWEST,
 	STORE_BRANCH_OPEN,
@@ -121,14 +125,14 @@ typedef enum StoreStatement
 	STORE_FORGET_TOMBSTONES,
 	STORE_FORGET_CONVERSATIONS,
 	STORE_FORGET_RETENTION,
+	STORE_FORGET_PURGED,
 	STORE_FORGET_ACCOUNT,
 	STORE_RETENTION_SET,
 	STORE_RETENTION_CLEAR,
 	STORE_RETENTION_DUE,
 	STORE_ERASURE_NOTE,
 	STORE_ERASURES_DONE,
-	STORE_PURGE_TOMBSTONES,
-	STORE_PURGE_CONVERSATIONS,
+	STORE_PURGE,
 	STORE_NSTATEMENTS
 } StoreStatement;
 
@@ -184,6 +188,10 @@ typedef struct StoreRun
 	uint64 bytes; /* of content */
 } StoreRun;
 
+/* Conversations that one statement gives revisions of one bucket, and what are many of them. */
+#define STORE_BUCKET_CONVERSATIONS 4096
+#define STORE_MANY_CONVERSATIONS 64
+
 /* An account that a statement changes: its locks are held, its usage gathers. */
 typedef struct StoreAccount
 {
@@ -193,6 +201,8 @@ typedef struct StoreAccount
 	bool charged;          /* usage is charged to the subscription, which is locked */
 	QuotaHold *hold;       /* NULL: begun when the amounts are known */
 	bool shared;           /* the hold is other accounts', too: who began it saves it */
+	bool advanced;         /* the statement has taken more revisions than its row says */
+	int64 opened;          /* conversations, in this statement */
 	QuotaAmounts amounts;
 } StoreAccount;
 
@@ -229,6 +239,7 @@ typedef struct StoreConversation
 	StoreReady *ready;    /* made ready before the lock is taken; else NULL */
 	StoreIds *ids;        /* NULL: no message with a message_id has come */
 	bool ids_are_new;     /* the caller has seen to it, under the lock: they are not looked up */
+	bool used_now;        /* messages count as used today, however old they say they are */
 	bool repeated;        /* a message came that is there already */
 	bool changed;         /* something else was done */
 	MeteringBatch *usage; /* NULL: made when needed */
@@ -243,13 +254,24 @@ typedef enum StoreOpenMode
 	STORE_PROBE     /* NULL when unknown or deleted */
 } StoreOpenMode;
 
+typedef enum StoreStanding
+{
+	STORE_UNKNOWN,
+	STORE_LIVING,
+	STORE_DELETED /* and its tombstone is still there */
+} StoreStanding;
+
 extern StoreAccount *store_begin_account(text *account_id, bool make);
 extern StoreAccount *
 store_found_account(text *account_id, int64 revision, char *subscription_id, const char *locked);
 extern StoreAccount *store_lock_account(text *account_id, const char *locked, bool make);
 extern void store_end_account(StoreAccount *account);
+extern StoreAccount *store_hold_for_change(text *account_id);
+extern void store_save_revision(StoreAccount *account);
+extern int64 store_next_revision(StoreAccount *account);
 extern bool store_hold_account(text *account_id);
 extern void store_know_account(text *account_id);
+extern StoreStanding store_conversation_standing(text *account_id, const pg_uuid_t *id);
 extern StoreConversation *
 store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode);
 
@@ -290,9 +312,68 @@ extern uint32 store_segment_share(const TranscriptMessage *messages, uint32 n);
 extern void store_seal_tail(StoreConversation *conversation);
 extern void store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq);
 extern int64 store_last_message(StoreConversation *conversation);
+extern int64 store_message_before(StoreConversation *conversation, int64 seq);
 extern void store_unknown_conversation(const pg_uuid_t *id, const text *account_id);
 extern text *store_owner_of(const pg_uuid_t *id);
 extern int64 store_seen_revision(StoreConversation *conversation);
+
+/* ---- changed.c: which accounts a transaction has changed ---- */
+
+/*
+ * To be told of the accounts that a transaction has changed, once it has been
+ * committed: one call an account, with its last revision (0: it was forgotten).
+ * Called where no error may be raised and nothing be read.
+ */
+typedef void (*StoreChangedSink)(const char *account_id, int64 revision);
+extern void store_set_changed_sink(StoreChangedSink sink);
+extern void store_mark_changed(const text *account_id, int64 revision);
+extern void store_changed_init(void);
+
+/* ---- feed.c: what has changed since a revision, under one snapshot ---- */
+typedef struct StoreAccountState
+{
+	int64 revision;
+	int64 purged;      /* the last revision of a tombstone that was removed; 0: none was */
+	const char *epoch; /* palloc'd */
+} StoreAccountState;
+
+/* A conversation as the feed gives it; its texts are in the feed's row context. */
+typedef struct StoreChanged
+{
+	pg_uuid_t id;
+	int64 revision;
+	int64 head_seq; /* 0: there is no message */
+	int64 message_count;
+	int64 token_count;
+	int64 content_bytes;
+	TimestampTz created_at;
+	TimestampTz updated_at;
+	bool archived;
+	bool deleted;
+	text *title;     /* NULL: none */
+	Jsonb *metadata; /* NULL: none */
+} StoreChanged;
+
+typedef struct StoreChangedMessage
+{
+	bool deleted; /* of the message there are seq, message_id and revision then */
+	TranscriptMessage message;
+} StoreChangedMessage;
+
+typedef struct StoreFeed StoreFeed;
+
+extern bool store_account_state(text *account_id, StoreAccountState *state);
+extern StoreFeed *store_feed_open(text *account_id, Snapshot snapshot);
+extern void store_feed_close(StoreFeed *feed);
+extern bool store_feed_newest(StoreFeed *feed, int64 n, int64 *revision, pg_uuid_t *id);
+extern void store_feed_start(StoreFeed *feed, int64 revision, const pg_uuid_t *id, bool inclusive);
+extern bool store_feed_next(StoreFeed *feed, StoreChanged *changed);
+extern bool store_feed_conversation(StoreFeed *feed, const pg_uuid_t *id, StoreChanged *changed);
+extern void
+store_feed_messages(StoreFeed *feed, const pg_uuid_t *id, int64 after_seq, int64 after_revision);
+extern bool store_feed_next_message(StoreFeed *feed, StoreChangedMessage *message);
+extern bool
+store_feed_message_id(StoreFeed *feed, const pg_uuid_t *id, int64 seq, char **message_id);
 
 /* ---- conversation.c: the fields that people set ---- */
 typedef enum StoreField
@@ -421,6 +502,7 @@ typedef struct StoreChange
 } StoreChange;
 
 extern int64 store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n);
+extern int64 store_buried_message(const StoreConversation *conversation, const char *message_id);
 extern void store_delete_conversation(StoreConversation *conversation);
 
 /* ---- message_ids.c: a message_id is unique within its conversation ---- */
@@ -445,6 +527,8 @@ extern void store_ids_free(StoreIds *ids);
 extern void store_ids_changed(StoreIds *ids);
 extern int64 store_ids_number(StoreIds *ids, const TranscriptMessage *message, int64 next_seq);
 extern bool store_has_message_id(StoreConversation *conversation, const TranscriptMessage *message);
+extern bool store_get_message_by_id(StoreConversation *conversation,
+									const TranscriptMessage *wanted, TranscriptMessage *found);
 extern int64 store_known_message(StoreConversation *conversation, const TranscriptMessage *message);
 extern void store_check_new_ids(StoreConversation *conversation, const StoreChange *changes, int n);
 
@@ -465,6 +549,8 @@ extern ErrorData *store_attempt(void (*act)(void *), void *arg);
 extern ErrorData *store_attempt_reading(void (*act)(void *), void *arg);
 
 /* ---- usage.c: what metering is told ---- */
+extern MeteringKind
+store_usage_kind(const StoreConversation *conversation, const TranscriptMessage *message);
 extern void
 store_usage_added(StoreConversation *conversation, TranscriptMessage *message, bool late);
 extern void

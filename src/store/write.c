@@ -24,6 +24,7 @@
 
 #include "memory_ext.h"
 #include "store.h"
+#include "tables.h"
 
 /*
  * store_found_account
@@ -40,6 +41,7 @@ store_found_account(text *account_id, int64 revision, char *subscription_id, con
 	account->account_id = account_id;
 	account->charged = locked != NULL;
 	account->revision = revision;
+	store_mark_changed(account_id, revision);
 	account->subscription_id = subscription_id;
 	if (locked != NULL ? strcmp(locked, account->subscription_id) != 0
 					   : quota_active() && quota_exists(account->subscription_id))
@@ -92,6 +94,38 @@ store_begin_account(text *account_id, bool make)
 }
 
 /*
+ * store_next_revision
+ *		The revision of the next conversation that the statement opens.  Revisions
+ *		are found by the thousand, in buckets, which whoever follows the changes
+ *		reads as a whole.  So that none is large, a statement goes on to the next
+ *		bucket behind each STORE_BUCKET_CONVERSATIONS, and one of many
+ *		conversations leaves the rest of its last one unused: see
+ *		store_end_account.
+ */
+int64
+store_next_revision(StoreAccount *account)
+{
+	if (account->opened > 0 && account->opened % STORE_BUCKET_CONVERSATIONS == 0)
+	{
+		account->revision = CONVERSATION_BUCKET_END(account->revision) + 1;
+		account->advanced = true;
+	}
+	account->opened++;
+	return account->revision;
+}
+
+/* Writes the last revision that the statement has taken, which others wait for. */
+void
+store_save_revision(StoreAccount *account)
+{
+	Datum values[2] = {PointerGetDatum(account->account_id), Int64GetDatum(account->revision)};
+
+	store_execute(STORE_ACCOUNT_ADVANCE, values, NULL, false);
+	store_mark_changed(account->account_id, account->revision);
+	account->advanced = false;
+}
+
+/*
  * store_end_account
  *		Charges what the statement used; all of it is written by now.  Error:
  *		MX001, which takes the whole statement back.
@@ -102,6 +136,14 @@ store_end_account(StoreAccount *account)
 	static const QuotaAmounts nothing = {{0}};
 	char *name;
 
+	if (account->opened > STORE_MANY_CONVERSATIONS &&
+		account->revision != CONVERSATION_BUCKET_END(account->revision))
+	{
+		account->revision = CONVERSATION_BUCKET_END(account->revision);
+		account->advanced = true;
+	}
+	if (account->advanced)
+		store_save_revision(account);
 	if (!account->charged)
 		return;
 	if (memcmp(&account->amounts, &nothing, sizeof(nothing)) == 0 &&
@@ -142,6 +184,31 @@ store_know_account(text *account_id)
 		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 		store_execute(STORE_ACCOUNT_KNOW, values, NULL, false);
 	}
+}
+
+/*
+ * store_hold_for_change
+ *		The locks of a statement that does not know yet whether it changes
+ *		anything, parent first; the account is made if it does not exist.  Its
+ *		revision is the one that the statement takes by store_save_revision, once
+ *		it has changed something.
+ */
+StoreAccount *
+store_hold_for_change(text *account_id)
+{
+	StoreAccount *account = palloc0(sizeof(StoreAccount));
+	bool isnull;
+
+	account->hold = quota_active() ? quota_begin(text_to_cstring(account_id)) : NULL;
+	store_know_account(account_id);
+	account->account_id = account_id;
+	account->revision = DatumGetInt64(store_column(0, 1, &isnull)) + 1;
+	account->subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
+	account->charged = account->hold != NULL;
+	if (account->charged ? strcmp(account->hold->subscription_id, account->subscription_id) != 0
+						 : quota_active() && quota_exists(account->subscription_id))
+		quota_moved(text_to_cstring(account_id));
+	return account;
 }
 
 void
@@ -220,7 +287,7 @@ store_init_conversation(StoreConversation *conversation, StoreAccount *account, 
 	conversation->id = *id;
 	conversation->account = account;
 	conversation->account_id = account->account_id;
-	conversation->revision = account->revision;
+	conversation->revision = store_next_revision(account);
 	ItemPointerSetInvalid(&conversation->place);
 	conversation->next_seq = 1;
 	conversation->last_seq = -1;
@@ -271,6 +338,19 @@ take_row(StoreConversation *conversation, HeapTuple row, TupleDesc descriptor)
 		conversation->leaf = conversation->head_seq;
 	else if (!conversation->fresh)
 		conversation->leaf = store_last_message(conversation);
+}
+
+/* Whether the account has a conversation of this id, or had one; its lock is held. */
+StoreStanding
+store_conversation_standing(text *account_id, const pg_uuid_t *id)
+{
+	Datum values[2] = {UUIDPGetDatum(id), PointerGetDatum(account_id)};
+	bool living;
+
+	if (store_execute(STORE_CONVERSATION_READ, values, NULL, false) == 0)
+		return STORE_UNKNOWN;
+	(void) store_column(0, 11, &living);
+	return living ? STORE_LIVING : STORE_DELETED;
 }
 
 /*
@@ -519,9 +599,9 @@ comes_late(StoreConversation *conversation, int64 seq)
 	return seq <= conversation->last_seq;
 }
 
-/* The message before a number that was passed over; 0: there is none. */
-static int64
-message_before(StoreConversation *conversation, int64 seq)
+/* The last message before a number; 0: there is none. */
+int64
+store_message_before(StoreConversation *conversation, int64 seq)
 {
 	Datum values[3];
 	Datum before;
@@ -548,8 +628,8 @@ void
 store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq)
 {
 	if (*parent_seq == -1)
-		*parent_seq =
-			comes_late(conversation, seq) ? message_before(conversation, seq) : conversation->leaf;
+		*parent_seq = comes_late(conversation, seq) ? store_message_before(conversation, seq)
+													: conversation->leaf;
 	else if (*parent_seq != 0 &&
 			 (*parent_seq >= seq || !store_message_exists(conversation, *parent_seq)))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -663,7 +743,7 @@ count_message(StoreConversation *conversation, const TranscriptMessage *message)
 	QuotaAmounts *amounts = &conversation->account->amounts;
 
 	/* one of long ago is an import: stored, but not used in this period */
-	if (metering_classify(message->created_at) != METERING_IMPORTED)
+	if (store_usage_kind(conversation, message) != METERING_IMPORTED)
 	{
 		amounts->by_meter[QUOTA_MESSAGES]++;
 		amounts->by_meter[QUOTA_TOKENS] += message->tokens;
