@@ -22,8 +22,8 @@
 #include "utils/json.h"
 #include "utils/memutils.h"
 
-#include "memory_ext.h"
-#include "store.h"
+#include "memory_limits.h"
+#include "store_private.h"
 
 #define CHANGES_CHANNEL "memory_changes"
 

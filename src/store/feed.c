@@ -26,7 +26,7 @@
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 
-#include "store.h"
+#include "store_private.h"
 #include "tables.h"
 
 /* A conversation of a bucket, before its row is read. */

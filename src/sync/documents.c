@@ -191,30 +191,33 @@ sync_add_conversation(SyncDocuments *documents, const StoreChanged *conversation
 
 static void
 put_message(SyncDocuments *documents, const pg_uuid_t *conversation_id,
-			const TranscriptMessage *message)
+			const TranscriptMessage *message, bool brief)
 {
 	JsonbParseState **state = &documents->state;
 	const char *parent = parent_id(documents, conversation_id, message->parent_seq);
 
 	sync_put_string(state, "parent", parent, parent == NULL ? 0 : strlen(parent));
+	sync_put_number(state, "tokens", message->tokens);
+	sync_put_time(state, "created_at", message->created_at);
+	if (brief)
+		return;
 	sync_put_string(state, "role", message->role, message->role_len);
 	sync_put_string(state, "content", message->content, message->content_len);
 	sync_put_string(state, "model", message->model, message->model_len);
-	sync_put_number(state, "tokens", message->tokens);
 	sync_put_jsonb(state, "metadata",
 				   message->metadata == NULL ? NULL
 											 : DatumGetJsonbP(transcript_metadata_datum(message)));
-	sync_put_time(state, "created_at", message->created_at);
 }
 
 /*
  * sync_add_message
  *		A message's document.  parent is the id of a message, null for a root; a
- *		deleted message has no more than its ids, seq and revision.
+ *		deleted message has no more than its ids, seq and revision.  brief: only
+ *		what the server sets.
  */
 void
 sync_add_message(SyncDocuments *documents, const pg_uuid_t *conversation_id,
-				 const StoreChangedMessage *message)
+				 const StoreChangedMessage *message, bool brief)
 {
 	MemoryContext old = MemoryContextSwitchTo(documents->context);
 	JsonbParseState **state = &documents->state;
@@ -228,10 +231,10 @@ sync_add_message(SyncDocuments *documents, const pg_uuid_t *conversation_id,
 	sync_put_bool(state, "_deleted", message->deleted);
 	if (!message->deleted)
 	{
-		put_message(documents, conversation_id, &message->message);
+		put_message(documents, conversation_id, &message->message, brief);
 		note_id(documents, conversation_id, message->message.seq, id);
 	}
-	end_document(documents, sync_message_bytes(&message->message));
+	end_document(documents, brief ? DOCUMENT_BYTES : sync_message_bytes(&message->message));
 	MemoryContextSwitchTo(old);
 }
 

@@ -224,7 +224,7 @@ add_messages(Pull *pull, const StoreChanged *conversation)
 		CHECK_FOR_INTERRUPTS();
 		if (is_full(pull, sync_message_bytes(&message.message)))
 			return;
-		sync_add_message(&pull->documents, &conversation->id, &message);
+		sync_add_message(&pull->documents, &conversation->id, &message, false);
 		move_to(pull, conversation, message.message.seq);
 	}
 }
@@ -368,7 +368,7 @@ read_conversation(Pull *pull, const StoreChanged *conversation, int64 after_seq)
 			continue;
 		if (is_full(pull, sync_message_bytes(&message.message)))
 			return last;
-		sync_add_message(&pull->documents, &conversation->id, &message);
+		sync_add_message(&pull->documents, &conversation->id, &message, false);
 		last = message.message.seq;
 	}
 	return 0;

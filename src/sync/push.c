@@ -19,7 +19,8 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "memory_ext.h"
+#include "attempt.h"
+#include "memory_limits.h"
 #include "sync.h"
 
 #define ROW_HINT                                                                                   \
@@ -298,7 +299,7 @@ rethrow_general(ErrorData *error)
 static void
 refuse_with_error(Push *push, PushRow *row, const ErrorData *error)
 {
-	row->conflict = false;
+	row->conflict = row->stored = false;
 	push_refuse(push, row, error->sqlerrcode, error->message, error->detail, error->hint);
 }
 
@@ -321,7 +322,7 @@ apply_each(Push *push, PushRow **rows, int32 n)
 		if (account->hold != NULL)
 			hold = *account->hold;
 		push->changed = false;
-		error = store_attempt(apply_one, &attempt);
+		error = attempt_run(apply_one, &attempt);
 		if (error == NULL)
 		{
 			any |= push->changed;
@@ -356,7 +357,7 @@ apply_rows(Push *push)
 	account = *push->account;
 	if (account.hold != NULL)
 		hold = *account.hold;
-	error = store_attempt(apply_all, &attempt);
+	error = attempt_run(apply_all, &attempt);
 	if (error == NULL)
 		return;
 	rethrow_general(error);
@@ -368,7 +369,7 @@ apply_rows(Push *push)
 	push->changed = false;
 	for (int32 i = 0; i < n; i++)
 	{
-		push->order[i]->conflict = false;
+		push->order[i]->conflict = push->order[i]->stored = push->order[i]->added = false;
 		push->order[i]->refusal = NULL;
 	}
 	if (n == 1)
@@ -379,26 +380,32 @@ apply_rows(Push *push)
 
 /* ---- the answer ---- */
 
+/*
+ * What is stored of the rows that are in conflict, or else of those that agree.
+ * An answer has its limits: of the latter some may be left out, which come with
+ * the next pull.
+ */
 static void
-add_conflicts(Push *push, JsonbParseState **state)
+add_documents(Push *push, JsonbParseState **state, StoreFeed *feed, bool conflicts)
 {
 	SyncDocuments documents;
-	StoreFeed *feed = NULL;
 
-	sync_put_key(state, "conflicts");
-	sync_begin_documents(&documents, *state, NULL);
+	sync_put_key(state, conflicts ? "conflicts" : "stored");
+	sync_begin_documents(&documents, *state, feed);
 	for (int32 i = 0; i < push->count; i++)
 	{
-		if (!push->rows[i].conflict || push->rows[i].refusal != NULL)
-			continue;
+		PushRow *row = &push->rows[i];
+
 		CHECK_FOR_INTERRUPTS();
-		if (feed == NULL)
-			feed = push_open_feed(push);
-		documents.feed = feed;
-		push_add_stored(push, &push->rows[i], &documents);
+		if (row->refusal != NULL || !(conflicts ? row->conflict : row->stored && !row->conflict))
+			continue;
+		if (documents.bytes < SYNC_PAGE_BYTES)
+			push_add_stored(push, row, &documents);
+		else if (conflicts)
+			push_refuse(push, row, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+						"the documents in conflict are more than an answer holds", NULL,
+						"Push it again, together with fewer others.");
 	}
-	if (feed != NULL)
-		push_close_feed(feed);
 	*state = sync_end_documents(&documents);
 }
 
@@ -437,8 +444,8 @@ PG_FUNCTION_INFO_V1(memory_push);
  * memory_push(account_id text, collection text, rows jsonb) → jsonb
  *		Stores what a device has changed: rows of {assumedMasterState,
  *		newDocumentState}.  The answer has the stored documents of those rows that
- *		are in conflict with them, and what was refused, by row, with SQLSTATE,
- *		message, detail and hint; all others are stored.  Nothing is stored twice.
+ *		are in conflict with them, those of the others, and what was refused, by
+ *		row, with SQLSTATE, message, detail and hint.  Nothing is stored twice.
  *		Errors, of the call as a whole: 22004, 22023 not an array, 42501, 54000
  *		too many rows.
  */
@@ -447,6 +454,7 @@ memory_push(PG_FUNCTION_ARGS)
 {
 	Push push = {0};
 	JsonbParseState *state = NULL;
+	StoreFeed *feed;
 
 	push.account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	push.collection = sync_collection(fcinfo, 1);
@@ -461,7 +469,10 @@ memory_push(PG_FUNCTION_ARGS)
 	read_rows(&push, PG_GETARG_JSONB_P(2));
 	apply_rows(&push);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	add_conflicts(&push, &state);
+	feed = push_open_feed(&push);
+	add_documents(&push, &state, feed, true);
+	add_documents(&push, &state, feed, false);
+	push_close_feed(feed);
 	add_refusals(&push, &state);
 	return sync_end_answer(&state);
 }

@@ -23,7 +23,7 @@
 #include "utils/numeric.h"
 #include "utils/snapmgr.h"
 
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "sync.h"
 
 #define PARENT_HINT "Push the parent before it, or name another one, or null for a new root."
@@ -248,6 +248,7 @@ create_conversation(Push *push, PushRow *row)
 	store_create_conversation(store_open_conversation(push->account, &row->conversation_id,
 													  STORE_CREATE),
 							  &fields);
+	row->stored = true;
 	push->changed = true;
 }
 
@@ -325,6 +326,7 @@ merge_conversation(Push *push, PushRow *row)
 		fields.given |= STORE_ARCHIVED;
 	push_close_feed(feed);
 	merge_head(push, row, &stored, head, &fields);
+	row->stored = true;
 	if (fields.given == 0)
 		return;
 	store_set_fields(store_open_conversation(push->account, &row->conversation_id, STORE_EXISTING),
@@ -464,6 +466,7 @@ add_message(Push *push, PushRow *row, StoreConversation *conversation)
 	if (!read_parent(push, row, conversation, &message.parent_seq))
 		return;
 	(void) store_add_message(conversation, &message);
+	row->stored = row->added = true;
 }
 
 /* Merges a message that is there; what is to be changed is noted. */
@@ -483,6 +486,7 @@ merge_message(PushRow *row, const TranscriptMessage *stored, Changes *changes)
 		changes->count++;
 		return;
 	}
+	row->stored = true;
 	change->set_role = merge_field(row, "role", string_value(stored->role, stored->role_len),
 								   jbvString, has_base, &taken);
 	if (change->set_role)
@@ -629,11 +633,10 @@ push_apply(Push *push, PushRow **rows, int32 n)
 
 /* ---- the answer ---- */
 
-/* Adds the stored document of a row in conflict; one that is not there is a deleted one. */
+/* Adds the stored document of a row; one that is not there is a deleted one. */
 void
 push_add_stored(Push *push, PushRow *row, SyncDocuments *documents)
 {
-	StoreConversation *conversation;
 	StoreChangedMessage message = {0};
 	StoreChanged stored;
 
@@ -645,10 +648,11 @@ push_add_stored(Push *push, PushRow *row, SyncDocuments *documents)
 			sync_add_deleted(documents, NULL, row->id);
 		return;
 	}
-	conversation = store_open_conversation(push->account, &row->conversation_id, STORE_PROBE);
-	if (conversation != NULL &&
-		find_stored(conversation, row->id, row->id_length, &message.message))
-		sync_add_message(documents, &row->conversation_id, &message);
+	if (push->answered == NULL || memcmp(&push->answered->id, &row->conversation_id, UUID_LEN) != 0)
+		push->answered = store_open_conversation(push->account, &row->conversation_id, STORE_PROBE);
+	if (push->answered != NULL &&
+		find_stored(push->answered, row->id, row->id_length, &message.message))
+		sync_add_message(documents, &row->conversation_id, &message, row->added);
 	else
 		sync_add_deleted(documents, &row->conversation_id, row->id);
 }

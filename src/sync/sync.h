@@ -85,7 +85,7 @@ extern Size sync_conversation_bytes(const StoreChanged *conversation);
 extern Size sync_message_bytes(const TranscriptMessage *message);
 extern void sync_add_conversation(SyncDocuments *documents, const StoreChanged *conversation);
 extern void sync_add_message(SyncDocuments *documents, const pg_uuid_t *conversation_id,
-							 const StoreChangedMessage *message);
+							 const StoreChangedMessage *message, bool brief);
 extern void
 sync_add_deleted(SyncDocuments *documents, const pg_uuid_t *conversation_id, const char *id);
 extern char *sync_message_document_id(StoreFeed *feed, const pg_uuid_t *conversation_id, int64 seq);
@@ -108,7 +108,9 @@ typedef struct PushRow
 	int id_length;
 	pg_uuid_t conversation_id;
 	bool deleted;  /* the document says so */
-	bool conflict; /* the answer has the document that is stored */
+	bool conflict; /* the answer has the document that is stored, among the conflicts */
+	bool stored;   /* the same, among those that agree: it was added, merged, or there already */
+	bool added;    /* of that only what the server has set */
 	bool placed;   /* it has its place behind its parent's */
 	bool visited;
 	PushRefusal *refusal; /* NULL: none */
@@ -123,7 +125,8 @@ typedef struct Push
 	PushRow *rows;
 	PushRow **order; /* by conversation, each behind its parent */
 	int32 count;
-	bool changed; /* something was written */
+	bool changed;                /* something was written */
+	StoreConversation *answered; /* the last one that the answer had a message of; NULL: none */
 } Push;
 
 extern void push_refuse(Push *push, PushRow *row, int sqlstate, const char *message,

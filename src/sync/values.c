@@ -12,7 +12,7 @@
 #include "utils/json.h"
 #include "utils/numeric.h"
 
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "sync.h"
 
 #define UUID_TEXT_LENGTH 36
