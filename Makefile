@@ -56,18 +56,20 @@ C_FILES = $(call files,src/*.[ch] src/*/*.[ch] test/fuzz/*.c)
 INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/memory_ext.sql \
 	src/transcript/transcript.sql \
-	src/quota/tables.sql \
+	src/base/account.sql \
+	src/quota/quota_tables.sql \
 	src/quota/quota.sql \
-	src/metering/tables.sql \
-	src/store/tables.sql \
+	src/metering/metering_tables.sql \
+	src/store/store_tables.sql \
 	src/store/write.sql \
 	src/store/views.sql \
 	src/relation/relation.sql \
 	src/store/read.sql \
-	src/maintenance/maintain.sql \
+	src/maintenance/maintenance.sql \
 	src/store/subscription.sql \
 	src/maintenance/verify.sql \
-	src/metering/usage.sql \
+	src/store/usage.sql \
+	src/metering/usage_views.sql \
 	src/metering/outbox.sql \
 	src/metering/rating.sql \
 	src/transfer/compress.sql \
@@ -77,6 +79,7 @@ INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/transfer/export.sql \
 	src/jobs/job_calls.sql \
 	src/redis/redis.sql \
+	src/maintain.sql \
 	src/access.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 DATA = $(call files,$(EXTENSION)--*--*.sql)

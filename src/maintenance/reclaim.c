@@ -391,7 +391,7 @@ list_conversations(Relation relation, Datum *bounds)
 	return store_execute(STORE_CONVERSATIONS_LYING, bounds, NULL, false);
 }
 
-/* The segments of which something lies in these blocks of the TOAST table; reads all segments' rows. */
+/* The segments that have values in these blocks of the TOAST table; reads all segments' rows. */
 static uint64
 list_toasted(Relation relation, Datum *bounds)
 {

@@ -477,8 +477,8 @@ PG_FUNCTION_INFO_V1(memory_settle_usage);
  * memory_settle_usage(account_id text, reservation_id text, actual bigint) → void
  *		Ends a reservation and counts what was really used, at most what was
  *		held, whatever the limit is by now.  The same again changes nothing.  An
- *		expired one is settled as long as the limit has room.  Errors: 02000, 55000 released already,
- *		22023 more than was held, MX001.
+ *		expired one is settled as long as the limit allows it.  Errors: 02000,
+ *		22023 more than was held, 55000 released already, MX001.
  */
 Datum
 memory_settle_usage(PG_FUNCTION_ARGS)

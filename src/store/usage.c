@@ -160,18 +160,6 @@ store_usage_write(StoreConversation *conversation)
 
 /* ---- functions ---- */
 
-PG_FUNCTION_INFO_V1(memory_check_account);
-
-/*
- * memory_check_account(account_id text) → text
- *		account_check, for functions in SQL.
- */
-Datum
-memory_check_account(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_TEXT_P(account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
-}
-
 /* A text argument of up to so many bytes; NULL when it is null.  Errors: 22023, 54000. */
 static text *
 argument_name(FunctionCallInfo fcinfo, int n, const char *name, uint32 limit)
