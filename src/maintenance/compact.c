@@ -514,7 +514,7 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	bool marks;
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "memory.compact_batch returns no record");
+		elog(ERROR, "memory_store.compact_batch returns no record");
 	descriptor = BlessTupleDesc(descriptor);
 	account_check_unconfined();
 	store_check_limit("max_conversations", PG_GETARG_INT32(2));
