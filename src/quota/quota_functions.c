@@ -16,6 +16,7 @@
 #include "account.h"
 #include "quota_private.h"
 #include "quota_statements.h"
+#include "statement.h"
 
 static char *
 argument_account(FunctionCallInfo fcinfo, int n)
@@ -199,7 +200,7 @@ plan_price(const char *plan_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("plan \"%s\" does not exist", plan_id),
 				 errhint("See memory.plans.")));
-	return SPI_datumTransfer(quota_column(0, 1, &isnull), false, -1);
+	return SPI_datumTransfer(plan_column(0, 1, &isnull), false, -1);
 }
 
 void
@@ -319,9 +320,9 @@ read_reservation(const QuotaHold *hold, const char *id, Reservation *reservation
 	if (quota_execute(QUOTA_RESERVATION_READ, values, NULL, false) == 0)
 		return false;
 	reservation->meter = quota_meter_by_name(quota_string(0, 1));
-	reservation->amount = DatumGetInt64(quota_column(0, 2, &isnull));
+	reservation->amount = DatumGetInt64(plan_column(0, 2, &isnull));
 	reservation->state = quota_string(0, 4);
-	settled = quota_column(0, 5, &isnull);
+	settled = plan_column(0, 5, &isnull);
 	reservation->settled = isnull ? -1 : DatumGetInt64(settled);
 	return true;
 }

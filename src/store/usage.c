@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 
 #include "memory_limits.h"
+#include "statement.h"
 #include "store_private.h"
 
 static MeteringBatch *
@@ -209,7 +210,7 @@ memory_record_usage(PG_FUNCTION_ARGS)
 						errmsg("occurred_at must be a finite time")));
 
 	SPI_connect();
-	store_execute(STORE_ACCOUNT_KNOW, values, NULL, false);
+	plan_execute(&store_account_know_statement, values, NULL, false);
 	recorded = metering_record_call(account_id, model != NULL ? model : cstring_to_text(""), &call,
 									request_id);
 	SPI_finish();
@@ -237,7 +238,7 @@ memory_roll_up_usage(PG_FUNCTION_ARGS)
 	for (uint64 i = 0; i < n; i++)
 	{
 		bool isnull;
-		Datum account = datumCopy(store_column(i, 1, &isnull), false, -1);
+		Datum account = datumCopy(plan_column(i, 1, &isnull), false, -1);
 
 		accounts[i] = (text *) DatumGetPointer(account);
 	}
