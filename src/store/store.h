@@ -180,6 +180,9 @@ extern void store_end_account(StoreAccount *account);
  */
 extern bool store_hold_account(text *account_id);
 
+/* Makes the account $1 at $2, without a revision, if it does not exist. */
+extern PlanStatement store_account_know_statement;
+
 /* ---- open.c: conversations as a statement works on them ---- */
 typedef enum StoreOpenMode
 {
@@ -454,6 +457,7 @@ typedef struct StoreCharge
  * is locked.  Those that have no plan become NULL.
  */
 extern void store_lock_charges(StoreCharge *charges, uint64 n);
+extern void store_lock_before_moving(text **accounts, uint64 n, bool step);
 
 /* What stands in the accounts of a subscription, and forgetting an account's row: see there. */
 extern PlanStatement store_forget_counts_statement;

@@ -167,9 +167,6 @@ store_found_account(text *account_id, int64 revision, char *subscription_id, con
 /* store_lock_account for a statement on one account: takes both locks, parent first. */
 extern StoreAccount *store_begin_account(text *account_id, bool make);
 
-/* Makes the account $1 at $2, without a revision, if it does not exist. */
-extern PlanStatement store_account_know_statement;
-
 /* Makes the account if it does not exist, and takes its lock without a revision. */
 extern void store_know_account(text *account_id);
 
