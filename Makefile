@@ -57,10 +57,11 @@ C_FILES = $(call files,src/*.[ch] src/*/*.[ch] test/fuzz/*.c)
 INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/memory_ext.sql \
 	src/transcript/transcript.sql \
-	src/quota/tables.sql \
+	src/base/account.sql \
+	src/quota/quota_tables.sql \
 	src/quota/quota.sql \
-	src/metering/tables.sql \
-	src/store/tables.sql \
+	src/metering/metering_tables.sql \
+	src/store/store_tables.sql \
 	src/store/write.sql \
 	src/store/views.sql \
 	src/relation/relation.sql \
@@ -71,7 +72,8 @@ INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/sync/sync.sql \
 	src/search/tables.sql \
 	src/search/search.sql \
-	src/metering/usage.sql \
+	src/store/usage.sql \
+	src/metering/usage_views.sql \
 	src/metering/outbox.sql \
 	src/metering/rating.sql \
 	src/transfer/compress.sql \

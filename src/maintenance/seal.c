@@ -15,6 +15,8 @@
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "store.h"
 
 /* A conversation with a tail, as listed before the first lock was taken. */
@@ -33,11 +35,21 @@ list_candidates(uint64 n)
 	for (uint64 i = 0; i < n; i++)
 	{
 		candidates[i].account_id =
-			(text *) DatumGetPointer(datumCopy(store_column(i, 1, &isnull), false, -1));
-		candidates[i].id = *DatumGetUUIDP(store_column(i, 2, &isnull));
+			(text *) DatumGetPointer(datumCopy(plan_column(i, 1, &isnull), false, -1));
+		candidates[i].id = *DatumGetUUIDP(plan_column(i, 2, &isnull));
 	}
 	return candidates;
 }
+
+/* clang-format off */
+static PlanStatement conversation_sealed_statement = {
+	"UPDATE memory_store.conversations"
+	" SET tail_bytes = 0, tail_count = 0"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	2,
+	{UUIDOID, TEXTOID},
+};
+/* clang-format on */
 
 /* Seals one tail under its account's lock; false when nothing is left of it. */
 static bool
@@ -57,7 +69,7 @@ seal_candidate(const Candidate *candidate, MeteringBatch *usage)
 	store_seal_tail(conversation);
 	values[0] = UUIDPGetDatum(&candidate->id);
 	values[1] = PointerGetDatum(candidate->account_id);
-	store_execute(STORE_CONVERSATION_SEALED, values, NULL, false);
+	plan_execute(&conversation_sealed_statement, values, NULL, false);
 	return true;
 }
 
@@ -100,6 +112,18 @@ seal_candidates(const Candidate *candidates, uint64 n, bool step)
 
 PG_FUNCTION_INFO_V1(memory_seal);
 
+/* clang-format off */
+static PlanStatement tail_all_statement = {
+	"SELECT DISTINCT account_id, conversation_id"
+	" FROM memory_store.tail"
+	" WHERE ($1 IS NULL OR account_id" OP(=) "$1)"
+	" AND ($2 IS NULL OR conversation_id" OP(=) "$2)"
+	" ORDER BY 1, 2",
+	2,
+	{TEXTOID, UUIDOID},
+};
+/* clang-format on */
+
 /*
  * memory_seal(account_id text, conversation_id uuid) → bigint
  *		Seals the tails of one conversation, of one account, or (both NULL) of
@@ -122,7 +146,7 @@ memory_seal(PG_FUNCTION_ARGS)
 	values[1] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
 
 	SPI_connect();
-	n = store_execute(STORE_TAIL_ALL, values, nulls, false);
+	n = plan_execute(&tail_all_statement, values, nulls, false);
 	sealed = seal_candidates(list_candidates(n), n, false);
 	SPI_finish();
 	PG_RETURN_INT64(sealed);
@@ -138,6 +162,39 @@ compare_candidates(const void *a, const void *b)
 
 	return order != 0 ? order : memcmp(&left->id, &right->id, UUID_LEN);
 }
+
+/* from conversation to conversation, whatever the number of their messages */
+/* clang-format off */
+static PlanStatement tail_idle_statement = {
+	"WITH RECURSIVE w AS ((SELECT t.conversation_id, t.account_id"
+	" FROM memory_store.tail t"
+	" WHERE (t.conversation_id, t.account_id)" OP(>) "($1, $2)"
+	" ORDER BY t.conversation_id, t.account_id LIMIT 1)"
+	" UNION ALL"
+	" SELECT n.conversation_id, n.account_id"
+	" FROM w"
+	" CROSS JOIN LATERAL (SELECT t.conversation_id, t.account_id"
+	" FROM memory_store.tail t"
+	" WHERE (t.conversation_id, t.account_id)" OP(>) "(w.conversation_id,"
+	" w.account_id)"
+	" ORDER BY t.conversation_id, t.account_id LIMIT 1) n)"
+	" SELECT w.account_id, w.conversation_id"
+	" FROM w"
+	" WHERE ($5 IS NULL OR w.account_id" OP(=) "$5) AND (SELECT t.created_at"
+	" FROM memory_store.tail t"
+	" WHERE t.conversation_id" OP(=) "w.conversation_id"
+	" AND t.account_id" OP(=) "w.account_id"
+	" ORDER BY t.seq DESC LIMIT 1)" OP(<) "$3 AND ("
+	"SELECT pg_catalog.max(t.created_at)"
+	" FROM memory_store.tail t"
+	" WHERE t.conversation_id" OP(=) "w.conversation_id"
+	" AND t.account_id" OP(=) "w.account_id)" OP(<) "$3 LIMIT $4",
+	5,
+	{UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID},
+	
+   .ordered = true,
+};
+/* clang-format on */
 
 /*
  * Seals so many idle tails behind a key, and sets last to the last one's, in the
@@ -165,7 +222,7 @@ seal_idle_behind(const Candidate *after, int64 limit, Candidate *last)
 	}
 
 	SPI_connect();
-	n = store_execute(STORE_TAIL_IDLE, values, nulls, false);
+	n = plan_execute(&tail_idle_statement, values, nulls, false);
 	candidates = list_candidates(n);
 	last->account_id = NULL;
 	if (n > 0)

@@ -54,7 +54,7 @@ quota_outside_columns(uint64 rows, int64 *outside)
 	bool isnull;
 
 	for (int i = 0; i < QUOTA_NSTANDING; i++)
-		outside[i] = rows == 0 ? 0 : DatumGetInt64(quota_column(0, i + 1, &isnull));
+		outside[i] = rows == 0 ? 0 : DatumGetInt64(plan_column(0, i + 1, &isnull));
 }
 
 void

@@ -29,6 +29,7 @@
 #include "owner.h"
 #include "quota_private.h"
 #include "quota_statements.h"
+#include "statement.h"
 
 static const char *const meter_names[QUOTA_NMETERS] = {"conversations", "messages", "tokens",
 													   "content_bytes"};
@@ -232,9 +233,9 @@ read_state(void)
 	make_cache();
 	(void) find_plans();
 	quota_execute(QUOTA_STATE, NULL, NULL, true);
-	any_plan = DatumGetBool(quota_column(0, 1, &isnull));
+	any_plan = DatumGetBool(plan_column(0, 1, &isnull));
 	name = quota_string(0, 2);
-	any_shared = DatumGetBool(quota_column(0, 3, &isnull));
+	any_shared = DatumGetBool(plan_column(0, 3, &isnull));
 	default_plan = name == NULL ? NULL : MemoryContextStrdup(cache_context, name);
 	state_known = before == changes;
 }
@@ -339,9 +340,9 @@ read_plan(const char *plan_id, QuotaPlan *plan)
 		limit->meter = quota_meter_by_name(quota_string(i, 1));
 		limit->period = period_by_name(quota_string(i, 2));
 		limit->slot = quota_slot(limit->meter, limit->period);
-		limit->limit = DatumGetInt64(quota_column(i, 3, &isnull));
+		limit->limit = DatumGetInt64(plan_column(i, 3, &isnull));
 		limit->hard = strcmp(quota_string(i, 4), "hard") == 0;
-		read_thresholds(quota_column(i, 5, &isnull), limit);
+		read_thresholds(plan_column(i, 5, &isnull), limit);
 	}
 }
 

@@ -16,6 +16,7 @@
 #include "account.h"
 #include "quota_private.h"
 #include "quota_statements.h"
+#include "statement.h"
 
 static char *
 argument_account(FunctionCallInfo fcinfo, int n)
@@ -199,7 +200,7 @@ plan_price(const char *plan_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("plan \"%s\" does not exist", plan_id),
 				 errhint("See memory.plans.")));
-	return SPI_datumTransfer(quota_column(0, 1, &isnull), false, -1);
+	return SPI_datumTransfer(plan_column(0, 1, &isnull), false, -1);
 }
 
 void
@@ -319,9 +320,9 @@ read_reservation(const QuotaHold *hold, const char *id, Reservation *reservation
 	if (quota_execute(QUOTA_RESERVATION_READ, values, NULL, false) == 0)
 		return false;
 	reservation->meter = quota_meter_by_name(quota_string(0, 1));
-	reservation->amount = DatumGetInt64(quota_column(0, 2, &isnull));
+	reservation->amount = DatumGetInt64(plan_column(0, 2, &isnull));
 	reservation->state = quota_string(0, 4);
-	settled = quota_column(0, 5, &isnull);
+	settled = plan_column(0, 5, &isnull);
 	reservation->settled = isnull ? -1 : DatumGetInt64(settled);
 	return true;
 }
@@ -494,8 +495,8 @@ PG_FUNCTION_INFO_V1(memory_settle_usage);
  * memory_settle_usage(account_id text, reservation_id text, actual bigint) → void
  *		Ends a reservation and counts what was really used, at most what was
  *		held, whatever the limit is by now.  The same again changes nothing.  An
- *		expired one is settled as long as the limit has room.  Errors: 02000, 55000 released already,
- *		22023 more than was held, MX001.
+ *		expired one is settled as long as the limit allows it.  Errors: 02000,
+ *		22023 more than was held, 55000 released already, MX001.
  */
 Datum
 memory_settle_usage(PG_FUNCTION_ARGS)

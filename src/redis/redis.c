@@ -29,8 +29,8 @@
 
 #include "account.h"
 #include "import.h"
-#include "statement.h"
 #include "redis.h"
+#include "statement.h"
 
 #define MAX_TIMEOUT_MS (24 * 60 * 60 * 1000)
 

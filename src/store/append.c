@@ -15,6 +15,8 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 
 /* Arguments of memory.append, memory.edit_message by position. */
@@ -144,8 +146,47 @@ append_directly(text *account_id, const pg_uuid_t *id, const TranscriptMessage *
 }
 
 /*
+ * A message behind the last one, where nothing else is to be done: the
+ * conversation lives and is not full, and its head is its last message.
+ * Otherwise seq is null, and only the account has changed.
+ */
+/* clang-format off */
+static PlanStatement append_statement = {
+	"WITH a AS (UPDATE memory_store.accounts"
+	" SET revision = revision" OP(+) "1"
+	" WHERE account_id" OP(=) "$2"
+	" RETURNING revision, subscription_id), c AS (UPDATE memory_store.conversations c"
+	" SET next_seq = c.next_seq" OP(+) "1, head_seq = c.next_seq,"
+	" message_count = c.message_count" OP(+) "1,"
+	" token_count = c.token_count" OP(+) "$6,"
+	" content_bytes = c.content_bytes" OP(+) "$10,"
+	" tail_bytes = c.tail_bytes" OP(+) "$10, tail_count = c.tail_count" OP(+) "1,"
+	" updated_at = GREATEST(c.updated_at, $7), revision = a.revision,"
+	" revision_bucket = (a.revision" OP(>>) "10)::pg_catalog.int4"
+	" FROM a"
+	" WHERE c.conversation_id" OP(=) "$1 AND c.account_id" OP(=) "$2"
+	" AND c.deleted_at IS NULL AND c.head_seq" OP(=) "(c.next_seq" OP(-) "1)"
+	" AND c.message_count" OP(>) "0 AND c.tail_count" OP(<) "($11" OP(-) "1)"
+	" AND (c.tail_bytes" OP(+) "$10)" OP(<) "$12"
+	" RETURNING c.head_seq AS seq, a.revision), t AS ("
+	"INSERT INTO memory_store.tail (conversation_id, account_id, seq, parent_seq,"
+	" role, content, model, tokens, created_at, message_id, metadata, revision,"
+	" counted)"
+	" SELECT $1, $2, c.seq, c.seq" OP(-) "1, $3, $4, $5, $6, $7, $8, $9, c.revision,"
+	" false"
+	" FROM c)"
+	" SELECT a.revision, a.subscription_id, c.seq"
+	" FROM a"
+	" LEFT JOIN c ON true",
+	12,
+	{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
+	 INT8OID, INT4OID, INT8OID},
+};
+/* clang-format on */
+
+/*
  * append_by_statement
- *		The same with STORE_APPEND, for a message that the conversation is known
+ *		The same with append_statement, for a message that the conversation is known
  *		not to have; NULL: there is no such account.
  */
 static StoreAccount *
@@ -171,11 +212,11 @@ append_by_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessa
 	values[9] = Int64GetDatum(message->content_len);
 	values[10] = Int32GetDatum(store_segment_messages);
 	values[11] = Int64GetDatum((int64) store_segment_kb * 1024);
-	if (store_execute(STORE_APPEND, values, nulls, false) == 0)
+	if (plan_execute(&append_statement, values, nulls, false) == 0)
 		return NULL;
-	appended.revision = DatumGetInt64(store_column(0, 1, &isnull));
-	appended.subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
-	number = store_column(0, 3, &isnull);
+	appended.revision = DatumGetInt64(plan_column(0, 1, &isnull));
+	appended.subscription_id = TextDatumGetCString(plan_column(0, 2, &isnull));
+	number = plan_column(0, 3, &isnull);
 	appended.seq = isnull ? 0 : DatumGetInt64(number);
 	return take_appended(account_id, message, &appended, hold, seq);
 }

@@ -12,10 +12,13 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 
 /* A removed message, and the one that its answers fall to. */
@@ -80,6 +83,18 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	change->done = true;
 }
 
+/* clang-format off */
+static PlanStatement tombstone_insert_statement = {
+	"INSERT INTO memory_store.tombstones AS t (conversation_id, account_id, seq,"
+	" message_id, revision, deleted_at)"
+	" VALUES ($1, $2, $3, $4, $5, $6)"
+	" ON CONFLICT (conversation_id, account_id, seq) DO UPDATE"
+	" SET revision = excluded.revision, deleted_at = excluded.deleted_at",
+	6,
+	{UUIDOID, TEXTOID, INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID},
+};
+/* clang-format on */
+
 /* What a removal does besides taking the message out of its place. */
 static void
 bury_message(StoreConversation *conversation, TranscriptMessage *message, StoreChange *change,
@@ -104,7 +119,7 @@ bury_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	conversation->content_bytes -= message->content_len;
 	change->message.parent_seq = message->parent_seq;
 	change->done = true;
-	store_execute(STORE_TOMBSTONE_INSERT, values, nulls, false);
+	plan_execute(&tombstone_insert_statement, values, nulls, false);
 }
 
 /*
@@ -206,6 +221,16 @@ insert_between(StoreConversation *conversation, StoreChange *change)
 	change->done = true;
 }
 
+/* clang-format off */
+static PlanStatement tail_delete_statement = {
+	"DELETE"
+	" FROM memory_store.tail"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND seq" OP(=) "$3",
+	3,
+	{UUIDOID, TEXTOID, INT8OID},
+};
+/* clang-format on */
+
 static void
 change_tail_row(StoreConversation *conversation, StoreChange *change)
 {
@@ -215,7 +240,7 @@ change_tail_row(StoreConversation *conversation, StoreChange *change)
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);
 	values[2] = Int64GetDatum(change->seq);
-	if (store_execute(STORE_TAIL_ONE, values, NULL, false) == 0)
+	if (plan_execute(&store_tail_one_statement, values, NULL, false) == 0)
 		return;
 	store_tail_row(0, &message);
 
@@ -224,7 +249,7 @@ change_tail_row(StoreConversation *conversation, StoreChange *change)
 	{
 		conversation->tail_count--;
 		bury_message(conversation, &message, change, true);
-		store_execute(STORE_TAIL_DELETE, values, NULL, false);
+		plan_execute(&tail_delete_statement, values, NULL, false);
 	}
 	else
 	{
@@ -369,7 +394,7 @@ find_orphans(StoreConversation *conversation, Orphans *orphans)
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);
 	values[2] = Int64GetDatum(first);
-	rows = store_execute(STORE_TAIL_READ, values, NULL, false);
+	rows = plan_execute(&store_tail_read_statement, values, NULL, false);
 	for (uint64 i = 0; i < rows; i++)
 	{
 		TranscriptMessage message;
@@ -438,6 +463,16 @@ store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n
 	return done;
 }
 
+/* clang-format off */
+static PlanStatement tombstone_id_statement = {
+	"SELECT seq"
+	" FROM memory_store.tombstones"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND message_id" OP(=) "$3",
+	3,
+	{UUIDOID, TEXTOID, TEXTOID},
+};
+/* clang-format on */
+
 /* The seq that a deleted message of this message_id had; 0: its tombstone is not there. */
 int64
 store_buried_message(const StoreConversation *conversation, const char *message_id)
@@ -446,9 +481,9 @@ store_buried_message(const StoreConversation *conversation, const char *message_
 					   CStringGetTextDatum(message_id)};
 	bool isnull;
 
-	if (store_execute(STORE_TOMBSTONE_ID, values, NULL, false) == 0)
+	if (plan_execute(&tombstone_id_statement, values, NULL, false) == 0)
 		return 0;
-	return DatumGetInt64(store_column(0, 1, &isnull));
+	return DatumGetInt64(plan_column(0, 1, &isnull));
 }
 
 /* The rows of a tail that was taken leave the ledger. */
@@ -464,6 +499,35 @@ count_tail(StoreConversation *conversation, uint64 rows)
 	}
 }
 
+/* clang-format off */
+static PlanStatement conversation_bury_statement = {
+	"UPDATE memory_store.conversations"
+	" SET deleted_at = $4, revision = $3,"
+	" revision_bucket = ($3" OP(>>) "10)::pg_catalog.int4, title = NULL,"
+	" metadata = NULL, head_seq = 0, message_count = 0, token_count = 0,"
+	" content_bytes = 0, tail_bytes = 0, tail_count = 0"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	4,
+	{UUIDOID, TEXTOID, INT8OID, TIMESTAMPTZOID},
+};
+
+static PlanStatement segments_delete_statement = {
+	"DELETE"
+	" FROM memory_store.segments"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	2,
+	{UUIDOID, TEXTOID},
+};
+
+static PlanStatement tombstones_delete_statement = {
+	"DELETE"
+	" FROM memory_store.tombstones"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	2,
+	{UUIDOID, TEXTOID},
+};
+/* clang-format on */
+
 /* Deletes all that the conversation holds; its row stays as a tombstone. */
 void
 store_delete_conversation(StoreConversation *conversation)
@@ -476,10 +540,10 @@ store_delete_conversation(StoreConversation *conversation)
 	values[1] = PointerGetDatum(conversation->account_id);
 	values[2] = Int64GetDatum(conversation->revision);
 	values[3] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
-	store_execute(STORE_SEGMENTS_DELETE, values, NULL, false);
-	count_tail(conversation, store_execute(STORE_TAIL_TAKE, values, NULL, false));
+	plan_execute(&segments_delete_statement, values, NULL, false);
+	count_tail(conversation, plan_execute(&store_tail_take_statement, values, NULL, false));
 	store_usage_deleted(conversation);
-	store_execute(STORE_TOMBSTONES_DELETE, values, NULL, false);
-	store_execute(STORE_CONVERSATION_BURY, values, NULL, false);
+	plan_execute(&tombstones_delete_statement, values, NULL, false);
+	plan_execute(&conversation_bury_statement, values, NULL, false);
 	store_usage_write(conversation);
 }

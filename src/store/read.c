@@ -17,6 +17,8 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 
 /* Messages in the order they were read, as rows of memory.message. */
@@ -181,7 +183,7 @@ read_leading(const pg_uuid_t *id, text *account_id, Instructions *instructions)
 	values[0] = UUIDPGetDatum(id);
 	values[1] = PointerGetDatum(account_id);
 	values[2] = Int64GetDatum(1);
-	rows = store_execute(STORE_TAIL_READ, values, NULL, true);
+	rows = plan_execute(&store_tail_read_statement, values, NULL, true);
 	messages = palloc(mul_size(Max(rows, 1), sizeof(TranscriptMessage)));
 	for (uint64 i = 0; i < rows; i++)
 		store_tail_row(i, &messages[i]);
@@ -347,6 +349,23 @@ memory_message(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(memory_recent_conversations);
 
+/* clang-format off */
+static PlanStatement conversations_recent_statement = {
+	"SELECT conversation_id, title, metadata, archived, CASE WHEN head_seq" OP(=) "0"
+	" THEN NULL ELSE head_seq END, message_count, token_count, content_bytes,"
+	" created_at, updated_at, revision"
+	" FROM memory_store.conversations"
+	" WHERE account_id" OP(=) "$1 AND deleted_at IS NULL AND ($6 OR NOT archived)"
+	" AND revision_bucket" OP(<=) "($2" OP(>>) "10)"
+	" AND (revision, updated_at, conversation_id)" OP(<) "($2, $3, $4)"
+	" ORDER BY account_id, revision_bucket DESC, revision DESC, updated_at DESC,"
+	" conversation_id DESC"
+	" LIMIT $5",
+	6,
+	{TEXTOID, INT8OID, TIMESTAMPTZOID, UUIDOID, INT8OID, BOOLOID},
+};
+/* clang-format on */
+
 /*
  * memory_recent_conversations(account_id text, before_revision bigint,
  *							   before_updated_at timestamptz,
@@ -380,7 +399,7 @@ memory_recent_conversations(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 
 	SPI_connect();
-	rows = store_execute(STORE_CONVERSATIONS_RECENT, values, NULL, true);
+	rows = plan_execute(&conversations_recent_statement, values, NULL, true);
 	for (uint64 i = 0; i < rows; i++)
 		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
 	SPI_finish();

@@ -57,6 +57,12 @@ extern void store_check_repeated(const pg_uuid_t *id, const TranscriptMessage *m
 
 /* ---- queue.c ---- */
 
+/* The columns of a new segment, and of a conversation's row; those that change come first. */
+#define STORE_SEGMENT_COLUMNS 7
+#define STORE_CONVERSATION_COLUMNS 16
+#define STORE_CONVERSATION_CHANGING 13
+
+
 /* Queues the parameters of an INSERT into segments; they are copied. */
 extern void store_queue_segment(StoreQueue *queue, const Datum *values, const char *nulls);
 
@@ -168,6 +174,11 @@ extern int64 store_next_revision(StoreAccount *account);
 extern void store_know_account(text *account_id);
 
 /* ---- rows.c ---- */
+
+/* Deletes the tail's rows of a conversation and returns them; and one row, by its seq. */
+extern PlanStatement store_tail_take_statement;
+extern PlanStatement store_tail_one_statement;
+
 
 /* Bytes as a text parameter; is_null: its place among the nulls, as SPI takes them. */
 extern Datum store_bytes_datum(const char *data, uint32 length, char *is_null);

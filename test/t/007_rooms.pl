@@ -105,16 +105,6 @@ for my $fault (@faults)
 done_testing();
 
 __DATA__
-two files are called tables.sql: src/metering/tables.sql and src/quota/tables.sql
-two files are called tables.sql: src/quota/tables.sql and src/store/tables.sql
-src/base/direct.c has lines of more than 100 columns
-src/maintenance/reclaim.c has lines of more than 100 columns
-src/metering/batch.c has lines of more than 100 columns
-src/quota/quota_functions.c has lines of more than 100 columns
-src/relation/reader.c has lines of more than 100 columns
-src/relation/scan.c has lines of more than 100 columns
-src/relation/sizes.c has lines of more than 100 columns
-src/store/store_statements.c has lines of more than 100 columns
 test/t/005_packages.pl has lines of more than 139 characters
 test/t/006_build.pl has lines of more than 139 characters
 test/t/010_transcript.pl has lines of more than 139 characters
@@ -144,12 +134,3 @@ test/t/112_jobs_csv.pl has lines of more than 139 characters
 test/t/120_redis.pl has lines of more than 139 characters
 test/t/130_relation_model.pl has lines of more than 139 characters
 test/t/131_relation_locks.pl has lines of more than 139 characters
-upward: src/maintenance/maintain.sql uses src/jobs/jobs.sql
-upward: src/metering/usage.sql uses src/store/usage.c
-upward: src/metering/usage.sql uses src/store/write.sql
-upward: src/store/store_statements.c uses src/maintenance/maintain.sql
-upward: src/store/store_statements.c uses src/maintenance/verify.sql
-circle in src/quota: engine.c events.c limits.c
-circle in src/relation: handler.c modify.c paths.c
-circle in src/relation: scan.c scan_messages.c
-circle in src/store: bulk.c edit.c live.c message_ids.c queue.c rows.c store.c store_statements.c subscription.c usage.c write.c

@@ -1,38 +1,7 @@
--- Recording calls, and the views of usage.  A view adds up the rolled-up rows,
+-- The views of usage.  A view adds up the rolled-up rows,
 -- the tail's rows that are not counted (each is the ledger of its own usage),
 -- and the recorded calls that wait; so it is exact at any moment.  A condition
 -- on account_id reaches the index of each part.
-
-CREATE FUNCTION memory_store.check_account(account_id text) RETURNS text
-	AS 'MODULE_PATHNAME', 'memory_check_account' LANGUAGE C STABLE;
-COMMENT ON FUNCTION memory_store.check_account(text) IS 'the account a call works on; null: the session''s; an error when it is not this session''s';
-
-CREATE FUNCTION memory.record_usage(
-	account_id text,
-	model text,
-	input_tokens bigint,
-	cached_input_tokens bigint DEFAULT 0,
-	output_tokens bigint DEFAULT 0,
-	cache_creation_tokens bigint DEFAULT 0,
-	request_id text DEFAULT NULL,
-	occurred_at timestamptz DEFAULT NULL
-) RETURNS boolean
-	AS 'MODULE_PATHNAME', 'memory_record_usage' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.record_usage(text, text, bigint, bigint, bigint, bigint, text, timestamptz) IS 'records a call of a model that stores no message; false: the request_id was recorded before';
-
-CREATE FUNCTION memory_store.roll_up_usage(max_accounts integer DEFAULT 100) RETURNS bigint
-	AS 'MODULE_PATHNAME', 'memory_roll_up_usage' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory_store.roll_up_usage(integer) IS 'rolls up the recorded calls of some (NULL: all) accounts; returns how many had some';
-
--- Accounts that record calls all the time must not keep maintenance in this phase.
-CREATE FUNCTION memory_store.roll_up_step(INOUT place text, batch_size integer, OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT CASE WHEN b >= batch_size AND n < 1000 THEN n::text END, b, NULL
-	FROM memory_store.roll_up_usage(batch_size) b, (SELECT COALESCE(place::integer, 0) + 1) c(n)
-$$;
-COMMENT ON FUNCTION memory_store.roll_up_step(text, integer) IS 'a step of maintain(): recorded calls';
-INSERT INTO memory_store.maintenance_phases (phase, position, step, message) VALUES ('roll up calls', 300, 'roll_up_step', NULL);
 
 -- The tail's part.  By conversation, so that one account's rows are found by
 -- its conversations: the tail has no index on account_id.
@@ -208,7 +177,6 @@ CREATE VIEW memory.usage_drift WITH (security_barrier = true) AS
 COMMENT ON VIEW memory.usage_drift IS 'must be empty: accounts whose usage, less what was removed, is not what their conversations hold; subscriptions whose counters are not what stands and is reserved';
 
 INSERT INTO memory_store.grants VALUES
-	('EXECUTE ON FUNCTION memory.record_usage(text, text, bigint, bigint, bigint, bigint, text, timestamptz)', 'writer'),
 	('SELECT ON memory.usage_daily', 'reader'),
 	('SELECT ON memory.usage_by_model', 'reader'),
 	('SELECT ON memory.usage_current', 'reader'),
