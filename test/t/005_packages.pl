@@ -132,7 +132,8 @@ sub shell
 	  . ". $lib\n$command\n";
 	close $in;
 	my $output =
-	  `env -i PATH=$root/bin TMPDIR=$root PG_LIB=$root/pg OS_RELEASE=$root/os-release CREATECLUSTER_DIR=$root/etc/createcluster.d $set bash $root/command 2>&1`;
+	  `env -i PATH=$root/bin TMPDIR=$root PG_LIB=$root/pg OS_RELEASE=$root/os-release \
+		CREATECLUSTER_DIR=$root/etc/createcluster.d $set bash $root/command 2>&1`;
 	chomp $output;
 	return $output =~ s/\Q$root\E/ROOT/gr;
 }
@@ -161,7 +162,8 @@ my $pair = sub { "postgresql-$_[0] postgresql-server-dev-$_[0]" };
 my $sid = "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux forky/sid\"\nVERSION_CODENAME=forky\n";
 
 machine(has => []);
-missing_is('', $pair->(15) . ' gcc libc6-dev libzstd-dev liblz4-dev make', 'on a machine with nothing, all that the build needs is missing');
+missing_is('', $pair->(15) . ' gcc libc6-dev libzstd-dev liblz4-dev make',
+	'on a machine with nothing, all that the build needs is missing');
 missing_is($test, $pair->(15) . ' gcc libc6-dev libzstd-dev liblz4-dev make libhiredis-dev perl libipc-run-perl redis-tools',
 	'and tests need more, each package once');
 machine(has => [@test], release => "ID=debian\nVERSION_ID=\"13\"\n");

@@ -52,7 +52,8 @@ sub problems
 	$sql =~ s/'[^']*'/''/g;
 	my @found = grep { $sql =~ $hidden{$_} } sort keys %hidden;
 	push @found, 'a comparison' if $sql =~ $compared;
-	push @found, "$1()" if $sql =~ /(?<![.\w])(count|sum|max|min|now|clock_timestamp|concat_ws|format|nextval|current_setting|round|to_char|array_position|jsonb_\w+)\(/;
+	push @found, "$1()" if $sql =~ /(?<![.\w])(count|sum|max|min|now|clock_timestamp|concat_ws|format|nextval
+		|current_setting|round|to_char|array_position|jsonb_\w+)\(/x;
 	return @found;
 }
 
