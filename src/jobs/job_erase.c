@@ -18,6 +18,7 @@
 #include "job.h"
 #include "sql_text.h"
 #include "statement.h"
+#include "erase.h"
 #include "store.h"
 
 static int job_retention = 30 * 86400;
@@ -101,7 +102,7 @@ job_erase_init(void)
 							"maintain() keeps ended jobs and their rejected documents for so long.",
 							NULL, &job_retention, 30 * 86400, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
-	store_set_forget(forget_account);
+	erase_set_elsewhere(forget_account);
 }
 
 PG_FUNCTION_INFO_V1(memory_trim_jobs);

@@ -31,6 +31,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "compat.h"
 #include "job.h"
 #include "statement.h"
 
@@ -206,9 +207,7 @@ set_defaults(void)
 
 	for (int i = 0; i < lengthof(defaults); i++)
 		SetConfigOption(defaults[i][0], defaults[i][1], PGC_USERSET, PGC_S_SESSION);
-#if PG_VERSION_NUM >= 170000
-	SetConfigOption("transaction_timeout", "0", PGC_USERSET, PGC_S_SESSION);
-#endif
+	compat_no_transaction_timeout();
 }
 
 /* The entry point that the postmaster looks up by name. */

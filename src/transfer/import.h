@@ -156,4 +156,7 @@ extern void
 import_one(const ImportOptions *options, const char *data, Size length, ImportResult *result);
 extern const char *import_state_name(ImportState state);
 
+/* Defines the settings of imports; called once, from _PG_init. */
+extern void transfer_init(void);
+
 #endif /* TRANSFER_IMPORT_H */

@@ -18,7 +18,7 @@ text *
 import_default_account(const Import *import)
 {
 	if (import->options.account_id == NULL && account_confined() != NULL)
-		return cstring_to_text(account_confined());
+		return account_check(NULL);
 	return import->options.account_id;
 }
 

@@ -490,7 +490,7 @@ write_account(ImportGroup *groups, int32 n, const StoreCharge *locked, StoreQueu
 			account = store_lock_account(locked->account_id, locked->subscription_id, true);
 			usage = metering_batch_create(locked->account_id);
 		}
-		store_ready_write(groups[i].ready, account, usage, queue);
+		store_prepared_write(groups[i].ready, account, usage, queue);
 	}
 	metering_batch_end(usage);
 	return account;

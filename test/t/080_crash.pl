@@ -201,6 +201,7 @@ for my $round (1 .. $rounds)
 	{
 		$client->{run}->finish;
 		push @trouble, "$client->{name}: ${$client->{err}}"
+		  
 		  if ${ $client->{err} } !~ /server closed the connection|connection to server|terminating connection/;
 	}
 	is("@trouble", '', "round $round: the clients worked until then");
