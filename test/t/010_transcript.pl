@@ -98,7 +98,7 @@ sub with
 }
 like(receive(''), qr/^22P03 /, 'nothing');
 like(receive(pack('N', 1)), qr/^22P03 /, 'half a header');
-like(receive(pack('NN', 2, 0)), qr/^0A000 .*version 2/, 'another version');
+like(receive(pack('NN', 2, 0)), qr/^0A000 .*version 2/, 'bytes of another version are refused');
 like(receive(pack('NN', 1, 1)), qr/^22P03 /, 'fewer messages than counted');
 like(receive(pack('NN', 1, 0xffffffff)), qr/^22P03 /, 'a count that cannot be');
 like(receive(transcript(message(@plain)) . 'x'), qr/^22P03 /, 'more bytes than messages');

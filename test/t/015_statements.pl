@@ -105,6 +105,6 @@ for my $file (@sql_files)
 	}
 }
 cmp_ok($bodies, '>', 2, "functions without a search_path: $bodies");
-is(join("\n", @wrong), '', 'so do they');
+is(join("\n", @wrong), '', 'every function has its search_path');
 
 done_testing();

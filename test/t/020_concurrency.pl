@@ -245,7 +245,7 @@ is($node->safe_psql('postgres', <<'SQL'), $clients * 40, 'no message of theirs i
 SELECT count(*) FROM acknowledged a JOIN memory.messages m USING (account_id, conversation_id, seq, content)
 WHERE account_id LIKE 'new %'
 SQL
-is(problems_of($node), '', 'and the tables agree');
+is(problems_of($node), '', 'the tables agree after all clients have ended');
 
 # --- two-phase commit
 my ($a, $b) = (conversation(501), conversation(502));
@@ -279,7 +279,7 @@ is($node->safe_psql('postgres', 'SELECT string_agg(gid, \' \' ORDER BY gid) FROM
 	'appends copy undone', 'prepared transactions outlive a restart');
 $node->safe_psql('postgres', $_) for "COMMIT PREPARED 'appends'", "COMMIT PREPARED 'copy'", "ROLLBACK PREPARED 'undone'";
 my $copied = "phase|1|copied 1\nphase|2|copied 2\nphase|3|copied 3\ntwo|1|prepared\ntwo|2|prepared too";
-is($node->safe_psql('postgres', <<'SQL'), $copied, 'and commit');
+is($node->safe_psql('postgres', <<'SQL'), $copied, 'transactions of the phases have committed what they wrote');
 SELECT account_id, seq, content FROM memory.messages WHERE account_id IN ('two', 'phase', 'gone') ORDER BY 1, 2
 SQL
 is($node->safe_psql('postgres', "SELECT memory.append('two', '$a', 'user', 'after')"), '3', 'numbers go on');

@@ -43,7 +43,8 @@ for my $schema (qw(memory memory_store))
 	like(says($database, 'CREATE EXTENSION memory_ext'),
 		qr/ERROR:  42P06: schema "$schema" already exists\nDETAIL:  memory_ext makes its schemas .*\nHINT:  See what is in it/,
 		"a schema $schema that is there is refused");
-	is($node->safe_psql($database, "SELECT count(*) FROM pg_extension WHERE extname = 'memory_ext'"), '0', 'and nothing is installed');
+	is($node->safe_psql($database, "SELECT count(*) FROM pg_extension WHERE extname = 'memory_ext'"), '0',
+		'nothing is installed where a schema is there');
 	like(says($database, 'CREATE EXTENSION memory_ext SCHEMA memory'), qr/ERROR: /, 'named, too');
 	$node->safe_psql($database, "ALTER SCHEMA $schema RENAME TO was_mallorys");
 	is(says($database, 'CREATE EXTENSION memory_ext'), '', 'out of the way, it is none');
@@ -98,7 +99,7 @@ $node->safe_psql($database, "CREATE ROLE app LOGIN; SELECT memory.grant_access('
 is($node->safe_psql($database, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'memory%'"), '0',
 	'the schemas go with the extension');
 is($node->safe_psql($database, "SELECT count(*) FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = 'app'::regrole"),
-	'0', 'and what was granted');
+	'0', 'what was granted goes with the extension');
 is(says($database, 'CREATE EXTENSION memory_ext'), '', 'it is installed anew');
 
 $node->stop;

@@ -93,11 +93,12 @@ for my $mode (qw(session transaction))
 	is(client($pool, 'gateway', "BEGIN; SET LOCAL memory_ext.account = '$who'; SELECT memory.append(NULL, $id, 'user', '$who'); COMMIT;"),
 		"1\n", "$mode: a request is stored");
 	is(client($pool, 'gateway', $look), "0\n", "$mode: the next client, which names no account, sees nothing");
-	like(client($pool, 'gateway', "SELECT memory.append(NULL, $id, 'user', 'misplaced');"), $nothing, "$mode: and stores nothing");
+	like(client($pool, 'gateway', "SELECT memory.append(NULL, $id, 'user', 'misplaced');"), $nothing,
+		"$mode: the next client, which names no account, stores nothing");
 	like(client($pool, 'gateway', "INSERT INTO memory.messages (conversation_id, role, content) VALUES ($id, 'user', 'misplaced');"),
-		$nothing, "$mode: nor by INSERT");
+		$nothing, "$mode: the next client, which names no account, stores nothing by INSERT");
 	like(client($pool, 'gateway', "SELECT memory.append('$who', $id, 'user', 'misplaced');"), $nothing,
-		"$mode: nor where it names one in the call only");
+		"$mode: an account that is named in the call only stores nothing");
 	# a session-wide value, used or not before the client leaves
 	if ($mode eq 'session')
 	{
@@ -105,10 +106,11 @@ for my $mode (qw(session transaction))
 		{
 			client($pool, 'gateway', "SET memory_ext.account = '$who'; $use");
 			is(client($pool, 'gateway', $look), "0\n", "$mode: a value of a client that has left is gone" . ($use && ', used'));
-			like(client($pool, 'gateway', "SELECT memory.append(NULL, $id, 'user', 'misplaced');"), $nothing, "$mode: for its writers, too");
+			like(client($pool, 'gateway', "SELECT memory.append(NULL, $id, 'user', 'misplaced');"), $nothing,
+				"$mode: the account is taken back for its writers, too");
 		}
 		client($pool, 'gateway', "SET memory_ext.account = '$who'; RESET ALL;");
-		is(client($pool, 'gateway', $look), "0\n", "$mode: so is one that RESET ALL took back");
+		is(client($pool, 'gateway', $look), "0\n", "$mode: an account that RESET ALL took back is not seen");
 	}
 	is(client($pool, 'gateway', "BEGIN; SET LOCAL memory_ext.account = ''; $look COMMIT;"), "0\n", "$mode: an empty account is none");
 	is(client($pool, 'gateway', 'SELECT pg_backend_pid();'), $backend, "$mode: all of them had the same server connection");

@@ -111,7 +111,7 @@ SQL
 }
 is($node->safe_psql('copy_csv', 'SELECT count(*) > 0 FROM memory_store.conversations WHERE branched AND head_seq < next_seq - 1'),
 	't', 'a head that is not the last message survives');
-is($node->safe_psql('copy_csv', <<'SQL'), "71\n71|20", 'and the next message answers it');
+is($node->safe_psql('copy_csv', <<'SQL'), "71\n71|20", 'the next message answers a head that is not the last message');
 SELECT memory.append('hard', '00000000-0000-0000-0000-000000000002', 'user', 'next');
 SELECT seq, parent_seq FROM memory.messages WHERE conversation_id = '00000000-0000-0000-0000-000000000002' AND content = 'next';
 SQL
@@ -168,7 +168,7 @@ SQL
 my $packed = 'SELECT (SELECT count(*) FROM memory_store.segments) AS segments, (SELECT count(*) FROM memory_store.tail) AS tail';
 is($node->safe_psql($sorted, $packed), '150|0', 'sorted rows: three segments a conversation');
 is($node->safe_psql($interleaved, $packed), '150|0', 'interleaved rows: as many');
-is($node->safe_psql($shuffled, $packed), '150|0', 'and in no order at all');
+is($node->safe_psql($shuffled, $packed), '150|0', 'rows in no order at all are packed as well');
 is($node->safe_psql($_,
 	'SELECT md5(string_agg(m::text, E\'\n\')) FROM (SELECT account_id, conversation_id, seq, parent_seq, content FROM memory.messages
 		ORDER BY 1, 2, 3) m'),
@@ -243,7 +243,7 @@ SQL
 my $log = slurp_file($node->logfile);
 like($log, qr/temporary file: path/, 'rows went to temporary files');
 my $temp_files = 'SELECT count(*) FROM pg_ls_tmpdir()';
-is($node->safe_psql('postgres', $temp_files), '0', 'which are gone');
+is($node->safe_psql('postgres', $temp_files), '0', 'the temporary files are gone');
 
 # --- COPYs that fail leave nothing
 my $failing = new_database('failing');
@@ -344,7 +344,7 @@ is(digest_of($node, $failing), $before, 'nothing is left of any of them');
 
 # the same file is good
 $node->safe_psql($failing, "\\copy memory.messages (account_id, conversation_id, role, content) FROM '$dir/good.csv' (FORMAT csv)");
-is(messages_in($failing), 5001, 'and the same file can be loaded then');
+is(messages_in($failing), 5001, 'the same file can be loaded after the failures');
 is(problems_of($node, $failing), '', 'the tables agree');
 
 $node->stop;

@@ -108,7 +108,7 @@ load($marked, 'HEADER', $bom . $conversations, $bom . $messages);
 same_as_source($marked, 'byte order mark');
 my $matched = new_database();
 like((load($matched, 'HEADER MATCH', $bom . $conversations, $bom . $messages))[2], qr/column name mismatch in header line field 1/,
-	'but not where the header must match');
+	'a byte order mark is refused where the header must match');
 my $strip = q{sed "1s/^\xEF\xBB\xBF//"};
 $node->safe_psql($matched, <<"SQL");
 \\copy memory.conversations FROM PROGRAM '$strip $dir/in.conversations' (FORMAT csv, HEADER MATCH)
@@ -122,10 +122,11 @@ my $partial = new_database();
 my $other = "account_id,conversation_id,role,content\nz,00000000-0000-0000-0000-000000000009,user,hi\n";
 write_file("$dir/other.csv", $other);
 like(($node->psql($partial, "\\copy memory.messages FROM '$dir/other.csv' (FORMAT csv, HEADER MATCH)"))[2],
-	qr/wrong number of fields in header line/, 'too few columns');
+	qr/wrong number of fields in header line/, 'a file with too few columns is refused');
 like(($node->psql($partial,
 	"\\copy memory.messages (conversation_id, account_id, role, content) FROM '$dir/other.csv' (FORMAT csv, HEADER MATCH)"))[2],
-	qr/column name mismatch in header line field 1: got "account_id", expected "conversation_id"/, 'another order');
+	qr/column name mismatch in header line field 1: got "account_id", expected "conversation_id"/,
+		'a file with columns in another order is refused');
 $node->safe_psql($partial,
 	"\\copy memory.messages (account_id, conversation_id, role, content) FROM '$dir/other.csv' (FORMAT csv, HEADER MATCH)");
 is($node->safe_psql($partial, "SELECT seq, parent_seq, content, model IS NULL, message_id IS NULL, metadata IS NULL FROM memory.messages"),

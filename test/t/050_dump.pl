@@ -68,13 +68,13 @@ sub check_restored
 	my ($database, $how) = @_;
 
 	is(digest_of($node, $database), $digest, "$how: the tables are the same, revisions included");
-	ok(views_of($node, $database) eq $views, "$how: so are the views");
+	ok(views_of($node, $database) eq $views, "$how: the views are the same");
 	is(problems_of($node, $database), '', "$how: the tables agree with each other");
 	is($node->safe_psql($database, 'SELECT * FROM memory.verify()'), '', "$how: memory.verify() says so, too");
 
 	my $before = $node->safe_psql($database, "SELECT revision FROM memory_store.accounts WHERE account_id = 'busy'");
 	is($node->safe_psql($database, "SELECT memory.append('busy', '$busy', 'user', 'after the restore')"), '101', "$how: numbers go on");
-	is($node->safe_psql($database, <<"SQL"), ($before + 1) . '|100', "$how: so do revisions, and the branch");
+	is($node->safe_psql($database, <<"SQL"), ($before + 1) . '|100', "$how: revisions go on, and so does the branch");
 SELECT t.revision, parent_seq FROM memory_store.tail t WHERE conversation_id = '$busy' AND seq = 101
 SQL
 	is($node->safe_psql($database,
@@ -83,7 +83,7 @@ SQL
 	like(($node->psql($database, "SELECT memory.append('busy', '$gone', 'user', 'x')"))[2], qr/has been deleted/,
 		"$how: what was deleted stays deleted");
 	is($node->safe_psql($database, 'SELECT memory.seal() > 0'), 't', "$how: tails can be sealed");
-	is(problems_of($node, $database), '', "$how: and the tables agree then");
+	is(problems_of($node, $database), '', "$how: the tables agree after sealing");
 	return;
 }
 
@@ -131,7 +131,7 @@ check_restored('inserts', 'inserts');
 $node->command_ok([ 'pg_dump', '-f', "$dir/original.sql", $node->connstr('original') ], 'pg_dump once more');
 $node->safe_psql('postgres', 'CREATE DATABASE again TEMPLATE template0');
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/original.sql", $node->connstr('again') ], 'psql takes it');
-$node->command_ok([ 'pg_dump', '-f', "$dir/again.sql", $node->connstr('again') ], 'and the copy is dumped');
+$node->command_ok([ 'pg_dump', '-f', "$dir/again.sql", $node->connstr('again') ], 'the copy can be dumped');
 my ($first, $second) = map { my $dump = slurp_file($_); $dump =~ s/^\\(un)?restrict .*\n//mg; join "\n", sort split /\n/,
 	$dump } "$dir/original.sql", "$dir/again.sql";
 ok($first eq $second, 'both dumps have the same lines');
@@ -170,10 +170,10 @@ like(($node->psql('again', 'DROP EXTENSION memory_ext'))[2], qr/cannot drop exte
 $node->command_ok([ 'pg_dump', '-f', "$dir/protected.sql", $node->connstr('again') ], 'a protected one is dumped');
 $node->safe_psql('postgres', 'CREATE DATABASE protected TEMPLATE template0');
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/protected.sql", $node->connstr('protected') ],
-	'and restored');
-is(digest_of($node, 'protected'), $digest, 'with its data');
+	'the dump of a protected extension is restored');
+is(digest_of($node, 'protected'), $digest, 'the restored database has the same data');
 like(($node->psql('protected', 'DROP EXTENSION memory_ext'))[2], qr/cannot drop extension memory_ext because other objects depend on it/,
-	'and its protection');
+	'the restored extension is protected again');
 
 # in one session, whose plans were made for what is gone
 is($node->safe_psql('again', <<"SQL"), "\nt\n0|0|0\nt\n40", 'dropped, and made anew in the same session');

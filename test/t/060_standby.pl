@@ -48,8 +48,8 @@ $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 # --- reading
 is($standby->safe_psql('postgres', 'SELECT pg_is_in_recovery()'), 't', 'the standby is one');
 ok(views_of($standby) eq views_of($primary), 'both views are the same');
-is(digest_of($standby), digest_of($primary), 'so are the tables');
-is(problems_of($standby), '', 'which agree with each other');
+is(digest_of($standby), digest_of($primary), 'the tables are the same on the standby');
+is(problems_of($standby), '', 'the tables agree with each other on the standby');
 
 for (
 	[ 'history', "SELECT seq, parent_seq, role, content, tokens FROM memory.history('a', '$long', before_seq => 100, max_messages => 60)" ],

@@ -103,7 +103,7 @@ is($node->safe_psql('postgres',
 	'1|1', 'the dictionary holds the account\'s words');
 is($node->safe_psql('postgres',
 	'SELECT count(DISTINCT account_id) FROM memory_store.segments WHERE memory.dictionary_id(body) IS NOT NULL'),
-	'21', 'and all accounts\' segments need it');
+	'21', 'the segments of all accounts need the dictionary');
 $node->safe_psql('postgres', 'ANALYZE');
 
 # the search finds what there is to be found
@@ -130,7 +130,7 @@ like($places, qr/^pg_statistic: /m, 'before: the account_id is in the planner\'s
 is($node->safe_psql('postgres',
 	"SELECT string_agg(DISTINCT tablename, ' ' ORDER BY tablename) FROM pg_stats WHERE most_common_vals::text LIKE '%$forgotten%'
 		AND tablename NOT IN ('conversations', 'segments', 'usage_daily')"),
-	'outbox usage_calls usage_requests', 'of tables, too, that will be empty');
+	'outbox usage_calls usage_requests', 'before: the statistics of tables that will be empty have the account_id, too');
 
 # --- forgotten
 my $others = "SELECT md5(string_agg(m::text, E'\\n' ORDER BY conversation_id, seq)), count(*) FROM memory.messages m
@@ -147,7 +147,7 @@ like(places_of($forgotten), qr/^pg_statistic: \d+\z/, 'the account is gone at on
 is(join(' ', map { s/: .*//r } split /\n/, places_of($marker)),
 	join(' ', map { s/: .*//r } grep { /dictionaries|pg_toast/ } split /\n/, places_of($marker)),
 	'its text is in the dictionary only');
-like(places_of($marker), qr/dictionaries/, 'where it still is');
+like(places_of($marker), qr/dictionaries/, 'the dictionary still holds the account\'s text');
 is($node->safe_psql('postgres', $others), $before, 'the others are as they were');
 is($node->safe_psql('postgres', 'SELECT is_current, stale_at IS NOT NULL, segments FROM memory.dictionaries'), 'f|t|220',
 	'the dictionary is stale');
@@ -164,12 +164,12 @@ $node->safe_psql('postgres', "SELECT memory.delete_conversation('account 10', c(
 psql_like_maintain('maintain() erases the rest', qr/trained dictionary \d+/, qr/recompressed 220 segments of stale dictionaries/,
 	qr/dropped 1 dictionaries/);
 is(places_of($marker), '', 'no byte of the account\'s text is in any table');
-is(places_of($forgotten), '', 'nor its account_id');
+is(places_of($forgotten), '', 'the account_id is in no table');
 is($node->safe_psql('postgres', $others), $before, 'the others are as they were');
 is($node->safe_psql('postgres', 'SELECT is_current, stale_at, segments FROM memory.dictionaries'), 't||220',
-	'another dictionary has taken its place');
+	'another dictionary has taken the place of the stale one');
 is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'verify() finds nothing');
-is(problems_of($node), '', 'nor does the check by hand');
+is(problems_of($node), '', 'the check by hand finds nothing');
 
 # --- an account of which nothing but deleted conversations is left, and one that nobody knows
 is($node->safe_psql('postgres', <<"SQL"), "1|0|0\n0|0|0", 'receipts');

@@ -315,7 +315,7 @@ is($node->safe_psql('crosswise',
 		FROM memory.messages) + (SELECT count(*) FROM calls) FROM memory_store.subscriptions'), 't|t', 'crosswise: what was used is, in all,
 		what there is');
 is($node->safe_psql('crosswise', "SELECT * FROM drift WHERE subscription_id LIKE 'account %'"), '',
-	'crosswise: and so for each that nobody left');
+	'crosswise: each subscription that no account left has what the data says');
 is(problems_of($node, 'crosswise'), '', 'crosswise: the tables agree with each other');
 is($node->safe_psql('crosswise', 'SELECT * FROM memory.usage_drift'), '', 'crosswise: usage has not drifted');
 
@@ -370,7 +370,7 @@ for my $how (qw(plain custom data_only))
 		: [ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $file, $node->connstr($restored) ], "$how: restored");
 	is(digest_of($node, $restored), $digest, "$how: the tables are the same");
 	is($node->safe_psql($restored, 'SELECT * FROM memory.quota_usage ORDER BY 1, 2, 3, 4; SELECT * FROM memory.subscriptions ORDER BY 1'),
-		$usage, "$how: so are the views");
+		$usage, "$how: the views are the same");
 	like(($node->psql($restored, "SELECT memory.append('b', conversation(1), 'user', 'x')"))[2],
 		qr/quota exceeded for account "b": 1 message requested, 0 of 3000 left/, "$how: limits are in force");
 	is($node->safe_psql($restored,
@@ -378,7 +378,7 @@ for my $how (qw(plain custom data_only))
 			SELECT messages_lifetime,
 			tokens_lifetime FROM memory_store.subscriptions WHERE subscription_id IN ('free', 'shared') ORDER BY subscription_id"),
 		"\n2\n2|" . $node->safe_psql($restored,
-			'SELECT sum(tokens) FROM memory.messages WHERE account_id = \'free\'') . "\n0|900", "$how: and counting goes on");
+			'SELECT sum(tokens) FROM memory.messages WHERE account_id = \'free\'') . "\n0|900", "$how: counting goes on where it was");
 }
 
 $node->stop;

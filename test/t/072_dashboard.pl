@@ -77,7 +77,7 @@ foreach my $view (qw(usage_daily usage_by_model usage_current cost_daily storage
 
 is($node->safe_psql('postgres',
 	"SELECT sum(messages), sum(requests), sum(output_tokens) FROM memory.usage_daily WHERE account_id = 'account 77'"),
-	365 * 3 * 20 + 800 . '|50|' . (365 * 3 * 5000 + 50 * 50), 'and it is all there');
+	365 * 3 * 20 + 800 . '|50|' . (365 * 3 * 5000 + 50 * 50), 'the daily usage has all messages, requests and tokens');
 
 $node->stop;
 done_testing();

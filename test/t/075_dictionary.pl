@@ -45,7 +45,7 @@ is($node->safe_psql('postgres', 'SELECT count(*), count(memory.dictionary_id(bod
 	'all segments need it');
 is($node->safe_psql('postgres', $digest), $messages, 'a new session reads with it');
 
-is($node->safe_psql('postgres', <<'SQL'), "14080\n1", 'which it looks up once');
+is($node->safe_psql('postgres', <<'SQL'), "14080\n1", 'a session looks up the dictionary once');
 SET max_parallel_workers_per_gather = 0;
 BEGIN;
 SELECT count(content) FROM memory.messages;
@@ -66,12 +66,13 @@ my $unpacked = 'SELECT count(*), sum(length(m.content)), sum(hashtext(m.content)
 like($node->safe_psql('postgres', "$parallel EXPLAIN (COSTS off) $unpacked"), qr/Gather.*Function Scan on unpack m/s,
 	'unpack() has a parallel plan');
 like($node->safe_psql('postgres', "$parallel EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) $unpacked"),
-	qr/Workers Launched: [12]\b/, 'which is run by workers');
+	qr/Workers Launched: [12]\b/, 'workers run the parallel plan');
 is($node->safe_psql('postgres', "$parallel $unpacked"), $node->safe_psql('postgres', "SET max_parallel_workers_per_gather = 0; $unpacked"),
-	'and gives the same');
-like($node->safe_psql('postgres', "$parallel EXPLAIN (COSTS off) SELECT count(*) FROM memory.messages"), qr/Gather/, 'so has the view');
+	'the parallel plan gives the same as a serial one');
+like($node->safe_psql('postgres', "$parallel EXPLAIN (COSTS off) SELECT count(*) FROM memory.messages"), qr/Gather/,
+	'the relation has a parallel plan');
 is($node->safe_psql('postgres', "$parallel SELECT count(*), sum(length(content)), sum(hashtext(content)) FROM memory.messages"),
-	$node->safe_psql('postgres', $unpacked), 'with the same messages');
+	$node->safe_psql('postgres', $unpacked), 'the relation\'s parallel plan gives the same messages');
 # one that is not there, found by a worker
 $node->safe_psql('postgres', <<'SQL');
 CREATE CAST (bytea AS memory.transcript) WITHOUT FUNCTION;
@@ -91,7 +92,7 @@ $node->safe_psql('postgres', "CREATE ROLE reading LOGIN; SELECT memory.grant_acc
 is($node->safe_psql('postgres', "SET ROLE reading; $digest"), $messages, 'a reader has no right on the table, and reads');
 is($node->safe_psql('postgres',
 	"SET max_parallel_workers_per_gather = 2; $parallel SET ROLE reading; SELECT count(*) FROM memory.messages"), '14080',
-	'in parallel, too');
+	'a reader without a right on the table reads in parallel, too');
 ($status, $out, $err) = $node->psql('postgres',
 	'SET ROLE reading; SELECT count(*) FROM memory.messages; SELECT body FROM memory_store.dictionaries');
 like($out . $err, qr/^14080\n?.*permission denied for (schema|table)/s,
@@ -122,22 +123,23 @@ sub drop_waits
 }
 drop_waits('who drops a dictionary waits for prepared transactions');
 $node->restart;
-is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'), '2', 'which outlive a restart');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'), '2', 'prepared transactions outlive a restart');
 drop_waits('and keep it over that');
 $node->safe_psql('postgres', "COMMIT PREPARED 'seal'");
 drop_waits('each of them');
 $node->safe_psql('postgres', "COMMIT PREPARED 'compact'");
-is($node->safe_psql('postgres', 'SELECT memory_store.drop_dictionaries()'), '0', 'then it is seen to be needed');
+is($node->safe_psql('postgres', 'SELECT memory_store.drop_dictionaries()'), '0',
+	'after COMMIT PREPARED the dictionary is seen to be needed');
 is($node->safe_psql('postgres',
 	"SELECT count(*), count(DISTINCT memory.dictionary_id(body)), count(memory.dictionary_id(body)) FROM memory_store.segments
 		WHERE account_id IN ('two', 'three')"),
-	'4|1|4', 'by what they wrote');
+	'4|1|4', 'what the prepared transactions wrote needs the dictionary');
 is($node->safe_psql('postgres',
 	"SELECT string_agg(content, '+' ORDER BY conversation_id, seq) FROM memory.messages WHERE account_id IN ('two', 'three')"),
 	$node->safe_psql('postgres',
 		"SELECT string_agg(say(i), '+' ORDER BY n, i) FROM (SELECT 50, i FROM generate_series(1, 3) i UNION ALL SELECT 51, i
 			FROM generate_series(1, 3) i) x (n, i)"),
-	'which is there');
+	'the messages of the prepared transactions are there');
 $node->safe_psql('postgres', 'CALL memory.maintain()');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM memory_store.dictionaries'), '0', 'maintain() drops it when nobody needs it');
 is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'all is well');
@@ -146,7 +148,7 @@ is($messages =~ s/\|.*//r, 19 * 11 * 64, 'the others\' messages');
 
 # --- a maintenance that is cancelled has done its batches, and the next one does the rest
 is($node->safe_psql('postgres', 'SELECT dictionary_id IS NOT NULL FROM memory.train_dictionary(2 * 1024 * 1024)'), 't',
-	'another dictionary');
+	'another dictionary is trained');
 my $compacted = 'SELECT count(memory.dictionary_id(body)) FROM memory_store.segments';
 # somebody holds the account whose conversations come from the 45th on
 $node->safe_psql('postgres', "BEGIN; SELECT memory.append('account 15', c(15, 99), 'user', 'x'); PREPARE TRANSACTION 'holder'");
@@ -164,12 +166,13 @@ is($node->safe_psql('postgres', $digest), $messages, 'all is to be read meanwhil
 $node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'maintain'");
 $maintain->finish;
 like($maintain_err, qr/ERROR:  canceling statement due to user request/, 'it is cancelled');
-is($node->safe_psql('postgres', $compacted), $done, 'and what was committed stays');
+is($node->safe_psql('postgres', $compacted), $done, 'what was committed before the cancellation stays');
 is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'all is well');
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'holder'");
 ($status, $out, $err) = $node->psql('postgres', 'CALL memory.maintain()');
-like($err, qr/INFO:  compacted (\d+) segments/, 'another one goes on');
-is($err =~ /compacted (\d+) segments/ ? $1 + $done : 'nothing', $node->safe_psql('postgres', $compacted), 'where the first was');
+like($err, qr/INFO:  compacted (\d+) segments/, 'another maintenance compacts more');
+is($err =~ /compacted (\d+) segments/ ? $1 + $done : 'nothing', $node->safe_psql('postgres', $compacted),
+	'another maintenance goes on where the first was');
 is($node->safe_psql('postgres', $digest), $messages, 'no message has changed');
 
 # --- a standby
@@ -183,18 +186,18 @@ is($standby->safe_psql('postgres', $digest), $node->safe_psql('postgres', $diges
 is($standby->safe_psql('postgres',
 	"SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
 		SET min_parallel_table_scan_size = 0; SET parallel_leader_participation = off; $unpacked"),
-	$node->safe_psql('postgres', $unpacked), 'also in parallel');
-is($standby->safe_psql('postgres', <<'SQL'), 't', 'and compresses with it');
+	$node->safe_psql('postgres', $unpacked), 'a standby reads what needs a dictionary, also in parallel');
+is($standby->safe_psql('postgres', <<'SQL'), 't', 'a standby compresses with the dictionary');
 SELECT memory.compression(memory.recompress(body, 'zstd:3@' || memory.dictionary_id(body))) = 'zstd:3@' || memory.dictionary_id(body)
 	FROM memory_store.segments LIMIT 1
 SQL
-is($standby->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'and verifies');
+is($standby->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'verify() finds nothing on the standby');
 # another one takes its place there as well
 $node->safe_psql('postgres', "SELECT memory.forget('account 12')");
 $node->safe_psql('postgres', "SET memory_ext.dictionary_min_size = '1MB'; CALL memory.maintain()");
 $node->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', 'SELECT is_current, segments > 0 FROM memory.dictionaries'), 't|t', 'the next dictionary arrives');
-is($standby->safe_psql('postgres', $digest), $node->safe_psql('postgres', $digest), 'with what needs it');
+is($standby->safe_psql('postgres', $digest), $node->safe_psql('postgres', $digest), 'what needs the next dictionary arrives with it');
 $standby->stop;
 
 # --- all at once
@@ -265,12 +268,12 @@ is($node->safe_psql('postgres',
 	"SELECT count(*) - (SELECT count(*) FROM acknowledged) FROM memory.messages WHERE account_id LIKE 'busy %'"), '0',
 	'none is there that was not acknowledged');
 is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'verify() finds nothing');
-is(problems_of($node), '', 'nor does the check by hand');
+is(problems_of($node), '', 'the check by hand finds nothing');
 is($node->safe_psql('postgres', 'SELECT * FROM memory.usage_drift'), '', 'usage has not drifted');
 $node->safe_psql('postgres', 'CALL memory.maintain()');
 is($node->safe_psql('postgres', "SELECT count(*) FROM memory_store.dictionaries WHERE stale_at IS NOT NULL"), '0',
-	'and all that was stale is dropped in the end');
-is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'with nothing missing');
+	'all dictionaries that were stale are dropped in the end');
+is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'no dictionary that is needed is missing');
 cmp_ok($node->safe_psql('postgres', "SELECT last_value FROM trainings"), '>', 10, 'there were many dictionaries');
 
 $node->stop;

@@ -66,8 +66,9 @@ $node->safe_psql('postgres', 'VACUUM memory_store.segments');
 my $settled = $blocks->('segments');
 cmp_ok($settled, '<', $loaded / 2, "VACUUM has shortened the file ($loaded, $compacted, $settled blocks)");
 my $settled_toast = $toast->();
-cmp_ok($settled_toast, '<', $loaded_toast * 0.7, "and what is out of line ($loaded_toast, $settled_toast blocks)");
-cmp_ok($settled_toast, '>', 0, 'of which there is some');
+cmp_ok($settled_toast, '<', $loaded_toast * 0.7,
+	"VACUUM has shortened the file of what is out of line ($loaded_toast, $settled_toast blocks)");
+cmp_ok($settled_toast, '>', 0, 'some of it is out of line');
 $node->safe_psql('postgres', 'VACUUM FULL memory_store.segments');
 my $full = $blocks->('segments');
 cmp_ok($settled, '<', $full * 1.1, "there is little that VACUUM FULL could do ($full blocks)");
@@ -121,10 +122,10 @@ is($err, '', 'a writer beside it is not disturbed');
 is($old->query_safe($digest), $messages, 'the old snapshot sees the same');
 $old->query_safe('COMMIT');
 $old->quit;
-is($node->safe_psql('postgres', $digest), $messages, 'and so does a new one');
+is($node->safe_psql('postgres', $digest), $messages, 'a new session reads the same messages');
 $node->safe_psql('postgres', 'VACUUM memory_store.segments');
 cmp_ok($blocks->('segments'), '<', $loaded / 2, "VACUUM has shortened the file ($loaded blocks)");
-cmp_ok($toast->(), '<', $settled_toast * 1.3, 'also that of what is out of line');
+cmp_ok($toast->(), '<', $settled_toast * 1.3, 'VACUUM has shortened the file of what is out of line again');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.verify()'), '0', 'verify finds nothing');
 is($node->safe_psql('postgres', "SELECT count(*) FROM memory.messages WHERE account_id = 'b'"), '2000',
 	'every message of the writer is there');
@@ -154,7 +155,7 @@ my $live = $node->safe_psql('scattered',
 	'SELECT ceil(sum(pg_column_size(body)) / 8192.0) FROM memory_store.segments WHERE memory_store.toast_value(body) IS NOT NULL');
 cmp_ok($toast->('scattered'), '<', $live * 1.5, "the file has not much more than is in it ($file, then $live blocks)");
 is($node->safe_psql('scattered', "SELECT count(*), min(length(content)) FROM memory.messages WHERE account_id = 'large'"), '12|90000',
-	'which is all there');
+	'all messages of the large account are there');
 
 # --- a small database does not stay twice as large as it was
 $node->safe_psql('postgres', 'CREATE DATABASE little');
@@ -169,7 +170,7 @@ my $little = "SELECT pg_relation_size('memory_store.segments') / 8192";
 my ($few) = $node->safe_psql('little', $little);
 like($maintain->('little'), qr/compacted 300 segments\n.*moved \d+ segments into free space/s, 'a small file is settled, too');
 $node->safe_psql('little', 'VACUUM memory_store.segments');
-cmp_ok($node->safe_psql('little', $little), '<', $few * 1.2, "and is as short as before ($few blocks)");
+cmp_ok($node->safe_psql('little', $little), '<', $few * 1.2, "the file is as short as before ($few blocks)");
 unlike($maintain->('little'), qr/into free space/, 'once');
 is($node->safe_psql('little', 'SELECT count(*) FROM memory.verify()'), '0', 'verify finds nothing in it');
 
@@ -182,17 +183,17 @@ $old = $node->background_psql('postgres', on_error_stop => 1);
 $old->query_safe("BEGIN; SELECT memory.append('b', lpad('9000', 32, '0')::uuid, 'user', 'open'),
 	memory.seal('b', lpad('9000', 32, '0')::uuid)");
 is($node->safe_psql('postgres', "SELECT memory_store.reclaim_end('segments')"), 'f', 'indexes are not waited for');
-is($node->safe_psql('postgres', $same), 't', 'nor made anew while somebody writes');
+is($node->safe_psql('postgres', $same), 't', 'indexes are not made anew while somebody writes');
 $old->query_safe('COMMIT');
 $old->quit;
 is($node->safe_psql('postgres', "SELECT memory_store.reclaim_end('segments')"), 't', 'they are made anew');
-is($node->safe_psql('postgres', $same), 'f', 'but when nobody does');
+is($node->safe_psql('postgres', $same), 'f', 'indexes are made anew when nobody writes');
 
 # --- who may, and what is refused
 my ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory_store.reclaim_batch('segments', 5, 3)");
 like($stderr, qr/there are no blocks 5 to 3/, 'blocks must be in order');
 ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory_store.reclaim_batch('segments', -1, 3)");
-like($stderr, qr/there is no block -1/, 'and be block numbers');
+like($stderr, qr/there is no block -1/, 'numbers that are no blocks are refused');
 for my $part ("'tail'", 'NULL')
 {
 	($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory_store.reclaim_begin($part)");

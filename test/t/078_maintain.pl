@@ -87,7 +87,8 @@ for my $database ('small', 'large')
 }
 %rows = measured('maintain()');
 cmp_ok($rows{large}, '<', 1.5 * $rows{small} + 50, "20 conversations have changed ($rows{small} and $rows{large} rows)");
-is($node->safe_psql('large', 'SELECT count(*) FROM memory_store.segments WHERE compact IS NULL'), 0, 'and are compact');
+is($node->safe_psql('large', 'SELECT count(*) FROM memory_store.segments WHERE compact IS NULL'), 0,
+	'all segments of the conversations that have changed are compact');
 
 # forgetting an account of ten conversations, in either store, and what is left to do then
 for my $database ('small', 'large')
@@ -108,7 +109,7 @@ for my $level (5, 7)
 	is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body), ', ') FROM memory_store.segments"), "zstd:$level",
 		"all is compressed as zstd:$level");
 	%rows = measured('maintain()');
-	cmp_ok($rows{large}, '<', $rows{small} + 50, "and nothing has changed then ($rows{small} and $rows{large} rows)");
+	cmp_ok($rows{large}, '<', $rows{small} + 50, "where nothing has changed, no more rows are read ($rows{small} and $rows{large} rows)");
 }
 
 # what does not rest when everything is looked at is found when it does
@@ -119,7 +120,7 @@ cmp_ok($node->safe_psql('large', 'SELECT count(*) FROM memory_store.segments WHE
 	'what does not rest has lost its mark');
 $node->safe_psql('large', 'CALL memory.maintain()');
 is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body), ', ') FROM memory_store.segments"), 'zstd:9',
-	'and is compacted when it rests');
+	'a conversation that rests is compacted');
 is($node->safe_psql('large', 'SELECT count(*) FROM memory_store.segments WHERE compact IS NULL'), 0, 'and marked');
 
 # a few batches with other settings, and no more: the next maintain() finds what they have left

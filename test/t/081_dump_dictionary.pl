@@ -74,7 +74,7 @@ sub check_restored
 	my ($database) = @_;
 	is(digest_of($node, $database), $digest, "$database: the tables are the same, revisions included");
 	ok(views_of($node, $database) eq $views, "$database: so are the views");
-	ok(settings_of($database) eq $settings, "$database: so are settings and dictionaries");
+	ok(settings_of($database) eq $settings, "$database: settings and dictionaries are the same");
 	is($node->safe_psql($database, 'SELECT * FROM memory.verify()'), '', "$database: verify() finds nothing");
 	return;
 }
@@ -131,10 +131,10 @@ for my $database (qw(plain parts))
 	my ($status, $out, $err) = $node->psql($database, 'CALL memory.maintain()');
 	like($err, qr/compacted \d+ segments\n.*dropped 1 dictionaries/s, "$database: compacted with the current one, the stale one dropped");
 	is($node->safe_psql($database, 'SELECT count(*), bool_and(is_current), bool_and(segments > 100) FROM memory.dictionaries'), '1|t|t',
-		"$database: which all need now");
+		"$database: all segments need the current dictionary");
 	ok(views_of($node, $database) eq $views, "$database: the views are the same");
 	is($node->safe_psql($database, "SELECT jsonb_array_length(memory.forget('account 15') -> 'stale_dictionaries')"), '1',
-		"$database: whose text it holds is known");
+		"$database: forget() knows whose text a dictionary holds");
 	is($node->safe_psql($database, 'SELECT * FROM memory.verify()'), '', "$database: all is well");
 }
 

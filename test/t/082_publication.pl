@@ -68,11 +68,11 @@ SQL
 is($node->safe_psql('postgres', 'SELECT count(memory.dictionary_id(body)) FROM memory_store.segments'), '1',
 	'a segment needs a dictionary');
 my ($status, undef, $err) = $node->psql('postgres', "SELECT count(*) FROM pg_logical_slot_get_changes('decoding', NULL, NULL)");
-is($status, 3, 'which decoding has not');
+is($status, 3, 'decoding does not have what the dictionary holds, and fails');
 like($err,
 	qr/ERROR:\ \ logical\ decoding\ cannot\ read\ dictionary\ \d+,\ which\ a\ transcript\ needs
 		\nHINT:\ \ Leave\ the\ tables\ of\ memory_store\ out\ of\ the\ publication/x,
-	'and says so');
+	'the error of decoding says what to leave out');
 is($node->safe_psql('postgres', "SELECT count(*) FROM memory.messages WHERE account_id = 'initech'"), '9', 'nobody else is disturbed');
 
 $node->stop;

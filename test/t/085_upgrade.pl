@@ -283,7 +283,7 @@ SKIP:
 	my $differences = join "\n", differences(\@fresh, \@other);
 	like($differences, qr/^\+ column memory_store\.accounts\.note: /m, 'the first script\'s column');
 	like($differences, qr/^\+ comment function memory\.purge\(\): of testing2$/m, 'the second script\'s comment');
-	is(scalar(() = $differences =~ /^[-+] /mg), 5, 'and nothing else but the version') or diag($differences);
+	is(scalar(() = $differences =~ /^[-+] /mg), 5, 'nothing but the version differs otherwise') or diag($differences);
 	is(views_of($node, 'other'), $views, 'the data is the same');
 	unlink "$folder/memory_ext--$current--testing.sql", "$folder/memory_ext--testing--testing2.sql";
 }

@@ -128,7 +128,7 @@ my $dump = PostgreSQL::Test::Utils::tempdir . '/chats.dump';
 $new->command_ok([ 'pg_dump', '-Fc', '-f', $dump, $new->connstr('chats') ], 'pg_dump');
 $new->command_ok([ 'pg_restore', '--exit-on-error', '-d', $new->connstr('restored'), $dump ], 'pg_restore');
 is(views_of($new, 'restored'), $chats, 'a dump of it has the same conversations');
-is(problems_of($new, 'restored'), '', 'which agree with each other');
+is(problems_of($new, 'restored'), '', 'the restored tables agree with each other');
 is($new->safe_psql('chats', 'SELECT * FROM memory.verify()'), '', 'verify() finds nothing');
 
 # --- and it goes on

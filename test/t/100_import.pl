@@ -68,8 +68,8 @@ is(import_file($lines, account => 'a'), '2500 documents: 0 imported, 0 extended,
 	'the same file twice');
 is(digest(), $before, 'the same file twice changes nothing');
 is(import_file($array, account => 'a'), '2500 documents: 0 imported, 0 extended, 2500 unchanged, 0 rejected; 0 messages stored',
-	'nor as an array with CR LF');
-is(digest(), $before, 'and that changes nothing');
+	'the same documents as an array with CR LF change nothing');
+is(digest(), $before, 'the digest is the same after the array');
 
 # --- a grown export
 
@@ -116,11 +116,12 @@ is($node->safe_psql('postgres', 'SELECT count(*), bool_and(line % 7 = 1) FROM me
 	'each is noted with its line');
 $result = import_file($lines, account => 'a', on_error => 'skip');
 like($result, qr/^2500 documents: (\d+) imported, 0 extended, $good unchanged, $different rejected;/,
-	'and what contradicts it is rejected');
+	'documents that contradict what is stored are rejected');
 is(problems_of($node), '', 'the tables agree');
 like(import_file("$dir/bad.jsonl", account => 'b'), qr/ERROR:  document 1 is rejected: .*Reason bad_json, at \$, line 1, byte 12/s,
 	'on_error = stop says where');
-is($node->safe_psql('postgres', "SELECT count(*) FROM memory_store.accounts WHERE account_id = 'b'"), '0', 'and leaves nothing');
+is($node->safe_psql('postgres', "SELECT count(*) FROM memory_store.accounts WHERE account_id = 'b'"), '0',
+	'on_error = stop leaves nothing');
 
 # --- a long conversation without times: each message once looked for one through all before it, which
 # for so many took longer than a test waits
@@ -129,7 +130,7 @@ my $long = write_file("$dir/long.jsonl", '{"messages": [', join(', ', map { mess
 	"]}\n");
 is(import_file($long, account => 'long'), '1 documents: 1 imported, 0 extended, 0 unchanged, 0 rejected; 300000 messages stored',
 	'a long conversation without times');
-is($node->safe_psql('postgres', "SELECT memory.forget('long') IS NOT NULL"), 't', 'and it is gone');
+is($node->safe_psql('postgres', "SELECT memory.forget('long') IS NOT NULL"), 't', 'the long conversation is forgotten');
 
 # --- an array of 1 GB in 200 MB
 
@@ -166,7 +167,7 @@ SQL
 		't|1500|1500|12000', 'it is 1 GB, and all of it is there');
 	is($node->safe_psql('postgres',
 		"SELECT sum(message_count), sum(content_bytes) > 1e9 FROM memory.conversations WHERE account_id = 'large'"), '12000|t',
-		'with all of its text');
+		'all of the large account\'s text is there');
 }
 
 $node->stop;

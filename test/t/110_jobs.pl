@@ -151,7 +151,7 @@ foreach my $shape (sort keys %shapes)
 		is($node->safe_psql('postgres', "SELECT imported FROM memory.jobs WHERE job_id = $out"), $workers == 1 ? $documents : 0,
 			'imported once, then unchanged');
 	}
-	is(problems(), '', 'and all is well');
+	is(problems(), '', 'no check finds a problem after the imports');
 	clear();
 }
 
@@ -173,7 +173,7 @@ foreach my $case ([ 'lines', 1 ], [ 'lines', 2 ], [ 'array', 2 ])
 		wait_for("SELECT documents = $count - 50 FROM memory.jobs WHERE job_id = $job", 'the other worker is done') if $workers == 2;
 		my $done = $node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job");
 		cmp_ok($done, '<', $count, "$shape, $workers workers, the $victim is killed after $done documents");
-		cmp_ok($done, '>', 0, 'which are some');
+		cmp_ok($done, '>', 0, 'some documents were done before it was killed');
 		my ($pid) = split /\n/, $node->safe_psql('postgres',
 			"SELECT pid FROM pg_stat_activity WHERE backend_type = 'memory_ext job' AND wait_event_type = 'Lock'");
 		if ($victim eq 'worker')
@@ -192,13 +192,14 @@ foreach my $case ([ 'lines', 1 ], [ 'lines', 2 ], [ 'array', 2 ])
 		let_go($session);
 		is(state_of($job), 'interrupted', 'the job is interrupted');
 		is($node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job"), $done, 'what was done is done');
-		is($node->safe_psql('postgres', "SELECT count(DISTINCT conversation_id) FROM memory.messages"), $done, 'and stored');
+		is($node->safe_psql('postgres', "SELECT count(DISTINCT conversation_id) FROM memory.messages"), $done,
+			'what is counted as done is stored');
 		my ($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($job)");
 		is($status, 0, 'it is resumed') or diag($err);
 		is($node->safe_psql('postgres', "SELECT state, documents, imported, unchanged FROM memory.jobs WHERE job_id = $job"),
 			"finished|$count|$count|0", 'each document was imported once');
 		is(differences(1, $count), '', 'all are there');
-		is(problems(), '', 'and all is well');
+		is(problems(), '', 'no check finds a problem after the resumption');
 		my $again = start_job("memory.import_file('$large{$shape}')");
 		is($node->safe_psql('postgres', "SELECT documents, unchanged FROM memory.jobs WHERE job_id = $again"), "$count|$count",
 			'another import changes nothing');
@@ -215,17 +216,17 @@ foreach my $case ([ 'lines', 1 ], [ 'lines', 2 ], [ 'array', 2 ])
 	like(($node->psql('postgres', "CALL memory.resume_job($job)"))[2], qr/ERROR:  job $job is being worked on/,
 		'a running job is not resumed');
 	is($node->safe_psql('postgres', "SELECT memory.cancel_job($job)"), 't', 'a job is cancelled');
-	is(state_of($job), 'running', 'but at work until its batch is stored');
+	is(state_of($job), 'running', 'a cancelled job is at work until its batch is stored');
 	let_go($session);
 	wait_for("SELECT state = 'cancelled' FROM memory.jobs WHERE job_id = $job", 'cancelled');
 	my $done = $node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job");
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.conversations'), $done, 'what is stored is counted');
-	cmp_ok($done, '<', $count, 'and not all');
+	cmp_ok($done, '<', $count, 'not all was stored before the cancellation');
 	is($node->safe_psql('postgres', "SELECT memory.cancel_job($job)"), 'f', 'it cannot be cancelled again');
 	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($job, workers => 2)");
 	is($status, 0, 'it is resumed, with two workers') or diag($err);
 	is($node->safe_psql('postgres', "SELECT state, documents, imported, workers FROM memory.jobs WHERE job_id = $job"),
-		"finished|$count|$count|2", 'to its end');
+		"finished|$count|$count|2", 'the resumed job works to its end');
 	is(differences(1, $count), '', 'all documents are there');
 	like(($node->psql('postgres', "CALL memory.resume_job($job)"))[2], qr/ERROR:  job $job is finished/, 'a finished job is not resumed');
 	clear();
@@ -251,7 +252,7 @@ foreach my $how ('pg_cancel_backend', 'pg_terminate_backend')
 	let_go($session);
 	is($node->safe_psql('postgres', "SELECT memory.cancel_job($job)"), 't', 'nobody works on it, so it is cancelled');
 	is(state_of($job), 'cancelled', 'at once');
-	is(($node->psql('postgres', "CALL memory.resume_job($job)"))[0], 0, 'and resumed all the same');
+	is(($node->psql('postgres', "CALL memory.resume_job($job)"))[0], 0, 'a job that has lost its workers is resumed');
 	is(differences(1, $count), '', 'all documents are there');
 	clear();
 }
@@ -279,7 +280,7 @@ $node->safe_psql('doomed', 'CREATE EXTENSION memory_ext');
 	let_go($session);
 	is(state_of($job), 'interrupted', 'a shutdown interrupts the job');
 	$node->safe_psql('postgres', "CALL memory.resume_job($job)");
-	is(differences(1, $count), '', 'and it goes on after it');
+	is(differences(1, $count), '', 'a job that was terminated goes on behind what it has done');
 	clear();
 }
 
@@ -291,15 +292,15 @@ my $bad = write_file("$dir/bad", map { "$_\n" } document(1, 'a'), '{"conversatio
 	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.import_file('$bad', 'native')");
 	isnt($status, 0, 'on_error stop: the job fails');
 	like($err, qr/ERROR:  job \d+ has failed: document 2 is rejected: .*DETAIL:  Reason bad_value, at \$\.messages, line 2, byte \d+/s,
-		'and says why');
+		'on_error stop: the error says why');
 	my ($job) = $err =~ /job (\d+) has failed/;
 	is($node->safe_psql('postgres',
 		"SELECT state, sqlstate, error LIKE 'document 2 is rejected%', documents FROM memory.jobs WHERE job_id = $job"), 'failed|22023|t|0',
-		'so does memory.jobs');
+		'on_error stop: memory.jobs says why');
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.conversations'), '0', 'the batch is not stored');
 	is(($node->psql('postgres', "CALL memory.resume_job($job)"))[0], 3, 'resumed, it fails again');
 	($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($job, on_error => 'skip')");
-	is($status, 0, 'and goes on with on_error skip') or diag($err);
+	is($status, 0, 'a failed job goes on with on_error skip') or diag($err);
 	is($node->safe_psql('postgres', "SELECT state, documents, imported, rejected FROM memory.jobs WHERE job_id = $job"), 'finished|5|3|2',
 		'counts in are counts out');
 	is($node->safe_psql('postgres', "SELECT document, line, reason, excerpt FROM memory.job_errors WHERE job_id = $job ORDER BY document"),
@@ -340,9 +341,10 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.conversations'), '0
 	is($status, 0, 'a role that may read files imports one') or diag($err);
 	is($node->safe_psql('postgres', "SELECT started_by, imported FROM memory.jobs WHERE job_id = $out"), 'loader|2', 'as itself');
 	is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT account_id, ',') FROM memory.conversations"), 'mine',
-		'for the account that it named');
+		'the job imports for the account that it named');
 	like(($node->psql('postgres', "SET ROLE other; CALL memory.resume_job($out)"))[2], qr/job $out is not yours/, 'others may not resume it');
-	like(($node->psql('postgres', "SET ROLE other; SELECT memory.cancel_job($out)"))[2], qr/job $out is not yours/, 'nor cancel it');
+	like(($node->psql('postgres', "SET ROLE other; SELECT memory.cancel_job($out)"))[2], qr/job $out is not yours/,
+		'others may not cancel it');
 	# what the role loses, its jobs lose
 	my $session = open_session("BEGIN; SELECT memory.append('mine', '" . conversation(999_999) . "', 'user', 'x')");
 	my $job = $node->safe_psql('postgres',
@@ -365,11 +367,11 @@ $node->safe_psql('postgres', "ALTER ROLE loader SET memory_ext.account = 'mine'"
 	$node->safe_psql('postgres', "CALL memory.import_file('$file')", extra_params => [ '-U', 'loader' ]);
 	is($node->safe_psql('postgres', "SELECT DISTINCT account_id FROM memory.conversations"), 'mine', 'all it imports is its own');
 	like(($node->psql('postgres', "CALL memory.import_file('$file', account_id => 'theirs')", extra_params => [ '-U', 'loader' ]))[2],
-		qr/account "theirs" is not available in this session/, 'and nothing for others');
+		qr/account "theirs" is not available in this session/, 'a confined session imports nothing for others');
 	cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM memory.jobs WHERE account_id = 'mine'", extra_params => [ '-U', 'loader' ]),
 		'>', 0, 'it sees its own job');
 	is($node->safe_psql('postgres', "SELECT count(*) FROM memory.jobs WHERE account_id IS DISTINCT FROM 'mine'",
-		extra_params => [ '-U', 'loader' ]), '0', 'and no other');
+		extra_params => [ '-U', 'loader' ]), '0', 'a confined session sees no job of others');
 	$node->safe_psql('postgres', 'ALTER ROLE loader RESET memory_ext.account');
 	clear();
 }
@@ -428,7 +430,7 @@ SQL
 {
 	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.import_file('$large{lines}', workers => 64)");
 	is($status, 0, 'a job takes the workers that it gets') or diag($err);
-	like($err, qr/WARNING:  only [1-9] of 64 background workers are free/, 'and says how many');
+	like($err, qr/WARNING:  only [1-9] of 64 background workers are free/, 'a warning says how many workers are free');
 	is(differences(1, $count), '', 'all documents are there');
 	clear();
 }
@@ -448,7 +450,7 @@ foreach my $shape (sort keys %shapes)
 		is($node->safe_psql('postgres', "SELECT state, documents, imported + unchanged FROM memory.jobs WHERE job_id = $out"),
 			"finished|$documents|$documents", 'it is finished');
 		is(differences(1, $documents), '', 'all documents are there');
-		is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'and the lines are gone');
+		is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'the staged lines are gone after the import');
 	}
 	clear();
 }
@@ -468,8 +470,8 @@ foreach my $shape (sort keys %shapes)
 	is($node->safe_psql('postgres', "SELECT state, documents, imported FROM memory.jobs WHERE job_id = $job"), "finished|$count|$count",
 		'each document was imported once');
 	is(differences(1, $count), '', 'all are there');
-	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'and the lines are gone');
-	is(problems(), '', 'and all is well');
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'the staged lines are gone after the resumption');
+	is(problems(), '', 'no check finds a problem after the staged import');
 }
 # --- documents that are one message each are stored in the order of the file, by any number of workers
 
@@ -487,7 +489,7 @@ foreach my $shape (sort keys %shapes)
 			lag(content::int) OVER (PARTITION BY conversation_id ORDER BY seq) AS before FROM memory.messages WHERE account_id = 'rows') m"),
 		'600|3|t', 'are in order');
 	is($node->safe_psql('postgres', "SELECT documents, imported, extended, messages FROM memory.jobs WHERE job_id = $out"), '600|3|597|600',
-		'and counted');
+		'all documents are counted');
 	$node->safe_psql('postgres', "SELECT memory.forget('rows')");
 }
 
@@ -517,7 +519,7 @@ my $target = $node->data_dir . '/exported';
 			my $job = $node->safe_psql('postgres', "CALL memory.export_file('$target', '$format', workers => $workers, batch_size => 7)");
 			ok(slurp_file($target) eq $expected, "$format: $workers workers write the same file");
 			is($node->safe_psql('postgres', "SELECT state, documents, messages, bytes FROM memory.jobs WHERE job_id = $job"),
-				"finished|$count|6000|" . -s $target, 'which is counted');
+				"finished|$count|6000|" . -s $target, "$format: documents, messages and bytes are counted");
 			unlink $target;
 		}
 	}
@@ -556,7 +558,7 @@ my $target = $node->data_dir . '/exported';
 	is(slurp_file($target), exported(), 'the file is as if nothing had happened');
 	is($node->safe_psql('postgres', "SELECT state, documents, bytes FROM memory.jobs WHERE job_id = $job"), "finished|$count|" . -s $target,
 		'each document is counted once');
-	ok(!-e "$target.part", 'and no other is left');
+	ok(!-e "$target.part", 'no unfinished file is left');
 }
 # Two workers, of which one is killed within a batch while the other waits for its turn behind it.
 {
@@ -571,25 +573,25 @@ my $target = $node->data_dir . '/exported';
 	wait_for("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'memory_ext job'", 'it is gone');
 	let_go($session);
 	wait_for("SELECT state IN ('failed', 'interrupted') FROM memory.jobs WHERE job_id = $job", 'the other does not go on without it');
-	is($node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job"), '0', 'and writes nothing');
+	is($node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job"), '0', 'the other worker writes nothing');
 	later_claim_first($job, 'claim');
 	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($job)");
 	is($status, 0, 'it is resumed') or diag($err);
 	ok(slurp_file($target) eq exported(), 'the file is in order');
 	is($node->safe_psql('postgres', "SELECT state, documents, bytes FROM memory.jobs WHERE job_id = $job"), "finished|$count|" . -s $target,
 		'each document is counted once');
-	ok(!-e "$target.part", 'and no other is left');
+	ok(!-e "$target.part", 'no unfinished file is left after the takeover');
 }
 # and in again
 clear();
 $node->safe_psql('postgres', "CALL memory.import_file('$target', workers => 2)");
 is(differences(1, $count), '', 'what was exported can be imported');
-is(exported(), slurp_file($target), 'and is the same');
+is(exported(), slurp_file($target), 'what was imported is exported as the same file');
 
 $node->safe_psql('postgres', "INSERT INTO memory.import_stage (line) VALUES ('mine')");
 $node->safe_psql('postgres', "SET ROLE other; INSERT INTO memory.import_stage (line) VALUES ('{'), ('}')");
 is($node->safe_psql('postgres', 'SET ROLE other; SELECT memory.clear_stage()'), '2', 'a role deletes what it has staged');
-is($node->safe_psql('postgres', 'SELECT line FROM memory.import_stage'), 'mine', 'and nothing else');
+is($node->safe_psql('postgres', 'SELECT line FROM memory.import_stage'), 'mine', 'a role deletes nothing that others have staged');
 
 like(($node->psql('postgres', 'SET ROLE other; SELECT line FROM memory.import_stage'))[2], qr/permission denied/,
 	'nobody reads what others stage');

@@ -57,15 +57,17 @@ my $file = write_file("$dir/lines", map { document($_, 'x') } 1 .. 100);
 		"SELECT documents, imported, extended, unchanged, rejected, messages FROM memory.jobs WHERE job_id = $job"),
 		'100|95|1|2|2|287', 'what others have stored meanwhile is seen');
 	is($node->safe_psql('postgres', "SELECT document, reason FROM memory.job_errors WHERE job_id = $job ORDER BY 1"),
-		"30|conflict\n50|deleted", 'and refused where it contradicts');
+		"30|conflict\n50|deleted", 'what contradicts others\' messages is refused');
 	is($node->safe_psql('postgres', "SELECT count(*), sum(message_count) FROM memory.conversations WHERE account_id = 'x'"), '99|297',
 		'each is there once');
 	is(problems(), '', 'all is well');
 	$job = $node->safe_psql('postgres', "CALL memory.import_file('$file', on_error => 'skip')");
-	is($node->safe_psql('postgres', "SELECT unchanged, rejected FROM memory.jobs WHERE job_id = $job"), '98|2', 'again, nothing is new');
+	is($node->safe_psql('postgres', "SELECT unchanged, rejected FROM memory.jobs WHERE job_id = $job"), '98|2',
+		'another import finds nothing new');
 	is($node->safe_psql('postgres', "SELECT count(DISTINCT revision) FROM memory.recent_conversations('x', max_conversations => NULL)"),
 		$node->safe_psql('postgres',
-			"SELECT count(DISTINCT revision) FROM memory_store.conversations WHERE account_id = 'x' AND deleted_at IS NULL"), 'and listed');
+			"SELECT count(DISTINCT revision) FROM memory_store.conversations WHERE account_id = 'x' AND deleted_at IS NULL"),
+				'each conversation is listed once');
 }
 
 # --- a conversation that two accounts' documents name, in one batch
@@ -142,7 +144,7 @@ SQL
 	like(($node->psql('postgres', "CALL memory.import_file('$more')"))[2], qr/has failed: .*conversations/, 'one beyond it');
 	is($node->safe_psql('postgres', "SELECT count(*) FROM memory.conversations WHERE account_id IN ('p', 'q')"), '100', 'stores nothing');
 	is($node->safe_psql('postgres', "SELECT used FROM memory.quota_usage WHERE subscription_id = 's' AND meter = 'conversations'"), '100',
-		'and uses nothing');
+		'a document over the quota uses nothing');
 	is(problems(), '', 'all is well');
 }
 

@@ -125,7 +125,7 @@ foreach my $shape (sort keys %shapes)
 	is($node->safe_psql('postgres',
 		"SELECT count(*) FROM (TABLE plain EXCEPT SELECT * FROM memory.messages UNION ALL (SELECT *
 			FROM memory.messages EXCEPT TABLE plain)) d"), '0', 'as COPY reads it');
-	is(problems(), '', 'and all is well');
+	is(problems(), '', 'no check finds a problem after the imports');
 	clear();
 }
 
@@ -189,13 +189,14 @@ clear();
 	# later numbers that were passed over, in a batch of their own
 	is(import_csv(write_file("$dir/late", "conversation_id,seq,role,content\n$c,5,user,five\n$c,12,user,twelve\n$c,3,user,three\n"),
 		account_id => q('n'), batch_size => 1), 'finished|3|0|2|1|0|2', 'a number that was passed over comes later');
-	is(contents($c), '1<0 one, 2<1 two, 3<1 three, 5<3 five, 6<0 six, 7<3 seven, 8<7 by id, 12<8 twelve', 'and goes where it belongs');
+	is(contents($c), '1<0 one, 2<1 two, 3<1 three, 5<3 five, 6<0 six, 7<3 seven, 8<7 by id, 12<8 twelve',
+		'a message with a number that was passed over goes where it belongs');
 	$node->safe_psql('postgres', "SELECT memory.delete_message('n', '$c', 2), memory.delete_message('n', '$c', 8)");
 	is(import_csv($file, account_id => q('n'), on_error => q('skip')), 'finished|11|0|0|9|2|0', 'what was deleted does not come back');
 	is(contents($c), '1<0 one, 3<1 three, 5<3 five, 6<0 six, 7<3 seven, 12<7 twelve', 'what answered it answers its parent');
 	$node->safe_psql('postgres', "SELECT memory.delete_conversation('n', '$c')");
 	is(import_csv($file, account_id => q('n'), on_error => q('skip')) =~ s/^finished\|11\|0\|0\|0\|11\|0$/all/r, 'all',
-		'nor does a conversation');
+		'a conversation that was deleted does not come back');
 	is(problems(), '', 'all is well');
 	clear();
 	# an id is that of one message, whatever number a row gives it
@@ -203,7 +204,8 @@ clear();
 		'1,m,user,one', ',m,user,one', '3,n,user,three');
 	is(import_csv($file, account_id => q('n'), on_error => q('skip')), 'finished|5|1|1|2|1|2', 'numbers with ids');
 	is(errors(), "2|3|conflict|\$", 'an id that another message has is rejected');
-	is(import_csv($file, account_id => q('n'), on_error => q('skip'), batch_size => 1), 'finished|5|0|0|4|1|0', 'and again');
+	is(import_csv($file, account_id => q('n'), on_error => q('skip'), batch_size => 1), 'finished|5|0|0|4|1|0',
+		'an id that another message has is rejected in a later batch, too');
 	is(contents($c), '1<0 one, 3<1 three', 'each message is there once');
 	is(problems(), '', 'all is well');
 	clear();
@@ -220,7 +222,7 @@ clear();
 		'is kept, and is its account\'s');
 	is(errors(), '4|5|bad_value|account_id', 'an account is needed');
 	is($node->safe_psql('postgres', "SELECT count(*) FROM (SELECT FROM memory.messages WHERE account_id = 'a' AND content IN ('x', 'z')) m"),
-		'2', 'and found');
+		'2', 'rows that name no account are left out, the others are found');
 	is(import_csv($file, account_id => q('c')), 'finished|4|2|2|0|0|4', 'the one that is named wins');
 	refused(write_file("$dir/nobody", "conversation_id,role,content\n1,user,x\n"), qr/names no account/, 'no account at all');
 	$node->safe_psql('postgres', "ALTER ROLE loader SET memory_ext.account = 'a'");
@@ -267,9 +269,10 @@ clear();
 			'15|17|nul|metadata', '16|18|bad_value|$', '17|19|bad_time|$', '18|20|bad_role|$', '20|22|bad_value|$'),
 		'are noted with their lines');
 	is($node->safe_psql('postgres', 'SELECT excerpt FROM memory.job_errors WHERE document = 2'), "$c,a,user,\"two lines\",never,,",
-		'and what they are');
+		'a rejected row is noted as it was');
 	is(contents($c), '1<0 first, 2<1 second', 'the others are there');
-	is(import_csv($file, on_error => q('skip'), batch_size => 1, workers => 2), 'finished|20|0|0|2|18|0', 'again, row by row');
+	is(import_csv($file, on_error => q('skip'), batch_size => 1, workers => 2), 'finished|20|0|0|2|18|0',
+		'importing row by row gives the same');
 	refused($file, qr/document 2 is rejected: invalid input syntax for type timestamp.*Reason bad_time, at created_at, line 3, byte 120/s,
 		'on_error stop says where');
 	is(problems(), '', 'all is well');
@@ -356,11 +359,11 @@ foreach my $with_seq (1, 0)
 		is($node->safe_psql('postgres',
 			"SELECT count(*) FROM memory.messages
 				WHERE content <> format(E'row %s, of\\n%s', (('x' || left(conversation_id::text, 8))::bit(32)::int - 1) * 7 + seq,
-				('x' || left(conversation_id::text, 8))::bit(32)::int)"), '0', 'in its place');
+				('x' || left(conversation_id::text, 8))::bit(32)::int)"), '0', 'each row is in its place');
 		is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM memory.import_stage) + (SELECT count(*) FROM memory_store.job_places)'),
 			'0', 'nothing is left of the job');
 		is(import_csv($file), "finished|$count|0|0|$count|0|0", 'another import changes nothing');
-		is(problems(), '', 'and all is well');
+		is(problems(), '', 'no check finds a problem after another import');
 		clear();
 	}
 }
@@ -379,7 +382,7 @@ foreach my $with_seq (1, 0)
 		is(counts($out) =~ s/\|.*?\|.*//r, 'finished', 'finished');
 		is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT conversation_id) FROM memory.messages'), @rows . '|200',
 			'all rows are there');
-		is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'and the lines are gone');
+		is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'the staged lines are gone after the import');
 	}
 	is(problems(), '', 'all is well');
 	like(($node->psql('postgres', "CALL memory.import_staged('csv')"))[2], qr/the input has no header line/, 'nothing staged has no header');

@@ -136,7 +136,7 @@ is(sql("SELECT source, target = 'unix://$socket?db=0', state, imported, messages
 is(sql("SELECT imported FROM memory.redis_import('$url', 'langchain', 'js', match => 'message_store:f*', prefix => '')"), '1',
 	'a prefix of ones own');
 is(sql("SELECT metadata #>> '{import,source_id}' FROM memory.conversations WHERE account_id = 'js'"), 'message_store:first',
-	'which is not cut off then');
+	'the id keeps a prefix that is not the layout\'s');
 sql("SELECT memory.forget('js')");
 
 # --- out again, into another database of the server
@@ -151,13 +151,14 @@ is(redis('-n', 1, 'TTL', 'message_store:first'), '-1', 'one lives for ever');
 cmp_ok(abs(redis('-n', 1, 'PEXPIRETIME', 'message_store:second') - 4102444800000), '<', 10000, 'the other as long as before');
 is(sql("SELECT * FROM memory.redis_export('$url?db=1', 'langchain', 'acme')"), '0|2|0|0', 'what is there is left alone');
 redis('-n', 1, 'LPUSH', 'message_store:first', 'x');
-is(sql("SELECT * FROM memory.redis_export('$url?db=1', 'langchain', 'acme', if_exists => 'replace')"), '2|0|0|2504', 'or replaced');
+is(sql("SELECT * FROM memory.redis_export('$url?db=1', 'langchain', 'acme', if_exists => 'replace')"), '2|0|0|2504',
+	'what is there is replaced');
 is(same_json(redis('-n', 0, 'LRANGE', 'message_store:first', 0, -1), redis('-n', 1, 'LRANGE', 'message_store:first', 0, -1)), '',
 	'as a whole');
 sql("UPDATE memory.conversations SET metadata = jsonb_set(metadata, '{redis,expires_at}', '\"2020-01-01T00:00:00Z\"')
 	WHERE metadata #>> '{import,source_id}' = 'second'");
 is(sql("SELECT * FROM memory.redis_export('$url?db=2', 'langchain', 'acme')"), '1|0|1|4', 'what has expired is left out');
-is(redis('-n', 2, 'KEYS', '*'), 'message_store:first', 'and not written');
+is(redis('-n', 2, 'KEYS', '*'), 'message_store:first', 'what has expired is not written');
 
 # a conversation that never was in Redis
 sql("SELECT memory.append('new', '" . conversation(7) . "', 'user', 'From elsewhere')");
@@ -193,7 +194,7 @@ sql("UPDATE memory.conversations SET metadata = metadata #- '{redis,expires_at}'
 write_commands("SELECT memory.redis_commands('langchain', 'acme')", '-v', 'FETCH_COUNT=100');
 like(pipe_commands(4), qr/errors: 0, replies: [1-9]/, 'redis-cli --pipe takes the commands');
 is(same_json(redis('-n', 0, 'LRANGE', 'message_store:second', 0, -1), redis('-n', 4, 'LRANGE', 'message_store:second', 0, -1)), '',
-	'and makes the same list');
+	'the commands make the same list');
 is(import_commands('langchain', 'text'), '2|0|0|2504', 'they are read back');
 is(sql("SELECT count(*) FROM (SELECT c.metadata #>> '{import,source_id}', m.seq, m.role, m.content, m.metadata FROM memory.messages m
 	JOIN memory.conversations c USING (conversation_id) WHERE m.account_id = 'acme'
@@ -210,7 +211,7 @@ redis('SET', 'agents:session:u1:counter', '4');
 redis('RPUSH', 'agents:session:bare:messages', '{"role":"user","content":"No hash"}');
 is(sql("SELECT imported, messages, rejected FROM memory.redis_import('$url', 'agents', 'sdk')"), '2|5|0', 'agents: two sessions');
 is(sql("SELECT metadata #>> '{redis,fields,updated_at}', metadata #>> '{redis,key}' FROM memory.conversations
-	WHERE metadata #>> '{import,source_id}' = 'u1'"), '1700000100|agents:session:u1:messages', 'with the fields of the hash');
+	WHERE metadata #>> '{import,source_id}' = 'u1'"), '1700000100|agents:session:u1:messages', 'agents: the fields of the hash are kept');
 is(sql("SELECT exported, messages FROM memory.redis_export('$url?db=5', 'agents', 'sdk')"), '2|5', 'export');
 is(same_json(redis('LRANGE', 'agents:session:u1:messages', 0, -1), redis('-n', 5, 'LRANGE', 'agents:session:u1:messages', 0, -1)), '',
 	'the same list');
@@ -220,7 +221,7 @@ write_commands("SELECT memory.redis_commands('agents', 'sdk')");
 like(pipe_commands(6), qr/errors: 0, replies: [1-9]/, 'as commands');
 is(same_json(redis('LRANGE', 'agents:session:u1:messages', 0, -1), redis('-n', 6, 'LRANGE', 'agents:session:u1:messages', 0, -1)), '',
 	'the same list');
-is(import_commands('agents', 'agents text'), '2|0|0|5', 'and read back');
+is(import_commands('agents', 'agents text'), '2|0|0|5', 'agents: the commands are read back');
 
 # --- langchain-redis: RedisJSON documents, which this server has not
 
@@ -232,15 +233,15 @@ write_commands("SELECT memory.redis_commands('langchain-redis', 'acme')");
 my $text = slurp_file($commands);
 is(() = $text =~ /JSON\.SET/g, 2504, 'a document a message');
 my @keys = $text =~ /^(chat:second:[0-9A-Z]{26})\r$/mg;
-is(join(' ', @keys), join(' ', sort @keys), 'whose keys are in order');
+is(join(' ', @keys), join(' ', sort @keys), 'the keys of the documents are in order');
 my ($document) = $text =~ /chat:first:[0-9A-Z]{26}\r\n\$1\r\n\$\r\n\$\d+\r\n(.*)\r\n/;
 is(sql("SELECT d ->> 'type', d #>> '{data,content}', d ->> 'session_id', jsonb_typeof(d -> 'timestamp'), length(d ->> 'message_id')
 	FROM (SELECT \$j\$$document\$j\$::jsonb AS d) x"),
 	'human|Hello|first|number|26', 'a document has what langchain-redis writes');
-is(import_commands('langchain-redis', 'json'), '2|0|0|2504', 'and they are read back');
+is(import_commands('langchain-redis', 'json'), '2|0|0|2504', 'the documents are read back');
 is(sql("SELECT string_agg(m.role || ' ' || m.content, ', ' ORDER BY seq) FROM memory.messages m
 	JOIN memory.conversations c USING (conversation_id) WHERE m.account_id = 'json' AND c.metadata #>> '{import,source_id}' = 'first'"),
-	'user Hello, assistant Hi, "you", user Bye, assistant See you', 'in order');
+	'user Hello, assistant Hi, "you", user Bye, assistant See you', 'the messages of the documents are in order');
 
 # --- items that are none
 
@@ -250,9 +251,9 @@ my @before = split /\|/, sql('SELECT count(*), sum(message_count) FROM memory.co
 like(error_of("SELECT memory.redis_import('$url', 'langchain', 'bad')"), qr/document \d+ is rejected/, 'on_error stop');
 is(sql("SELECT imported, rejected FROM memory.redis_import('$url', 'langchain', 'bad', on_error => 'skip')"), '2|2', 'on_error skip');
 is(sql("SELECT count(*), count(*) FILTER (WHERE message ~ 'Redis key \"message_store:(bad|worse)\"') FROM memory.job_errors
-	WHERE account_id = 'bad'"), '2|2', 'and the rejected ones are noted with their keys');
+	WHERE account_id = 'bad'"), '2|2', 'the rejected ones are noted with their keys');
 like(error_of("SELECT memory.redis_import('$url', 'langchain', 'bad')"),
-	qr/Redis key "message_store:(bad|worse)".*HINT: .*on_error => 'skip'/s, 'so does the error, and its hint names the argument');
+	qr/Redis key "message_store:(bad|worse)".*HINT: .*on_error => 'skip'/s, 'the error names the key, and its hint the argument');
 is(sql("SET memory_ext.import_on_error = skip; SELECT rejected FROM memory.redis_import('$url', 'langchain', 'bad')"), '2',
 	'without the argument the setting counts');
 redis('DEL', 'message_store:bad', 'message_store:worse');
@@ -261,7 +262,7 @@ is(sql("SELECT imported FROM memory.redis_import('$url', 'langchain', 'bytes', m
 	'a pattern may be any text');
 is(sql("SELECT imported FROM memory.redis_import('$url', 'langchain', 'bytes')"), '3', 'a key may be any bytes');
 is(sql("SELECT metadata #>> '{import,source_id}' FROM memory.conversations WHERE account_id = 'bytes'
-	AND metadata #>> '{redis,key}' LIKE '%\\%%'"), '%ff%fe', 'which are spelt out then');
+	AND metadata #>> '{redis,key}' LIKE '%\\%%'"), '%ff%fe', 'bytes that are no text are spelt out in the key');
 redis('DEL', "message_store:\xff\xfe");
 
 # --- what is refused, and that no password is seen
@@ -270,7 +271,8 @@ my $secret = 'hunter2-secret';
 my $locked = "$dir/locked.sock";
 start_redis($locked, '--requirepass', $secret);
 my $log = -s $node->logfile;
-is(sql("SELECT imported FROM memory.redis_import('unix://:$secret\@$locked', 'langchain', 'acme')"), '0', 'with a password');
+is(sql("SELECT imported FROM memory.redis_import('unix://:$secret\@$locked', 'langchain', 'acme')"), '0',
+	'a password is taken from the URL');
 my @errors = (
 	error_of("SELECT memory.redis_import('unix://:$secret-wrong\@$locked', 'langchain', 'acme')"),
 	error_of("SELECT memory.redis_import('unix://user:$secret-wrong\@$locked', 'langchain', 'acme')"),
@@ -286,10 +288,10 @@ like($errors[3], qr/invalid Redis URL: the port is not a number from 0 to 65535/
 like($errors[4], qr/could not connect to redis:\/\/\*\*\*\@127\.0\.0\.1:1\/0/, 'nobody there');
 like($errors[5], qr/TLS connections to Redis are not supported/, 'TLS');
 is(join('', grep { /$secret/ } map { s/^psql:<stdin>.*?STATEMENT.*//mr } @errors), '', 'no error repeats the password');
-is(sql("SELECT count(*) FROM memory.jobs j WHERE j::text LIKE '%$secret%'"), '0', 'nor does memory.jobs');
+is(sql("SELECT count(*) FROM memory.jobs j WHERE j::text LIKE '%$secret%'"), '0', 'memory.jobs does not repeat the password');
 my $logged = substr(slurp_file($node->logfile), $log);
 like($logged, qr/refuses the user or the password/, 'the log has the errors');
-unlike($logged, qr/hunter2/, 'and no password');
+unlike($logged, qr/hunter2/, 'the log has no password');
 like(error_of("SELECT memory.redis_import('unix://$locked', 'langchain', 'acme')"), qr/refuses SCAN.*NOAUTH/s, 'without the password');
 
 foreach my $bad (
@@ -307,7 +309,8 @@ like(error_of("SELECT memory.redis_import('$url', 'memcached', 'acme')"), qr/unk
 like(error_of("SELECT memory.redis_import('$url', 'langchain', NULL)"), qr/account_id must not be null/, 'no account');
 like(error_of("SET ROLE wr; SELECT memory.redis_import('$url', 'langchain', 'acme')"), qr/permission denied for function redis_import/,
 	'only operators import');
-like(error_of("SET ROLE wr; SELECT memory.redis_commands('langchain')"), qr/permission denied for function redis_commands/, 'or export');
+like(error_of("SET ROLE wr; SELECT memory.redis_commands('langchain')"), qr/permission denied for function redis_commands/,
+	'only operators export');
 like(error_of("SET memory_ext.account = 'acme'; SET ROLE op; SELECT memory.redis_import('$url', 'langchain', 'acme')"),
 	qr/the session is confined to one account/, 'nobody who is confined');
 is(sql("SET ROLE op; SELECT unchanged FROM memory.redis_import('$url', 'langchain', 'acme')"), '2', 'an operator may');
@@ -319,7 +322,7 @@ start_redis("$dir/cluster.sock", '--cluster-enabled', 'yes', '--cluster-config-f
 like(error_of("SELECT memory.redis_import('unix://$dir/cluster.sock', 'langchain', 'acme')"), qr/is a node of a cluster/,
 	'a node of a cluster is refused');
 like(error_of("SELECT memory.redis_export('unix://$dir/cluster.sock', 'langchain', 'bytes')"), qr/is a node of a cluster/,
-	'also by an export');
+	'a node of a cluster is refused when exporting, too');
 
 # --- append-only files that do not begin at the beginning
 
@@ -360,9 +363,9 @@ sub misbehave
 	return $err;
 }
 my $call = "SELECT memory.redis_import('URL', 'langchain', 'acme', timeout_ms => 1000)";
-like(misbehave('hello', $call), qr/does not speak as Redis does/, 'another protocol');
+like(misbehave('hello', $call), qr/does not speak as Redis does/, 'a server of another protocol is refused');
 like(misbehave('', $call), qr/the connection to .* was lost/, 'hangs up');
-like(misbehave("+OK\r\n", $call), qr/answers SCAN with a reply of another type/, 'another reply');
+like(misbehave("+OK\r\n", $call), qr/answers SCAN with a reply of another type/, 'a reply of another type is refused');
 like(misbehave("*2\r\n\$1\r\n0\r\n", $call, 1), qr/has not answered for 1000 ms/, 'half a reply');
 like(misbehave("*100000000\r\n", $call, 1), qr/a reply of .* is too large|does not speak as Redis does/, 'a large array');
 like(misbehave("*2\r\n\$1\r\n0\r\n*3000000\r\n", $call, 1), qr/a reply of .* is too large/, 'a large array inside');
@@ -422,9 +425,9 @@ is($c->([ 'LPUSHX', 'message_store:a', item('human', 'one') ]), '0|0', 'LPUSHX o
 like(error_of('SELECT memory.redis_import_commands(' . decoded(resp([ 'LREM', 'message_store:a', '0', 'x' ])) . ", 'langchain', 'acme')"),
 	qr/Redis command "LREM" is not known here/, 'a command that is not known');
 like(error_of('SELECT memory.redis_import_commands(' . decoded(resp([ 'RENAME', 'message_store:a', 'b' ])) . ", 'langchain', 'acme')"),
-	qr/Redis command "RENAME" is not known here/, 'or moves keys');
+	qr/Redis command "RENAME" is not known here/, 'a command that moves keys is refused');
 like(error_of('SELECT memory.redis_import_commands(' . decoded(resp([ 'EXPIRE', 'message_store:a', '10',
-	'NX' ])) . ", 'langchain', 'acme')"), qr/with a condition is not known here/, 'or has conditions');
+	'NX' ])) . ", 'langchain', 'acme')"), qr/with a condition is not known here/, 'a command with a condition is refused');
 
 is(sql('SELECT v::text FROM memory.verify() v UNION ALL SELECT u::text FROM memory.usage_drift u'), '', 'all is well');
 
