@@ -198,6 +198,30 @@ memory_forget(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(receipt.data)));
 }
 
+/*
+ * An account's retention is erased under the account's locks, and set under
+ * them.  One that does not exist is made and taken away again, which keeps
+ * others from making it to the end of the transaction.
+ */
+static void
+lock_before_retention(text *account_id)
+{
+	StoreCharge charge = {.account_id = account_id};
+	char *name = text_to_cstring(account_id);
+	Datum values[2] = {PointerGetDatum(account_id), TimestampTzGetDatum(GetCurrentTimestamp())};
+
+	if (name[0] == '\0')
+		return; /* the default of all accounts */
+	if (quota_account_exists(name) || quota_exists(name))
+		store_lock_charges(&charge, 1);
+	if (store_hold_account(account_id))
+		return;
+	if (store_execute(STORE_ACCOUNT_KNOW, values, NULL, false) > 0)
+		store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
+	else
+		(void) store_hold_account(account_id);
+}
+
 PG_FUNCTION_INFO_V1(memory_set_retention);
 
 /*
@@ -215,6 +239,7 @@ memory_set_retention(PG_FUNCTION_ARGS)
 	Datum values[2] = {PointerGetDatum(account_id), (Datum) 0};
 
 	SPI_connect();
+	lock_before_retention(account_id);
 	if (PG_ARGISNULL(1))
 		store_execute(STORE_RETENTION_CLEAR, values, NULL, false);
 	else

@@ -126,6 +126,7 @@ typedef enum StoreStatement
 	STORE_TRAINING_CLEAR,
 	STORE_FORGET_COUNTS,
 	STORE_SUBSCRIPTION_ACCOUNTS,
+	STORE_SUBSCRIPTION_SHARED,
 	STORE_ACCOUNT_SUBSCRIBE,
 	STORE_FORGET_LEDGER,
 	STORE_FORGET_SEEN,
@@ -555,6 +556,7 @@ typedef struct StoreCharge
  * is locked.  Those that have no plan become NULL.
  */
 extern void store_lock_charges(StoreCharge *charges, uint64 n);
+extern void store_lock_before_moving(text **accounts, uint64 n, bool step);
 
 /* ---- usage.c: what metering is told ---- */
 

@@ -526,6 +526,11 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " ORDER BY account_id FOR NO KEY UPDATE",
 		 1,
 		 {TEXTOID}},
+	[STORE_SUBSCRIPTION_SHARED] = {"SELECT FROM memory_store.accounts WHERE subscription_id" EQ
+								   "$1 AND subscription_id OPERATOR(pg_catalog.<>) account_id"
+								   " LIMIT 1",
+								   1,
+								   {TEXTOID}},
 	[STORE_ACCOUNT_SUBSCRIBE] =
 		{"INSERT INTO memory_store.accounts (account_id, subscription_id, revision, created_at)"
 		 " VALUES ($1, $2, 0, $3)"

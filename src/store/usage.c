@@ -221,7 +221,12 @@ memory_record_usage(PG_FUNCTION_ARGS)
 						errmsg("occurred_at must be a finite time")));
 
 	SPI_connect();
-	store_execute(STORE_ACCOUNT_KNOW, values, NULL, false);
+	/* who makes an account holds its subscription before */
+	if (!quota_account_exists(text_to_cstring(account_id)))
+	{
+		(void) quota_lock(text_to_cstring(account_id));
+		store_execute(STORE_ACCOUNT_KNOW, values, NULL, false);
+	}
 	recorded = metering_record_call(account_id, model != NULL ? model : cstring_to_text(""), &call,
 									request_id);
 	SPI_finish();
@@ -253,6 +258,7 @@ memory_roll_up_usage(PG_FUNCTION_ARGS)
 
 		accounts[i] = (text *) DatumGetPointer(account);
 	}
+	store_lock_before_moving(accounts, n, true);
 	for (uint64 i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
