@@ -111,7 +111,9 @@ src/base/direct.c has lines of more than 100 columns
 src/maintenance/erase.h has lines of more than 100 columns
 src/maintenance/reclaim.c has lines of more than 100 columns
 src/metering/batch.c has lines of more than 100 columns
+src/quota/engine.c has lines of more than 100 columns
 src/quota/quota_functions.c has lines of more than 100 columns
+src/quota/trigger.c has lines of more than 100 columns
 src/relation/reader.c has lines of more than 100 columns
 src/relation/scan.c has lines of more than 100 columns
 src/relation/sizes.c has lines of more than 100 columns
