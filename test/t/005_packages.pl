@@ -134,8 +134,8 @@ sub shell
 	  . ". $lib\n$command\n";
 	close $in;
 	my $output =
-	  `env -i PATH=$root/bin TMPDIR=$root PG_LIB=$root/pg OS_RELEASE=$root/os-release \
-		CREATECLUSTER_DIR=$root/etc/createcluster.d POLICY_RC_D=$root/sbin/policy-rc.d PGBOUNCER=$root/sbin/pgbouncer \
+	  `env -i PATH=$root/bin TMPDIR=$root PG_LIB=$root/pg OS_RELEASE=$root/os-release \\
+		CREATECLUSTER_DIR=$root/etc/createcluster.d POLICY_RC_D=$root/sbin/policy-rc.d PGBOUNCER=$root/sbin/pgbouncer \\
 		$set bash $root/command 2>&1`;
 	chomp $output;
 	return $output =~ s/\Q$root\E/ROOT/gr;

@@ -36,7 +36,7 @@ sub make
 
 # Sources without what an earlier build left there.
 my $project = "$FindBin::RealBin/../..";
-system("cd $project && tar -cf - --exclude='*.[od]' Makefile *.control \$(ls *--*--*.sql 2> /dev/null) src sql \
+system("cd $project && tar -cf - --exclude='*.[od]' Makefile *.control \$(ls *--*--*.sql 2> /dev/null) src sql \\
 	test/specs test/lib/packages.sh | tar -C $source -xf -")
   == 0
   or die "no copy of the sources";
