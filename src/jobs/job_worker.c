@@ -278,6 +278,7 @@ job_at_transaction_end(XactEvent event, void *arg)
 	forget_handles();
 }
 
+/* Defines the room's settings, and has a session that fails stop the workers it waits for. */
 void
 job_init(void)
 {

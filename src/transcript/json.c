@@ -23,8 +23,8 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "pack.h"
 #include "transcript.h"
+#include "transcript_private.h"
 
 #define FIRST_CAPACITY 16
 

@@ -382,6 +382,7 @@ export_read_begin(const ExportScope *scope)
 	return reader;
 }
 
+/* The next conversation, in the current context; false: there are no more. */
 bool
 export_read(ExportReader *reader, TransferConversation *conversation)
 {
@@ -402,6 +403,7 @@ export_read(ExportReader *reader, TransferConversation *conversation)
 	return false;
 }
 
+/* Closes the cursors. */
 void
 export_read_end(ExportReader *reader)
 {

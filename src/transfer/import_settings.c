@@ -152,12 +152,14 @@ transfer_init(void)
 							64 * 1024, 1, 255 * 1024, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 
+/* What users call a way of treating conflicts. */
 const char *
 import_conflict_name(ImportConflict on_conflict)
 {
 	return on_conflict_options[on_conflict].name;
 }
 
+/* The settings memory_ext.import_*, as options.  Errors: 22023, 42501. */
 void
 import_options(ImportOptions *options)
 {
@@ -194,6 +196,7 @@ named_option(const struct config_enum_entry *entries, const char *argument, cons
 	return 0; /* keep compilers quiet */
 }
 
+/* Arguments take the place of settings; NULL: the settings count.  Error: 22023. */
 void
 import_arguments(ImportOptions *options, const char *on_error, const char *on_conflict)
 {

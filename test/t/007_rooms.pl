@@ -105,32 +105,3 @@ for my $fault (@faults)
 done_testing();
 
 __DATA__
-test/t/005_packages.pl has lines of more than 139 characters
-test/t/006_build.pl has lines of more than 139 characters
-test/t/010_transcript.pl has lines of more than 139 characters
-test/t/015_statements.pl has lines of more than 139 characters
-test/t/020_concurrency.pl has lines of more than 139 characters
-test/t/030_copy.pl has lines of more than 139 characters
-test/t/031_csv.pl has lines of more than 139 characters
-test/t/040_hot.pl has lines of more than 139 characters
-test/t/050_dump.pl has lines of more than 139 characters
-test/t/060_standby.pl has lines of more than 139 characters
-test/t/070_erasure.pl has lines of more than 139 characters
-test/t/071_quota.pl has lines of more than 139 characters
-test/t/072_dashboard.pl has lines of more than 139 characters
-test/t/075_dictionary.pl has lines of more than 139 characters
-test/t/076_settle.pl has lines of more than 139 characters
-test/t/077_walks.pl has lines of more than 139 characters
-test/t/078_maintain.pl has lines of more than 139 characters
-test/t/080_crash.pl has lines of more than 139 characters
-test/t/081_dump_dictionary.pl has lines of more than 139 characters
-test/t/082_publication.pl has lines of more than 139 characters
-test/t/085_upgrade.pl has lines of more than 139 characters
-test/t/086_pg_upgrade.pl has lines of more than 139 characters
-test/t/100_import.pl has lines of more than 139 characters
-test/t/110_jobs.pl has lines of more than 139 characters
-test/t/111_jobs_parallel.pl has lines of more than 139 characters
-test/t/112_jobs_csv.pl has lines of more than 139 characters
-test/t/120_redis.pl has lines of more than 139 characters
-test/t/130_relation_model.pl has lines of more than 139 characters
-test/t/131_relation_locks.pl has lines of more than 139 characters
