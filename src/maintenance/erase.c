@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "dictionary.h"
+#include "problems.h"
 #include "store.h"
 
 static StoreForget forget_elsewhere = NULL;
@@ -179,6 +180,7 @@ memory_forget(PG_FUNCTION_ARGS)
 					 store_execute(STORE_FORGET_TOMBSTONES, values, NULL, false));
 	store_execute(STORE_FORGET_CONVERSATIONS, values, NULL, false);
 	store_execute(STORE_FORGET_RETENTION, values, NULL, false);
+	problems_forget(account_id);
 	if (forget_elsewhere != NULL)
 		forget_elsewhere(account_id);
 	store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);

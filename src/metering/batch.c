@@ -47,7 +47,9 @@ struct MeteringBatch
 	UsageRow *last; /* messages of a day and model come in runs */
 };
 
-#define ADD(column) #column " = u." #column " OPERATOR(pg_catalog.+) excluded." #column
+#define ADD(column)                                                                                \
+	#column " = LEAST(u." #column "::pg_catalog.numeric OPERATOR(pg_catalog.+) excluded." #column  \
+			"::pg_catalog.numeric, 9223372036854775807)::pg_catalog.int8"
 #define UNNEST(array) "pg_catalog.unnest(" array ")"
 
 static PlanStatement upsert = {

@@ -108,12 +108,12 @@ tell_crossings(const QuotaHold *hold, const char *account_id, const QuotaLimit *
 		quota_tell_limit("quota.exceeded", hold, account_id, limit, amount, 0);
 }
 
+/* A counter stops at its end: an error would refuse all that share the subscription. */
 static void
-add_to(int64 *counter, int64 amount, QuotaMeter meter)
+add_to(int64 *counter, int64 amount)
 {
 	if (pg_add_s64_overflow(*counter, amount, counter))
-		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-						errmsg("usage of %s is out of range", quota_meter_name(meter))));
+		*counter = amount > 0 ? PG_INT64_MAX : PG_INT64_MIN;
 }
 
 /* What was used was used: an amount that is given back counts nothing. */
@@ -121,7 +121,7 @@ static void
 add_flow(QuotaHold *hold, QuotaMeter meter, int64 amount)
 {
 	for (int period = QUOTA_HOUR; period <= QUOTA_LIFETIME && amount > 0; period++)
-		add_to(&hold->used[quota_slot(meter, (QuotaPeriod) period)], amount, meter);
+		add_to(&hold->used[quota_slot(meter, (QuotaPeriod) period)], amount);
 }
 
 /*
@@ -138,9 +138,9 @@ add_standing(QuotaHold *hold, QuotaMeter meter, const QuotaAmounts *amounts)
 	if (amounts->outside)
 	{
 		amount = Max(amount, -*outside);
-		add_to(outside, amount, meter);
+		add_to(outside, amount);
 	}
-	add_to(&hold->used[slot], amount, meter);
+	add_to(&hold->used[slot], amount);
 	hold->used[slot] = Max(hold->used[slot], *outside);
 }
 

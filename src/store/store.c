@@ -13,6 +13,7 @@
 #include "utils/guc.h"
 #include "utils/syscache.h"
 
+#include "json_limits.h"
 #include "memory_limits.h"
 #include "store.h"
 
@@ -170,16 +171,37 @@ store_check_message(TranscriptMessage *message)
 		message->tokens = store_estimate_tokens(message->content, message->content_len);
 }
 
-/* metadata is an object, so that tools can add keys to it.  Error: 22023. */
+/*
+ * metadata is an object, so that tools can add keys to it, and its text can be
+ * read again.  Errors: 22023, 54000.
+ */
 void
 store_check_metadata(Jsonb *metadata, const char *what)
 {
+	const char *excess;
+
 	if (!JB_ROOT_IS_OBJECT(metadata))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("metadata of a %s must be a JSON object", what),
 				 errdetail("It is %s.", JB_ROOT_IS_SCALAR(metadata) ? "a scalar" : "an array"),
 				 errhint("Put it under a key: {\"key\": ...}.")));
+	excess = json_excess(metadata);
+	if (excess != NULL)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("metadata of a %s %s", what, excess),
+						errhint("Keep it elsewhere, or as a string.")));
+}
+
+/* A title is one line in a list.  Error: 54000. */
+void
+store_check_title(const text *title)
+{
+	if (VARSIZE_ANY_EXHDR(title) > MEMORY_MAX_TITLE_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("title has %zu bytes, more than the limit of %d",
+							   (Size) VARSIZE_ANY_EXHDR(title), MEMORY_MAX_TITLE_BYTES),
+						errhint("Shorten it, or keep the whole text in metadata.")));
 }
 
 /* A type of schema memory by name; schema memory is the extension's own. */

@@ -159,6 +159,7 @@ extern pg_uuid_t *store_new_uuid(void);
 extern char *store_uuid_string(const pg_uuid_t *id);
 extern void store_check_limit(const char *name, int64 limit);
 extern void store_check_metadata(Jsonb *metadata, const char *what);
+extern void store_check_title(const text *title);
 extern int32 store_estimate_tokens(const char *text, size_t len);
 extern void estimate_init(void);
 
