@@ -81,7 +81,7 @@ SELECT hostile.raises($$SELECT memory.append('mallory', '00000000-0000-0000-0000
 SELECT memory.append(a, :'c2', 'user', 'x') FROM unnest('{ann,bad,zoe}'::text[]) a;
 UPDATE memory_store.tail SET parent_seq = seq + 7 WHERE account_id = 'bad';
 SET memory_ext.seal_after = 0;
-SELECT memory.seal_idle(NULL);
+SELECT memory_store.seal_idle(NULL);
 SELECT account_id, tail_count FROM memory_store.conversations WHERE account_id IN ('ann', 'bad', 'zoe') ORDER BY 1;
 SELECT account_id, conversation_id, step, sqlstate, message, attempts FROM memory.maintenance_problems;
 SET client_min_messages = error;
@@ -93,7 +93,7 @@ SET memory_ext.account = 'ann';
 SELECT count(*) FROM memory.maintenance_problems;
 SET memory_ext.account = '';
 UPDATE memory_store.tail SET parent_seq = 0 WHERE account_id = 'bad';
-SELECT memory.seal_idle(NULL);
+SELECT memory_store.seal_idle(NULL);
 SELECT count(*) FROM memory.maintenance_problems;
 RESET memory_ext.account;
 SELECT * FROM memory.verify();
@@ -115,7 +115,7 @@ CREATE VIEW hostile.numbers AS
 	UNION ALL SELECT 'current', account_id, cached_input_tokens, cache_creation_tokens, tokens FROM memory.usage_current WHERE cached_input_tokens > 0;
 SELECT * FROM hostile.numbers ORDER BY 1, 2;
 SELECT count(*) FROM memory.cost_daily WHERE model = 'm';
-SELECT memory.roll_up_usage(NULL);
+SELECT memory_store.roll_up_usage(NULL);
 INSERT INTO memory_store.usage_calls SELECT 'mallory', (now() AT TIME ZONE 'UTC')::date, 'm', 9223372036854775807, 1, 1, 1;
 SELECT * FROM hostile.numbers ORDER BY 1, 2;
 CALL memory.maintain();

@@ -94,7 +94,7 @@ FROM unnest(ARRAY[
 	$$UPDATE memory.messages SET content = 'x'$$, $$DELETE FROM memory.messages$$,
 	$$INSERT INTO memory.conversations (account_id) VALUES ('ann')$$, $$UPDATE memory.conversations SET title = 'x'$$,
 	$$DELETE FROM memory.conversations$$,
-	$$SELECT memory.seal()$$, $$SELECT memory.seal_idle()$$, $$CALL memory.maintain()$$, $$SELECT * FROM memory.verify()$$,
+	$$SELECT memory.seal()$$, $$SELECT memory.maintain_step(NULL, NULL, 1)$$, $$CALL memory.maintain()$$, $$SELECT * FROM memory.verify()$$,
 	$$SELECT memory.forget('ann')$$, $$SELECT memory.set_retention('ann', '1 year')$$, $$SELECT memory.train_dictionary()$$,
 	$$SELECT * FROM memory.dictionaries$$,
 	$$SELECT memory.grant_access('regress_nobody', 'reader')$$, $$SELECT memory.revoke_access('regress_reader')$$,
@@ -212,8 +212,8 @@ SELECT replace(f, '00000000-0000-0000-0000-00000000000', 'c') AS function, secur
 	$$delete_conversation('bob', '00000000-0000-0000-0000-000000000002')$$, $$delete_conversation(NULL, '00000000-0000-0000-0000-000000000002')$$,
 	$$edit_message('bob', '00000000-0000-0000-0000-000000000002', 1, 'x')$$, $$edit_message(NULL, '00000000-0000-0000-0000-000000000002', 1, 'x')$$,
 	$$delete_message('bob', '00000000-0000-0000-0000-000000000002', 1)$$, $$delete_message(NULL, '00000000-0000-0000-0000-000000000002', 1)$$,
-	$$seal('bob')$$, $$forget('bob')$$, $$set_retention('bob', '1 day')$$, $$expire_batch()$$, $$purge()$$, $$train_dictionary()$$, $$train_if_due()$$,
-	$$compact_batch('00000000-0000-0000-0000-000000000000', '')$$, $$drop_dictionaries()$$]) f;
+	$$seal('bob')$$, $$forget('bob')$$, $$set_retention('bob', '1 day')$$, $$train_dictionary()$$,
+	$$maintain_step(NULL, NULL, 1)$$]) f;
 SELECT * FROM memory.verify('bob');
 SELECT memory.account_visible('ann') AS ann, memory.account_visible('bob') AS bob;
 \set SHOW_CONTEXT never
@@ -221,7 +221,7 @@ CALL memory.maintain();
 \set SHOW_CONTEXT errors
 -- sealing is for ann's only
 SET memory_ext.seal_after = 0;
-SELECT memory.seal_idle(NULL);
+SELECT memory.seal() AS idle;
 SELECT memory.append(NULL, :'c1', 'user', 'one more', tokens => 1);
 SELECT memory.seal(), memory.seal(NULL, :'c2');
 -- what concerns all accounts: every function of an operator that is not known to keep to one, with whatever
@@ -475,9 +475,10 @@ COPY memory.import_documents FROM STDIN;
 RESET client_min_messages;
 SELECT memory.forget('nobody') IS NOT NULL AS receipt;
 SET memory_ext.job_retention = 0;
-SELECT memory.trim_jobs() > 0 AS trimmed;
+CALL memory.maintain(phase => 'trim jobs');
 -- usage and quotas
-SELECT memory.record_usage('eve', 'm', 1, request_id => 'r'), memory.record_usage('eve', 'm', 1, request_id => 'r'), memory.roll_up_usage();
+SELECT memory.record_usage('eve', 'm', 1, request_id => 'r'), memory.record_usage('eve', 'm', 1, request_id => 'r');
+CALL memory.maintain(phase => 'roll up calls');
 SELECT memory.load_example_plans();
 SELECT memory.subscribe('eve', 'free', '2026-01-01Z'), memory.set_subscription('mallory', 'eve');
 SELECT (memory.check_quota('eve', 'tokens')).allowed, (memory.enforce_limit('eve', 'tokens', 5)).used, (memory.reserve_usage('eve', 'r1', 10)).reserved;

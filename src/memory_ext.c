@@ -17,6 +17,7 @@
 #include "quota.h"
 #include "store.h"
 #include "transcript.h"
+#include "worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -31,8 +32,10 @@ _PG_init(void)
 	quota_init();
 	metering_init();
 	store_init();
+	subscription_init();
 	transfer_init();
 	job_init();
+	worker_init();
 
 	MarkGUCPrefixReserved("memory_ext");
 }
@@ -52,5 +55,6 @@ memory_ext_check_database(PG_FUNCTION_ARGS)
 						errmsg("memory_ext needs a database with encoding UTF8, this one has %s",
 							   GetDatabaseEncodingName()),
 						errhint("Create a database with ENCODING 'UTF8' TEMPLATE template0.")));
+	worker_note_installation();
 	PG_RETURN_VOID();
 }

@@ -15,7 +15,7 @@
 
 #include "account.h"
 #include "memory_limits.h"
-#include "quota.h"
+#include "quota_private.h"
 #include "quota_statements.h"
 
 static char *
