@@ -293,6 +293,7 @@ CREATE VIEW memory.maintenance AS
 		GREATEST(p.retry_at, memory.next_maintenance()) AS next_run,
 		p.failures, p.failed_at, p.error_state AS error_sqlstate, p.error
 	FROM memory_store.maintenance_phases p
+	WHERE memory.account_visible('')
 	ORDER BY p.position;
 COMMENT ON VIEW memory.maintenance IS 'the phases of maintenance in this database, by a worker or by hand: state, progress, last and next run, last error';
 COMMENT ON COLUMN memory.maintenance.state IS 'running, done, failed, waiting to try again (a worker does, at next_run), interrupted (cancelled, or its process died), never run';

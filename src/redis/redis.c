@@ -282,7 +282,7 @@ static PlanStatement insert_job = {
 	"         'on_conflict', $10),"
 	"     'finished', $8, $9, $9, pg_catalog.clock_timestamp())",
 	JOB_PARAMETERS,
-	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID,
+	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, OIDOID, TIMESTAMPTZOID,
 	 TEXTOID}};
 /* clang-format on */
 
@@ -313,7 +313,7 @@ end_import(FunctionCallInfo fcinfo, RedisImport *state, const RedisKeys *keys, t
 		[JOB_LAYOUT] = CStringGetTextDatum(keys->layout->name),
 		[JOB_MATCH] = CStringGetTextDatum(keys->match),
 		[JOB_ON_ERROR] = CStringGetTextDatum(state->options.skip ? "skip" : "stop"),
-		[JOB_ROLE] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false)),
+		[JOB_ROLE] = ObjectIdGetDatum(GetOuterUserId()),
 		[JOB_STARTED_AT] = TimestampTzGetDatum(state->started_at),
 		[JOB_ON_CONFLICT] = CStringGetTextDatum(import_conflict_name(state->options.on_conflict)),
 	};
