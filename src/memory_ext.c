@@ -15,6 +15,7 @@
 #include "job.h"
 #include "metering.h"
 #include "quota.h"
+#include "redis.h"
 #include "store.h"
 #include "transcript.h"
 #include "worker.h"
@@ -35,6 +36,7 @@ _PG_init(void)
 	subscription_init();
 	transfer_init();
 	job_init();
+	redis_init();
 	worker_init();
 
 	MarkGUCPrefixReserved("memory_ext");
