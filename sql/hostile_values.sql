@@ -131,6 +131,19 @@ SELECT (memory.enforce_limit('mallory', 'tokens', 1000000000000000)).used;
 SELECT memory.append('ann', :'c2', 'user', 'goes on', tokens => 5);
 SELECT used FROM memory.quota_usage;
 
+-- what is sent to a model has tokens, also where it is not content
+SELECT memory.append('tools', :'c1', 'assistant', '', metadata => jsonb_build_object('tool_calls', jsonb_build_array(jsonb_build_object('id', 'c', 'name', 'f', 'arguments', repeat('word ', 13000))))) AS seq,
+	memory.append('tools', :'c1', 'assistant', '', metadata => jsonb_build_object('note', repeat('word ', 13000))) AS seq,
+	memory.append('tools', :'c1', 'assistant', 'x', tokens => 7, metadata => jsonb_build_object('parts', repeat('word ', 13000))) AS seq,
+	memory.append('tools', :'c1', '[{"role": "assistant", "content": "", "metadata": {"function_call": {"name": "f", "arguments": "one two three four"}}}]') AS seqs;
+INSERT INTO memory.messages (account_id, conversation_id, role, content, metadata) VALUES ('tools', :'c1', 'tool', '', jsonb_build_object('tool_results', repeat('word ', 13000)));
+SELECT seq, tokens, tokens > 10000 AS many FROM memory.history('tools', :'c1');
+SELECT count(*) FROM memory.context('tools', :'c1', 5000);
+-- an edit does not get round it
+SELECT memory.edit_message('tools', :'c1', 2, metadata => jsonb_build_object('tool_calls', repeat('word ', 13000))) > 0 AS edited,
+	memory.edit_message('tools', :'c1', 1, metadata => '{}') > 0 AS edited, memory.edit_message('tools', :'c1', 1, content => 'one two') > 0 AS edited;
+SELECT seq, tokens, tokens > 10000 AS many FROM memory.history('tools', :'c1');
+SELECT * FROM memory.verify('tools');
 UPDATE memory_store.subscriptions SET plan_id = NULL;
 TRUNCATE memory_store.subscription_plans;
 DELETE FROM memory.plan_limits;

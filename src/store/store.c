@@ -163,7 +163,7 @@ store_check_message(TranscriptMessage *message)
 							   message->created_at == DT_NOBEGIN ? "-" : ""),
 						errhint("Leave created_at out for the time of the statement.")));
 	if (message->tokens < 0)
-		message->tokens = store_estimate_tokens(message->content, message->content_len);
+		message->tokens = store_estimate_message(message);
 }
 
 /*
