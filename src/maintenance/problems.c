@@ -78,11 +78,11 @@ problem_attempt(const char *step, text *account_id, const pg_uuid_t *id, void (*
 	values[3] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
 	values[4] = CStringGetTextDatum(error->message);
 	plan_execute(&note, values, NULL, false);
-	ereport(WARNING, (errcode(error->sqlerrcode),
-					  errmsg("conversation %s of account \"%s\" cannot be %sed: %s",
-							 store_uuid_string(id), text_to_cstring(account_id), step,
-							 error->message),
-					  errhint("See memory.verify() for what is wrong with it.")));
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("conversation %s of account \"%s\" cannot be %sed: %s", store_uuid_string(id),
+					text_to_cstring(account_id), step, error->message),
+			 errhint("See memory.verify() for what is wrong with it.")));
 	return false;
 }
 

@@ -48,7 +48,7 @@ struct MeteringBatch
 };
 
 #define ADD(column)                                                                                \
-	#column " = LEAST(u." #column "::pg_catalog.numeric OPERATOR(pg_catalog.+) excluded." #column  \
+#column " = LEAST(u." #column "::pg_catalog.numeric OPERATOR(pg_catalog.+) excluded." #column  \
 			"::pg_catalog.numeric, 9223372036854775807)::pg_catalog.int8"
 #define UNNEST(array) "pg_catalog.unnest(" array ")"
 

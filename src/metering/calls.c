@@ -22,7 +22,7 @@
 #define SATURATED(sum) "LEAST(" sum ", 9223372036854775807)::pg_catalog.int8"
 #define SUM(column) SATURATED("pg_catalog.sum(" column ")")
 #define ADD(column)                                                                                \
-	#column " = LEAST(u." #column "::pg_catalog.numeric OPERATOR(pg_catalog.+) excluded." #column  \
+#column " = LEAST(u." #column "::pg_catalog.numeric OPERATOR(pg_catalog.+) excluded." #column  \
 			"::pg_catalog.numeric, 9223372036854775807)::pg_catalog.int8"
 
 static PlanStatement insert_call = {"INSERT INTO memory_store.usage_calls (" CALL_COLUMNS ")"
