@@ -244,6 +244,7 @@ my %kept = (
 	nobody => "redis://:$secret\@127.0.0.1:1",
 	tls => "rediss://:$secret\@127.0.0.1:1",
 	nothing => "unix://:$secret\@$dir/nothing",
+	'no colon' => 'redis://user\@host',
 	elsewhere => "redis://:$secret\@192.0.2.1:6379");
 $node->safe_psql('postgres', join '', map { "INSERT INTO memory.redis_servers VALUES ('$_', '$kept{$_}');" } keys %kept);
 is(sql("SELECT imported FROM memory.redis_import('locked', 'langchain', 'acme')"), '0', 'with a password');
@@ -294,7 +295,8 @@ foreach my $bad (
 	[ 'redis://', qr/it names no host/ ],
 	[ 'redis://[::1', qr/the address in brackets has no end/ ],
 	[ 'redis://a%zz', qr/without two hexadecimal digits/ ],
-	[ 'redis://user@host', qr/separated by a colon/ ])
+	[ 'redis://user@host', qr/must not have a password/ ],
+	[ 'no colon', qr/separated by a colon/ ])
 {
 	like(error_of("SELECT memory.redis_import('$bad->[0]', 'langchain', 'acme')"), $bad->[1], "URL $bad->[0]");
 }
