@@ -16,6 +16,7 @@
 #include "metering.h"
 #include "quota.h"
 #include "redis.h"
+#include "search.h"
 #include "store.h"
 #include "transcript.h"
 #include "worker.h"
@@ -34,6 +35,7 @@ _PG_init(void)
 	metering_init();
 	store_init();
 	subscription_init();
+	search_init();
 	transfer_init();
 	job_init();
 	redis_init();

@@ -65,6 +65,18 @@ seal_candidate(const Candidate *candidate, MeteringBatch *usage)
 	return true;
 }
 
+/* Locks the subscriptions of the candidates' accounts, which are in order. */
+static void
+lock_subscriptions(const Candidate *candidates, uint64 n, bool step)
+{
+	text **accounts = palloc(mul_size(Max(n, 1), sizeof(text *)));
+
+	for (uint64 i = 0; i < n; i++)
+		accounts[i] = candidates[i].account_id;
+	store_lock_before_moving(accounts, n, step);
+	pfree(accounts);
+}
+
 /* Some candidates, in order of their locks, to be sealed. */
 typedef struct SealBatch
 {
@@ -99,10 +111,11 @@ seal_all(void *arg)
 
 /*
  * Seals all at once; if one of them cannot be, it is undone, and done one by
- * one, to leave out what cannot be sealed.
+ * one, to leave out what cannot be sealed.  Subscriptions are locked before, for
+ * both.
  */
 static int64
-seal_candidates(const Candidate *candidates, uint64 n)
+seal_candidates(const Candidate *candidates, uint64 n, bool step)
 {
 	SealBatch batch = {candidates, n, 0};
 	ErrorData *error;
@@ -112,6 +125,7 @@ seal_candidates(const Candidate *candidates, uint64 n)
 
 	if (n == 0)
 		return 0;
+	lock_subscriptions(candidates, n, step);
 	error = attempt_run(seal_all, &batch);
 	if (error == NULL)
 	{
@@ -164,7 +178,7 @@ memory_seal(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	n = store_execute(STORE_TAIL_ALL, values, nulls, false);
-	sealed = seal_candidates(list_candidates(n), n);
+	sealed = seal_candidates(list_candidates(n), n, false);
 	SPI_finish();
 	PG_RETURN_INT64(sealed);
 }
@@ -218,7 +232,7 @@ seal_idle_behind(const Candidate *after, int64 limit, Candidate *last)
 		MemoryContextSwitchTo(old);
 	}
 	qsort(candidates, n, sizeof(Candidate), compare_candidates);
-	sealed = seal_candidates(candidates, n);
+	sealed = seal_candidates(candidates, n, true);
 	SPI_finish();
 	return sealed;
 }
