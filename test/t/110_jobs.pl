@@ -411,7 +411,9 @@ SQL
 	like(($node->psql('postgres', "SELECT memory.estimate_tokens(''); SET memory_ext.max_workers_per_job = 64", extra_params => [ '-U', 'loader' ]))[2], qr/permission denied to set parameter/, 'by a superuser');
 
 	# one who holds the lock that workers wait for
-	$node->safe_psql('postgres', "ALTER SYSTEM SET memory_ext.max_job_workers = 2; SELECT pg_reload_conf(); SELECT memory.append('hog', '00000000-0000-0000-0000-000000000001', 'user', 'x')");
+	$node->append_conf('postgresql.conf', "memory_ext.max_job_workers = 2\n");
+	$node->reload;
+	$node->safe_psql('postgres', "SELECT memory.append('hog', '00000000-0000-0000-0000-000000000001', 'user', 'x')");
 	my $hog = $node->background_psql('postgres', extra_params => [ '-U', 'loader' ], on_error_stop => 0);
 	$hog->query_safe("BEGIN; SELECT memory.append('hog', '00000000-0000-0000-0000-000000000001', 'user', 'held');");
 	$node->safe_psql('postgres', "COPY memory.import_stage (line) FROM PROGRAM 'printf ''{\"account_id\": \"hog\", \"conversation_id\": \"00000000-0000-0000-0000-00000000000%s\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}\\n'' 2 3 4'; CALL memory.import_staged('native', workers => 64, batch_size => 1, wait => false)");
@@ -426,7 +428,9 @@ SQL
 	my $refused = $node->safe_psql('postgres', 'SELECT max(job_id) FROM memory.jobs');
 	($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($refused)", extra_params => [ '-U', 'loader' ]);
 	like($err, qr/job $refused is finished/, 'it can be resumed');
-	$node->safe_psql('postgres', "ALTER SYSTEM RESET memory_ext.max_job_workers; SELECT pg_reload_conf(); DELETE FROM memory.conversations WHERE account_id = 'hog'");
+	$node->append_conf('postgresql.conf', "memory_ext.max_job_workers = 4\n");
+	$node->reload;
+	$node->safe_psql('postgres', "DELETE FROM memory.conversations WHERE account_id = 'hog'");
 	clear();
 }
 
