@@ -35,156 +35,171 @@
 #define MAX_TIMEOUT_MS (24 * 60 * 60 * 1000)
 
 /* An import in progress. */
-typedef struct RedisImport {
-  Import *import;
-  ImportOptions options;
-  MemoryContext document;
-  int64 job_id;
-  TimestampTz started_at;
-  int64 number;
+typedef struct RedisImport
+{
+	Import *import;
+	ImportOptions options;
+	MemoryContext document;
+	int64 job_id;
+	TimestampTz started_at;
+	int64 number;
 } RedisImport;
 
 /* ---------- arguments ---------- */
 
-static char *required_argument(FunctionCallInfo fcinfo, int n,
-                               const char *name) {
-  if (PG_ARGISNULL(n))
-    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-                    errmsg("%s must not be null", name)));
-  return text_to_cstring(PG_GETARG_TEXT_PP(n));
+static char *
+required_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
-static char *optional_argument(FunctionCallInfo fcinfo, int n) {
-  return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+static char *
+optional_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
-static int timeout_argument(FunctionCallInfo fcinfo, int n) {
-  int value = PG_ARGISNULL(n) ? 0 : PG_GETARG_INT32(n);
+static int
+timeout_argument(FunctionCallInfo fcinfo, int n)
+{
+	int value = PG_ARGISNULL(n) ? 0 : PG_GETARG_INT32(n);
 
-  if (value < 1 || value > MAX_TIMEOUT_MS)
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                    errmsg("timeout_ms must be from 1 to %d, it is %d",
-                           MAX_TIMEOUT_MS, value)));
-  return value;
+	if (value < 1 || value > MAX_TIMEOUT_MS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("timeout_ms must be from 1 to %d, it is %d", MAX_TIMEOUT_MS, value)));
+	return value;
 }
 
 /* ---------- import ---------- */
 
 /* A key may be any bytes; where they are no text, those that are not ASCII
  * become %XX. */
-static RespText key_text(RespText key) {
-  static const char digits[] = "0123456789abcdef";
-  RespText result;
-  char *out;
+static RespText
+key_text(RespText key)
+{
+	static const char digits[] = "0123456789abcdef";
+	RespText result;
+	char *out;
 
-  if (pg_verify_mbstr(PG_UTF8, key.data, (int)key.length, true))
-    return key;
-  out = palloc(mul_size(Max(key.length, 1), 3));
-  result.data = out;
-  for (Size i = 0; i < key.length; i++) {
-    unsigned char c = (unsigned char)key.data[i];
+	if (pg_verify_mbstr(PG_UTF8, key.data, (int) key.length, true))
+		return key;
+	out = palloc(mul_size(Max(key.length, 1), 3));
+	result.data = out;
+	for (Size i = 0; i < key.length; i++)
+	{
+		unsigned char c = (unsigned char) key.data[i];
 
-    if (c > 0 && c < 0x80)
-      *out++ = (char)c;
-    else {
-      *out++ = '%';
-      *out++ = digits[c >> 4];
-      *out++ = digits[c & 15];
-    }
-  }
-  result.length = out - result.data;
-  return result;
+		if (c > 0 && c < 0x80)
+			*out++ = (char) c;
+		else
+		{
+			*out++ = '%';
+			*out++ = digits[c >> 4];
+			*out++ = digits[c & 15];
+		}
+	}
+	result.length = out - result.data;
+	return result;
 }
 
-static void push_text(JsonbParseState **state, JsonbIteratorToken token,
-                      RespText text) {
-  JsonbValue value = {.type = jbvString};
+static void
+push_text(JsonbParseState **state, JsonbIteratorToken token, RespText text)
+{
+	JsonbValue value = {.type = jbvString};
 
-  text = key_text(text);
-  value.val.string.val = unconstify(char *, text.data);
-  value.val.string.len = (int)text.length;
-  pushJsonbValue(state, token, &value);
+	text = key_text(text);
+	value.val.string.val = unconstify(char *, text.data);
+	value.val.string.len = (int) text.length;
+	pushJsonbValue(state, token, &value);
 }
 
 /* {"redis": {"key", "expires_at", "fields"}}: what the conversation's metadata
  * say of its key. */
-static Jsonb *origin_of(const RedisSession *session) {
-  JsonbParseState *state = NULL;
-  JsonbValue value = {.type = jbvString};
+static Jsonb *
+origin_of(const RedisSession *session)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue value = {.type = jbvString};
 
-  pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-  value.val.string.val = "redis";
-  value.val.string.len = 5;
-  pushJsonbValue(&state, WJB_KEY, &value);
-  pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-  value.val.string.val = "key";
-  value.val.string.len = 3;
-  pushJsonbValue(&state, WJB_KEY, &value);
-  push_text(&state, WJB_VALUE, session->key);
-  if (session->expires_at != 0) {
-    value.val.string.val = "expires_at";
-    value.val.string.len = 10;
-    pushJsonbValue(&state, WJB_KEY, &value);
-    value.val.string.val = transfer_time_string(
-        (TimestampTz)(session->expires_at - REDIS_EPOCH_MS) * 1000);
-    value.val.string.len = strlen(value.val.string.val);
-    pushJsonbValue(&state, WJB_VALUE, &value);
-  }
-  if (session->nfields > 0) {
-    value.val.string.val = "fields";
-    value.val.string.len = 6;
-    pushJsonbValue(&state, WJB_KEY, &value);
-    pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-    for (int i = 0; i + 1 < session->nfields; i += 2) {
-      push_text(&state, WJB_KEY, session->fields[i]);
-      push_text(&state, WJB_VALUE, session->fields[i + 1]);
-    }
-    pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-  }
-  pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-  return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	value.val.string.val = "redis";
+	value.val.string.len = 5;
+	pushJsonbValue(&state, WJB_KEY, &value);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	value.val.string.val = "key";
+	value.val.string.len = 3;
+	pushJsonbValue(&state, WJB_KEY, &value);
+	push_text(&state, WJB_VALUE, session->key);
+	if (session->expires_at != 0)
+	{
+		value.val.string.val = "expires_at";
+		value.val.string.len = 10;
+		pushJsonbValue(&state, WJB_KEY, &value);
+		value.val.string.val =
+			transfer_time_string((TimestampTz) (session->expires_at - REDIS_EPOCH_MS) * 1000);
+		value.val.string.len = strlen(value.val.string.val);
+		pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	if (session->nfields > 0)
+	{
+		value.val.string.val = "fields";
+		value.val.string.len = 6;
+		pushJsonbValue(&state, WJB_KEY, &value);
+		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+		for (int i = 0; i + 1 < session->nfields; i += 2)
+		{
+			push_text(&state, WJB_KEY, session->fields[i]);
+			push_text(&state, WJB_VALUE, session->fields[i + 1]);
+		}
+		pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	}
+	pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
 /* The items of a session as one document: an array, oldest first. */
-static void import_session(const RedisSession *session, void *arg) {
-  RedisImport *state = arg;
-  MemoryContext old = MemoryContextSwitchTo(state->document);
-  StringInfoData document;
-  RespText id = key_text(session->id);
-  RespText key;
-  TransferText source_id = {id.data, (uint32)id.length};
-  Size size = 3;
+static void
+import_session(const RedisSession *session, void *arg)
+{
+	RedisImport *state = arg;
+	MemoryContext old = MemoryContextSwitchTo(state->document);
+	StringInfoData document;
+	RespText id = key_text(session->id);
+	RespText key;
+	TransferText source_id = {id.data, (uint32) id.length};
+	Size size = 3;
 
-  CHECK_FOR_INTERRUPTS();
-  for (int64 i = 0; i < session->count; i++)
-    size = add_size(size, add_size(session->items[i].length, 1));
-  if (size >= MaxAllocSize / 2)
-    ereport(ERROR,
-            (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-             errmsg("the items of Redis key \"%s\" have %zu bytes together",
-                    pnstrdup(id.data, Min(id.length, 200)), size)));
-  initStringInfo(&document);
-  enlargeStringInfo(&document, (int)size);
-  appendStringInfoChar(&document, '[');
-  for (int64 i = 0; i < session->count; i++) {
-    if (i > 0)
-      appendStringInfoChar(&document, ',');
-    appendBinaryStringInfo(&document, session->items[i].data,
-                           (int)session->items[i].length);
-  }
-  appendStringInfoChar(&document, ']');
+	CHECK_FOR_INTERRUPTS();
+	for (int64 i = 0; i < session->count; i++)
+		size = add_size(size, add_size(session->items[i].length, 1));
+	if (size >= MaxAllocSize / 2)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("the items of Redis key \"%s\" have %zu bytes together",
+							   pnstrdup(id.data, Min(id.length, 200)), size)));
+	initStringInfo(&document);
+	enlargeStringInfo(&document, (int) size);
+	appendStringInfoChar(&document, '[');
+	for (int64 i = 0; i < session->count; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(&document, ',');
+		appendBinaryStringInfo(&document, session->items[i].data, (int) session->items[i].length);
+	}
+	appendStringInfoChar(&document, ']');
 
-  key = key_text(session->key);
-  import_note(
-      state->import, origin_of(session),
-      psprintf("Redis key \"%s\"", pnstrdup(key.data, Min(key.length, 1000))));
-  state->number++;
-  if (import_add(state->import, document.data, document.len, state->number, 0,
-                 source_id))
-    import_write(state->import);
-  import_note(state->import, NULL, NULL);
-  MemoryContextSwitchTo(old);
-  MemoryContextReset(state->document);
+	key = key_text(session->key);
+	import_note(state->import, origin_of(session),
+				psprintf("Redis key \"%s\"", pnstrdup(key.data, Min(key.length, 1000))));
+	state->number++;
+	if (import_add(state->import, document.data, document.len, state->number, 0, source_id))
+		import_write(state->import);
+	import_note(state->import, NULL, NULL);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(state->document);
 }
 
 /* clang-format off */
@@ -193,29 +208,30 @@ static PlanStatement next_job = {
 	0, {InvalidOid}};
 /* clang-format on */
 
-static void begin_import(RedisImport *state, const RedisKeys *keys,
-                         text *account_id, const char *on_error,
-                         const char *on_conflict) {
-  ImportOptions options;
-  bool isnull;
+static void
+begin_import(RedisImport *state, const RedisKeys *keys, text *account_id, const char *on_error,
+			 const char *on_conflict)
+{
+	ImportOptions options;
+	bool isnull;
 
-  import_options(&options);
-  import_arguments(&options, on_error, on_conflict);
-  options.account_id = account_id;
-  options.format = transfer_format_argument(keys->layout->format, false);
-  options.part = 0;
-  options.arguments = true;
-  (void)plan_execute(&next_job, NULL, NULL, false);
-  options.job_id = DatumGetInt64(
-      SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	import_options(&options);
+	import_arguments(&options, on_error, on_conflict);
+	options.account_id = account_id;
+	options.format = transfer_format_argument(keys->layout->format, false);
+	options.part = 0;
+	options.arguments = true;
+	(void) plan_execute(&next_job, NULL, NULL, false);
+	options.job_id =
+		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 
-  memset(state, 0, sizeof(*state));
-  state->job_id = options.job_id;
-  state->options = options;
-  state->started_at = GetCurrentTimestamp();
-  state->import = import_begin(&options);
-  state->document = AllocSetContextCreate(
-      CurrentMemoryContext, "memory_ext redis session", ALLOCSET_DEFAULT_SIZES);
+	memset(state, 0, sizeof(*state));
+	state->job_id = options.job_id;
+	state->options = options;
+	state->started_at = GetCurrentTimestamp();
+	state->import = import_begin(&options);
+	state->document = AllocSetContextCreate(CurrentMemoryContext, "memory_ext redis session",
+											ALLOCSET_DEFAULT_SIZES);
 }
 
 /* clang-format off */
@@ -237,59 +253,60 @@ static PlanStatement insert_job = {
 /* clang-format on */
 
 /* The columns of memory.redis_import's result. */
-enum {
-  RESULT_JOB,
-  RESULT_IMPORTED,
-  RESULT_EXTENDED,
-  RESULT_UNCHANGED,
-  RESULT_REJECTED,
-  RESULT_MESSAGES,
-  RESULT_COLUMNS
+enum
+{
+	RESULT_JOB,
+	RESULT_IMPORTED,
+	RESULT_EXTENDED,
+	RESULT_UNCHANGED,
+	RESULT_REJECTED,
+	RESULT_MESSAGES,
+	RESULT_COLUMNS
 };
 
 /* The job's row, and the function's result. */
-static Datum end_import(FunctionCallInfo fcinfo, RedisImport *state,
-                        const RedisKeys *keys, text *account_id,
-                        const char *target) {
-  const ImportCounts *counts;
-  TupleDesc descriptor;
-  Datum job[JOB_PARAMETERS] = {
-      [JOB_ID] = Int64GetDatum(state->job_id),
-      [JOB_FORMAT] = CStringGetTextDatum(keys->layout->format),
-      [JOB_ACCOUNT] = PointerGetDatum(account_id),
-      [JOB_TARGET] = CStringGetTextDatum(target),
-      [JOB_LAYOUT] = CStringGetTextDatum(keys->layout->name),
-      [JOB_MATCH] = CStringGetTextDatum(keys->match),
-      [JOB_ON_ERROR] =
-          CStringGetTextDatum(state->options.skip ? "skip" : "stop"),
-      [JOB_ROLE] = ObjectIdGetDatum(GetOuterUserId()),
-      [JOB_STARTED_AT] = TimestampTzGetDatum(state->started_at),
-      [JOB_ON_CONFLICT] =
-          CStringGetTextDatum(import_conflict_name(state->options.on_conflict)),
-  };
-  Datum values[RESULT_COLUMNS];
-  bool nulls[RESULT_COLUMNS] = {0};
+static Datum
+end_import(FunctionCallInfo fcinfo, RedisImport *state, const RedisKeys *keys, text *account_id,
+		   const char *target)
+{
+	const ImportCounts *counts;
+	TupleDesc descriptor;
+	Datum job[JOB_PARAMETERS] = {
+		[JOB_ID] = Int64GetDatum(state->job_id),
+		[JOB_FORMAT] = CStringGetTextDatum(keys->layout->format),
+		[JOB_ACCOUNT] = PointerGetDatum(account_id),
+		[JOB_TARGET] = CStringGetTextDatum(target),
+		[JOB_LAYOUT] = CStringGetTextDatum(keys->layout->name),
+		[JOB_MATCH] = CStringGetTextDatum(keys->match),
+		[JOB_ON_ERROR] = CStringGetTextDatum(state->options.skip ? "skip" : "stop"),
+		[JOB_ROLE] = ObjectIdGetDatum(GetOuterUserId()),
+		[JOB_STARTED_AT] = TimestampTzGetDatum(state->started_at),
+		[JOB_ON_CONFLICT] = CStringGetTextDatum(import_conflict_name(state->options.on_conflict)),
+	};
+	Datum values[RESULT_COLUMNS];
+	bool nulls[RESULT_COLUMNS] = {0};
 
-  import_write(state->import);
-  counts = import_counts(state->import);
-  (void)plan_execute(&insert_job, job, NULL, false);
-  import_note_part(state->job_id, counts);
+	import_write(state->import);
+	counts = import_counts(state->import);
+	(void) plan_execute(&insert_job, job, NULL, false);
+	import_note_part(state->job_id, counts);
 
-  values[RESULT_JOB] = Int64GetDatum(state->job_id);
-  values[RESULT_IMPORTED] = Int64GetDatum(counts->imported);
-  values[RESULT_EXTENDED] = Int64GetDatum(counts->extended);
-  values[RESULT_UNCHANGED] = Int64GetDatum(counts->unchanged);
-  values[RESULT_REJECTED] = Int64GetDatum(counts->rejected);
-  values[RESULT_MESSAGES] = Int64GetDatum(counts->messages);
-  SPI_finish();
-  if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-    elog(ERROR, "a Redis import must return a row");
-  return HeapTupleGetDatum(
-      heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+	values[RESULT_JOB] = Int64GetDatum(state->job_id);
+	values[RESULT_IMPORTED] = Int64GetDatum(counts->imported);
+	values[RESULT_EXTENDED] = Int64GetDatum(counts->extended);
+	values[RESULT_UNCHANGED] = Int64GetDatum(counts->unchanged);
+	values[RESULT_REJECTED] = Int64GetDatum(counts->rejected);
+	values[RESULT_MESSAGES] = Int64GetDatum(counts->messages);
+	SPI_finish();
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "a Redis import must return a row");
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
 }
 
-static text *account_argument(FunctionCallInfo fcinfo, int n) {
-  return account_check(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n));
+static text *
+account_argument(FunctionCallInfo fcinfo, int n)
+{
+	return account_check(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n));
 }
 
 PG_FUNCTION_INFO_V1(memory_redis_import);
@@ -303,27 +320,28 @@ PG_FUNCTION_INFO_V1(memory_redis_import);
  *hiredis, or the server lacks RedisJSON; 08001, 08006, 08P01, 22004, 22023,
  *28P01, 38000, 42501, 54000, those of an import.
  */
-Datum memory_redis_import(PG_FUNCTION_ARGS) {
-  RedisUrl *url = redis_server(required_argument(fcinfo, 0, "url"));
-  RedisKeys keys =
-      redis_keys(required_argument(fcinfo, 1, "layout"),
-                 optional_argument(fcinfo, 4), optional_argument(fcinfo, 3));
-  char *on_error = optional_argument(fcinfo, 5);
-  char *on_conflict = optional_argument(fcinfo, 6);
-  int timeout = timeout_argument(fcinfo, 7);
-  RedisImport state;
-  RedisConnection *connection;
-  text *account_id;
+Datum
+memory_redis_import(PG_FUNCTION_ARGS)
+{
+	RedisUrl *url = redis_server(required_argument(fcinfo, 0, "url"));
+	RedisKeys keys = redis_keys(required_argument(fcinfo, 1, "layout"),
+								optional_argument(fcinfo, 4), optional_argument(fcinfo, 3));
+	char *on_error = optional_argument(fcinfo, 5);
+	char *on_conflict = optional_argument(fcinfo, 6);
+	int timeout = timeout_argument(fcinfo, 7);
+	RedisImport state;
+	RedisConnection *connection;
+	text *account_id;
 
-  account_check_unconfined();
-  account_id = account_argument(fcinfo, 2);
-  SPI_connect();
-  begin_import(&state, &keys, account_id, on_error, on_conflict);
-  connection = redis_open(url, timeout);
-  redis_scan(connection, &keys, import_session, &state);
-  redis_refuse_cluster(connection); /* then nothing of this is stored */
-  redis_close(connection);
-  return end_import(fcinfo, &state, &keys, account_id, redis_masked_url(url));
+	account_check_unconfined();
+	account_id = account_argument(fcinfo, 2);
+	SPI_connect();
+	begin_import(&state, &keys, account_id, on_error, on_conflict);
+	connection = redis_open(url, timeout);
+	redis_scan(connection, &keys, import_session, &state);
+	redis_refuse_cluster(connection); /* then nothing of this is stored */
+	redis_close(connection);
+	return end_import(fcinfo, &state, &keys, account_id, redis_masked_url(url));
 }
 
 PG_FUNCTION_INFO_V1(memory_redis_import_commands);
@@ -334,27 +352,27 @@ PG_FUNCTION_INFO_V1(memory_redis_import_commands);
  *		The same of commands as text.  Errors: 0A000 a command on a key of
  *the layout that is not known, 22P04 not the protocol.
  */
-Datum memory_redis_import_commands(PG_FUNCTION_ARGS) {
-  RedisKeys keys =
-      redis_keys(required_argument(fcinfo, 1, "layout"),
-                 optional_argument(fcinfo, 4), optional_argument(fcinfo, 3));
-  char *on_error = optional_argument(fcinfo, 5);
-  char *on_conflict = optional_argument(fcinfo, 6);
-  RedisImport state;
-  bytea *commands;
-  text *account_id;
+Datum
+memory_redis_import_commands(PG_FUNCTION_ARGS)
+{
+	RedisKeys keys = redis_keys(required_argument(fcinfo, 1, "layout"),
+								optional_argument(fcinfo, 4), optional_argument(fcinfo, 3));
+	char *on_error = optional_argument(fcinfo, 5);
+	char *on_conflict = optional_argument(fcinfo, 6);
+	RedisImport state;
+	bytea *commands;
+	text *account_id;
 
-  if (PG_ARGISNULL(0))
-    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-                    errmsg("commands must not be null")));
-  account_check_unconfined();
-  account_id = account_argument(fcinfo, 2);
-  commands = PG_GETARG_BYTEA_PP(0);
-  SPI_connect();
-  begin_import(&state, &keys, account_id, on_error, on_conflict);
-  redis_replay(VARDATA_ANY(commands), VARSIZE_ANY_EXHDR(commands), &keys,
-               import_session, &state);
-  return end_import(fcinfo, &state, &keys, account_id, "commands");
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("commands must not be null")));
+	account_check_unconfined();
+	account_id = account_argument(fcinfo, 2);
+	commands = PG_GETARG_BYTEA_PP(0);
+	SPI_connect();
+	begin_import(&state, &keys, account_id, on_error, on_conflict);
+	redis_replay(VARDATA_ANY(commands), VARSIZE_ANY_EXHDR(commands), &keys, import_session, &state);
+	return end_import(fcinfo, &state, &keys, account_id, "commands");
 }
 
 /* ---------- export ---------- */
@@ -363,90 +381,98 @@ Datum memory_redis_import_commands(PG_FUNCTION_ARGS) {
 #define BATCH_CONVERSATIONS 100
 #define BATCH_BYTES (4 * 1024 * 1024)
 
-typedef struct RedisExport {
-  RedisConnection *connection;
-  bool replace;
-  int64 exported;
-  int64 skipped;
-  int64 expired;
-  int64 messages;
+typedef struct RedisExport
+{
+	RedisConnection *connection;
+	bool replace;
+	int64 exported;
+	int64 skipped;
+	int64 expired;
+	int64 messages;
 } RedisExport;
 
 /* Sends a batch; unless they are replaced, keys that are there are left alone.
  */
-static void send_batch(RedisExport *state, RedisOutput *batch, int count) {
-  bool *there = palloc0(Max(count, 1));
+static void
+send_batch(RedisExport *state, RedisOutput *batch, int count)
+{
+	bool *there = palloc0(Max(count, 1));
 
-  for (int i = 0; i < count && !state->replace; i++) {
-    const char *args[2] = {"EXISTS", batch[i].key};
+	for (int i = 0; i < count && !state->replace; i++)
+	{
+		const char *args[2] = {"EXISTS", batch[i].key};
 
-    redis_send(state->connection, 2, args, NULL);
-  }
-  for (int i = 0; i < count && !state->replace; i++)
-    there[i] =
-        redis_expect(state->connection, REDIS_INTEGER, "EXISTS")->integer != 0;
-  for (int i = 0; i < count; i++)
-    if (!there[i])
-      redis_send_text(state->connection, batch[i].commands.data,
-                      batch[i].commands.len, batch[i].count);
-  for (int i = 0; i < count; i++) {
-    if (there[i]) {
-      state->skipped++;
-      continue;
-    }
-    for (int n = 0; n < batch[i].count; n++) {
-      RedisReply *reply = redis_receive(state->connection);
+		redis_send(state->connection, 2, args, NULL);
+	}
+	for (int i = 0; i < count && !state->replace; i++)
+		there[i] = redis_expect(state->connection, REDIS_INTEGER, "EXISTS")->integer != 0;
+	for (int i = 0; i < count; i++)
+		if (!there[i])
+			redis_send_text(state->connection, batch[i].commands.data, batch[i].commands.len,
+							batch[i].count);
+	for (int i = 0; i < count; i++)
+	{
+		if (there[i])
+		{
+			state->skipped++;
+			continue;
+		}
+		for (int n = 0; n < batch[i].count; n++)
+		{
+			RedisReply *reply = redis_receive(state->connection);
 
-      if (reply->type == REDIS_ERROR)
-        ereport(ERROR,
-                (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-                 errmsg("Redis refuses to write key \"%s\"", batch[i].key),
-                 errdetail_internal("%s", reply->data)));
-    }
-    state->exported++;
-    state->messages += batch[i].messages;
-  }
-  redis_forget_replies(state->connection);
+			if (reply->type == REDIS_ERROR)
+				ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+								errmsg("Redis refuses to write key \"%s\"", batch[i].key),
+								errdetail_internal("%s", reply->data)));
+		}
+		state->exported++;
+		state->messages += batch[i].messages;
+	}
+	redis_forget_replies(state->connection);
 }
 
-static void export_all(RedisExport *state, RedisWriter *writer) {
-  MemoryContext context = AllocSetContextCreate(
-      CurrentMemoryContext, "memory_ext redis batch", ALLOCSET_DEFAULT_SIZES);
-  MemoryContext old = MemoryContextSwitchTo(context);
-  RedisOutput *batch = palloc(BATCH_CONVERSATIONS * sizeof(RedisOutput));
-  Size bytes = 0;
-  int count = 0;
+static void
+export_all(RedisExport *state, RedisWriter *writer)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "memory_ext redis batch",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	RedisOutput *batch = palloc(BATCH_CONVERSATIONS * sizeof(RedisOutput));
+	Size bytes = 0;
+	int count = 0;
 
-  while (redis_write_next(writer, &batch[count])) {
-    CHECK_FOR_INTERRUPTS();
-    if (batch[count].expired)
-      state->expired++;
-    else if (batch[count].count > 0) {
-      bytes += batch[count].commands.len;
-      count++;
-    }
-    if (count < BATCH_CONVERSATIONS && bytes < BATCH_BYTES)
-      continue;
-    send_batch(state, batch, count);
-    MemoryContextReset(context);
-    batch = palloc(BATCH_CONVERSATIONS * sizeof(RedisOutput));
-    count = 0;
-    bytes = 0;
-  }
-  send_batch(state, batch, count);
-  MemoryContextSwitchTo(old);
-  MemoryContextDelete(context);
+	while (redis_write_next(writer, &batch[count]))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (batch[count].expired)
+			state->expired++;
+		else if (batch[count].count > 0)
+		{
+			bytes += batch[count].commands.len;
+			count++;
+		}
+		if (count < BATCH_CONVERSATIONS && bytes < BATCH_BYTES)
+			continue;
+		send_batch(state, batch, count);
+		MemoryContextReset(context);
+		batch = palloc(BATCH_CONVERSATIONS * sizeof(RedisOutput));
+		count = 0;
+		bytes = 0;
+	}
+	send_batch(state, batch, count);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 }
 
 /* account_id, conversation_id and since are three arguments from n on. */
-static RedisWriter *begin_export(FunctionCallInfo fcinfo, int n,
-                                 const RedisKeys *keys, bool replace,
-                                 bool transaction) {
-  return redis_write_begin(
-      keys, PG_ARGISNULL(n) ? NULL : account_check(PG_GETARG_TEXT_PP(n)),
-      PG_ARGISNULL(n + 1) ? NULL : PG_GETARG_UUID_P(n + 1),
-      PG_ARGISNULL(n + 2) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(n + 2), replace,
-      transaction);
+static RedisWriter *
+begin_export(FunctionCallInfo fcinfo, int n, const RedisKeys *keys, bool replace, bool transaction)
+{
+	return redis_write_begin(keys, PG_ARGISNULL(n) ? NULL : account_check(PG_GETARG_TEXT_PP(n)),
+							 PG_ARGISNULL(n + 1) ? NULL : PG_GETARG_UUID_P(n + 1),
+							 PG_ARGISNULL(n + 2) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(n + 2),
+							 replace, transaction);
 }
 
 PG_FUNCTION_INFO_V1(memory_redis_export);
@@ -459,38 +485,39 @@ PG_FUNCTION_INFO_V1(memory_redis_export);
  *Redis. NULL account_id, conversation_id or since: all.  Not strict.  Errors as
  *		redis_import's.
  */
-Datum memory_redis_export(PG_FUNCTION_ARGS) {
-  RedisUrl *url = redis_server(required_argument(fcinfo, 0, "url"));
-  RedisKeys keys = redis_keys(required_argument(fcinfo, 1, "layout"),
-                              optional_argument(fcinfo, 5), NULL);
-  char *if_exists = required_argument(fcinfo, 6, "if_exists");
-  int timeout = timeout_argument(fcinfo, 7);
-  RedisExport state = {0};
-  TupleDesc descriptor;
-  Datum values[4];
-  bool nulls[4] = {0};
+Datum
+memory_redis_export(PG_FUNCTION_ARGS)
+{
+	RedisUrl *url = redis_server(required_argument(fcinfo, 0, "url"));
+	RedisKeys keys =
+		redis_keys(required_argument(fcinfo, 1, "layout"), optional_argument(fcinfo, 5), NULL);
+	char *if_exists = required_argument(fcinfo, 6, "if_exists");
+	int timeout = timeout_argument(fcinfo, 7);
+	RedisExport state = {0};
+	TupleDesc descriptor;
+	Datum values[4];
+	bool nulls[4] = {0};
 
-  account_check_unconfined();
-  if (strcmp(if_exists, "skip") != 0 && strcmp(if_exists, "replace") != 0)
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                    errmsg("if_exists \"%s\" is not known", if_exists),
-                    errhint("Use \"skip\" or \"replace\".")));
-  state.replace = strcmp(if_exists, "replace") == 0;
-  SPI_connect();
-  state.connection = redis_open(url, timeout);
-  redis_refuse_cluster(state.connection);
-  export_all(&state, begin_export(fcinfo, 2, &keys, state.replace, true));
-  redis_close(state.connection);
-  SPI_finish();
+	account_check_unconfined();
+	if (strcmp(if_exists, "skip") != 0 && strcmp(if_exists, "replace") != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("if_exists \"%s\" is not known", if_exists),
+						errhint("Use \"skip\" or \"replace\".")));
+	state.replace = strcmp(if_exists, "replace") == 0;
+	SPI_connect();
+	state.connection = redis_open(url, timeout);
+	redis_refuse_cluster(state.connection);
+	export_all(&state, begin_export(fcinfo, 2, &keys, state.replace, true));
+	redis_close(state.connection);
+	SPI_finish();
 
-  values[0] = Int64GetDatum(state.exported);
-  values[1] = Int64GetDatum(state.skipped);
-  values[2] = Int64GetDatum(state.expired);
-  values[3] = Int64GetDatum(state.messages);
-  if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-    elog(ERROR, "a Redis export must return a row");
-  return HeapTupleGetDatum(
-      heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+	values[0] = Int64GetDatum(state.exported);
+	values[1] = Int64GetDatum(state.skipped);
+	values[2] = Int64GetDatum(state.expired);
+	values[3] = Int64GetDatum(state.messages);
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "a Redis export must return a row");
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
 }
 
 PG_FUNCTION_INFO_V1(memory_redis_commands);
@@ -502,41 +529,44 @@ PG_FUNCTION_INFO_V1(memory_redis_commands);
  *takes them. In a SELECT list it holds one conversation at a time.  Errors:
  *22004, 22023, 42501.
  */
-Datum memory_redis_commands(PG_FUNCTION_ARGS) {
-  FuncCallContext *call;
-  RedisOutput output;
+Datum
+memory_redis_commands(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *call;
+	RedisOutput output;
 
-  if (SRF_IS_FIRSTCALL()) {
-    RedisKeys *keys;
-    MemoryContext old;
+	if (SRF_IS_FIRSTCALL())
+	{
+		RedisKeys *keys;
+		MemoryContext old;
 
-    account_check_unconfined();
-    call = SRF_FIRSTCALL_INIT();
-    old = MemoryContextSwitchTo(call->multi_call_memory_ctx);
-    keys = palloc(sizeof(RedisKeys));
-    *keys = redis_keys(required_argument(fcinfo, 0, "layout"),
-                       optional_argument(fcinfo, 4), NULL);
-    SPI_connect();
-    MemoryContextSwitchTo(call->multi_call_memory_ctx);
-    call->user_fctx = begin_export(fcinfo, 1, keys, false, false);
-    SPI_finish();
-    MemoryContextSwitchTo(old);
-  }
-  call = SRF_PERCALL_SETUP();
-  {
-    MemoryContext caller = CurrentMemoryContext;
-    bool more;
+		account_check_unconfined();
+		call = SRF_FIRSTCALL_INIT();
+		old = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+		keys = palloc(sizeof(RedisKeys));
+		*keys =
+			redis_keys(required_argument(fcinfo, 0, "layout"), optional_argument(fcinfo, 4), NULL);
+		SPI_connect();
+		MemoryContextSwitchTo(call->multi_call_memory_ctx);
+		call->user_fctx = begin_export(fcinfo, 1, keys, false, false);
+		SPI_finish();
+		MemoryContextSwitchTo(old);
+	}
+	call = SRF_PERCALL_SETUP();
+	{
+		MemoryContext caller = CurrentMemoryContext;
+		bool more;
 
-    SPI_connect();
-    MemoryContextSwitchTo(caller);
-    do
-      more = redis_write_next(call->user_fctx, &output);
-    while (more && output.count == 0);
-    SPI_finish();
-    MemoryContextSwitchTo(caller);
-    if (more)
-      SRF_RETURN_NEXT(call, PointerGetDatum(cstring_to_text_with_len(
-                                output.commands.data, output.commands.len)));
-  }
-  SRF_RETURN_DONE(call);
+		SPI_connect();
+		MemoryContextSwitchTo(caller);
+		do
+			more = redis_write_next(call->user_fctx, &output);
+		while (more && output.count == 0);
+		SPI_finish();
+		MemoryContextSwitchTo(caller);
+		if (more)
+			SRF_RETURN_NEXT(call, PointerGetDatum(cstring_to_text_with_len(output.commands.data,
+																		   output.commands.len)));
+	}
+	SRF_RETURN_DONE(call);
 }
