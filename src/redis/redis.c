@@ -1,7 +1,7 @@
 /*
  * redis.c
- *		What SQL calls to move conversations out of Redis and into it:
- *live, or by way of commands as text.
+ *		What SQL calls to move conversations out of Redis and into it: live, or
+ *		by way of commands as text.
  *
  * Only for operators, and not for sessions that are confined to an account: a
  * Redis holds everybody's keys, and whoever names an address makes the server
@@ -29,8 +29,8 @@
 
 #include "account.h"
 #include "import.h"
-#include "redis.h"
 #include "statement.h"
+#include "redis.h"
 
 #define MAX_TIMEOUT_MS (24 * 60 * 60 * 1000)
 
@@ -76,8 +76,7 @@ timeout_argument(FunctionCallInfo fcinfo, int n)
 
 /* ---------- import ---------- */
 
-/* A key may be any bytes; where they are no text, those that are not ASCII
- * become %XX. */
+/* A key may be any bytes; where they are no text, those that are not ASCII become %XX. */
 static RespText
 key_text(RespText key)
 {
@@ -117,8 +116,7 @@ push_text(JsonbParseState **state, JsonbIteratorToken token, RespText text)
 	pushJsonbValue(state, token, &value);
 }
 
-/* {"redis": {"key", "expires_at", "fields"}}: what the conversation's metadata
- * say of its key. */
+/* {"redis": {"key", "expires_at", "fields"}}: what the conversation's metadata say of its key. */
 static Jsonb *
 origin_of(const RedisSession *session)
 {
@@ -314,11 +312,11 @@ PG_FUNCTION_INFO_V1(memory_redis_import);
 /*
  * memory.redis_import(url text, layout text, account_id text, match text,
  * prefix text, on_error text, on_conflict text, timeout_ms integer) → record
- *		Imports the sessions of a live Redis, each as a conversation of
- *the account, in one transaction.  NULL match: all keys of the layout; NULL
- *		prefix: the layout's.  Not strict.  Errors: 0A000 built without
- *hiredis, or the server lacks RedisJSON; 08001, 08006, 08P01, 22004, 22023,
- *28P01, 38000, 42501, 54000, those of an import.
+ *		Imports the sessions of a live Redis, each as a conversation of the
+ *		account, in one transaction.  NULL match: all keys of the layout; NULL
+ *		prefix: the layout's.  Not strict.  Errors: 0A000 built without hiredis,
+ *		or the server lacks RedisJSON; 08001, 08006, 08P01, 22004, 22023, 28P01,
+ *		38000, 42501, 54000, those of an import.
  */
 Datum
 memory_redis_import(PG_FUNCTION_ARGS)
@@ -349,8 +347,8 @@ PG_FUNCTION_INFO_V1(memory_redis_import_commands);
 /*
  * memory.redis_import_commands(commands bytea, layout text, account_id text,
  * match text, prefix text, on_error text, on_conflict text) → record
- *		The same of commands as text.  Errors: 0A000 a command on a key of
- *the layout that is not known, 22P04 not the protocol.
+ *		The same of commands as text.  Errors: 0A000 a command on a key of the
+ *		layout that is not known, 22P04 not the protocol.
  */
 Datum
 memory_redis_import_commands(PG_FUNCTION_ARGS)
@@ -391,8 +389,7 @@ typedef struct RedisExport
 	int64 messages;
 } RedisExport;
 
-/* Sends a batch; unless they are replaced, keys that are there are left alone.
- */
+/* Sends a batch; unless they are replaced, keys that are there are left alone. */
 static void
 send_batch(RedisExport *state, RedisOutput *batch, int count)
 {
@@ -481,8 +478,8 @@ PG_FUNCTION_INFO_V1(memory_redis_export);
  * memory.redis_export(url text, layout text, account_id text, conversation_id
  * uuid, since timestamptz, prefix text, if_exists text, timeout_ms integer)
  * → record
- *		Writes conversations into a live Redis, each in a transaction of
- *Redis. NULL account_id, conversation_id or since: all.  Not strict.  Errors as
+ *		Writes conversations into a live Redis, each in a transaction of Redis.
+ *		NULL account_id, conversation_id or since: all.  Not strict.  Errors as
  *		redis_import's.
  */
 Datum
@@ -525,9 +522,9 @@ PG_FUNCTION_INFO_V1(memory_redis_commands);
 /*
  * memory.redis_commands(layout text, account_id text, conversation_id uuid,
  * since timestamptz, prefix text) → setof text
- *		The commands that make each conversation, as redis-cli --pipe
- *takes them. In a SELECT list it holds one conversation at a time.  Errors:
- *22004, 22023, 42501.
+ *		The commands that make each conversation, as redis-cli --pipe takes them.
+ *		In a SELECT list it holds one conversation at a time.  Errors: 22004,
+ *		22023, 42501.
  */
 Datum
 memory_redis_commands(PG_FUNCTION_ARGS)
