@@ -85,7 +85,7 @@ SELECT memory_store.seal_idle(NULL);
 SELECT account_id, tail_count FROM memory_store.conversations WHERE account_id IN ('ann', 'bad', 'zoe') ORDER BY 1;
 SELECT account_id, conversation_id, step, sqlstate, message, attempts FROM memory.maintenance_problems;
 SET client_min_messages = error;
-CALL memory.maintain();
+SELECT memory_store.seal_idle(NULL);
 RESET client_min_messages;
 SELECT account_id, step, attempts FROM memory.maintenance_problems;
 -- it is the account's, and is gone when the step has worked
@@ -119,7 +119,7 @@ SELECT memory_store.roll_up_usage(NULL);
 INSERT INTO memory_store.usage_calls SELECT 'mallory', (now() AT TIME ZONE 'UTC')::date, 'm', 9223372036854775807, 1, 1, 1;
 SELECT * FROM hostile.numbers ORDER BY 1, 2;
 SET client_min_messages = warning;
-CALL memory.maintain();
+CALL memory.maintain(phase => 'roll up calls');
 RESET client_min_messages;
 SELECT * FROM hostile.numbers ORDER BY 1, 2;
 SELECT quantity FROM memory.invoice('mallory', '2000-01-01', '2100-01-01') WHERE component = 'total';
