@@ -36,12 +36,14 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "attempt.h"
 #include "dictionary.h"
 #include "format.h"
+#include "problems.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "store.h"
+
+#define COMPACT_STEP "compact"
 
 /* Larger payloads gain nothing from a dictionary. */
 #define DICTIONARY_USEFUL_BYTES (256 * 1024)
@@ -350,23 +352,17 @@ prepare_attempt(void *arg)
 }
 
 /*
- * The same, but a corrupt segment does not keep all others from maintenance:
- * its conversation is left as it is, with a warning.
+ * The same, but a segment that cannot be read does not keep all others from
+ * maintenance: its conversation is left as it is.
  */
 static bool
-prepare_or_warn(CompactPlan *plan)
+prepare_or_skip(CompactPlan *plan)
 {
 	Preparation preparation = {plan, false};
-	ErrorData *error = attempt_read(prepare_attempt, &preparation);
 
-	if (error == NULL)
-		return preparation.prepared;
-	ereport(WARNING,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("conversation %s of account \"%s\" cannot be compacted: %s",
-					store_uuid_string(plan->id), text_to_cstring(plan->account_id), error->message),
-			 errhint("See memory.verify() for what is wrong with it.")));
-	return false;
+	return problem_attempt(COMPACT_STEP, plan->account_id, plan->id, prepare_attempt,
+						   &preparation) &&
+		   preparation.prepared;
 }
 
 /* clang-format off */
@@ -387,20 +383,29 @@ static PlanStatement segments_mark_statement = {
 };
 /* clang-format on */
 
-/*
- * Replaces the segments under the account's lock; returns how many.  Where they
- * have changed since, insist says to plan anew: under the lock it stays.
- */
-static int64
-apply(CompactPlan *plan, bool insist)
+/* A plan to be carried out, and how many segments that has replaced. */
+typedef struct Application
 {
+	CompactPlan *plan;
+	bool insist;
+	int64 replaced;
+} Application;
+
+/*
+ * Replaces the segments under the account's lock.  Where they have changed
+ * since, insist says to plan anew: under the lock it stays.
+ */
+static void
+apply_attempt(void *arg)
+{
+	Application *application = arg;
+	CompactPlan *plan = application->plan;
 	Datum values[2];
-	int64 replaced = 0;
 
 	if (!store_hold_account(plan->account_id))
-		return 0;
-	if (!plan_holds(plan) && (!insist || !prepare_or_warn(plan)))
-		return 0;
+		return;
+	if (!plan_holds(plan) && (!application->insist || !prepare(plan)))
+		return;
 	values[0] = UUIDPGetDatum(plan->id);
 	values[1] = PointerGetDatum(plan->account_id);
 	if (plan->unmarked)
@@ -410,9 +415,21 @@ apply(CompactPlan *plan, bool insist)
 	for (uint64 i = 0; i < plan->ngroups; i++)
 	{
 		replace_group(plan, &plan->groups[i]);
-		replaced += plan->groups[i].to - plan->groups[i].from;
+		application->replaced += plan->groups[i].to - plan->groups[i].from;
 	}
-	return replaced;
+}
+
+/* The same, or nothing where that fails; returns how many segments were replaced. */
+static int64
+apply(CompactPlan *plan, bool insist, bool solved)
+{
+	Application application = {plan, insist, 0};
+
+	if (!problem_attempt(COMPACT_STEP, plan->account_id, plan->id, apply_attempt, &application))
+		return 0;
+	if (solved)
+		problem_solved(COMPACT_STEP, plan->account_id, plan->id);
+	return application.replaced;
 }
 
 /* The order in which accounts are locked: that of their keys. */
@@ -534,7 +551,7 @@ prepare_found(CompactBatch *batch, uint64 n)
 		CHECK_FOR_INTERRUPTS();
 		plan->id = DatumGetUUIDP(batch->last[0]);
 		plan->account_id = DatumGetTextPP(batch->last[1]);
-		if (!prepare_or_warn(plan))
+		if (!prepare_or_skip(plan))
 			continue;
 		for (uint64 k = 0; k < plan->ngroups; k++)
 			bytes += VARSIZE(plan->groups[k].body);
@@ -668,6 +685,7 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	bool nulls[3] = {true, true, false};
 	int64 replaced = 0;
 	bool marks;
+	bool solved;
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory_store.compact_batch returns no record");
@@ -699,12 +717,13 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 	}
 
+	solved = batch.nplans > 0 && problems_exist();
 	qsort(batch.plans, batch.nplans, sizeof(CompactPlan), compare_accounts);
 	lock_subscriptions(&batch);
 	for (uint64 i = 0; i < batch.nplans; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		replaced += apply(&batch.plans[i], only_stale);
+		replaced += apply(&batch.plans[i], only_stale, solved);
 	}
 	if (!marks)
 		unmark_rest(&batch);

@@ -29,6 +29,7 @@
 
 #include "dictionary.h"
 #include "erase.h"
+#include "problems.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "store.h"
@@ -291,6 +292,7 @@ memory_forget(PG_FUNCTION_ARGS)
 	plan_execute(&forget_conversations_statement, values, NULL, false);
 	plan_execute(&forget_retention_statement, values, NULL, false);
 	plan_execute(&forget_purged_statement, values, NULL, false);
+	problems_forget(account_id);
 	store_mark_changed(account_id, 0);
 	if (forget_elsewhere != NULL)
 		forget_elsewhere(account_id);

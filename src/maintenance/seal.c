@@ -15,9 +15,13 @@
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
+#include "attempt.h"
+#include "problems.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "store.h"
+
+#define SEAL_STEP "seal"
 
 /* A conversation with a tail, as listed before the first lock was taken. */
 typedef struct Candidate
@@ -85,27 +89,78 @@ lock_subscriptions(const Candidate *candidates, uint64 n, bool step)
 	pfree(accounts);
 }
 
-static int64
-seal_candidates(const Candidate *candidates, uint64 n, bool step)
+/* Some candidates, in order of their locks, to be sealed. */
+typedef struct SealBatch
 {
+	const Candidate *candidates;
+	uint64 n;
+	int64 sealed;
+} SealBatch;
+
+static void
+seal_all(void *arg)
+{
+	SealBatch *batch = arg;
 	MemoryContext scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext tail", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(scratch);
 	MeteringBatch *usage = NULL;
-	int64 sealed = 0;
 
-	lock_subscriptions(candidates, n, step);
-	for (uint64 i = 0; i < n; i++)
+	batch->sealed = 0;
+	for (uint64 i = 0; i < batch->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(old);
-		usage = metering_batch_follow(usage, candidates[i].account_id);
+		usage = metering_batch_follow(usage, batch->candidates[i].account_id);
 		MemoryContextSwitchTo(scratch);
-		sealed += seal_candidate(&candidates[i], usage);
+		batch->sealed += seal_candidate(&batch->candidates[i], usage);
 		MemoryContextReset(scratch);
 	}
 	MemoryContextSwitchTo(old);
 	metering_batch_end(usage);
+	MemoryContextDelete(scratch);
+}
+
+/*
+ * Seals all at once; if one of them cannot be, it is undone, and done one by
+ * one, to leave out what cannot be sealed.  Subscriptions are locked before, for
+ * both.
+ */
+static int64
+seal_candidates(const Candidate *candidates, uint64 n, bool step)
+{
+	SealBatch batch = {candidates, n, 0};
+	ErrorData *error;
+	MemoryContext scratch;
+	MemoryContext old;
+	int64 sealed = 0;
+
+	if (n == 0)
+		return 0;
+	lock_subscriptions(candidates, n, step);
+	error = attempt_run(seal_all, &batch);
+	if (error == NULL)
+	{
+		bool solved = problems_exist();
+
+		for (uint64 i = 0; solved && i < n; i++)
+			problem_solved(SEAL_STEP, candidates[i].account_id, &candidates[i].id);
+		return batch.sealed;
+	}
+	problem_survive(error);
+	scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext tail", ALLOCSET_DEFAULT_SIZES);
+	for (uint64 i = 0; i < n; i++)
+	{
+		SealBatch one = {&candidates[i], 1, 0};
+
+		CHECK_FOR_INTERRUPTS();
+		old = MemoryContextSwitchTo(scratch);
+		if (problem_attempt(SEAL_STEP, candidates[i].account_id, &candidates[i].id, seal_all, &one))
+			sealed += one.sealed;
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(scratch);
+	}
 	MemoryContextDelete(scratch);
 	return sealed;
 }

@@ -48,7 +48,11 @@ struct MeteringBatch
 	UsageRow *last; /* messages of a day and model come in runs */
 };
 
-#define ADD(column) #column " = u." #column OP(+) "excluded." #column
+/* clang-format off */
+#define ADD(column) \
+	#column " = LEAST(u." #column "::pg_catalog.numeric" OP(+) "excluded." #column \
+	"::pg_catalog.numeric, 9223372036854775807)::pg_catalog.int8"
+/* clang-format on */
 
 /* clang-format off */
 static PlanStatement upsert_statement = {

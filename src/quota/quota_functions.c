@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "account.h"
+#include "memory_limits.h"
 #include "quota_private.h"
 #include "quota_statements.h"
 #include "statement.h"
@@ -42,6 +43,10 @@ argument_amount(FunctionCallInfo fcinfo, int n, int64 by_default)
 	if (amount < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("amount must not be negative, it is " INT64_FORMAT, amount)));
+	if (amount > MEMORY_MAX_AMOUNT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("amount is " INT64_FORMAT ", more than the limit of " INT64_FORMAT,
+							   amount, MEMORY_MAX_AMOUNT)));
 	return amount;
 }
 

@@ -15,6 +15,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "memory_limits.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "store_private.h"
@@ -425,6 +426,12 @@ memory_append_batch(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("messages must not be null"),
 				 errhint(
 					 "Give a JSON array such as [{\"role\": \"user\", \"content\": \"hi\"}].")));
+	if (JB_ROOT_COUNT(PG_GETARG_JSONB_P(2)) > MEMORY_MAX_BATCH_MESSAGES)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("%u messages at once are more than the limit of %d",
+							   JB_ROOT_COUNT(PG_GETARG_JSONB_P(2)), MEMORY_MAX_BATCH_MESSAGES),
+						errhint("Append them in several calls, or COPY them into "
+								"memory.messages.")));
 	messages = transcript_messages_from_jsonb(PG_GETARG_JSONB_P(2), false, &n);
 	error_context_stack = &where;
 	for (i = 0; i < n; i++)

@@ -182,6 +182,7 @@ argument_fields(FunctionCallInfo fcinfo, int title, int metadata, StoreFields *f
 	{
 		fields->given |= STORE_TITLE;
 		fields->title = PG_GETARG_TEXT_PP(title);
+		store_check_title(fields->title);
 	}
 	if (!PG_ARGISNULL(metadata))
 	{

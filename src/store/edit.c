@@ -40,6 +40,7 @@ static void
 edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreChange *change,
 			 bool in_tail)
 {
+	int64 sent = 0; /* tokens that new metadata adds */
 	TranscriptMessage before = *message;
 	const TranscriptMessage *new = &change->message;
 
@@ -58,21 +59,26 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	if (change->set_role)
 		take_bytes(&message->role, &message->role_len, new->role, new->role_len);
 	if (change->set_content)
-	{
 		take_bytes(&message->content, &message->content_len, new->content, new->content_len);
-		message->tokens = store_estimate_tokens(new->content, new->content_len);
-	}
 	if (change->set_model)
 		take_bytes(&message->model, &message->model_len, new->model, new->model_len);
-	if (change->set_tokens)
-		message->tokens = new->tokens;
 	if (change->set_created_at)
 		message->created_at = new->created_at;
 	if (change->set_message_id)
 		take_bytes(&message->message_id, &message->message_id_len, new->message_id,
 				   new->message_id_len);
 	if (change->set_metadata)
+	{
+		sent = store_estimate_sent(new->metadata, new->metadata_len) -
+			   store_estimate_sent(message->metadata, message->metadata_len);
 		take_bytes(&message->metadata, &message->metadata_len, new->metadata, new->metadata_len);
+	}
+	if (change->set_tokens)
+		message->tokens = new->tokens;
+	else if (change->set_content)
+		message->tokens = store_estimate_message(message);
+	else if (sent > 0)
+		message->tokens = (int32) Min((int64) message->tokens + sent, PG_INT32_MAX);
 	if (change->set_parent)
 		message->parent_seq = new->parent_seq;
 	message->revision = conversation->revision;

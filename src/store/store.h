@@ -68,6 +68,9 @@ extern void store_check_limit(const char *name, int64 limit);
 /* metadata of a "what" is an object, so that tools can add keys to it.  Error: 22023. */
 extern void store_check_metadata(Jsonb *metadata, const char *what);
 
+/* A title is one line in a list.  Error: 54000. */
+extern void store_check_title(const text *title);
+
 /* A new conversation_id: a version 7 UUID of the current time, palloc'd. */
 extern pg_uuid_t *store_new_uuid(void);
 

@@ -11,6 +11,10 @@
 
 /* Estimated tokens of a UTF-8 text; at least 1 unless it is empty.  No SPI. */
 extern int32 store_estimate_tokens(const char *text, size_t len);
+/* The same of what metadata has for a model: tool calls, their results, parts.  NULL: 0. */
+extern int32 store_estimate_sent(const char *metadata, uint32 length);
+/* Both, of a message: what is sent to a model. */
+extern int32 store_estimate_message(const TranscriptMessage *message);
 
 /* Makes the tables of the estimate; called once, from store_init. */
 extern void estimate_init(void);

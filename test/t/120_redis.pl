@@ -14,7 +14,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 my $node = new_server('redis');
-$node->append_conf('postgresql.conf', "log_min_messages = info\nlog_statement = none\n");
+$node->append_conf('postgresql.conf', "log_min_messages = info\nlog_statement = none\nmemory_ext.redis_hosts = '127.0.0.1:1, [::1]:1, 127.0.0.2'\n");
 $node->start;
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION memory_ext;
@@ -271,17 +271,31 @@ my $secret = 'hunter2-secret';
 my $locked = "$dir/locked.sock";
 start_redis($locked, '--requirepass', $secret);
 my $log = -s $node->logfile;
-is(sql("SELECT imported FROM memory.redis_import('unix://:$secret\@$locked', 'langchain', 'acme')"), '0',
-	'a password is taken from the URL');
+my %kept = (
+	locked => "unix://:$secret\@$locked",
+	wrong => "unix://:$secret-wrong\@$locked",
+	'wrong user' => "unix://user:$secret-wrong\@$locked",
+	database => "redis://:$secret\@127.0.0.1:1/x",
+	port => "redis://:$secret\@127.0.0.1:99999",
+	nobody => "redis://:$secret\@127.0.0.1:1",
+	tls => "rediss://:$secret\@127.0.0.1:1",
+	nothing => "unix://:$secret\@$dir/nothing",
+	'no colon' => 'redis://user\@host',
+	elsewhere => "redis://:$secret\@192.0.2.1:6379");
+$node->safe_psql('postgres', join '', map { "INSERT INTO memory.redis_servers VALUES ('$_', '$kept{$_}');" } keys %kept);
+is(sql("SELECT imported FROM memory.redis_import('locked', 'langchain', 'acme')"), '0', 'with a password');
 my @errors = (
-	error_of("SELECT memory.redis_import('unix://:$secret-wrong\@$locked', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_import('unix://user:$secret-wrong\@$locked', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_import('redis://:$secret\@127.0.0.1:1/x', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_import('redis://:$secret\@127.0.0.1:99999', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_import('redis://:$secret\@127.0.0.1:1', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_import('rediss://:$secret\@127.0.0.1:1', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_export('unix://:$secret\@$dir/nothing', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_import('unix://:$secret\@$locked', 'langchain', 'acme', on_error => 'x')"));
+	error_of("SELECT memory.redis_import('wrong', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_import('wrong user', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_import('database', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_import('port', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_import('nobody', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_import('tls', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_export('nothing', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_import('locked', 'langchain', 'acme', on_error => 'x')"),
+	# inside of a statement, whose text is the context of an error
+	error_of("DO \$\$ BEGIN PERFORM memory.redis_import('wrong', 'langchain', 'acme'); END \$\$"),
+	error_of("DO \$\$ BEGIN EXECUTE 'SELECT memory.redis_import(\$1, \$2, \$3)' USING 'nobody', 'langchain', 'acme'; END \$\$"));
 like($errors[0], qr/unix:\/\/\*\*\*\@\Q$locked\E\?db=0 refuses the user or the password/, 'a wrong password');
 like($errors[2], qr/invalid Redis URL: the database is not a number/, 'a bad database');
 like($errors[3], qr/invalid Redis URL: the port is not a number from 0 to 65535/, 'a bad port');
@@ -294,14 +308,31 @@ like($logged, qr/refuses the user or the password/, 'the log has the errors');
 unlike($logged, qr/hunter2/, 'the log has no password');
 like(error_of("SELECT memory.redis_import('unix://$locked', 'langchain', 'acme')"), qr/refuses SCAN.*NOAUTH/s, 'without the password');
 
+# a statement has none, and only the owner reads those that are kept
+like(error_of("SELECT memory.redis_import('unix://:x\@$locked', 'langchain', 'acme')"), qr/must not have a password/, 'no password in a statement');
+like(error_of("SELECT memory.redis_import('redis://u:p\@127.0.0.1:1', 'langchain', 'acme')"), qr/must not have a password/, 'for no kind of address');
+like(error_of("SELECT memory.redis_import('unknown', 'langchain', 'acme')"), qr/Redis server "unknown" is not known/, 'a name that is not there');
+for my $role (qw(op wr))
+{
+	like(($node->psql('postgres', 'SELECT * FROM memory.redis_servers', extra_params => [ '-U', $role ]))[2], qr/permission denied for table redis_servers/, "$role does not read them");
+	like(($node->psql('postgres', "SET memory_ext.redis_hosts = '192.0.2.1'", extra_params => [ '-U', $role ]))[2] . ($node->psql('postgres', "SELECT memory.estimate_tokens(''); SET memory_ext.redis_hosts = '192.0.2.1'", extra_params => [ '-U', $role ]))[2], qr/permission denied to set parameter/, "nor does it choose the hosts");
+}
+# hosts that are not allowed, and places where nobody listens, say the same each
+like(error_of("SELECT memory.redis_import('$_', 'langchain', 'acme')"), qr/connections to .* are not allowed/, "$_ is not to be reached")
+  for 'elsewhere', 'redis://127.0.0.1', 'redis://127.0.0.1:2', 'redis://127.0.0.1:11', 'redis://127.0.0.10:1', 'redis://[::1]', 'redis://[::1]:2', 'redis://127.0.0.2:1', 'redis://localhost:1', 'redis://localhost';
+like(error_of("SELECT memory.redis_import('$_', 'langchain', 'acme')"), qr/could not connect/, "$_ is") for 'redis://127.0.0.1:1', 'redis://127.0.0.2', 'redis://[::1]:1';
+is(join("\n", map { error_of("SELECT memory.redis_import('unix://$_', 'langchain', 'acme')") =~ s/unix:\S+/PLACE/gr } "$dir/nothing", '/etc/passwd'),
+	join("\n", map { error_of("SELECT memory.redis_import('unix://$_', 'langchain', 'acme')") =~ s/unix:\S+/PLACE/gr } '/nowhere/nothing', '/root/x'), 'an error does not say which files there are');
+
 foreach my $bad (
-	[ 'http://x', qr/begins neither with redis:\/\/ nor with unix:\/\// ],
+	[ 'http://127.0.0.1:1', qr/begins neither with redis:\/\/ nor with unix:\/\// ],
 	[ 'unix://relative', qr/does not begin with a slash/ ],
 	[ 'unix:///x?password=y', qr/the only parameter is db/ ],
 	[ 'redis://', qr/it names no host/ ],
 	[ 'redis://[::1', qr/the address in brackets has no end/ ],
 	[ 'redis://a%zz', qr/without two hexadecimal digits/ ],
-	[ 'redis://user@host', qr/separated by a colon/ ])
+	[ 'redis://user@host', qr/must not have a password/ ],
+	[ 'no colon', qr/separated by a colon/ ])
 {
 	like(error_of("SELECT memory.redis_import('$bad->[0]', 'langchain', 'acme')"), $bad->[1], "URL $bad->[0]");
 }
