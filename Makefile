@@ -9,6 +9,8 @@
 #   make valgrind        the regression tests under memcheck (1 hour)
 #   make fuzz            hostile input for transcripts' bytes and text, and CSV, SECONDS=60 each
 #   make test-matrix     every test with PostgreSQL 15, 17 and 18, in Debians of their own (root)
+#   make test-clients    the tests of clients/: types, gateway (installs Node; npm packages)
+#   make demo-web        a server with sample data and the gateway before it, until Ctrl-C
 #   make deb             builds Debian's packages and tests them (5 minutes; installs debhelper)
 #   make                 builds; needs PostgreSQL's server headers, libzstd and liblz4
 #   make install         into the PostgreSQL that PG_CONFIG names
@@ -19,10 +21,11 @@
 # HIREDIS=no leaves out live connections to Redis, which are built where hiredis' headers are.
 # `make test` also takes REGRESS=, ISOLATION=, PROVE_TESTS= (lists) and KEEP=1 (see test/run),
 # `make demo` takes CORPUS=folder (see test/demo), `make bench` needs it (see test/bench/run),
+# `make test-clients` takes PACKAGES= (see clients/test/run), `make demo-web` PORT= (clients/demo/run),
 # `make test-matrix` takes MATRIX= and MATRIX_DIR= (see test/matrix).
 
 # The rooms of src/, lowest first; src/README.md says what lives in each.
-ROOMS = base transcript formats metering quota store relation maintenance transfer jobs redis
+ROOMS = base transcript formats metering quota store relation maintenance transfer jobs redis worker
 
 # Built out of the tree (make -f DIR/Makefile, with VPATH=DIR as packagers call it), the sources
 # are in srcdir, as PGXS names it, and what is made is below the current folder.
@@ -61,7 +64,7 @@ INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/store/views.sql \
 	src/relation/relation.sql \
 	src/store/read.sql \
-	src/maintenance/maintain.sql \
+	src/maintenance/maintenance.sql \
 	src/store/subscription.sql \
 	src/maintenance/verify.sql \
 	src/metering/usage.sql \
@@ -74,6 +77,7 @@ INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/transfer/export.sql \
 	src/jobs/job_calls.sql \
 	src/redis/redis.sql \
+	src/worker/worker.sql \
 	src/access.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 DATA = $(call files,$(EXTENSION)--*--*.sql)
@@ -119,7 +123,8 @@ EXTRA_CLEAN = $(DEPENDENCIES) $(EXTENSION).exports.txt $(EXTENSION).exports.list
 override with_llvm = no
 
 # These need no pg_config: what they run installs what is missing.
-OWN_GOALS = test demo bench bench-transfer asan valgrind fuzz test-matrix deb format
+OWN_GOALS = test test-clients demo demo-web bench bench-transfer asan valgrind fuzz test-matrix deb \
+	format
 .PHONY: all $(OWN_GOALS)
 all:
 
@@ -127,6 +132,10 @@ test:
 	@$(srcdir)/test/run $(MAKEOVERRIDES)
 demo:
 	@$(srcdir)/test/demo $(MAKEOVERRIDES)
+test-clients:
+	@$(srcdir)/clients/test/run $(MAKEOVERRIDES)
+demo-web:
+	@$(srcdir)/clients/demo/run $(MAKEOVERRIDES)
 bench:
 	@$(srcdir)/test/bench/run $(MAKEOVERRIDES)
 bench-transfer:
@@ -177,8 +186,9 @@ $(DATA_built): $(INSTALL_SQL) $(srcdir)/Makefile
 
 C_SOURCES = $(addprefix $(srcdir)/,$(OBJS:.o=.c))
 $(EXTENSION).exports.txt: $(C_SOURCES) $(srcdir)/Makefile
-	( printf '%s\n' _PG_init Pg_magic_func memory_job_worker_main && sed -n \
-	  's/^PG_FUNCTION_INFO_V1(\([A-Za-z0-9_]*\)).*/\1 pg_finfo_\1/p' $(C_SOURCES) | tr ' ' '\n' ) > $@
+	( printf '%s\n' _PG_init Pg_magic_func && sed -n \
+	  -e 's/^PG_FUNCTION_INFO_V1(\([A-Za-z0-9_]*\)).*/\1 pg_finfo_\1/p' \
+	  -e 's/^PGDLLEXPORT void \([A-Za-z0-9_]*\)(.*/\1/p' $(C_SOURCES) | tr ' ' '\n' ) > $@
 
 # the TAP tests' servers take their encoding from here
 installcheck: export LANG := C.UTF-8

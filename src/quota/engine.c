@@ -26,7 +26,7 @@
 
 #include "direct.h"
 #include "metering.h"
-#include "quota.h"
+#include "quota_private.h"
 #include "quota_statements.h"
 
 /* ---- rows to holds and back ---- */
@@ -178,24 +178,6 @@ quota_set_standing(QuotaClaim claim, QuotaCount count)
 
 /* ---- what stands outside the store ---- */
 
-/* The row that the last statement has found; without one nothing. */
-static void
-outside_columns(uint64 rows, int64 *outside)
-{
-	bool isnull;
-
-	for (int i = 0; i < QUOTA_NSTANDING; i++)
-		outside[i] = rows == 0 ? 0 : DatumGetInt64(quota_column(0, i + 1, &isnull));
-}
-
-void
-quota_read_outside(const char *account_id, int64 *outside)
-{
-	Datum values[1] = {CStringGetTextDatum(account_id)};
-
-	outside_columns(quota_execute(QUOTA_OUTSIDE_READ, values, NULL, false), outside);
-}
-
 /* What the account has outside goes from a subscription's counters (sign -1), or to them. */
 static void
 count_outside(QuotaHold *hold, const int64 *outside, int sign)
@@ -227,7 +209,7 @@ add_standing(const char *subscription_id, const QuotaAmounts *standing)
 		elog(ERROR, "subscription \"%s\" is gone", subscription_id);
 	hold = found_hold(subscription_id);
 	quota_consume_held(hold, standing);
-	outside_columns(quota_execute(QUOTA_OUTSIDE_SUM, values, NULL, false), outside);
+	quota_outside_columns(quota_execute(QUOTA_OUTSIDE_SUM, values, NULL, false), outside);
 	count_outside(hold, outside, 1);
 	if (hold->changed)
 		quota_save(hold);
@@ -736,7 +718,7 @@ quota_recount(QuotaHold *hold, const QuotaAmounts *standing)
 
 	quota_reap(hold);
 	before = *hold;
-	outside_columns(quota_execute(QUOTA_OUTSIDE_SUM, values, NULL, false), hold->outside);
+	quota_outside_columns(quota_execute(QUOTA_OUTSIDE_SUM, values, NULL, false), hold->outside);
 	for (int i = 0; i < QUOTA_NSTANDING; i++)
 	{
 		QuotaMeter meter = quota_standing_meter(i);
@@ -789,7 +771,7 @@ quota_forget_account(QuotaHold *hold, const char *account_id)
 		if (strcmp(quota_string(i, 3), "held") == 0)
 			quota_change_reserved(hold, quota_meter_by_name(quota_string(i, 1)),
 								  -DatumGetInt64(quota_column(i, 2, &isnull)));
-	outside_columns(quota_execute(QUOTA_OUTSIDE_FORGET, values, NULL, false), outside);
+	quota_outside_columns(quota_execute(QUOTA_OUTSIDE_FORGET, values, NULL, false), outside);
 	count_outside(hold, outside, -1);
 	if (hold != NULL)
 		quota_save(hold);

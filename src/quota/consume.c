@@ -1,6 +1,6 @@
 /*
- * limits.c
- *		What a plan's limits leave, refuse and tell; consuming what they admit.
+ * consume.c
+ *		Counting what is used, and telling of the limits that it passes.
  *
  * Works on a hold in memory; who began it saves it.
  */
@@ -9,84 +9,8 @@
 #include "common/int.h"
 #include "utils/builtins.h"
 
-#include "quota.h"
+#include "quota_private.h"
 #include "quota_statements.h"
-
-int64
-quota_remaining(const QuotaHold *hold, const QuotaLimit *limit)
-{
-	int64 taken;
-
-	if (pg_add_s64_overflow(hold->used[limit->slot], hold->reserved[limit->meter], &taken))
-		return 0;
-	return Max(limit->limit - taken, 0);
-}
-
-const QuotaLimit *
-quota_tightest(const QuotaHold *hold, QuotaMeter meter)
-{
-	const QuotaLimit *tightest = NULL;
-
-	for (int i = 0; i < hold->plan.nlimits; i++)
-	{
-		const QuotaLimit *limit = &hold->plan.limits[i];
-
-		if (limit->meter == meter &&
-			(tightest == NULL || quota_remaining(hold, limit) < quota_remaining(hold, tightest)))
-			tightest = limit;
-	}
-	return tightest;
-}
-
-const QuotaLimit *
-quota_exceeded(const QuotaHold *hold, const QuotaPlan *plan, const QuotaAmounts *amounts,
-			   bool only_hard)
-{
-	for (int i = 0; i < plan->nlimits; i++)
-	{
-		const QuotaLimit *limit = &plan->limits[i];
-		int64 amount = amounts->by_meter[limit->meter];
-
-		if ((limit->hard || !only_hard) && amount > 0 && amount > quota_remaining(hold, limit))
-			return limit;
-	}
-	return NULL;
-}
-
-char *
-quota_upgrade_for(const QuotaHold *hold, const QuotaAmounts *amounts)
-{
-	Datum values[1] = {(Datum) 0};
-	char nulls[1] = {'n'};
-	char **names;
-	uint64 n;
-
-	if (hold->plan.plan_id != NULL)
-	{
-		values[0] = CStringGetTextDatum(hold->plan.plan_id);
-		nulls[0] = ' ';
-	}
-	n = quota_execute(QUOTA_PLANS_BY_PRICE, values, nulls, true);
-	names = palloc(mul_size(Max(n, 1), sizeof(char *)));
-	for (uint64 i = 0; i < n; i++)
-		names[i] = quota_string(i, 1);
-	for (uint64 i = 0; i < n; i++)
-	{
-		QuotaPlan plan;
-		bool over = false;
-
-		if (hold->plan.plan_id != NULL && strcmp(names[i], hold->plan.plan_id) == 0)
-			continue;
-		quota_read_plan(names[i], &plan);
-		for (int j = 0; j < plan.nlimits && !over; j++)
-			over = plan.limits[j].hard &&
-				   hold->used[plan.limits[j].slot] >
-					   plan.limits[j].limit - hold->reserved[plan.limits[j].meter];
-		if (!over && quota_exceeded(hold, &plan, amounts, true) == NULL)
-			return names[i];
-	}
-	return NULL;
-}
 
 /* Events for the thresholds that a limit's counter has passed, and a soft limit. */
 static void
@@ -124,10 +48,21 @@ add_flow(QuotaHold *hold, QuotaMeter meter, int64 amount)
 		add_to(&hold->used[quota_slot(meter, (QuotaPeriod) period)], amount, meter);
 }
 
-QuotaMeter
-quota_standing_meter(int i)
+void
+quota_outside_columns(uint64 rows, int64 *outside)
 {
-	return i == 0 ? QUOTA_CONVERSATIONS : QUOTA_CONTENT_BYTES;
+	bool isnull;
+
+	for (int i = 0; i < QUOTA_NSTANDING; i++)
+		outside[i] = rows == 0 ? 0 : DatumGetInt64(quota_column(0, i + 1, &isnull));
+}
+
+void
+quota_read_outside(const char *account_id, int64 *outside)
+{
+	Datum values[1] = {CStringGetTextDatum(account_id)};
+
+	quota_outside_columns(quota_execute(QUOTA_OUTSIDE_READ, values, NULL, false), outside);
 }
 
 /* What stands goes down as well. */
@@ -169,20 +104,7 @@ add_outside(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts
 }
 
 void
-quota_require(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts)
-{
-	const QuotaLimit *limit = quota_exceeded(hold, &hold->plan, amounts, true);
-
-	if (limit == NULL)
-		return;
-	quota_reap(hold);
-	limit = quota_exceeded(hold, &hold->plan, amounts, true);
-	if (limit != NULL)
-		quota_refuse(hold, account_id, limit, amounts);
-}
-
-static void
-add_amounts(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts)
+quota_count(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts)
 {
 	int64 before[QUOTA_NSLOTS];
 
@@ -205,21 +127,7 @@ add_amounts(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts
 }
 
 void
-quota_consume(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts)
-{
-	quota_require(hold, account_id, amounts);
-	add_amounts(hold, account_id, amounts);
-}
-
-void
 quota_consume_held(QuotaHold *hold, const QuotaAmounts *amounts)
 {
-	add_amounts(hold, hold->account_id, amounts);
-}
-
-void
-quota_charge(QuotaHold *hold, const QuotaAmounts *amounts)
-{
-	quota_consume(hold, hold->account_id, amounts);
-	quota_save(hold);
+	quota_count(hold, hold->account_id, amounts);
 }
