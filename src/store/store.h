@@ -299,7 +299,7 @@ typedef enum StoreOpenMode
 /*
  * The conversation as a statement of the account's revision works on it, in the
  * current memory context; the account's lock is held.  What other accounts have
- * under this id is not looked at.  Errors: 02000 unknown, 55000 deleted.
+ * under this id is not looked at.  Errors: P0002 unknown, 55000 deleted.
  */
 extern StoreConversation *
 store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode);

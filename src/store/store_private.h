@@ -237,7 +237,7 @@ extern void store_usage_write(StoreConversation *conversation);
 extern void store_init_conversation(StoreConversation *conversation, StoreAccount *account,
 									const pg_uuid_t *id);
 
-/* Error: 02000. */
+/* Error: P0002. */
 extern void store_unknown_conversation(const pg_uuid_t *id, const text *account_id);
 
 /* ---- write.c ---- */
@@ -266,7 +266,7 @@ typedef struct BranchReader BranchReader;
 /*
  * A reader at the head of the branch, in the current memory context.
  * before_seq: it begins with messages before that, if the conversation is
- * linear.  max_messages: it is asked for no more.  Error: 02000 unknown, or
+ * linear.  max_messages: it is asked for no more.  NULL: unknown, or
  * deleted.
  */
 extern BranchReader *
