@@ -180,6 +180,8 @@ memory_forget(PG_FUNCTION_ARGS)
 					 store_execute(STORE_FORGET_TOMBSTONES, values, NULL, false));
 	store_execute(STORE_FORGET_CONVERSATIONS, values, NULL, false);
 	store_execute(STORE_FORGET_RETENTION, values, NULL, false);
+	store_execute(STORE_FORGET_PURGED, values, NULL, false);
+	store_mark_changed(account_id, 0);
 	if (forget_elsewhere != NULL)
 		forget_elsewhere(account_id);
 	store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
@@ -416,16 +418,16 @@ memory_purge(PG_FUNCTION_ARGS)
 {
 	Datum values[1] = {
 		TimestampTzGetDatum(GetCurrentTimestamp() - store_purge_after * INT64CONST(1000) * 1000)};
-	uint64 purged;
+	int64 purged;
 
 	account_check_unconfined();
 	SPI_connect();
-	purged = store_execute(STORE_PURGE_TOMBSTONES, values, NULL, false);
-	purged += store_execute(STORE_PURGE_CONVERSATIONS, values, NULL, false);
+	store_execute(STORE_PURGE, values, NULL, false);
+	purged = column_or_zero(1);
 	(void) quota_purge(DatumGetTimestampTz(values[0]));
 	purge_statistics();
 	SPI_finish();
-	PG_RETURN_INT64((int64) purged);
+	PG_RETURN_INT64(purged);
 }
 
 /*

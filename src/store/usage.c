@@ -66,11 +66,23 @@ count_as(StoreConversation *conversation, TranscriptMessage *message, MeteringKi
 	message->counted = true;
 }
 
+/*
+ * How a message that a statement adds counts: by its time, or as used today
+ * where the time is a device's word, which would otherwise decide what is paid.
+ */
+MeteringKind
+store_usage_kind(const StoreConversation *conversation, const TranscriptMessage *message)
+{
+	MeteringKind kind = metering_classify(message->created_at);
+
+	return conversation->used_now && kind == METERING_IMPORTED ? METERING_FLOW_NOW : kind;
+}
+
 /* A message that a statement adds; late: its number was passed over. */
 void
 store_usage_added(StoreConversation *conversation, TranscriptMessage *message, bool late)
 {
-	MeteringKind kind = metering_classify(message->created_at);
+	MeteringKind kind = store_usage_kind(conversation, message);
 
 	message->counted = false;
 	/* what is prepared has its texts from the caller now, and in a run later */
