@@ -129,7 +129,7 @@ override with_llvm = no
 
 # These need no pg_config: what they run installs what is missing.
 OWN_GOALS = test test-clients demo demo-web bench bench-transfer asan valgrind fuzz test-matrix deb \
-	format
+	torture format
 .PHONY: all $(OWN_GOALS)
 all:
 
@@ -149,6 +149,8 @@ asan valgrind:
 	@$(srcdir)/test/run CHECK=$@ $(MAKEOVERRIDES)
 fuzz:
 	@$(srcdir)/test/fuzz/run $(MAKEOVERRIDES)
+torture:
+	@$(srcdir)/test/torture/run $(MAKEOVERRIDES)
 test-matrix:
 	@$(srcdir)/test/matrix $(MAKEOVERRIDES)
 deb:

@@ -38,8 +38,9 @@
 static void
 refuse_unknown(int64 job_id)
 {
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA), errmsg("job " INT64_FORMAT " does not exist", job_id),
-					errhint("See memory.jobs.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND), errmsg("job " INT64_FORMAT " does not exist", job_id),
+			 errhint("See memory.jobs.")));
 }
 
 /* ---------- making a job ---------- */
@@ -535,7 +536,7 @@ PG_FUNCTION_INFO_V1(memory_resume_job);
  * memory.resume_job(job_id bigint, workers integer, on_error text, on_conflict
  * text, wait boolean)
  *		Goes on with a job that failed, was cancelled or lost its workers, where
- *		it was.  NULL workers, on_error or on_conflict: as before.  Errors: 02000,
+ *		it was.  NULL workers, on_error or on_conflict: as before.  Errors: P0002,
  *		42501, 55000 finished, 55006 being worked on.
  */
 Datum
@@ -582,7 +583,7 @@ PG_FUNCTION_INFO_V1(memory_cancel_job);
 /*
  * memory.cancel_job(job_id bigint) → boolean
  *		Lets a job's workers stop behind the batch that they are at.  False: it
- *		has ended already.  Strict, SECURITY DEFINER.  Errors: 02000, 42501.
+ *		has ended already.  Strict, SECURITY DEFINER.  Errors: P0002, 42501.
  */
 Datum
 memory_cancel_job(PG_FUNCTION_ARGS)

@@ -229,7 +229,7 @@ PG_FUNCTION_INFO_V1(memory_change_plan);
  *		Changes the plan and returns when that takes effect: timing 'now',
  *		'next_period', or 'auto' (NULL): a plan that costs at least as much now,
  *		a cheaper one when the month's period ends.  Usage is never reset.
- *		Errors: 02000 no such subscription, 42704 no such plan, 22023.
+ *		Errors: P0002 no such subscription, 42704 no such plan, 22023.
  */
 Datum
 memory_change_plan(PG_FUNCTION_ARGS)
@@ -257,7 +257,7 @@ memory_change_plan(PG_FUNCTION_ARGS)
 	if (quota_exists(subscription_id) || quota_account_exists(subscription_id))
 		hold = quota_begin_on(subscription_id, subscription_id);
 	if (hold == NULL)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA),
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("subscription \"%s\" does not exist", subscription_id),
 						errhint("memory.subscribe makes it.")));
 	at_once = is_upgrade(hold->plan.plan_id, plan_id);
@@ -441,7 +441,7 @@ end_reservation(QuotaHold *hold, const char *id, const char *state, int64 actual
 	char nulls[] = "    ";
 
 	if (!read_reservation(hold, id, &found))
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA),
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("reservation \"%s\" of account \"%s\" does not exist", id,
 							   hold->account_id),
 						errhint("memory.reserve_usage makes it.")));
@@ -500,7 +500,7 @@ PG_FUNCTION_INFO_V1(memory_settle_usage);
  * memory_settle_usage(account_id text, reservation_id text, actual bigint) → void
  *		Ends a reservation and counts what was really used, at most what was
  *		held, whatever the limit is by now.  The same again changes nothing.  An
- *		expired one is settled as long as the limit allows it.  Errors: 02000,
+ *		expired one is settled as long as the limit allows it.  Errors: P0002,
  *		22023 more than was held, 55000 released already, MX001.
  */
 Datum
@@ -517,7 +517,7 @@ PG_FUNCTION_INFO_V1(memory_release_usage);
 
 /*
  * memory_release_usage(account_id text, reservation_id text) → void
- *		Ends a reservation without use.  Errors: 02000, 55000 settled already.
+ *		Ends a reservation without use.  Errors: P0002, 55000 settled already.
  */
 Datum
 memory_release_usage(PG_FUNCTION_ARGS)

@@ -457,7 +457,7 @@ memory_append_batch(PG_FUNCTION_ARGS)
 static void
 unknown_message(const pg_uuid_t *id, int64 seq)
 {
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA),
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 					errmsg("message " INT64_FORMAT " of conversation %s does not exist", seq,
 						   store_uuid_string(id)),
 					errhint("See memory.messages for the messages of the conversation.")));
@@ -498,7 +498,7 @@ PG_FUNCTION_INFO_V1(memory_edit_message);
  *					   content text, role text, model text, tokens integer,
  *					   metadata jsonb) → bigint
  *		Changes the fields that are not NULL and returns the account's new
- *		revision.  New content without tokens is estimated anew.  Errors: 02000
+ *		revision.  New content without tokens is estimated anew.  Errors: P0002
  *		unknown conversation or message, and those of memory_append.
  */
 Datum
@@ -529,7 +529,7 @@ PG_FUNCTION_INFO_V1(memory_delete_message);
 /*
  * memory_delete_message(account_id text, conversation_id uuid, seq bigint) → bigint
  *		Deletes a message and returns the account's new revision; its answers
- *		answer its parent from then on.  Error: 02000.
+ *		answer its parent from then on.  Error: P0002.
  */
 Datum
 memory_delete_message(PG_FUNCTION_ARGS)

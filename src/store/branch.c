@@ -88,7 +88,7 @@ start_by_statement(const pg_uuid_t *id, text *account_id, int64 before_seq, Stor
  *		A reader at the head of the branch, in the current memory context.
  *		before_seq: it begins with messages before that, if the conversation is
  *		linear.  max_messages: it is asked for no more.  Needs an SPI
- *		connection.  Error: 02000 unknown conversation, or deleted.
+ *		connection.  NULL: there is no such conversation, or it is deleted.
  */
 BranchReader *
 branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_messages)
@@ -99,7 +99,7 @@ branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_m
 	if (!fast_branch_start(id, account_id, before_seq, &start))
 		start_by_statement(id, account_id, before_seq, &start);
 	if (!start.found)
-		store_unknown_conversation(id, account_id);
+		return NULL;
 
 	reader->id = *id;
 	reader->account_id = account_id;

@@ -249,7 +249,7 @@ PG_FUNCTION_INFO_V1(memory_update_conversation);
  *							  metadata jsonb, archived boolean, head_seq bigint)
  *		→ bigint
  *		Sets the fields that are not NULL and returns the account's new
- *		revision.  Errors: 02000 unknown, 22023 head_seq does not exist.
+ *		revision.  Errors: P0002 unknown, 22023 head_seq does not exist.
  */
 Datum
 memory_update_conversation(PG_FUNCTION_ARGS)
@@ -307,7 +307,7 @@ PG_FUNCTION_INFO_V1(memory_delete_conversation);
 /*
  * memory_delete_conversation(account_id text, conversation_id uuid) → bigint
  *		Deletes a conversation with all its messages and returns the account's
- *		new revision; a tombstone stays.  Errors: 02000 unknown, 55000 deleted
+ *		new revision; a tombstone stays.  Errors: P0002 unknown, 55000 deleted
  *		already.
  */
 Datum

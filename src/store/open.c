@@ -20,7 +20,7 @@
 void
 store_unknown_conversation(const pg_uuid_t *id, const text *account_id)
 {
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA),
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 					errmsg("conversation %s of account \"%s\" does not exist",
 						   store_uuid_string(id), text_to_cstring(account_id)),
 					errhint("See memory.conversations for the conversations of the account.")));
@@ -171,7 +171,7 @@ take_row(StoreConversation *conversation, HeapTuple row, TupleDesc descriptor)
  * store_open_conversation
  *		The conversation as a statement of this revision works on it, in the
  *		current memory context; the account's lock is held.  What other accounts
- *		have under this id is not looked at.  Errors: 02000 unknown, 55000
+ *		have under this id is not looked at.  Errors: P0002 unknown, 55000
  *		deleted.
  */
 StoreConversation *

@@ -76,7 +76,7 @@ PG_FUNCTION_INFO_V1(memory_history);
  *				  max_messages integer) → setof memory.message
  *		The newest messages of the current branch, oldest first.  before_seq:
  *		only those before it (NULL: from the head), for paging; NULL
- *		max_messages: all.  Errors: 02000 unknown conversation, 22023.
+ *		max_messages: all.  Of an unknown conversation: none.  Error: 22023.
  */
 Datum
 memory_history(PG_FUNCTION_ARGS)
@@ -97,7 +97,7 @@ memory_history(PG_FUNCTION_ARGS)
 	SPI_connect();
 	reader = branch_open(id, account_id, before_seq, limit);
 	list_init(&list, result->setDesc);
-	while ((int64) list.count < limit && (message = branch_next(reader)) != NULL)
+	while (reader != NULL && (int64) list.count < limit && (message = branch_next(reader)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (message->seq < before_seq)
@@ -213,7 +213,7 @@ read_root_instructions(const pg_uuid_t *id, text *account_id, Instructions *inst
 	BranchReader *reader = branch_open(id, account_id, PG_INT64_MAX, PG_INT64_MAX);
 	const TranscriptMessage *message;
 
-	while ((message = branch_next(reader)) != NULL)
+	while (reader != NULL && (message = branch_next(reader)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (is_instruction(message))
@@ -265,7 +265,7 @@ PG_FUNCTION_INFO_V1(memory_context);
  *		the system messages that the current branch begins with, then its
  *		newest messages as far as all fit max_tokens (NULL: no limit).  Only
  *		the system messages may exceed it; include_system false leaves them
- *		out.  Errors: 02000, 22023.
+ *		out.  Of an unknown conversation: none.  Error: 22023.
  */
 Datum
 memory_context(PG_FUNCTION_ARGS)
@@ -287,6 +287,11 @@ memory_context(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	reader = branch_open(id, account_id, PG_INT64_MAX, max_messages);
+	if (reader == NULL)
+	{
+		SPI_finish();
+		return (Datum) 0;
+	}
 	list_init(&instructions.list, result->setDesc);
 	list_init(&window, result->setDesc);
 	if (branch_is_linear(reader))
@@ -313,7 +318,7 @@ PG_FUNCTION_INFO_V1(memory_message);
 
 /*
  * memory_message(account_id text, conversation_id uuid, seq bigint) → memory.message
- *		One message of any branch.  Error: 02000 unknown.
+ *		One message of any branch.  Error: P0002 unknown.
  */
 Datum
 memory_message(PG_FUNCTION_ARGS)
@@ -335,9 +340,10 @@ memory_message(PG_FUNCTION_ARGS)
 		elog(ERROR, "memory.message is not a composite type");
 
 	SPI_connect();
-	(void) branch_open(id, account_id, PG_INT64_MAX, 0); /* refuses an unknown conversation */
+	if (branch_open(id, account_id, PG_INT64_MAX, 0) == NULL)
+		store_unknown_conversation(id, account_id);
 	if (!store_read_message(id, account_id, PG_GETARG_INT64(2), true, &message))
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA),
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("message " INT64_FORMAT " of conversation %s does not exist",
 							   PG_GETARG_INT64(2), store_uuid_string(id)),
 						errhint("See memory.messages for the messages of the conversation.")));

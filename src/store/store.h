@@ -213,7 +213,7 @@ typedef enum StoreStanding
 /* Whether the account has a conversation of this id, or had one; its lock is held. */
 extern StoreStanding store_conversation_standing(text *account_id, const pg_uuid_t *id);
 
-/* Error: 02000. */
+/* Error: P0002. */
 extern void store_unknown_conversation(const pg_uuid_t *id, const text *account_id);
 
 typedef enum StoreOpenMode
@@ -226,7 +226,7 @@ typedef enum StoreOpenMode
 /*
  * The conversation as a statement of the account's revision works on it, in the
  * current memory context; the account's lock is held.  What other accounts have
- * under this id is not looked at.  Errors: 02000 unknown, 55000 deleted.
+ * under this id is not looked at.  Errors: P0002 unknown, 55000 deleted.
  */
 extern StoreConversation *
 store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode);
@@ -640,7 +640,7 @@ typedef struct BranchReader BranchReader;
 /*
  * A reader at the head of the branch, in the current memory context.
  * before_seq: it begins with messages before that, if the conversation is
- * linear.  max_messages: it is asked for no more.  Error: 02000 unknown, or
+ * linear.  max_messages: it is asked for no more.  NULL: unknown, or
  * deleted.
  */
 extern BranchReader *

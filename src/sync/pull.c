@@ -384,7 +384,7 @@ PG_FUNCTION_INFO_V1(memory_pull_conversation);
  *							max_bytes integer) → jsonb
  *		A page of the messages of one conversation, whenever they were changed,
  *		with the conversation's own document, and after_seq of the next page
- *		(null: there is none).  Errors: 02000 unknown conversation, 22004,
+ *		(null: there is none).  Errors: P0002 unknown conversation, 22004,
  *		22023, 42501.
  */
 Datum
