@@ -9,7 +9,13 @@
 #include "mb/pg_wchar.h"
 #include "utils/guc.h"
 
-#include "memory_ext.h"
+#include "account.h"
+#include "import.h"
+#include "job.h"
+#include "metering.h"
+#include "quota.h"
+#include "store.h"
+#include "transcript.h"
 
 PG_MODULE_MAGIC;
 

@@ -15,7 +15,7 @@
 
 #include "account.h"
 #include "compat.h"
-#include "memory_ext.h"
+#include "memory_limits.h"
 
 static char *confined_account = NULL;
 

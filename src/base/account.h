@@ -9,6 +9,9 @@
 
 #include "utils/guc.h"
 
+/* Defines memory_ext.account; called once, from _PG_init. */
+extern void account_init(void);
+
 /* The account this session is confined to, or NULL. */
 extern const char *account_confined(void);
 

@@ -141,6 +141,9 @@ extern void job_stage_delete(const Job *job, const JobClaim *claim);
 extern uint64 job_stage_clear(const Job *job);
 
 /* ---- job_worker.c ---- */
+/* Defines the room's settings; called once, from _PG_init. */
+extern void job_init(void);
+
 extern bool job_idle(int64 job_id, bool hold);
 extern int job_launch(int64 job_id, int workers, bool keep);
 extern int job_running_workers(void);

@@ -30,7 +30,6 @@
 
 #include "account.h"
 #include "job.h"
-#include "memory_ext.h"
 #include "statement.h"
 
 /* How often a session that waits says how far its job has come. */

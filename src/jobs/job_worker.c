@@ -40,7 +40,6 @@
 #include "utils/wait_event.h"
 
 #include "job.h"
-#include "memory_ext.h"
 #include "statement.h"
 
 /* The fourth field of the lock; PostgreSQL itself uses 1 and 2. */

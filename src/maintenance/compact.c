@@ -36,6 +36,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "dictionary.h"
 #include "format.h"
 #include "store.h"
@@ -333,7 +334,7 @@ static bool
 prepare_or_warn(CompactPlan *plan)
 {
 	Preparation preparation = {plan, false};
-	ErrorData *error = store_attempt_reading(prepare_attempt, &preparation);
+	ErrorData *error = attempt_read(prepare_attempt, &preparation);
 
 	if (error == NULL)
 		return preparation.prepared;

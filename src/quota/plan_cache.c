@@ -25,7 +25,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "owner.h"
 #include "quota.h"
 #include "quota_statements.h"

@@ -103,6 +103,7 @@ extern void quota_forget_plans(void);
 
 /* The plan of subscriptions that were given none, palloc'd; NULL: none. */
 extern char *quota_default_plan(void);
+/* Defines the room's settings; called once, from _PG_init. */
 extern void quota_init(void);
 
 /* ---- engine.c: the interface to the counters; another engine may replace it ---- */

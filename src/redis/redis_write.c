@@ -22,7 +22,7 @@
 
 #include "statement.h"
 #include "redis.h"
-#include "transfer.h"
+#include "formats.h"
 
 /* Items of one RPUSH. */
 #define PUSH_ITEMS 500

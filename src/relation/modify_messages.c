@@ -17,7 +17,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "memory_ext.h"
 #include "relation_private.h"
 
 /* Columns of a buffered message behind the common ones. */

@@ -24,7 +24,7 @@
 #include "relation.h"
 #include "row_sort.h"
 #include "store.h"
-#include "train.h"
+#include "sampler.h"
 
 /* ---- the relations (handler.c) ---- */
 typedef enum RelationKind

@@ -13,7 +13,7 @@
 #include "utils/guc.h"
 #include "utils/syscache.h"
 
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "store.h"
 
 int store_segment_messages = 64;

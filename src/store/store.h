@@ -40,6 +40,9 @@ extern double store_dictionary_min_gain; /* percent that a dictionary must save 
 extern bool store_auto_dictionary;
 extern TranscriptCompression store_compact_compression(void);
 
+/* Defines the room's settings; called once, from _PG_init. */
+extern void store_init(void);
+
 /* ---- store_statements.c: every SQL statement of the room, prepared once ---- */
 typedef enum StoreStatement
 {
@@ -280,9 +283,6 @@ extern void store_init_conversation(StoreConversation *conversation, StoreAccoun
 extern void store_finish_messages(StoreConversation *conversation, bool bulk);
 extern void store_close_conversation(StoreConversation *conversation, bool bulk);
 
-/* Keeps arithmetic on seq away from overflow; nobody counts so far. */
-#define STORE_MAX_SEQ (PG_INT64_MAX / 2)
-
 extern void store_check_seq(int64 seq);
 extern void store_check_parent_given(int64 parent_seq);
 extern void store_save_conversation(StoreConversation *conversation);
@@ -459,10 +459,6 @@ typedef struct StoreCharge
 } StoreCharge;
 
 extern void store_lock_charges(StoreCharge *charges, uint64 n);
-
-/* ---- attempt.c: what goes on behind an error ---- */
-extern ErrorData *store_attempt(void (*act)(void *), void *arg);
-extern ErrorData *store_attempt_reading(void (*act)(void *), void *arg);
 
 /* ---- usage.c: what metering is told ---- */
 extern void

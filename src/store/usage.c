@@ -22,7 +22,7 @@
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "store.h"
 
 static MeteringBatch *

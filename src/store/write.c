@@ -22,7 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "store.h"
 
 /*
@@ -570,7 +570,7 @@ store_check_seq(int64 seq)
 				 errmsg("seq " INT64_FORMAT " is out of range", seq),
 				 errhint("Messages are numbered from 1 to " INT64_FORMAT "; leave seq out to have "
 						 "the next number assigned.",
-						 STORE_MAX_SEQ)));
+						 MEMORY_MAX_SEQ)));
 }
 
 /* A parent that the caller gives, not to be taken for the default, -1.  Error: 22023. */

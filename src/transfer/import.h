@@ -26,7 +26,7 @@
 
 #include "csv.h"
 #include "splitter.h"
-#include "transfer.h"
+#include "formats.h"
 
 typedef enum ImportState
 {
@@ -152,5 +152,8 @@ extern void import_note(Import *import, Jsonb *metadata, const char *origin);
 extern void
 import_one(const ImportOptions *options, const char *data, Size length, ImportResult *result);
 extern const char *import_state_name(ImportState state);
+
+/* Defines the settings of imports; called once, from _PG_init. */
+extern void transfer_init(void);
 
 #endif /* TRANSFER_IMPORT_H */

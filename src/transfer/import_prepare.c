@@ -19,7 +19,7 @@
 #include "utils/memutils.h"
 
 #include "import_private.h"
-#include "train.h"
+#include "sampler.h"
 
 /* Whether the rows are numbered 1, 2, 3 …, so that the store need not be asked. */
 static bool

@@ -19,10 +19,11 @@
 #include "utils/memutils.h"
 
 #include "account.h"
+#include "attempt.h"
 #include "characters.h"
 #include "compat.h"
 #include "import_private.h"
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "metering.h"
 
 /* PostgreSQL's parser has room for 2^23 pairs of one object. */
@@ -405,7 +406,7 @@ import_name_copy(ImportDocument *document)
 					 psprintf("{\"copy_of\": \"%s\"}", store_uuid_string(&document->original)));
 }
 
-/* What the conversation's metadata say of where it comes from; see transfer.h. */
+/* What the conversation's metadata say of where it comes from; see formats.h. */
 static void
 note_origin(ImportDocument *document)
 {
@@ -584,7 +585,7 @@ try_document(Import *import, ImportDocument *document, char *data, TransferText 
 			 bool *accepted)
 {
 	DocumentAttempt attempt = {import, document, data, source_id, false};
-	ErrorData *error = store_attempt(attempt_document, &attempt);
+	ErrorData *error = attempt_run(attempt_document, &attempt);
 
 	if (error != NULL && !import_is_input_error(error))
 		ReThrowError(error);
@@ -706,7 +707,7 @@ import_array_is_document(void *arg, const char *first, Size length)
 	memcpy(attempt.array + 1, first, length);
 	memcpy(attempt.array + 1 + length, "]", 2);
 	(void) characters_replace(&all, attempt.array, &changed, &at, &reason);
-	error = store_attempt(attempt_array, &attempt);
+	error = attempt_run(attempt_array, &attempt);
 	if (error != NULL && !import_is_input_error(error))
 		ReThrowError(error);
 	MemoryContextSwitchTo(old);

@@ -21,9 +21,8 @@
 
 #include "account.h"
 #include "import_private.h"
-#include "memory_ext.h"
-#include "statement.h"
 #include "relation.h"
+#include "statement.h"
 
 #define BATCH_DOCUMENTS 1000
 #define BATCH_BYTES (8 * 1024 * 1024)
