@@ -4,12 +4,12 @@
 CREATE FUNCTION memory.grant_access(role name, level text) RETURNS void
 	AS 'MODULE_PATHNAME', 'memory_grant_access' LANGUAGE C VOLATILE STRICT
 	SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION memory.grant_access(name, text) IS 'grants a role what a monitor, reader, writer or operator needs';
+COMMENT ON FUNCTION memory.grant_access(name, text) IS 'grants a role the privileges of a monitor, reader, writer or operator';
 
 CREATE FUNCTION memory.revoke_access(role name) RETURNS void
 	AS 'MODULE_PATHNAME', 'memory_revoke_access' LANGUAGE C VOLATILE STRICT
 	SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION memory.revoke_access(name) IS 'takes back what grant_access can give';
+COMMENT ON FUNCTION memory.revoke_access(name) IS 'revokes everything that grant_access can grant';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA memory FROM PUBLIC;
 REVOKE ALL ON ALL PROCEDURES IN SCHEMA memory FROM PUBLIC;

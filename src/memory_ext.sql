@@ -8,7 +8,7 @@ DROP FUNCTION memory.check_database();
 
 CREATE SCHEMA memory_store;
 COMMENT ON SCHEMA memory IS 'conversations: the views, functions and types that applications use';
-COMMENT ON SCHEMA memory_store IS 'what memory_ext keeps; reached only through schema memory';
+COMMENT ON SCHEMA memory_store IS 'what memory_ext stores; accessed only through schema memory';
 
 -- What memory.grant_access grants; each room enters its own.
 CREATE TABLE memory_store.grants (

@@ -14,15 +14,15 @@ CREATE FUNCTION memory.train_dictionary(
 	OUT gain real
 ) RETURNS record
 	AS 'MODULE_PATHNAME', 'memory_train_dictionary' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.train_dictionary(bigint, real) IS 'trains a zstd dictionary from the sealed segments and makes it the current one if a hold-out shrinks by min_gain percent; dictionary_id is null when it was not kept';
+COMMENT ON FUNCTION memory.train_dictionary(bigint, real) IS 'trains a zstd dictionary from the sealed segments and makes it the current one if held-out samples shrink by min_gain percent; dictionary_id is null if it was not kept';
 
 CREATE FUNCTION memory.forget(account_id text) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'memory_forget' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.forget(text) IS 'erases an account with all it has and returns the receipt; what is pending is done by maintain()';
+COMMENT ON FUNCTION memory.forget(text) IS 'erases an account with everything it has and returns a receipt; maintain() does what is pending';
 
 CREATE FUNCTION memory.set_retention(account_id text, keep interval) RETURNS void
 	AS 'MODULE_PATHNAME', 'memory_set_retention' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.set_retention(text, interval) IS 'how long maintain() keeps conversations after their last change; null account_id: the default, null keep: no limit';
+COMMENT ON FUNCTION memory.set_retention(text, interval) IS 'how long maintain() keeps conversations after their last change; null account_id: the default; null keep: no limit';
 
 CREATE VIEW memory.dictionaries AS
 	SELECT d.dictionary_id, d.is_current, d.stale_at, d.created_at,
@@ -30,7 +30,7 @@ CREATE VIEW memory.dictionaries AS
 		round(100.0 * (1 - d.holdout_after::numeric / NULLIF(d.holdout_before, 0)), 1) AS gain,
 		(SELECT count(*) FROM memory_store.segments s WHERE memory.dictionary_id(s.body) = d.dictionary_id) AS segments
 	FROM memory_store.dictionaries d;
-COMMENT ON VIEW memory.dictionaries IS 'the dictionaries of this database: size, percent saved on the hold-out, segments that need them';
+COMMENT ON VIEW memory.dictionaries IS 'the dictionaries of this database: size, percent saved on held-out samples, segments that need them';
 
 -- The steps of maintain(): a transaction each.
 CREATE FUNCTION memory.seal_idle(max_conversations integer DEFAULT 100) RETURNS bigint
@@ -280,11 +280,11 @@ CREATE FUNCTION memory.protect() RETURNS void LANGUAGE sql AS $$
 		SELECT 'keeps DROP EXTENSION memory_ext from deleting every conversation; see memory.unprotect()'::pg_catalog.text AS purpose,
 			(SELECT pg_catalog.count(*) FROM memory.conversations) AS conversations
 $$;
-COMMENT ON FUNCTION memory.protect() IS 'makes a plain DROP EXTENSION refuse, by a view in schema public that depends on the data';
+COMMENT ON FUNCTION memory.protect() IS 'makes a plain DROP EXTENSION fail, with a view in schema public that depends on the data';
 CREATE FUNCTION memory.unprotect() RETURNS void LANGUAGE sql AS $$
 	DROP VIEW IF EXISTS public.memory_ext_protection
 $$;
-COMMENT ON FUNCTION memory.unprotect() IS 'takes memory.protect() back';
+COMMENT ON FUNCTION memory.unprotect() IS 'removes what memory.protect() has created';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.seal(text, uuid)', 'operator'),
