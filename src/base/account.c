@@ -44,7 +44,7 @@ account_init(void)
 
 	/* not for RESET ALL, which anybody may say, even where SET is refused */
 	DefineCustomStringVariable("memory_ext.account",
-							   "Confines the session to one account; every other is not found.",
+							   "Confines the session to one account; other accounts are not found.",
 							   "Empty: not confined.", &confined_account, "", PGC_SUSET,
 							   GUC_NO_RESET_ALL, account_check_setting, NULL, NULL);
 	if (was_set && !superuser_arg(GetSessionUserId()) &&
@@ -128,9 +128,10 @@ void
 account_check_unconfined(void)
 {
 	if (account_confined() != NULL)
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("the session is confined to one account, this works on all"),
-						errhint("Use a session without memory_ext.account.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the session is confined to one account, but this works on all accounts"),
+				 errhint("Use a session without memory_ext.account.")));
 }
 
 PG_FUNCTION_INFO_V1(memory_account_visible);

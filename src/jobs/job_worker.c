@@ -89,8 +89,8 @@ job_wait_for_turn(const Job *job, JobEarlier earlier, long milliseconds)
 		if (BackendPidGetProc(pid) == NULL && earlier(job, &pid) && BackendPidGetProc(pid) == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("another worker of the job has ended within a batch"),
-					 errhint("CALL memory.resume_job(" INT64_FORMAT ") to go on.", job->id)));
+					 errmsg("another worker of the job ended in the middle of a batch"),
+					 errhint("CALL memory.resume_job(" INT64_FORMAT ") to continue.", job->id)));
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
@@ -365,7 +365,7 @@ job_launch(int64 job_id, int workers, bool keep)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("no background worker is free for job " INT64_FORMAT, job_id),
-				 errhint("Raise max_worker_processes, or CALL memory.resume_job(" INT64_FORMAT
+				 errhint("Increase max_worker_processes, or CALL memory.resume_job(" INT64_FORMAT
 						 ") when others have ended.",
 						 job_id)));
 	return started;

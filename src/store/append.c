@@ -62,7 +62,7 @@ store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("conversation_id must not be null"),
-				 errhint("Name a conversation; memory.create_conversation makes a new one.")));
+				 errhint("Name a conversation; memory.create_conversation creates a new one.")));
 	*id = PG_GETARG_UUID_P(1);
 }
 
@@ -305,7 +305,7 @@ memory_append_batch(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("messages must not be null"),
 				 errhint(
-					 "Give a JSON array such as [{\"role\": \"user\", \"content\": \"hi\"}].")));
+					 "Pass a JSON array such as [{\"role\": \"user\", \"content\": \"hi\"}].")));
 	messages = transcript_messages_from_jsonb(PG_GETARG_JSONB_P(2), false, &n);
 	error_context_stack = &where;
 	for (i = 0; i < n; i++)

@@ -185,14 +185,14 @@ store_check_repeated(const pg_uuid_t *id, const TranscriptMessage *message,
 		detail = "Their contents differ.";
 	if (detail == NULL)
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_UNIQUE_VIOLATION),
-			 errmsg("message_id \"%.*s\" is that of message " INT64_FORMAT " of conversation %s",
-					(int) message->message_id_len, message->message_id, stored->seq,
-					store_uuid_string(id)),
-			 errdetail_internal("%s", detail),
-			 errhint("Give another message_id to another message, or use UPDATE or "
-					 "memory.edit_message to change this one.")));
+	ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
+					errmsg("message_id \"%.*s\" is already used by message " INT64_FORMAT
+						   " of conversation %s",
+						   (int) message->message_id_len, message->message_id, stored->seq,
+						   store_uuid_string(id)),
+					errdetail_internal("%s", detail),
+					errhint("Use another message_id for a new message, or UPDATE or "
+							"memory.edit_message to change this one.")));
 }
 
 /* ---- ids of one conversation, for statements with many messages ---- */
@@ -546,10 +546,11 @@ refuse_id(StoreConversation *conversation, const StoreChange *change, int64 othe
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNIQUE_VIOLATION),
-			 errmsg("message_id \"%.*s\" is that of message " INT64_FORMAT " of conversation %s",
+			 errmsg("message_id \"%.*s\" is already used by message " INT64_FORMAT
+					" of conversation %s",
 					(int) change->message.message_id_len, change->message.message_id, other,
 					store_uuid_string(&conversation->id)),
-			 errdetail("It cannot be given to message " INT64_FORMAT " too.", change->seq),
+			 errdetail("It cannot be used for message " INT64_FORMAT " as well.", change->seq),
 			 errhint("A message_id is unique within its conversation.")));
 }
 

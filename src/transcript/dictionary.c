@@ -588,7 +588,7 @@ dictionary_keep(const char *bytes, size_t size, const DictionaryReport *report)
 	free(kept);
 	if (!same)
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
-						errmsg("a different dictionary with id %u exists already", id),
+						errmsg("a different dictionary with id %u already exists", id),
 						errhint("Train again with other samples.")));
 	owner_end(&scope);
 	pfree(body);
