@@ -9,6 +9,8 @@
 #   make valgrind        the regression tests under memcheck (1 hour)
 #   make fuzz            hostile input for transcripts' bytes and text, and CSV, SECONDS=60 each
 #   make test-matrix     every test with PostgreSQL 15, 17 and 18, in Debians of their own (root)
+#   make test-clients    the tests of clients/: types, gateway (installs Node; npm packages)
+#   make demo-web        a server with sample data and the gateway before it, until Ctrl-C
 #   make deb             builds Debian's packages and tests them (5 minutes; installs debhelper)
 #   make                 builds; needs PostgreSQL's server headers, libzstd and liblz4
 #   make install         into the PostgreSQL that PG_CONFIG names
@@ -19,6 +21,7 @@
 # HIREDIS=no leaves out live connections to Redis, which are built where hiredis' headers are.
 # `make test` also takes REGRESS=, ISOLATION=, PROVE_TESTS= (lists) and KEEP=1 (see test/run),
 # `make demo` takes CORPUS=folder (see test/demo), `make bench` needs it (see test/bench/run),
+# `make test-clients` takes PACKAGES= (see clients/test/run), `make demo-web` PORT= (clients/demo/run),
 # `make test-matrix` takes MATRIX= and MATRIX_DIR= (see test/matrix).
 
 # The rooms of src/, lowest first; src/README.md says what lives in each.
@@ -119,7 +122,8 @@ EXTRA_CLEAN = $(DEPENDENCIES) $(EXTENSION).exports.txt $(EXTENSION).exports.list
 override with_llvm = no
 
 # These need no pg_config: what they run installs what is missing.
-OWN_GOALS = test demo bench bench-transfer asan valgrind fuzz test-matrix deb format
+OWN_GOALS = test test-clients demo demo-web bench bench-transfer asan valgrind fuzz test-matrix deb \
+	format
 .PHONY: all $(OWN_GOALS)
 all:
 
@@ -127,6 +131,10 @@ test:
 	@$(srcdir)/test/run $(MAKEOVERRIDES)
 demo:
 	@$(srcdir)/test/demo $(MAKEOVERRIDES)
+test-clients:
+	@$(srcdir)/clients/test/run $(MAKEOVERRIDES)
+demo-web:
+	@$(srcdir)/clients/demo/run $(MAKEOVERRIDES)
 bench:
 	@$(srcdir)/test/bench/run $(MAKEOVERRIDES)
 bench-transfer:

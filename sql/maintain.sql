@@ -253,7 +253,7 @@ SELECT count(*) FROM memory_store.erasures;
 SELECT memory.unprotect();
 SELECT memory.protect();
 SELECT memory.protect();
-SELECT * FROM public.memory_ext_protection;
+SELECT * FROM memory.protection;
 DROP VIEW segments;
 \set VERBOSITY terse
 DROP EXTENSION memory_ext;

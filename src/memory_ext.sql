@@ -1,14 +1,29 @@
--- The install script's opening: the database is checked, the second schema made.
--- (The first, memory, is made by CREATE EXTENSION from the control file.)
+-- The install script's opening: the schemas are made, the database is checked.
+
+-- Both schemas are the extension's own.  One that is there already has an owner who could drop
+-- it, with every conversation, or put a function there for a superuser to call.
+DO $$
+DECLARE
+	name pg_catalog.name;
+BEGIN
+	SELECT n.nspname INTO name FROM pg_catalog.pg_namespace n
+		WHERE n.nspname OPERATOR(pg_catalog.=) ANY ('{memory,memory_store}'::pg_catalog.name[]);
+	IF FOUND THEN
+		RAISE EXCEPTION 'schema "%" already exists', name USING ERRCODE = '42P06',
+			DETAIL = 'memory_ext makes its schemas memory and memory_store itself and trusts no other.',
+			HINT = pg_catalog.format('See what is in it, then drop it or give it another name: ALTER SCHEMA %s RENAME TO ...', name);
+	END IF;
+END
+$$;
+CREATE SCHEMA memory;
+CREATE SCHEMA memory_store;
+COMMENT ON SCHEMA memory IS 'conversations: the views, functions and types that applications use';
+COMMENT ON SCHEMA memory_store IS 'what memory_ext stores; accessed only through schema memory';
 
 CREATE FUNCTION memory.check_database() RETURNS void
 	AS 'MODULE_PATHNAME', 'memory_ext_check_database' LANGUAGE C;
 SELECT memory.check_database();
 DROP FUNCTION memory.check_database();
-
-CREATE SCHEMA memory_store;
-COMMENT ON SCHEMA memory IS 'conversations: the views, functions and types that applications use';
-COMMENT ON SCHEMA memory_store IS 'what memory_ext stores; accessed only through schema memory';
 
 -- What memory.grant_access grants; each room enters its own.
 CREATE TABLE memory_store.grants (

@@ -275,14 +275,15 @@ CREATE FUNCTION memory_store.in_line(memory.transcript) RETURNS memory.transcrip
 CREATE FUNCTION memory_store.is_compact(memory.transcript) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'memory_is_compact' LANGUAGE C STABLE STRICT;
 
+-- In the extension's own schema, where nobody else can have made a view of this name.
 CREATE FUNCTION memory.protect() RETURNS void LANGUAGE sql AS $$
-	CREATE OR REPLACE VIEW public.memory_ext_protection AS
+	CREATE OR REPLACE VIEW memory.protection AS
 		SELECT 'keeps DROP EXTENSION memory_ext from deleting every conversation; see memory.unprotect()'::pg_catalog.text AS purpose,
 			(SELECT pg_catalog.count(*) FROM memory.conversations) AS conversations
 $$;
-COMMENT ON FUNCTION memory.protect() IS 'makes a plain DROP EXTENSION fail, with a view in schema public that depends on the data';
+COMMENT ON FUNCTION memory.protect() IS 'makes a plain DROP EXTENSION fail, with the view memory.protection, which depends on the data';
 CREATE FUNCTION memory.unprotect() RETURNS void LANGUAGE sql AS $$
-	DROP VIEW IF EXISTS public.memory_ext_protection
+	DROP VIEW IF EXISTS memory.protection
 $$;
 COMMENT ON FUNCTION memory.unprotect() IS 'removes what memory.protect() has created';
 

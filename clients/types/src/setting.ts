@@ -1,0 +1,270 @@
+// Made by `npm run generate` from the catalog of an installed extension.  Do not edit.
+
+// The settings of the extension.
+import type { Setting } from './base.js';
+
+export const settings = {
+	/** Confines the session to one account; every other is not found. */
+	'memory_ext.account': {
+		type: 'string',
+		default: '',
+		context: 'superuser',
+		comment: 'Confines the session to one account; every other is not found.',
+	},
+	/** maintain() and bulk loads train a dictionary when enough has gathered. */
+	'memory_ext.auto_dictionary': {
+		type: 'bool',
+		default: 'on',
+		context: 'user',
+		comment: 'maintain() and bulk loads train a dictionary when enough has gathered.',
+	},
+	/** A message whose created_at is older is an import: it counts as storage, not as this period's usage. */
+	'memory_ext.backdated_after': {
+		type: 'integer',
+		unit: 's',
+		default: '86400',
+		min: '60',
+		max: '2147483647',
+		context: 'superuser',
+		comment: 'A message whose created_at is older is an import: it counts as storage, not as this period\'s usage.',
+	},
+	/** Memory in which a statement's rows are gathered and sorted before they are written. */
+	'memory_ext.buffer_size': {
+		type: 'integer',
+		unit: 'kB',
+		default: '-1',
+		min: '-1',
+		max: '2147483647',
+		context: 'user',
+		comment: 'Memory in which a statement\'s rows are gathered and sorted before they are written.',
+	},
+	/** maintain() compacts a conversation that has rested for so long. */
+	'memory_ext.compact_after': {
+		type: 'integer',
+		unit: 's',
+		default: '3600',
+		min: '0',
+		max: '2147483647',
+		context: 'user',
+		comment: 'maintain() compacts a conversation that has rested for so long.',
+	},
+	/** How maintain() compresses the segments of resting conversations. */
+	'memory_ext.compact_compression': {
+		type: 'string',
+		default: 'zstd:19',
+		context: 'user',
+		comment: 'How maintain() compresses the segments of resting conversations.',
+	},
+	/** Compaction merges segments up to this size before compression. */
+	'memory_ext.compact_size': {
+		type: 'integer',
+		unit: 'kB',
+		default: '1024',
+		min: '64',
+		max: '32768',
+		context: 'user',
+		comment: 'Compaction merges segments up to this size before compression.',
+	},
+	/** How new transcripts are compressed: zstd[:level], lz4 or none. */
+	'memory_ext.compression': {
+		type: 'string',
+		default: 'zstd:3',
+		context: 'user',
+		comment: 'How new transcripts are compressed: zstd[:level], lz4 or none.',
+	},
+	/** Backdated messages count as usage of the day they were created. */
+	'memory_ext.count_backdated': {
+		type: 'bool',
+		default: 'off',
+		context: 'superuser',
+		comment: 'Backdated messages count as usage of the day they were created.',
+	},
+	/** No dictionary is trained that is larger than this. */
+	'memory_ext.dictionary_max_size': {
+		type: 'integer',
+		unit: 'kB',
+		default: '4096',
+		min: '110',
+		max: '8192',
+		context: 'user',
+		comment: 'No dictionary is trained that is larger than this.',
+	},
+	/** Percent that a new dictionary must save on the hold-out to be kept. */
+	'memory_ext.dictionary_min_gain': {
+		type: 'real',
+		default: '5',
+		min: '0',
+		max: '99',
+		context: 'user',
+		comment: 'Percent that a new dictionary must save on the hold-out to be kept.',
+	},
+	/** Content that must have gathered before one is trained. */
+	'memory_ext.dictionary_min_size': {
+		type: 'integer',
+		unit: 'kB',
+		default: '8192',
+		min: '1024',
+		max: '2147483647',
+		context: 'user',
+		comment: 'Content that must have gathered before one is trained.',
+	},
+	/** The account that imported documents are for. */
+	'memory_ext.import_account': {
+		type: 'string',
+		default: '',
+		context: 'user',
+		comment: 'The account that imported documents are for.',
+	},
+	/** Imported messages of which no time is known are history, not usage. */
+	'memory_ext.import_as_history': {
+		type: 'bool',
+		default: 'off',
+		context: 'user',
+		comment: 'Imported messages of which no time is known are history, not usage.',
+	},
+	/** What stands between the fields of imported rows of CSV. */
+	'memory_ext.import_csv_delimiter': {
+		type: 'string',
+		default: ',',
+		context: 'user',
+		comment: 'What stands between the fields of imported rows of CSV.',
+	},
+	/** The encoding of imported rows of CSV. */
+	'memory_ext.import_csv_encoding': {
+		type: 'string',
+		default: 'UTF8',
+		context: 'user',
+		comment: 'The encoding of imported rows of CSV.',
+	},
+	/** The format of imported documents. */
+	'memory_ext.import_format': {
+		type: 'string',
+		default: 'auto',
+		context: 'user',
+		comment: 'The format of imported documents.',
+	},
+	/** An imported document has at most this size. */
+	'memory_ext.import_max_document': {
+		type: 'integer',
+		unit: 'kB',
+		default: '65536',
+		min: '1',
+		max: '261120',
+		context: 'user',
+		comment: 'An imported document has at most this size.',
+	},
+	/** What an import does about a message that differs from the stored one. */
+	'memory_ext.import_on_conflict': {
+		type: 'enum',
+		default: 'error',
+		context: 'user',
+		values: ['error', 'keep', 'replace', 'copy'],
+		comment: 'What an import does about a message that differs from the stored one.',
+	},
+	/** What an import does about a document that cannot be stored. */
+	'memory_ext.import_on_error': {
+		type: 'enum',
+		default: 'stop',
+		context: 'user',
+		values: ['stop', 'skip'],
+		comment: 'What an import does about a document that cannot be stored.',
+	},
+	/** What an import does about the character with code 0. */
+	'memory_ext.import_on_nul': {
+		type: 'enum',
+		default: 'error',
+		context: 'user',
+		values: ['error', 'replace'],
+		comment: 'What an import does about the character with code 0.',
+	},
+	/** What an import does about half of a surrogate pair. */
+	'memory_ext.import_on_surrogate': {
+		type: 'enum',
+		default: 'error',
+		context: 'user',
+		values: ['error', 'replace'],
+		comment: 'What an import does about half of a surrogate pair.',
+	},
+	/** maintain() keeps ended jobs and their rejected documents for so long. */
+	'memory_ext.job_retention': {
+		type: 'integer',
+		unit: 's',
+		default: '2592000',
+		min: '0',
+		max: '2147483647',
+		context: 'user',
+		comment: 'maintain() keeps ended jobs and their rejected documents for so long.',
+	},
+	/** memory.forget keeps the numbers of an account's usage. */
+	'memory_ext.keep_usage_of_forgotten': {
+		type: 'bool',
+		default: 'off',
+		context: 'superuser',
+		comment: 'memory.forget keeps the numbers of an account\'s usage.',
+	},
+	/** maintain() keeps events that every consumer has acknowledged, and the request ids of recorded calls, for so long. */
+	'memory_ext.outbox_retention': {
+		type: 'integer',
+		unit: 's',
+		default: '604800',
+		min: '0',
+		max: '2147483647',
+		context: 'superuser',
+		comment: 'maintain() keeps events that every consumer has acknowledged, and the request ids of recorded calls, for so long.',
+	},
+	/** maintain() forgets tombstones that are older than this. */
+	'memory_ext.purge_after': {
+		type: 'integer',
+		unit: 's',
+		default: '2592000',
+		min: '0',
+		max: '2147483647',
+		context: 'user',
+		comment: 'maintain() forgets tombstones that are older than this.',
+	},
+	/** maintain() seals a tail that has rested for so long. */
+	'memory_ext.seal_after': {
+		type: 'integer',
+		unit: 's',
+		default: '300',
+		min: '0',
+		max: '2147483647',
+		context: 'user',
+		comment: 'maintain() seals a tail that has rested for so long.',
+	},
+	/** A conversation's tail is sealed when it has so many messages. */
+	'memory_ext.segment_messages': {
+		type: 'integer',
+		default: '64',
+		min: '1',
+		max: '65536',
+		context: 'user',
+		comment: 'A conversation\'s tail is sealed when it has so many messages.',
+	},
+	/** A conversation's tail is sealed when its contents reach this size. */
+	'memory_ext.segment_size': {
+		type: 'integer',
+		unit: 'kB',
+		default: '64',
+		min: '1',
+		max: '32768',
+		context: 'user',
+		comment: 'A conversation\'s tail is sealed when its contents reach this size.',
+	},
+	/** maintain() puts each account's usage of each closed day into the outbox. */
+	'memory_ext.usage_events': {
+		type: 'bool',
+		default: 'off',
+		context: 'superuser',
+		comment: 'maintain() puts each account\'s usage of each closed day into the outbox.',
+	},
+	/** New segments are compressed with the database's dictionary. */
+	'memory_ext.use_dictionary': {
+		type: 'bool',
+		default: 'on',
+		context: 'user',
+		comment: 'New segments are compressed with the database\'s dictionary.',
+	},
+} as const satisfies Record<string, Setting>;
+
+export type SettingName = keyof typeof settings;
