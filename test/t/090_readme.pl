@@ -163,7 +163,8 @@ sub dead_links
 	return @dead;
 }
 
-foreach my $file (sort glob join ' ', map { "$root/$_*.md" } '', qw(doc/ src/ src/*/ test/ test/*/ test/*/*/))
+foreach my $file (sort glob join ' ', map { "$root/$_*.md" } '',
+	qw(doc/ src/ src/*/ clients/ clients/*/ test/ test/*/ test/*/*/))
 {
 	my $name = $file =~ s{^\Q$root\E/}{}r;
 	is(join(' ', dead_links($name, slurp($file))), '', "$name: every link leads somewhere");

@@ -3,7 +3,7 @@
 // What operators need: maintenance, retention, erasure, access.
 import type { Call, JsonValue, Relation, Timestamp, TranscriptText, Uuid } from './base.js';
 
-/** The dictionaries of this database: size, percent saved on the hold-out, segments that need them. */
+/** The dictionaries of this database: size, percent saved on held-out samples, segments that need them. */
 export interface DictionariesRow {
 	dictionary_id: number | null;
 	is_current: boolean | null;
@@ -31,7 +31,7 @@ export const dictionariesRelation: Relation<DictionariesRow> = {
 		gain: { type: 'numeric', nullable: true },
 		segments: { type: 'bigint', nullable: true },
 	},
-	comment: 'the dictionaries of this database: size, percent saved on the hold-out, segments that need them',
+	comment: 'the dictionaries of this database: size, percent saved on held-out samples, segments that need them',
 };
 
 /** The arguments of memory.account_visible. */
@@ -169,7 +169,7 @@ export interface ForgetArgs {
 	account_id: string | null;
 }
 
-/** Erases an account with all it has and returns the receipt; what is pending is done by maintain(). */
+/** Erases an account with everything it has and returns a receipt; maintain() does what is pending. */
 export const forget: Call<ForgetArgs, JsonValue> = {
 	name: 'forget',
 	kind: 'function',
@@ -181,7 +181,7 @@ export const forget: Call<ForgetArgs, JsonValue> = {
 	columns: {
 		value: { type: 'jsonb', nullable: false },
 	},
-	comment: 'erases an account with all it has and returns the receipt; what is pending is done by maintain()',
+	comment: 'erases an account with everything it has and returns a receipt; maintain() does what is pending',
 };
 
 /** The arguments of memory.grant_access. */
@@ -190,7 +190,7 @@ export interface GrantAccessArgs {
 	level: string | null;
 }
 
-/** Grants a role what a monitor, reader, writer or operator needs. */
+/** Grants a role the privileges of a monitor, reader, writer or operator. */
 export const grantAccess: Call<GrantAccessArgs, void> = {
 	name: 'grant_access',
 	kind: 'function',
@@ -202,7 +202,7 @@ export const grantAccess: Call<GrantAccessArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'grants a role what a monitor, reader, writer or operator needs',
+	comment: 'grants a role the privileges of a monitor, reader, writer or operator',
 };
 
 /** The arguments of memory.maintain. */
@@ -228,7 +228,7 @@ export const maintain: Call<MaintainArgs, void> = {
 export interface ProtectArgs {
 }
 
-/** Makes a plain DROP EXTENSION refuse, by a view in schema public that depends on the data. */
+/** Makes a plain DROP EXTENSION fail, with the view memory.protection, which depends on the data. */
 export const protect: Call<ProtectArgs, void> = {
 	name: 'protect',
 	kind: 'function',
@@ -238,7 +238,7 @@ export const protect: Call<ProtectArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'makes a plain DROP EXTENSION refuse, by a view in schema public that depends on the data',
+	comment: 'makes a plain DROP EXTENSION fail, with the view memory.protection, which depends on the data',
 };
 
 /** The arguments of memory.purge. */
@@ -264,7 +264,7 @@ export interface RevokeAccessArgs {
 	role: string | null;
 }
 
-/** Takes back what grant_access can give. */
+/** Revokes everything that grant_access can grant. */
 export const revokeAccess: Call<RevokeAccessArgs, void> = {
 	name: 'revoke_access',
 	kind: 'function',
@@ -275,7 +275,7 @@ export const revokeAccess: Call<RevokeAccessArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'takes back what grant_access can give',
+	comment: 'revokes everything that grant_access can grant',
 };
 
 /** The arguments of memory.seal. */
@@ -359,7 +359,7 @@ export interface SetRetentionArgs {
 	keep: string | null;
 }
 
-/** How long maintain() keeps conversations after their last change; null account_id: the default, null keep: no limit. */
+/** How long maintain() keeps conversations after their last change; null account_id: the default; null keep: no limit. */
 export const setRetention: Call<SetRetentionArgs, void> = {
 	name: 'set_retention',
 	kind: 'function',
@@ -371,7 +371,7 @@ export const setRetention: Call<SetRetentionArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'how long maintain() keeps conversations after their last change; null account_id: the default, null keep: no limit',
+	comment: 'how long maintain() keeps conversations after their last change; null account_id: the default; null keep: no limit',
 };
 
 /** The arguments of memory.settle_batch. */
@@ -471,7 +471,7 @@ export interface TrainDictionaryResult {
 	gain: number | null;
 }
 
-/** Trains a zstd dictionary from the sealed segments and makes it the current one if a hold-out shrinks by min_gain percent; dictionary_id is null when it was not kept. */
+/** Trains a zstd dictionary from the sealed segments and makes it the current one if held-out samples shrink by min_gain percent; dictionary_id is null if it was not kept. */
 export const trainDictionary: Call<TrainDictionaryArgs, TrainDictionaryResult> = {
 	name: 'train_dictionary',
 	kind: 'function',
@@ -488,7 +488,7 @@ export const trainDictionary: Call<TrainDictionaryArgs, TrainDictionaryResult> =
 		accounts: { type: 'bigint', nullable: true },
 		gain: { type: 'real', nullable: true },
 	},
-	comment: 'trains a zstd dictionary from the sealed segments and makes it the current one if a hold-out shrinks by min_gain percent; dictionary_id is null when it was not kept',
+	comment: 'trains a zstd dictionary from the sealed segments and makes it the current one if held-out samples shrink by min_gain percent; dictionary_id is null if it was not kept',
 };
 
 /** The arguments of memory.train_if_due. */
@@ -513,7 +513,7 @@ export const trainIfDue: Call<TrainIfDueArgs, number> = {
 export interface UnprotectArgs {
 }
 
-/** Takes memory.protect() back. */
+/** Removes what memory.protect() has created. */
 export const unprotect: Call<UnprotectArgs, void> = {
 	name: 'unprotect',
 	kind: 'function',
@@ -523,7 +523,7 @@ export const unprotect: Call<UnprotectArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'takes memory.protect() back',
+	comment: 'removes what memory.protect() has created',
 };
 
 /** The arguments of memory.verify. */
@@ -538,7 +538,7 @@ export interface VerifyResult {
 	problem: string | null;
 }
 
-/** Checks all that is stored, of one account or of all (null): transcripts, counters, ranges of seq, heads, parents, revisions, dictionaries; no row: all is well. */
+/** Checks everything that is stored, of one account or of all (null): transcripts, counters, ranges of seq, heads, parents, revisions, dictionaries; no row: all is well. */
 export const verify: Call<VerifyArgs, VerifyResult> = {
 	name: 'verify',
 	kind: 'function',
@@ -552,7 +552,7 @@ export const verify: Call<VerifyArgs, VerifyResult> = {
 		conversation_id: { type: 'uuid', nullable: false },
 		problem: { type: 'text', nullable: true },
 	},
-	comment: 'checks all that is stored, of one account or of all (null): transcripts, counters, ranges of seq, heads, parents, revisions, dictionaries; no row: all is well',
+	comment: 'checks everything that is stored, of one account or of all (null): transcripts, counters, ranges of seq, heads, parents, revisions, dictionaries; no row: all is well',
 };
 
 /** The arguments of memory.verify. */
