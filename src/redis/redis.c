@@ -241,16 +241,17 @@ static PlanStatement next_job = {"SELECT pg_catalog.nextval('memory_store.job_id
 								 {InvalidOid},
 								 NULL};
 
-static PlanStatement insert_job = {
-	"INSERT INTO memory_store.jobs (job_id, kind, source, format, account_id, target, options, state,"
-	" started_by, created_at, started_at, finished_at)"
-	" VALUES ($1, 'import', 'redis', $2, $3, $4, pg_catalog.jsonb_build_object('layout', $5,"
-	" 'match', $6, 'on_error', $7, 'on_conflict', $10), 'finished', $8, $9, $9,"
-	" pg_catalog.clock_timestamp())",
-	10,
-	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID,
-	 TEXTOID},
-	NULL};
+static PlanStatement insert_job =
+	{"INSERT INTO memory_store.jobs (job_id, kind, source, format, account_id, target, options, "
+	 "state,"
+	 " started_by, created_at, started_at, finished_at)"
+	 " VALUES ($1, 'import', 'redis', $2, $3, $4, pg_catalog.jsonb_build_object('layout', $5,"
+	 " 'match', $6, 'on_error', $7, 'on_conflict', $10), 'finished', $8, $9, $9,"
+	 " pg_catalog.clock_timestamp())",
+	 10,
+	 {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID,
+	  TEXTOID},
+	 NULL};
 
 static void
 begin_import(RedisImport *state, const RedisKeys *keys, text *account_id, const char *on_error,
@@ -516,7 +517,7 @@ memory_redis_export(PG_FUNCTION_ARGS)
 	account_check_unconfined();
 	if (strcmp(if_exists, "skip") != 0 && strcmp(if_exists, "replace") != 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("if_exists \"%s\" is not known", if_exists),
+						errmsg("unrecognized if_exists \"%s\"", if_exists),
 						errhint("Use \"skip\" or \"replace\".")));
 	state.replace = strcmp(if_exists, "replace") == 0;
 	SPI_connect();

@@ -300,7 +300,7 @@ my %refused = (
 	"memory.import_file('$dir/nothing')" => [ 'loader', qr/could not stat file/ ],
 	"memory.import_file('$bad', workers => 0)" => [ 'loader', qr/workers must be from 1 to 64, it is 0/ ],
 	"memory.import_file('$bad', batch_size => 0)" => [ 'loader', qr/batch_size must be from 1 to 1000000, it is 0/ ],
-	"memory.import_file('$bad', on_error => 'ask')" => [ 'loader', qr/on_error "ask" is not known/ ],
+	"memory.import_file('$bad', on_error => 'ask')" => [ 'loader', qr/unrecognized on_error "ask"/ ],
 	"memory.import_file('$bad', 'word')" => [ 'loader', qr/unknown format "word"/ ],
 	"memory.import_file(NULL)" => [ 'loader', qr/path must not be null/ ],
 	"memory.resume_job(4711)" => [ 'loader', qr/job 4711 does not exist/ ],
