@@ -137,7 +137,7 @@ find_newest(CompactPlan *plan)
 	for (uint64 i = 0; i < plan->count; i++)
 		raw_bytes += plan->segments[i].raw_bytes;
 	plan->newest = 0;
-	if (raw_bytes <= (int64) store_segment_bytes * 1024)
+	if (raw_bytes <= (int64) store_segment_kb * 1024)
 		return; /* it is short */
 	plan->newest = plan->count;
 	while (plan->newest > 0 && messages < (uint32) store_segment_messages)
@@ -514,7 +514,7 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	bool marks;
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "memory.compact_batch returns no record");
+		elog(ERROR, "memory_store.compact_batch returns no record");
 	descriptor = BlessTupleDesc(descriptor);
 	account_check_unconfined();
 	store_check_limit("max_conversations", PG_GETARG_INT32(2));

@@ -27,7 +27,7 @@
 
 #include "memory_limits.h"
 #include "owner.h"
-#include "quota.h"
+#include "quota_private.h"
 #include "quota_statements.h"
 
 static const char *const meter_names[QUOTA_NMETERS] = {"conversations", "messages", "tokens",
