@@ -134,9 +134,9 @@ export const conditions = {
 		when: 'concurrent writers of one account in `REPEATABLE READ` or `SERIALIZABLE`; an `UPDATE` of a message, or of a title or metadata, that another transaction has changed since the statement began; `memory.forget` with a snapshot that does not see all of the account; the account was assigned another subscription in the meantime; a deadlock of transactions that write to several accounts',
 		remedy: 'retry the transaction; write to accounts in the same order',
 	},
-	/** the role lacks the privilege; the role may not access files on the server; the job belongs to another role; the session is confined to another account, or to one account when all are concerned; fatal: the client passed `memory_ext.account` without the privilege to set it. */
+	/** the role lacks the privilege; the role may not access files on the server; the job belongs to another role; the session is confined to another account, to one account when all are concerned, or has named no account although its role must; fatal: the client passed `memory_ext.account` without the privilege to set it. */
 	'42501': {
-		when: 'the role lacks the privilege; the role may not access files on the server; the job belongs to another role; the session is confined to another account, or to one account when all are concerned; fatal: the client passed `memory_ext.account` without the privilege to set it',
+		when: 'the role lacks the privilege; the role may not access files on the server; the job belongs to another role; the session is confined to another account, to one account when all are concerned, or has named no account although its role must; fatal: the client passed `memory_ext.account` without the privilege to set it',
 		remedy: 'ask for the level; name the right account; connect without the setting',
 	},
 	/** a setting of memory_ext that does not exist. */
@@ -179,15 +179,20 @@ export const conditions = {
 		when: 'the server has no memory for compressing',
 		remedy: 'free memory',
 	},
+	/** in the server log: no background worker is free to maintain a database. */
+	'53400': {
+		when: 'in the server log: no background worker is free to maintain a database',
+		remedy: 'increase `max_worker_processes`',
+	},
 	/** a value exceeds its limit, which the message names. */
 	'54000': {
 		when: 'a value exceeds its limit, which the message names',
 		remedy: 'see Limits',
 	},
-	/** the conversation has been deleted; the job is finished, or its file has changed; a released reservation is settled, or a settled one released. */
+	/** the conversation has been deleted; the job is finished, or its file has changed; a released reservation is settled, or a settled one released; the id of a reservation that has ended or expired is reserved again. */
 	'55000': {
-		when: 'the conversation has been deleted; the job is finished, or its file has changed; a released reservation is settled, or a settled one released',
-		remedy: 'choose a new conversation_id',
+		when: 'the conversation has been deleted; the job is finished, or its file has changed; a released reservation is settled, or a settled one released; the id of a reservation that has ended or expired is reserved again',
+		remedy: 'choose a new conversation_id or reservation_id',
 	},
 	/** workers are working on the job. */
 	'55006': {

@@ -108,33 +108,33 @@ export const settings = {
 		context: 'user',
 		comment: 'How much content must exist before a dictionary is trained.',
 	},
-	/** The account that imported documents are for. */
+	/** The account that imported documents belong to. */
 	'memory_ext.import_account': {
 		type: 'string',
 		default: '',
 		context: 'user',
-		comment: 'The account that imported documents are for.',
+		comment: 'The account that imported documents belong to.',
 	},
-	/** Imported messages of which no time is known are history, not usage. */
+	/** Imported messages without a known time are history, not usage. */
 	'memory_ext.import_as_history': {
 		type: 'bool',
 		default: 'off',
 		context: 'user',
-		comment: 'Imported messages of which no time is known are history, not usage.',
+		comment: 'Imported messages without a known time are history, not usage.',
 	},
-	/** What stands between the fields of imported rows of CSV. */
+	/** The delimiter of imported CSV. */
 	'memory_ext.import_csv_delimiter': {
 		type: 'string',
 		default: ',',
 		context: 'user',
-		comment: 'What stands between the fields of imported rows of CSV.',
+		comment: 'The delimiter of imported CSV.',
 	},
-	/** The encoding of imported rows of CSV. */
+	/** The encoding of imported CSV. */
 	'memory_ext.import_csv_encoding': {
 		type: 'string',
 		default: 'UTF8',
 		context: 'user',
-		comment: 'The encoding of imported rows of CSV.',
+		comment: 'The encoding of imported CSV.',
 	},
 	/** The format of imported documents. */
 	'memory_ext.import_format': {
@@ -143,7 +143,7 @@ export const settings = {
 		context: 'user',
 		comment: 'The format of imported documents.',
 	},
-	/** An imported document has at most this size. */
+	/** The largest size of an imported document. */
 	'memory_ext.import_max_document': {
 		type: 'integer',
 		unit: 'kB',
@@ -151,39 +151,39 @@ export const settings = {
 		min: '1',
 		max: '261120',
 		context: 'user',
-		comment: 'An imported document has at most this size.',
+		comment: 'The largest size of an imported document.',
 	},
-	/** What an import does about a message that differs from the stored one. */
+	/** What an import does with a message that differs from the stored one. */
 	'memory_ext.import_on_conflict': {
 		type: 'enum',
 		default: 'error',
 		context: 'user',
 		values: ['error', 'keep', 'replace', 'copy'],
-		comment: 'What an import does about a message that differs from the stored one.',
+		comment: 'What an import does with a message that differs from the stored one.',
 	},
-	/** What an import does about a document that cannot be stored. */
+	/** What an import does with a document that cannot be stored. */
 	'memory_ext.import_on_error': {
 		type: 'enum',
 		default: 'stop',
 		context: 'user',
 		values: ['stop', 'skip'],
-		comment: 'What an import does about a document that cannot be stored.',
+		comment: 'What an import does with a document that cannot be stored.',
 	},
-	/** What an import does about the character with code 0. */
+	/** What an import does with the character with code 0. */
 	'memory_ext.import_on_nul': {
 		type: 'enum',
 		default: 'error',
 		context: 'user',
 		values: ['error', 'replace'],
-		comment: 'What an import does about the character with code 0.',
+		comment: 'What an import does with the character with code 0.',
 	},
-	/** What an import does about half of a surrogate pair. */
+	/** What an import does with half of a surrogate pair. */
 	'memory_ext.import_on_surrogate': {
 		type: 'enum',
 		default: 'error',
 		context: 'user',
 		values: ['error', 'replace'],
-		comment: 'What an import does about half of a surrogate pair.',
+		comment: 'What an import does with half of a surrogate pair.',
 	},
 	/** How long maintain() keeps ended jobs and their rejected documents. */
 	'memory_ext.job_retention': {
@@ -201,6 +201,14 @@ export const settings = {
 		default: 'off',
 		context: 'superuser',
 		comment: 'memory.forget keeps the numbers of an account\'s usage.',
+	},
+	/** Who notifies channel memory_changes of accounts that have changed. */
+	'memory_ext.notify': {
+		type: 'enum',
+		default: 'off',
+		context: 'superuser',
+		values: ['off', 'transaction'],
+		comment: 'Who notifies channel memory_changes of accounts that have changed.',
 	},
 	/** How long maintain() keeps events that every consumer has acknowledged, and the request ids of recorded calls. */
 	'memory_ext.outbox_retention': {
@@ -232,6 +240,22 @@ export const settings = {
 		context: 'user',
 		comment: 'maintain() seals a tail that has been idle for this time.',
 	},
+	/** Searches use the blocks that maintain() builds. */
+	'memory_ext.search_blocks': {
+		type: 'bool',
+		default: 'on',
+		context: 'user',
+		comment: 'Searches use the blocks that maintain() builds.',
+	},
+	/** The newest so many messages that match are ranked by relevance. */
+	'memory_ext.search_candidates': {
+		type: 'integer',
+		default: '2000',
+		min: '1',
+		max: '100000',
+		context: 'user',
+		comment: 'The newest so many messages that match are ranked by relevance.',
+	},
 	/** A conversation's tail is sealed when it has this many messages. */
 	'memory_ext.segment_messages': {
 		type: 'integer',
@@ -258,12 +282,55 @@ export const settings = {
 		context: 'superuser',
 		comment: 'maintain() writes each account\'s usage of each final day to the outbox.',
 	},
-	/** New segments are compressed with the database's dictionary. */
+	/** New segments are compressed with the current dictionary of the database. */
 	'memory_ext.use_dictionary': {
 		type: 'bool',
 		default: 'on',
 		context: 'user',
-		comment: 'New segments are compressed with the database\'s dictionary.',
+		comment: 'New segments are compressed with the current dictionary of the database.',
+	},
+	/** Whether a background worker maintains each database. */
+	'memory_ext.worker': {
+		type: 'bool',
+		default: 'on',
+		context: 'sighup',
+		comment: 'Whether a background worker maintains each database.',
+	},
+	/** The databases that are maintained, as a comma-separated list. */
+	'memory_ext.worker_databases': {
+		type: 'string',
+		default: '',
+		context: 'sighup',
+		comment: 'The databases that are maintained, as a comma-separated list.',
+	},
+	/** How long a worker waits between two batches while others are at work. */
+	'memory_ext.worker_delay': {
+		type: 'integer',
+		unit: 'ms',
+		default: '10',
+		min: '0',
+		max: '10000',
+		context: 'sighup',
+		comment: 'How long a worker waits between two batches while others are at work.',
+	},
+	/** How many databases are maintained at the same time. */
+	'memory_ext.worker_max_workers': {
+		type: 'integer',
+		default: '2',
+		min: '1',
+		max: '64',
+		context: 'sighup',
+		comment: 'How many databases are maintained at the same time.',
+	},
+	/** How long a database is left alone between two visits of the worker. */
+	'memory_ext.worker_naptime': {
+		type: 'integer',
+		unit: 's',
+		default: '60',
+		min: '1',
+		max: '86400',
+		context: 'sighup',
+		comment: 'How long a database is left alone between two visits of the worker.',
 	},
 } as const satisfies Record<string, Setting>;
 
