@@ -4,12 +4,12 @@
 CREATE FUNCTION memory.grant_access(role name, level text) RETURNS void
 	AS 'MODULE_PATHNAME', 'memory_grant_access' LANGUAGE C VOLATILE STRICT
 	SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION memory.grant_access(name, text) IS 'grants a role what a monitor, reader, writer, operator or gateway needs';
+COMMENT ON FUNCTION memory.grant_access(name, text) IS 'grants a role the privileges of a monitor, reader, writer, operator or gateway';
 
 CREATE FUNCTION memory.revoke_access(role name) RETURNS void
 	AS 'MODULE_PATHNAME', 'memory_revoke_access' LANGUAGE C VOLATILE STRICT
 	SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION memory.revoke_access(name) IS 'takes back what grant_access can give';
+COMMENT ON FUNCTION memory.revoke_access(name) IS 'revokes everything that grant_access can grant';
 
 -- What a session may use that is confined to one account.  A function, or a right to change a table,
 -- of an operator concerns all accounts unless it is named here: these work on the session's account,

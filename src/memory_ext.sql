@@ -18,7 +18,7 @@ $$;
 CREATE SCHEMA memory;
 CREATE SCHEMA memory_store;
 COMMENT ON SCHEMA memory IS 'conversations: the views, functions and types that applications use';
-COMMENT ON SCHEMA memory_store IS 'what memory_ext keeps; reached only through schema memory';
+COMMENT ON SCHEMA memory_store IS 'what memory_ext stores; accessed only through schema memory';
 
 CREATE FUNCTION memory.check_database() RETURNS void
 	AS 'MODULE_PATHNAME', 'memory_ext_check_database' LANGUAGE C;

@@ -66,7 +66,7 @@ account_init(void)
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget_chooser, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, forget_chooser, (Datum) 0);
 	DefineCustomStringVariable(
-		ACCOUNT_SETTING, "Confines the session to one account; every other is not found.",
+		ACCOUNT_SETTING, "Confines the session to one account; other accounts are not found.",
 		"Empty: to none, where the role may set it; otherwise the session is not confined.",
 		&confined_account, "", PGC_SUSET, 0, account_check_setting, NULL, NULL);
 	if (was_set && !superuser_arg(GetSessionUserId()) &&
@@ -191,7 +191,8 @@ account_check_unconfined(void)
 		refuse_unnamed();
 	if (confined != NULL)
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("the session is confined to one account, this works on all"),
+						errmsg("the session is confined to one account, "
+							   "but this works on all accounts"),
 						errhint("Use a session without memory_ext.account.")));
 }
 

@@ -81,12 +81,12 @@ memory_convert(PG_FUNCTION_ARGS)
 	if (from == NULL)
 		from = transfer_format_of(document);
 	if (from == NULL && transfer_foreign_name(document) != NULL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("the document is of %s, whose exports are not read",
-							   transfer_foreign_name(document))));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("exports of %s are not supported", transfer_foreign_name(document))));
 	if (from == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("the document is of no known format"), errhint("Name its format.")));
+						errmsg("the document has no known format"), errhint("Name its format.")));
 	if (!from->read(document, &conversation, &problem))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("not a document of format \"%s\": %s", from->name, problem.message),

@@ -190,8 +190,9 @@ document_read_parents(const DocumentTree *tree, const JsonbValue *objects, const
 		parents[i] = document_find(&ids, document_text(&value));
 		if (parents[i] < 0 && !document_is_root(tree, document_text(&value)) &&
 			(above == NULL || above[i] < 0))
-			document_mend_key(&at, tree->parent_key, TRANSFER_BAD_PARENT,
-							  "there is no such message; the one that answers it became a root");
+			document_mend_key(
+				&at, tree->parent_key, TRANSFER_BAD_PARENT,
+				"there is no such message; the message that answers it became a root");
 	}
 	for (int32 i = 0; above != NULL && i < count; i++)
 		if (above[i] >= 0)

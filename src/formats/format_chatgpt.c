@@ -160,7 +160,7 @@ link_nodes(Mapping *mapping, const DocumentPlace *place)
 
 		if (node->parent.data != NULL && node->parent_node < 0)
 			document_mend_key(&at, "parent", TRANSFER_BAD_PARENT,
-							  "there is no such node; the one that answers it became a root");
+							  "there is no such node; the message that answers it became a root");
 		parents[i] = node->parent_node;
 	}
 	if (!order_parents_first(mapping->count, parents, order, &cycle))

@@ -183,8 +183,9 @@ find_parents(const JsonbValue *objects, const TransferText *keys, int32 count, i
 			continue;
 		parents[i] = document_find(&ids, document_text(&value));
 		if (parents[i] < 0)
-			document_mend_key(&at, PARENT, TRANSFER_BAD_PARENT,
-							  "there is no such message; the one that answers it became a root");
+			document_mend_key(
+				&at, PARENT, TRANSFER_BAD_PARENT,
+				"there is no such message; the message that answers it became a root");
 	}
 	if (!order_parents_first(count, parents, order, &cycle))
 	{

@@ -211,7 +211,7 @@ refuse_unknown(NativeReader *reader, const char *prefix, const JsonbValue *key)
 	char *name = pnstrdup(key->val.string.val, Min(key->val.string.len, 100));
 
 	return transfer_refuse(reader->problem, TRANSFER_BAD_VALUE, psprintf("%s.%s", prefix, name),
-						   "key \"%s\" is not known", name);
+						   "unknown key \"%s\"", name);
 }
 
 static bool
@@ -351,13 +351,15 @@ place_message(NativeReader *reader, int32 index)
 		if (parent_seq >= message->seq)
 			return transfer_refuse(reader->problem, TRANSFER_BAD_PARENT,
 								   psprintf("$.messages[%d].parent_seq", index),
-								   "parent_seq " INT64_FORMAT " is no earlier message", parent_seq);
+								   "parent_seq " INT64_FORMAT " is not an earlier message",
+								   parent_seq);
 		if (message->parent < 0)
 		{
 			message->parent = TRANSFER_PARENT_ROOT;
 			transfer_mend(reader->problem, TRANSFER_BAD_PARENT,
 						  psprintf("$.messages[%d].parent_seq", index),
-						  "parent_seq " INT64_FORMAT " is no message before it; it became a root",
+						  "parent_seq " INT64_FORMAT
+						  " is not a message before it; the message became a root",
 						  parent_seq);
 		}
 	}
@@ -481,7 +483,7 @@ native_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 		conversation->head = find_seq(conversation, conversation->count, reader.head_seq);
 		if (conversation->head < 0)
 			transfer_mend(problem, TRANSFER_BAD_PARENT, "$.head_seq",
-						  "head_seq " INT64_FORMAT " is no message; the last one is the head",
+						  "head_seq " INT64_FORMAT " does not exist; the last message is the head",
 						  reader.head_seq);
 	}
 	return true;

@@ -192,10 +192,10 @@ measure_file(Job *job)
 		ereport(ERROR,
 				(errcode_for_file_access(), errmsg("could not stat file \"%s\": %m", job->target)));
 	if (!S_ISREG(status.st_mode))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a file", job->target),
-				 errhint("A job reads its input at several places, so that it can be "
-						 "resumed; that needs a regular file.")));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is not a regular file", job->target),
+						errhint("A job must be able to resume in the middle of its input, "
+								"which requires a regular file.")));
 	job->total_bytes = status.st_size;
 }
 
@@ -205,7 +205,7 @@ check_path(const Job *job)
 	if (!is_absolute_path(job->target))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("path \"%s\" is not absolute", job->target),
-						errhint("Name a file of the server by its whole path.")));
+						errhint("Give the absolute path of a file on the server.")));
 }
 
 /* ---------- transactions of a procedure ---------- */
@@ -217,7 +217,7 @@ check_nonatomic(FunctionCallInfo fcinfo, const char *name)
 		castNode(CallContext, fcinfo->context)->atomic)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 						errmsg("%s cannot run inside a transaction block", name),
-						errhint("It commits: CALL it by itself.")));
+						errhint("It commits transactions. Call it outside a transaction block.")));
 }
 
 /* ---------- waiting ---------- */
@@ -298,17 +298,18 @@ tell_end(int64 job_id)
 	else if (strcmp(fields[RESULT_STATE], "failed") == 0)
 		ereport(ERROR, (errcode(sqlstate_number(fields[RESULT_SQLSTATE])),
 						errmsg("job " INT64_FORMAT " has failed: %s", job_id, fields[RESULT_ERROR]),
-						errhint("What it has stored stays. CALL memory.resume_job(" INT64_FORMAT
-								") goes on where it was.",
+						errhint("What it has stored is kept. CALL memory.resume_job(" INT64_FORMAT
+								") to continue from its checkpoint.",
 								job_id)));
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 strcmp(fields[RESULT_STATE], "cancelled") == 0
 					 ? errmsg("job " INT64_FORMAT " was cancelled", job_id)
-					 : errmsg("the workers of job " INT64_FORMAT " have ended before it", job_id),
-				 errhint("What it has stored stays. CALL memory.resume_job(" INT64_FORMAT
-						 ") goes on where it was.",
+					 : errmsg("the workers of job " INT64_FORMAT " ended before it was complete",
+							  job_id),
+				 errhint("What it has stored is kept. CALL memory.resume_job(" INT64_FORMAT
+						 ") to continue from its checkpoint.",
 						 job_id)));
 }
 
@@ -521,7 +522,7 @@ memory_export_file(PG_FUNCTION_ARGS)
 	check_path(&job);
 	if (stat(job.target, &status) == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_FILE), errmsg("file \"%s\" exists already", job.target),
+				(errcode(ERRCODE_DUPLICATE_FILE), errmsg("file \"%s\" already exists", job.target),
 				 errhint("Choose another name.")));
 	/* what another export has left unfinished */
 	if (unlink(psprintf("%s.part", job.target)) != 0 && errno != ENOENT)

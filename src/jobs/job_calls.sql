@@ -12,7 +12,7 @@ CREATE PROCEDURE memory.import_file(
 	wait boolean DEFAULT true,
 	INOUT job_id bigint DEFAULT NULL
 ) AS 'MODULE_PATHNAME', 'memory_import_file' LANGUAGE C;
-COMMENT ON PROCEDURE memory.import_file(text, text, text, integer, integer, text, text, boolean, bigint) IS 'imports a file of the server with background workers, batch by batch; job_id is a result';
+COMMENT ON PROCEDURE memory.import_file(text, text, text, integer, integer, text, text, boolean, bigint) IS 'imports a file on the server with background workers, in batches; returns job_id';
 
 -- What a client copies here is the input of import_staged.
 CREATE TABLE memory.import_stage (
@@ -53,7 +53,7 @@ CREATE PROCEDURE memory.export_file(
 	wait boolean DEFAULT true,
 	INOUT job_id bigint DEFAULT NULL
 ) AS 'MODULE_PATHNAME', 'memory_export_file' LANGUAGE C;
-COMMENT ON PROCEDURE memory.export_file(text, text, text, timestamptz, integer, integer, boolean, bigint) IS 'writes conversations into a file of the server with background workers, batch by batch and in order; job_id is a result';
+COMMENT ON PROCEDURE memory.export_file(text, text, text, timestamptz, integer, integer, boolean, bigint) IS 'writes conversations to a file on the server with background workers, in batches and in order; returns job_id';
 
 CREATE PROCEDURE memory.resume_job(
 	job_id bigint,
@@ -62,11 +62,11 @@ CREATE PROCEDURE memory.resume_job(
 	on_conflict text DEFAULT NULL,
 	wait boolean DEFAULT true
 ) AS 'MODULE_PATHNAME', 'memory_resume_job' LANGUAGE C;
-COMMENT ON PROCEDURE memory.resume_job(bigint, integer, text, text, boolean) IS 'goes on with a job that failed, was cancelled or lost its workers, where it was';
+COMMENT ON PROCEDURE memory.resume_job(bigint, integer, text, text, boolean) IS 'continues a job that failed, was cancelled or lost its workers, from its checkpoint';
 
 CREATE FUNCTION memory.cancel_job(job_id bigint) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'memory_cancel_job' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
-COMMENT ON FUNCTION memory.cancel_job(bigint) IS 'lets a job stop behind the batches that its workers are at; false: it has ended already';
+COMMENT ON FUNCTION memory.cancel_job(bigint) IS 'asks a job to stop after the current batches of its workers; false: it has already ended';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON PROCEDURE memory.import_file(text, text, text, integer, integer, text, text, boolean, bigint)', 'writer'),

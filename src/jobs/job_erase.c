@@ -99,7 +99,7 @@ void
 job_erase_init(void)
 {
 	DefineCustomIntVariable("memory_ext.job_retention",
-							"maintain() keeps ended jobs and their rejected documents for so long.",
+							"How long maintain() keeps ended jobs and their rejected documents.",
 							NULL, &job_retention, 30 * 86400, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	erase_set_elsewhere(forget_account);

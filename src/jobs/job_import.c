@@ -74,7 +74,7 @@ check_size(const Job *job, File file)
 						errmsg("file \"%s\" has changed since the job began", job->target),
 						errdetail("It had " INT64_FORMAT " bytes and has " INT64_FORMAT ".",
 								  job->total_bytes, (int64) size),
-						errhint("Start a new import: what is stored already is left alone.")));
+						errhint("Start a new import; what is already stored is skipped.")));
 }
 
 static File

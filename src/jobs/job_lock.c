@@ -113,8 +113,8 @@ job_wait_for_turn(const Job *job, JobEarlier earlier, void *batch, long millisec
 			BackendPidGetProc(pid) == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("another worker of the job has ended within a batch"),
-					 errhint("CALL memory.resume_job(" INT64_FORMAT ") to go on.", job->id)));
+					 errmsg("another worker of the job ended in the middle of a batch"),
+					 errhint("CALL memory.resume_job(" INT64_FORMAT ") to continue.", job->id)));
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

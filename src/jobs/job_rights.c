@@ -38,11 +38,11 @@ job_check_files(const Job *job, Oid role)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg(export ? "permission denied to write a file of the server"
-						   : "permission denied to read a file of the server"),
+			 errmsg(export ? "permission denied to write a file on the server"
+						   : "permission denied to read a file on the server"),
 			 errdetail("Only roles with the privileges of %s may.",
 					   export ? "pg_write_server_files" : "pg_read_server_files"),
-			 export ? errhint("Use \\copy (SELECT memory.export(...)) TO a file of the client.")
+			 export ? errhint("Use \\copy (SELECT memory.export(...)) TO a file on the client.")
 					: errhint("Copy the file's lines into memory.import_stage and CALL "
 							  "memory.import_staged(), or into memory.import_documents.")));
 }

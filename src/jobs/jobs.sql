@@ -24,7 +24,7 @@ CREATE TABLE memory_store.jobs (
 	error text,
 	PRIMARY KEY (job_id)
 );
-COMMENT ON TABLE memory_store.jobs IS 'imports and exports, a row each';
+COMMENT ON TABLE memory_store.jobs IS 'imports and exports, one row each';
 COMMENT ON COLUMN memory_store.jobs.account_id IS 'NULL: the documents name theirs, or all accounts';
 COMMENT ON COLUMN memory_store.jobs.target IS 'a path, or a URL without its password';
 
@@ -48,8 +48,8 @@ CREATE TABLE memory_store.job_parts (
 	updated_at timestamptz NOT NULL,
 	PRIMARY KEY (job_id, part)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE memory_store.job_parts IS 'what each worker of a job has done, and where it goes on';
-COMMENT ON COLUMN memory_store.job_parts.checkpoint IS 'where to resume: an import''s place in its input, or what the source needs';
+COMMENT ON TABLE memory_store.job_parts IS 'what each worker of a job has done, and where it continues';
+COMMENT ON COLUMN memory_store.job_parts.checkpoint IS 'where to resume: the position of an import in its input, or what the source needs';
 
 CREATE TABLE memory_store.job_errors (
 	job_id bigint NOT NULL,
@@ -67,9 +67,9 @@ CREATE TABLE memory_store.job_errors (
 	rejected boolean NOT NULL DEFAULT true,
 	PRIMARY KEY (job_id, part, document)
 );
-COMMENT ON TABLE memory_store.job_errors IS 'documents that an import rejected, or stored with a defect mended';
-COMMENT ON COLUMN memory_store.job_errors.rejected IS 'false: the document is stored, and message says what became of its defect';
-COMMENT ON COLUMN memory_store.job_errors.account_id IS 'NULL: the document could not be read so far';
+COMMENT ON TABLE memory_store.job_errors IS 'documents that an import rejected, or stored although they had a defect';
+COMMENT ON COLUMN memory_store.job_errors.rejected IS 'false: the document is stored, and message says how its defect was handled';
+COMMENT ON COLUMN memory_store.job_errors.account_id IS 'NULL: unknown, because the document could not be read that far';
 
 -- Rows of an import that name neither their number nor an id are known by their place; it goes when
 -- the job is finished.
@@ -123,7 +123,7 @@ CREATE VIEW memory.jobs WITH (security_barrier = true) AS
 		FROM memory_store.job_parts q WHERE q.job_id = j.job_id
 	) p
 	WHERE memory.account_visible(COALESCE(j.account_id, ''));
-COMMENT ON VIEW memory.jobs IS 'imports and exports: how far they have come, and how they ended';
+COMMENT ON VIEW memory.jobs IS 'imports and exports: their progress, and how they ended';
 
 CREATE VIEW memory.job_errors WITH (security_barrier = true) AS
 	SELECT e.job_id, e.document, e.line, e.byte_offset, e.reason, e.path, e.message,
@@ -132,7 +132,7 @@ CREATE VIEW memory.job_errors WITH (security_barrier = true) AS
 		e.account_id, e.conversation_id, e.rejected_at, e.rejected
 	FROM memory_store.job_errors e LEFT JOIN memory_store.jobs j USING (job_id)
 	WHERE memory.account_visible(COALESCE(e.account_id, ''));
-COMMENT ON VIEW memory.job_errors IS 'documents that imports rejected, or mended and stored: where, why, and, for who imported them, how they begin';
+COMMENT ON VIEW memory.job_errors IS 'documents that imports rejected, or stored although they had a defect: where, why, and, for who imported them, their beginning';
 
 CREATE FUNCTION memory_store.trim_jobs() RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_trim_jobs' LANGUAGE C VOLATILE SECURITY DEFINER;

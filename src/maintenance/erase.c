@@ -118,7 +118,7 @@ refuse_old_snapshot(Datum *values)
 	if (column_or_zero(1) != count_now(&forget_seen_statement, values))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("could not serialize access due to concurrent update"),
-						errhint("Run the transaction again.")));
+						errhint("Retry the transaction.")));
 }
 
 /* clang-format off */

@@ -14,15 +14,15 @@ CREATE FUNCTION memory.train_dictionary(
 	OUT gain real
 ) RETURNS record
 	AS 'MODULE_PATHNAME', 'memory_train_dictionary' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.train_dictionary(bigint, real) IS 'trains a zstd dictionary from the sealed segments and makes it the current one if a hold-out shrinks by min_gain percent; dictionary_id is null when it was not kept';
+COMMENT ON FUNCTION memory.train_dictionary(bigint, real) IS 'trains a zstd dictionary from the sealed segments and makes it the current one if held-out samples shrink by min_gain percent; dictionary_id is null if it was not kept';
 
 CREATE FUNCTION memory.forget(account_id text) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'memory_forget' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.forget(text) IS 'erases an account with all it has and returns the receipt; what is pending is done by maintain()';
+COMMENT ON FUNCTION memory.forget(text) IS 'erases an account with everything it has and returns a receipt; maintain() does what is pending';
 
 CREATE FUNCTION memory.set_retention(account_id text, keep interval) RETURNS void
 	AS 'MODULE_PATHNAME', 'memory_set_retention' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.set_retention(text, interval) IS 'how long maintain() keeps conversations after their last change; null account_id: the default, null keep: no limit';
+COMMENT ON FUNCTION memory.set_retention(text, interval) IS 'how long maintain() keeps conversations after their last change; null account_id: the default; null keep: no limit';
 
 CREATE VIEW memory.dictionaries AS
 	SELECT d.dictionary_id, d.is_current, d.stale_at, d.created_at,
@@ -31,7 +31,7 @@ CREATE VIEW memory.dictionaries AS
 		(SELECT count(*) FROM memory_store.segments s WHERE memory.dictionary_id(s.body) = d.dictionary_id) AS segments
 	FROM memory_store.dictionaries d
 	WHERE memory.account_visible(''); -- an empty id is nobody's: only who sees all accounts
-COMMENT ON VIEW memory.dictionaries IS 'the dictionaries of this database: size, percent saved on the hold-out, segments that need them';
+COMMENT ON VIEW memory.dictionaries IS 'the dictionaries of this database: size, percent saved on held-out samples, segments that need them';
 
 -- What maintain() had to leave alone, so that it could go on with the rest.
 CREATE TABLE memory_store.maintenance_problems (
@@ -326,7 +326,7 @@ COMMENT ON FUNCTION memory.protect() IS 'makes a plain DROP EXTENSION refuse, by
 CREATE FUNCTION memory.unprotect() RETURNS void LANGUAGE sql AS $$
 	DROP VIEW IF EXISTS memory.protection
 $$;
-COMMENT ON FUNCTION memory.unprotect() IS 'takes memory.protect() back';
+COMMENT ON FUNCTION memory.unprotect() IS 'removes what memory.protect() has created';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.seal(text, uuid)', 'operator'),

@@ -2,15 +2,15 @@
 
 CREATE FUNCTION memory_store.segment_problem(body memory.transcript) RETURNS text
 	AS 'MODULE_PATHNAME', 'memory_segment_problem' LANGUAGE C VOLATILE STRICT;
-COMMENT ON FUNCTION memory_store.segment_problem(memory.transcript) IS 'what memory.verify(transcript) would raise, as a text; null when it is sound';
+COMMENT ON FUNCTION memory_store.segment_problem(memory.transcript) IS 'the error that memory.verify(transcript) would raise, as a text; null: there is none';
 
 CREATE FUNCTION memory_store.needed_dictionary(body memory.transcript) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_needed_dictionary' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION memory_store.needed_dictionary(memory.transcript) IS 'as memory.dictionary_id, but 0, which is no dictionary, when the header cannot be read';
+COMMENT ON FUNCTION memory_store.needed_dictionary(memory.transcript) IS 'like memory.dictionary_id, but 0, which is no dictionary, if the header cannot be read';
 
 CREATE FUNCTION memory_store.message_ids(body memory.transcript) RETURNS bytea
 	AS 'MODULE_PATHNAME', 'memory_message_ids' LANGUAGE C STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION memory_store.message_ids(memory.transcript) IS 'the filter over its message_ids that a segment of this body has; null when no message has one';
+COMMENT ON FUNCTION memory_store.message_ids(memory.transcript) IS 'the filter over the message_ids of a segment with this body; null: no message has one';
 
 CREATE FUNCTION memory.verify(account text DEFAULT NULL)
 	RETURNS TABLE (account_id text, conversation_id uuid, problem text)
@@ -133,7 +133,7 @@ AS $$
 		WHERE d.stale_at IS NULL AND a.account_id IS NULL
 			AND ($1 IS NULL OR x.account_id = $1) AND memory.account_visible(x.account_id)
 $$;
-COMMENT ON FUNCTION memory.verify(text) IS 'checks all that is stored, of one account or of all (null): transcripts, counters, ranges of seq, heads, parents, revisions, dictionaries; no row: all is well';
+COMMENT ON FUNCTION memory.verify(text) IS 'checks everything that is stored, of one account or of all (null): transcripts, counters, ranges of seq, heads, parents, revisions, dictionaries; no row: all is well';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.verify(text)', 'operator');

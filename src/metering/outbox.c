@@ -63,12 +63,12 @@ memory_outbox_check_consumer(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("consumer must not be null"),
-				 errhint("A consumer is any name, such as \"billing\".")));
+				 errhint("A consumer can have any name, such as \"billing\".")));
 	length = VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0));
 	if (length == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("consumer must not be empty"),
-				 errhint("A consumer is any name, such as \"billing\".")));
+				 errhint("A consumer can have any name, such as \"billing\".")));
 	if (length > MEMORY_MAX_ACCOUNT_ID_BYTES)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("consumer has %zu bytes, more than the limit of %d", length,

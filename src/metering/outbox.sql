@@ -47,7 +47,7 @@ BEGIN
 	UPDATE memory_store.outbox_consumers SET acknowledged = last + numbered WHERE consumer = '';
 END
 $$;
-COMMENT ON FUNCTION memory_store.outbox_number() IS 'gives the committed events that have no position the next ones';
+COMMENT ON FUNCTION memory_store.outbox_number() IS 'assigns the next positions to committed events that have none';
 
 CREATE FUNCTION memory.outbox_read(consumer text, max_events integer DEFAULT 100)
 	RETURNS SETOF memory.outbox_event LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 100
@@ -94,7 +94,7 @@ BEGIN
 	RETURN result;
 END
 $$;
-COMMENT ON FUNCTION memory.outbox_ack(text, bigint) IS 'acknowledges all events up to a position, and returns how far the consumer has come; it never goes back';
+COMMENT ON FUNCTION memory.outbox_ack(text, bigint) IS 'acknowledges all events up to a position, and returns the position that the consumer has reached; it never goes back';
 
 CREATE FUNCTION memory.outbox_drop_consumer(consumer text) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -106,14 +106,14 @@ BEGIN
 	RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION memory.outbox_drop_consumer(text) IS 'forgets a consumer, for which events are no longer kept; false: there was none';
+COMMENT ON FUNCTION memory.outbox_drop_consumer(text) IS 'removes a consumer; events are no longer kept for it; false: there was none';
 
 CREATE VIEW memory.outbox_consumers AS
 	SELECT c.consumer, c.acknowledged AS "position", c.acknowledged_at,
 		(SELECT count(*) FROM memory_store.outbox o WHERE o.position > c.acknowledged OR o.position IS NULL) AS waiting
 	FROM memory_store.outbox_consumers c
 	WHERE c.consumer <> '' AND memory.account_visible('');
-COMMENT ON VIEW memory.outbox_consumers IS 'how far each consumer has come, and how many events wait for it';
+COMMENT ON VIEW memory.outbox_consumers IS 'the last position that each consumer has acknowledged, and how many events are waiting';
 
 -- A step of maintain(): an event goes when every consumer has acknowledged it
 -- and it is old enough; without any consumer, when it is old enough.
@@ -135,7 +135,7 @@ BEGIN
 	RETURN trimmed;
 END
 $$;
-COMMENT ON FUNCTION memory_store.trim_outbox() IS 'removes events that every consumer has acknowledged, and request ids, once they are older than memory_ext.outbox_retention; returns how many events';
+COMMENT ON FUNCTION memory_store.trim_outbox() IS 'removes events that every consumer has acknowledged, and request ids, if they are older than memory_ext.outbox_retention; returns how many events';
 
 CREATE FUNCTION memory_store.trim_outbox_step(INOUT place text, batch_size integer, OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
 	SET search_path = pg_catalog, pg_temp
@@ -207,7 +207,7 @@ BEGIN
 	RETURN accounts;
 END
 $$;
-COMMENT ON FUNCTION memory_store.report_usage(integer) IS 'puts the usage of the next accounts on the next closed day into the outbox, if memory_ext.usage_events is on; 0: nothing is left to report';
+COMMENT ON FUNCTION memory_store.report_usage(integer) IS 'writes the usage of the next accounts on the next final day to the outbox, if memory_ext.usage_events is on; 0: nothing is left to report';
 
 CREATE FUNCTION memory_store.report_usage_step(INOUT place text, batch_size integer, OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
 	SET search_path = pg_catalog, pg_temp
@@ -230,7 +230,7 @@ CREATE FUNCTION memory.to_cloudevent(event memory.outbox_event, source text DEFA
 		'datacontenttype', 'application/json'))
 		|| jsonb_build_object('data', (event).data
 			|| jsonb_build_object('account_id', (event).account_id, 'subscription_id', (event).subscription_id));
-COMMENT ON FUNCTION memory.to_cloudevent(memory.outbox_event, text) IS 'the event as a CloudEvent 1.0; its id is the event''s, so that a repeated delivery can be told';
+COMMENT ON FUNCTION memory.to_cloudevent(memory.outbox_event, text) IS 'the event as a CloudEvent 1.0; it has the id of the event, so that a repeated delivery can be recognized';
 
 -- https://docs.stripe.com/api/billing/meter-event
 CREATE FUNCTION memory.to_stripe_meter_event(
@@ -247,7 +247,7 @@ CREATE FUNCTION memory.to_stripe_meter_event(
 		'payload', jsonb_build_object(
 			'stripe_customer_id', stripe_customer_id,
 			'value', trunc(((event).data ->> meter)::numeric)::text)) END;
-COMMENT ON FUNCTION memory.to_stripe_meter_event(memory.outbox_event, text, text, text) IS 'a number of the event''s data as a Stripe meter event, a whole number; null: the event has no such number';
+COMMENT ON FUNCTION memory.to_stripe_meter_event(memory.outbox_event, text, text, text) IS 'a number of the event''s data as a Stripe meter event, truncated to an integer; null: the event has no such number';
 
 INSERT INTO memory_store.grants VALUES
 	('USAGE ON TYPE memory.outbox_event', 'operator'),

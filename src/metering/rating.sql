@@ -14,8 +14,8 @@ CREATE TABLE memory.model_prices (
 	other_costs jsonb,
 	PRIMARY KEY (model, valid_from)
 );
-COMMENT ON TABLE memory.model_prices IS 'what a model''s tokens cost from a UTC day on, until a later row of the model; null: not known';
-COMMENT ON COLUMN memory.model_prices.other_costs IS 'what an import found beside: batches, audio, long contexts; rating does not use it';
+COMMENT ON TABLE memory.model_prices IS 'what a model''s tokens cost from a UTC day on, until a later row of the model; null: unknown';
+COMMENT ON COLUMN memory.model_prices.other_costs IS 'other prices that an import found: batches, audio, long contexts; rating does not use them';
 
 -- Half-open tiers: each begins where the one before ends, so there are no gaps.
 CREATE FUNCTION memory_store.check_tiers(tiers jsonb) RETURNS boolean
@@ -35,7 +35,7 @@ AS $$
 		FROM jsonb_array_elements(CASE WHEN jsonb_typeof(tiers) = 'array' THEN tiers ELSE '[]' END) WITH ORDINALITY e (t, n)
 	) tier
 $$;
-COMMENT ON FUNCTION memory_store.check_tiers(jsonb) IS 'whether tiers are an array of objects with unit_price and flat_price, and an up_to that grows and that only the last lacks';
+COMMENT ON FUNCTION memory_store.check_tiers(jsonb) IS 'whether tiers are an array of objects with unit_price and flat_price, and an increasing up_to that only the last one lacks';
 
 CREATE TABLE memory.plan_prices (
 	plan_id text COLLATE "C" NOT NULL,
@@ -54,8 +54,8 @@ CREATE TABLE memory.plan_prices (
 	CHECK ((package_size IS NULL) = (kind <> 'package')),
 	CHECK ((tiers IS NULL) = (kind NOT IN ('graduated', 'volume')))
 );
-COMMENT ON TABLE memory.plan_prices IS 'the components of a plan''s price, from a UTC day on; plan_id empty: of subscriptions without a plan';
-COMMENT ON COLUMN memory.plan_prices.kind IS 'flat: a fee for each period; unit: by quantity; package: for each one begun; graduated: each tier''s part at its price; volume: all at the price of the tier reached; model: the models'' own prices, times price';
+COMMENT ON TABLE memory.plan_prices IS 'the components of a plan''s price, from a UTC day on; plan_id empty: for subscriptions without a plan';
+COMMENT ON COLUMN memory.plan_prices.kind IS 'flat: a fee per period; unit: by quantity; package: for each package begun; graduated: each tier''s part at its price; volume: everything at the price of the tier reached; model: the models'' own prices, times price';
 COMMENT ON COLUMN memory.plan_prices.model IS 'counts this model''s usage only; null: all';
 
 SELECT pg_catalog.pg_extension_config_dump('memory.model_prices', '');
@@ -122,7 +122,7 @@ CREATE VIEW memory.cost_daily WITH (security_barrier = true) AS
 		ORDER BY m.valid_from DESC LIMIT 1
 	) p ON true
 	WHERE greatest(u.messages, u.requests, u.input_tokens, u.cached_input_tokens, u.cache_creation_tokens, u.output_tokens) > 0;
-COMMENT ON VIEW memory.cost_daily IS 'usage_daily at the models'' prices of the day, not rounded; null: a price is missing';
+COMMENT ON VIEW memory.cost_daily IS 'usage_daily at the prices of the day, not rounded; null: a price is missing';
 
 -- LiteLLM's model_prices_and_context_window.json, a row for each model that has any cost.
 CREATE FUNCTION memory_store.parse_model_prices(prices jsonb) RETURNS TABLE (
@@ -144,7 +144,7 @@ AS $$
 	) c
 	WHERE m.key <> 'sample_spec' AND (COALESCE(c.input, c.output, c.cached, c.creation) IS NOT NULL OR c.other IS NOT NULL)
 $$;
-COMMENT ON FUNCTION memory_store.parse_model_prices(jsonb) IS 'a price map as rows; sample_spec and models without any cost are left out';
+COMMENT ON FUNCTION memory_store.parse_model_prices(jsonb) IS 'a price map as rows, without sample_spec and models that have no cost';
 
 CREATE FUNCTION memory.import_model_prices(prices jsonb, valid_from date DEFAULT NULL) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -197,7 +197,7 @@ BEGIN
 	RETURN imported;
 END
 $$;
-COMMENT ON FUNCTION memory.import_model_prices(jsonb, date) IS 'reads a price map with the field names of LiteLLM''s, valid from a UTC day on (null: today), and returns how many models have a new price';
+COMMENT ON FUNCTION memory.import_model_prices(jsonb, date) IS 'reads a price map with the keys of LiteLLM, valid from a UTC day on (null: today), and returns how many models have a new price';
 
 CREATE FUNCTION memory_store.subscription_plan(subscription_id text, day date) RETURNS text
 	LANGUAGE sql STABLE
@@ -284,7 +284,7 @@ AS $$
 	FROM rounded r
 	ORDER BY 1
 $$;
-COMMENT ON FUNCTION memory.invoice(text, date, date, text, integer) IS 'what a subscription owes for the UTC days from_day to to_day, the latter excluded: a line for each component, rounded, and their sum, the line total; null: a price is missing';
+COMMENT ON FUNCTION memory.invoice(text, date, date, text, integer) IS 'what a subscription owes for the UTC days from from_day to before to_day: a rounded line for each component, and a line total with their sum; null: a price is missing';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.rate(text, numeric, numeric, numeric, jsonb)', 'reader'),

@@ -35,17 +35,17 @@ metering_init(void)
 							 NULL, &count_backdated, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("memory_ext.keep_usage_of_forgotten",
 							 "memory.forget keeps the numbers of an account's usage.",
-							 "They stay under its account_id.", &metering_keep_forgotten, false,
+							 "They remain under its account_id.", &metering_keep_forgotten, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("memory_ext.outbox_retention",
-							"maintain() keeps events that every consumer has acknowledged, and "
-							"the request ids of recorded calls, for so long.",
-							NULL, &outbox_retention, 7 * 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S,
-							NULL, NULL, NULL);
-	DefineCustomBoolVariable("memory_ext.usage_events",
-							 "maintain() puts each account's usage of each closed day into the "
-							 "outbox.",
-							 NULL, &usage_events, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"memory_ext.outbox_retention",
+		"How long maintain() keeps events that every consumer has acknowledged, and "
+		"the request ids of recorded calls.",
+		NULL, &outbox_retention, 7 * 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"memory_ext.usage_events",
+		"maintain() writes each account's usage of each final day to the outbox.", NULL,
+		&usage_events, false, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 /* The UTC day. */

@@ -15,15 +15,15 @@ CREATE VIEW memory_store.usage_ledger WITH (security_barrier = true) AS
 	FROM memory_store.conversations c
 	JOIN memory_store.tail t ON t.conversation_id = c.conversation_id AND t.account_id = c.account_id
 	WHERE c.tail_count > 0 AND NOT t.counted AND memory.account_visible(c.account_id);
-COMMENT ON VIEW memory_store.usage_ledger IS 'usage of messages that are not rolled up yet';
+COMMENT ON VIEW memory_store.usage_ledger IS 'usage of messages that are not aggregated yet';
 
 CREATE VIEW memory_store.usage_rolled WITH (security_barrier = true) AS
 	SELECT u.* FROM memory_store.usage_daily u WHERE memory.account_visible(u.account_id);
-COMMENT ON VIEW memory_store.usage_rolled IS 'memory_store.usage_daily, as far as the session may see it';
+COMMENT ON VIEW memory_store.usage_rolled IS 'the rows of memory_store.usage_daily that the session may see';
 
 CREATE VIEW memory_store.usage_waiting WITH (security_barrier = true) AS
 	SELECT u.* FROM memory_store.usage_calls u WHERE memory.account_visible(u.account_id);
-COMMENT ON VIEW memory_store.usage_waiting IS 'recorded calls that are not rolled up yet';
+COMMENT ON VIEW memory_store.usage_waiting IS 'recorded calls that are not aggregated yet';
 
 CREATE VIEW memory.usage_daily WITH (security_barrier = true) AS
 	SELECT u.account_id, u.day, u.model,
@@ -57,7 +57,7 @@ CREATE VIEW memory.usage_daily WITH (security_barrier = true) AS
 		GROUP BY w.account_id, w.day, w.model
 	) u
 	GROUP BY u.account_id, u.day, u.model;
-COMMENT ON VIEW memory.usage_daily IS 'usage by account, UTC day and model (empty: none named); token counts are disjoint, imported_ columns are backdated messages and no usage';
+COMMENT ON VIEW memory.usage_daily IS 'usage by account, UTC day and model (empty: none named); token counts are disjoint; imported_ columns count backdated messages, which are not usage';
 
 CREATE VIEW memory.usage_by_model WITH (security_barrier = true) AS
 	SELECT u.account_id, date_trunc('month', u.day::timestamp)::date AS month, u.model,
@@ -108,7 +108,7 @@ CREATE VIEW memory.storage_daily WITH (security_barrier = true) AS
 		GROUP BY u.account_id, u.day
 	) d
 	WINDOW days AS (PARTITION BY d.account_id ORDER BY d.day);
-COMMENT ON VIEW memory.storage_daily IS 'messages and bytes of content that came and went, by UTC day, and how many were stored at its end; imports stand on the day they were created';
+COMMENT ON VIEW memory.storage_daily IS 'messages and bytes of content that were added and removed, by UTC day, and how many were stored at its end; imports are listed on the day they were created';
 
 -- Must be empty.  The data's side are the conversations' counters, which
 -- memory.verify() compares with the messages.  A subscription's counter, less
@@ -174,7 +174,7 @@ CREATE VIEW memory.usage_drift WITH (security_barrier = true) AS
 		AND NOT EXISTS (SELECT FROM memory_store.accounts a
 			WHERE a.subscription_id = s.subscription_id AND a.subscription_id <> a.account_id
 				AND NOT memory.account_visible(a.account_id));
-COMMENT ON VIEW memory.usage_drift IS 'must be empty: accounts whose usage, less what was removed, is not what their conversations hold; subscriptions whose counters are not what stands and is reserved';
+COMMENT ON VIEW memory.usage_drift IS 'must be empty: accounts whose usage, less what was removed, differs from their conversations; subscriptions whose counters differ from their levels and reservations';
 
 INSERT INTO memory_store.grants VALUES
 	('SELECT ON memory.usage_daily', 'reader'),

@@ -498,7 +498,7 @@ memory_redis_export(PG_FUNCTION_ARGS)
 	account_check_unconfined();
 	if (strcmp(if_exists, "skip") != 0 && strcmp(if_exists, "replace") != 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("if_exists \"%s\" is not known", if_exists),
+						errmsg("unrecognized if_exists \"%s\"", if_exists),
 						errhint("Use \"skip\" or \"replace\".")));
 	state.replace = strcmp(if_exists, "replace") == 0;
 	SPI_connect();

@@ -42,7 +42,7 @@ CREATE FUNCTION memory.redis_import_commands(
 	OUT rejected bigint,
 	OUT messages bigint
 ) AS 'MODULE_PATHNAME', 'memory_redis_import_commands' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.redis_import_commands(bytea, text, text, text, text, text, text) IS 'imports the conversations that Redis commands make: an append-only file, or input of redis-cli --pipe';
+COMMENT ON FUNCTION memory.redis_import_commands(bytea, text, text, text, text, text, text) IS 'imports the conversations that Redis commands create: an append-only file, or input for redis-cli --pipe';
 
 CREATE FUNCTION memory.redis_export(
 	url text,
@@ -58,7 +58,7 @@ CREATE FUNCTION memory.redis_export(
 	OUT expired bigint,
 	OUT messages bigint
 ) AS 'MODULE_PATHNAME', 'memory_redis_export' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.redis_export(text, text, text, uuid, timestamptz, text, text, integer) IS 'writes conversations into a live Redis; keys that are there are skipped or replaced';
+COMMENT ON FUNCTION memory.redis_export(text, text, text, uuid, timestamptz, text, text, integer) IS 'writes conversations to a live Redis; existing keys are skipped or replaced';
 
 CREATE FUNCTION memory.redis_commands(
 	layout text,
@@ -68,7 +68,7 @@ CREATE FUNCTION memory.redis_commands(
 	prefix text DEFAULT NULL
 ) RETURNS SETOF text
 	AS 'MODULE_PATHNAME', 'memory_redis_commands' LANGUAGE C STABLE SECURITY DEFINER ROWS 1000;
-COMMENT ON FUNCTION memory.redis_commands(text, text, uuid, timestamptz, text) IS 'the commands that make conversations in Redis, for redis-cli --pipe: a row each conversation';
+COMMENT ON FUNCTION memory.redis_commands(text, text, uuid, timestamptz, text) IS 'the commands that create conversations in Redis, for redis-cli --pipe; one row per conversation';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.redis_import(text, text, text, text, text, text, text, integer)', 'operator'),

@@ -196,7 +196,7 @@ report_lost(RedisConnection *connection)
 			break;
 		case REDIS_ERR_PROTOCOL:
 			ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
-							errmsg("%s does not speak as Redis does", connection->place),
+							errmsg("%s does not speak the Redis protocol", connection->place),
 							errdetail_internal("%s", what)));
 			break;
 		default:
@@ -238,7 +238,7 @@ report_timeout(RedisConnection *connection)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_CONNECTION_FAILURE),
-			 errmsg("%s has not answered for %d ms", connection->place, connection->timeout_ms)));
+			 errmsg("no answer from %s for %d ms", connection->place, connection->timeout_ms)));
 }
 
 /* Takes what has come; false if there was nothing. */
@@ -252,7 +252,7 @@ read_some(RedisConnection *connection)
 	{
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("a reply of %s is too large", connection->place),
-						errdetail("More than %d bytes have come and are no reply yet.",
+						errdetail("More than %d bytes were received without a complete reply.",
 								  REDIS_MAX_PENDING)));
 	}
 	if (redisBufferRead(connection->link) != REDIS_OK)
@@ -450,9 +450,9 @@ redis_expect(RedisConnection *connection, RedisReplyType type, const char *what)
 						errmsg("%s refuses %s", connection->place, what),
 						errdetail_internal("%s", reply->data)));
 	if (reply->type != type)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("%s answers %s with a reply of another type", connection->place, what)));
+		ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
+						errmsg("%s answered %s with a reply of an unexpected type",
+							   connection->place, what)));
 	return reply;
 }
 
@@ -467,11 +467,12 @@ redis_forget_replies(RedisConnection *connection)
 RedisConnection *
 redis_open(const RedisUrl *url, int timeout_ms)
 {
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("this build of memory_ext cannot connect to Redis"),
-					errdetail("It was built without hiredis."),
-					errhint("Build it again with libhiredis-dev installed, or go by way of text: "
-							"memory.redis_commands and memory.redis_import_commands.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("this build of memory_ext cannot connect to Redis"),
+			 errdetail("It was built without hiredis."),
+			 errhint("Build it with libhiredis-dev installed, or transfer the commands as text: "
+					 "memory.redis_commands and memory.redis_import_commands.")));
 	return NULL; /* keep compilers quiet */
 }
 

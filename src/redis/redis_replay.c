@@ -291,13 +291,12 @@ known_key(Replay *replay, RespText name)
 	{
 		replay->told = true;
 		ereport(WARNING,
-				(errmsg("the commands do not begin where the keys do"),
+				(errmsg("the commands change a key that they have not created"),
 				 errdetail("Command " INT64_FORMAT
-						   " changes a key that no command before has made.",
+						   " changes a key that no earlier command has created.",
 						   replay->reader.commands),
-				 errhint("An append-only file of Redis 7 is several: give the base file and the "
-						 "incremental ones one behind the other, or import from the live "
-						 "server.")));
+				 errhint("Redis 7 splits the append-only file: pass the base file followed by the "
+						 "incremental ones, or import from the live server.")));
 	}
 	return key;
 }
@@ -307,7 +306,7 @@ set_expiry(Replay *replay, ReplayKey *key, int64 at)
 {
 	/* NX, XX, GT and LT */
 	if (replay->reader.count > 3)
-		refuse_command(replay, "with a condition is not known here");
+		refuse_command(replay, "with a condition is not supported");
 	if (key != NULL)
 		key->expires_at = at;
 }
@@ -351,7 +350,7 @@ set_document(Replay *replay, RespText name, RespText path, RespText value)
 	ReplayKey *key;
 
 	if (!text_is(path, "$") && !text_is(path, "."))
-		refuse_command(replay, "on a part of a document is not known here");
+		refuse_command(replay, "on a part of a document is not supported");
 	key = find_key(replay, name, true);
 	key->head = key->tail = 0;
 	push(key, value, false);
@@ -439,10 +438,10 @@ replay_command(Replay *replay)
 	{
 		for (int i = 1; i < Min(count, 3); i++)
 			if (is_ours(replay, args[i]))
-				refuse_command(replay, "is not known here");
+				refuse_command(replay, "is not supported");
 	}
 	else if (is_ours(replay, args[1]) && !replay_on_key(replay, args[1]))
-		refuse_command(replay, "is not known here");
+		refuse_command(replay, "is not supported");
 }
 
 /* ---------- sessions ---------- */
@@ -589,8 +588,8 @@ redis_replay(const char *text, Size length, const RedisKeys *keys, RedisSink sin
 		ereport(ERROR,
 				(errcode(ERRCODE_BAD_COPY_FILE_FORMAT),
 				 errmsg("the text begins with a snapshot (RDB), not with commands"),
-				 errhint("An append-only file that Redis has rewritten does so: set "
-						 "aof-use-rdb-preamble to no and BGREWRITEAOF, or import from the live "
+				 errhint("Redis writes one when it rewrites its append-only file: set "
+						 "aof-use-rdb-preamble to no and run BGREWRITEAOF, or import from the live "
 						 "server.")));
 	resp_open(&replay.reader, text, length);
 	while (resp_next(&replay.reader))

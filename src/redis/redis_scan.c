@@ -128,7 +128,7 @@ take_page(Scan *scan, RedisSession *session, Size *room)
 
 		if (item == NULL || item->type != REDIS_STRING)
 			ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
-							errmsg("an element of a Redis list is no string")));
+							errmsg("an element of a Redis list is not a string")));
 		session->items[session->count++] = text_of(item);
 	}
 	return (int64) reply->count;
@@ -216,7 +216,7 @@ scan_keys(Scan *scan, char **cursor, RespText **keys, Size *count)
 		reply->elements[0]->type != REDIS_STRING || reply->elements[1]->type != REDIS_ARRAY ||
 		reply->elements[0]->length > 20)
 		ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
-						errmsg("Redis answers SCAN with something else than keys")));
+						errmsg("Redis answered SCAN with something other than keys")));
 	names = reply->elements[1];
 	*keys = palloc(mul_size(Max(names->count, 1), sizeof(RespText)));
 	*count = 0;
@@ -282,11 +282,10 @@ require_json(Scan *scan)
 	send_key(scan, "JSON.GET", key);
 	reply = redis_receive(scan->connection);
 	if (reply->type == REDIS_ERROR && strstr(reply->data, "unknown command") != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("the Redis server has no RedisJSON, which layout "
-						"\"langchain-redis\" needs"),
-				 errhint("Load the module, or name the layout of the keys that are there.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("the Redis server has no RedisJSON, which layout "
+							   "\"langchain-redis\" needs"),
+						errhint("Load the module, or name the layout of the existing keys.")));
 	redis_forget_replies(scan->connection);
 }
 
@@ -412,10 +411,13 @@ redis_refuse_cluster(RedisConnection *connection)
 	redis_send(connection, 2, args, NULL);
 	reply = redis_receive(connection);
 	if (reply->type == REDIS_STRING && strstr(reply->data, "cluster_enabled:1") != NULL)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("the Redis server is a node of a cluster"),
-						errdetail("It has a part of the keys, and moves others elsewhere."),
-						errhint("Name a server that is none, or a proxy that has all keys.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the Redis server is a node of a cluster"),
+				 errdetail("It has only some of the keys, and may move them to other nodes."),
+				 errhint(
+					 "Connect to a server that is not part of a cluster, or to a proxy that has "
+					 "all keys.")));
 	redis_forget_replies(connection);
 }
 

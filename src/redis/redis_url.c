@@ -139,7 +139,7 @@ redis_parse_url(const char *text)
 	if (strncmp(text, "rediss://", 9) == 0)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("TLS connections to Redis are not supported"),
-						errhint("Let a local proxy, such as stunnel, speak TLS.")));
+						errhint("Use a local proxy, such as stunnel, for TLS.")));
 	if (strncmp(text, "unix://", 7) == 0)
 	{
 		slash = strchr(text + 7, '/');

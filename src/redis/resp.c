@@ -76,7 +76,7 @@ read_count(RespReader *reader, char sign, int64 limit)
 			refuse_text(reader, psprintf("a length is over " INT64_FORMAT, limit));
 	}
 	if (!digits)
-		refuse_text(reader, "a length is no number");
+		refuse_text(reader, "a length is not a number");
 	if (reader->end - reader->at < 2 || reader->at[0] != '\r' || reader->at[1] != '\n')
 		refuse_text(reader, "a line does not end with CR LF");
 	reader->at += 2;

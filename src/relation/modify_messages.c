@@ -257,7 +257,7 @@ messages_insert(RelationModify *modify, Datum *values, bool *nulls)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("conversation_id must not be null"),
-				 errhint("Name a conversation; memory.create_conversation makes a new one.")));
+				 errhint("Name a conversation; memory.create_conversation creates a new one.")));
 	if (!nulls[MESSAGES_ACCOUNT_ID])
 		account_check(DatumGetTextPP(values[MESSAGES_ACCOUNT_ID]));
 	if (!nulls[MESSAGES_SEQ])

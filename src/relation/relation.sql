@@ -8,7 +8,7 @@ CREATE FUNCTION memory_store.relation_validator(options text[], catalog oid) RET
 
 CREATE FOREIGN DATA WRAPPER memory_ext HANDLER memory_store.relation_handler VALIDATOR memory_store.relation_validator;
 CREATE SERVER memory_ext FOREIGN DATA WRAPPER memory_ext;
-COMMENT ON FOREIGN DATA WRAPPER memory_ext IS 'what memory.messages and memory.conversations are to the planner and the executor';
+COMMENT ON FOREIGN DATA WRAPPER memory_ext IS 'gives the planner and the executor access to memory.messages and memory.conversations';
 COMMENT ON SERVER memory_ext IS 'the store of this database';
 
 CREATE FOREIGN TABLE memory.messages (
@@ -57,7 +57,7 @@ COMMENT ON COLUMN memory.conversations.title IS 'its title';
 COMMENT ON COLUMN memory.conversations.metadata IS 'anything else, as a JSON object';
 COMMENT ON COLUMN memory.conversations.archived IS 'whether memory.recent_conversations leaves it out';
 COMMENT ON COLUMN memory.conversations.head_seq IS 'the last message of the current branch, which the next one answers; NULL: it has no message';
-COMMENT ON COLUMN memory.conversations.created_at IS 'when it was begun';
+COMMENT ON COLUMN memory.conversations.created_at IS 'when it was created';
 COMMENT ON COLUMN memory.conversations.updated_at IS 'when it was last changed';
 COMMENT ON COLUMN memory.conversations.message_count IS 'how many messages it has, on all branches';
 COMMENT ON COLUMN memory.conversations.token_count IS 'how many tokens these have';

@@ -65,7 +65,7 @@ store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("conversation_id must not be null"),
-				 errhint("Name a conversation; memory.create_conversation makes a new one.")));
+				 errhint("Name a conversation; memory.create_conversation creates a new one.")));
 	*id = PG_GETARG_UUID_P(1);
 }
 
@@ -425,7 +425,7 @@ memory_append_batch(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("messages must not be null"),
 				 errhint(
-					 "Give a JSON array such as [{\"role\": \"user\", \"content\": \"hi\"}].")));
+					 "Pass a JSON array such as [{\"role\": \"user\", \"content\": \"hi\"}].")));
 	if (JB_ROOT_COUNT(PG_GETARG_JSONB_P(2)) > MEMORY_MAX_BATCH_MESSAGES)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("%u messages at once are more than the limit of %d",

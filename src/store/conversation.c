@@ -110,7 +110,7 @@ store_create_conversation(StoreConversation *conversation, const StoreFields *fi
 	if (conversation->exists)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
-				 errmsg("conversation %s exists already", store_uuid_string(&conversation->id)),
+				 errmsg("conversation %s already exists", store_uuid_string(&conversation->id)),
 				 errhint("Use UPDATE or memory.update_conversation to change a conversation.")));
 	store_set_fields(conversation, fields);
 }
@@ -169,7 +169,7 @@ store_check_unchanged(StoreConversation *conversation, int32 given)
 					 errdetail("The %s of conversation %s has been changed since the "
 							   "statement began.",
 							   i == 0 ? "title" : "metadata", store_uuid_string(&conversation->id)),
-					 errhint("Run the statement again.")));
+					 errhint("Retry the statement.")));
 	}
 }
 

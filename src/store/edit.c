@@ -52,7 +52,7 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 				 errdetail("Message " INT64_FORMAT " of conversation %s has been changed since "
 						   "the statement began.",
 						   message->seq, store_uuid_string(&conversation->id)),
-				 errhint("Run the statement again.")));
+				 errhint("Retry the statement.")));
 
 	conversation->token_count -= message->tokens;
 	conversation->content_bytes -= message->content_len;

@@ -176,12 +176,12 @@ store_check_repeated(const pg_uuid_t *id, const TranscriptMessage *message,
 		detail = "Their contents differ.";
 	if (detail == NULL)
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_UNIQUE_VIOLATION),
-			 errmsg("message_id \"%.*s\" is that of message " INT64_FORMAT " of conversation %s",
-					(int) message->message_id_len, message->message_id, stored->seq,
-					store_uuid_string(id)),
-			 errdetail_internal("%s", detail),
-			 errhint("Give another message_id to another message, or use UPDATE or "
-					 "memory.edit_message to change this one.")));
+	ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
+					errmsg("message_id \"%.*s\" is already used by message " INT64_FORMAT
+						   " of conversation %s",
+						   (int) message->message_id_len, message->message_id, stored->seq,
+						   store_uuid_string(id)),
+					errdetail_internal("%s", detail),
+					errhint("Use another message_id for a new message, or UPDATE or "
+							"memory.edit_message to change this one.")));
 }

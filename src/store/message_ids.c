@@ -406,10 +406,11 @@ refuse_id(StoreConversation *conversation, const StoreChange *change, int64 othe
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNIQUE_VIOLATION),
-			 errmsg("message_id \"%.*s\" is that of message " INT64_FORMAT " of conversation %s",
+			 errmsg("message_id \"%.*s\" is already used by message " INT64_FORMAT
+					" of conversation %s",
 					(int) change->message.message_id_len, change->message.message_id, other,
 					store_uuid_string(&conversation->id)),
-			 errdetail("It cannot be given to message " INT64_FORMAT " too.", change->seq),
+			 errdetail("It cannot be used for message " INT64_FORMAT " as well.", change->seq),
 			 errhint("A message_id is unique within its conversation.")));
 }
 

@@ -17,12 +17,12 @@ CREATE FUNCTION memory.context(
 	include_system boolean DEFAULT true
 ) RETURNS SETOF memory.message
 	AS 'MODULE_PATHNAME', 'memory_context' LANGUAGE C STABLE SECURITY DEFINER ROWS 50;
-COMMENT ON FUNCTION memory.context(text, uuid, integer, integer, boolean) IS 'the context window for a model: system messages, then the newest of the current branch that fit max_tokens, no tool result without its call';
+COMMENT ON FUNCTION memory.context(text, uuid, integer, integer, boolean) IS 'the context window for a model: system messages, then the newest of the current branch that fit max_tokens; never begins with the result of a tool call';
 
 CREATE FUNCTION memory.message(account_id text, conversation_id uuid, seq bigint)
 	RETURNS memory.message
 	AS 'MODULE_PATHNAME', 'memory_message' LANGUAGE C STABLE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.message(text, uuid, bigint) IS 'one message, of any branch';
+COMMENT ON FUNCTION memory.message(text, uuid, bigint) IS 'one message of any branch';
 
 CREATE FUNCTION memory.recent_conversations(
 	account_id text,
@@ -44,7 +44,7 @@ CREATE FUNCTION memory.recent_conversations(
 	OUT revision bigint
 ) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'memory_recent_conversations' LANGUAGE C STABLE SECURITY DEFINER ROWS 50;
-COMMENT ON FUNCTION memory.recent_conversations(text, bigint, timestamptz, uuid, integer, boolean) IS 'an account''s conversations, last changed first; the last row''s revision, updated_at and conversation_id give the next page';
+COMMENT ON FUNCTION memory.recent_conversations(text, bigint, timestamptz, uuid, integer, boolean) IS 'an account''s conversations, most recently changed first; the last row''s revision, updated_at and conversation_id give the next page';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.history(text, uuid, bigint, integer)', 'reader'),

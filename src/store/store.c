@@ -47,39 +47,39 @@ static void
 define_maintenance_settings(void)
 {
 	DefineCustomStringVariable("memory_ext.compact_compression",
-							   "How maintain() compresses the segments of resting conversations.",
+							   "How maintain() compresses the segments of idle conversations.",
 							   NULL, &compact_setting, "zstd:19", PGC_USERSET, 0,
 							   check_compact_setting, NULL, NULL);
 	DefineCustomIntVariable("memory_ext.compact_after",
-							"maintain() compacts a conversation that has rested for so long.", NULL,
-							&store_compact_after, 3600, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S, NULL,
-							NULL, NULL);
+							"maintain() compacts a conversation that has been idle for this time.",
+							NULL, &store_compact_after, 3600, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("memory_ext.compact_size",
 							"Compaction merges segments up to this size before compression.", NULL,
 							&store_compact_kb, 1024, 64, 32 * 1024, PGC_USERSET, GUC_UNIT_KB, NULL,
 							NULL, NULL);
 	DefineCustomIntVariable("memory_ext.purge_after",
-							"maintain() forgets tombstones that are older than this.",
-							"Devices that were offline for longer must fetch everything anew.",
+							"maintain() removes tombstones that are older than this.",
+							"Devices that were offline for longer must fetch everything again.",
 							&store_purge_after, 30 * 86400, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomBoolVariable(
 		"memory_ext.auto_dictionary",
-		"maintain() and bulk loads train a dictionary when enough has gathered.", NULL,
+		"maintain() and bulk loads train a dictionary when there is enough content.", NULL,
 		&store_auto_dictionary, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("memory_ext.dictionary_min_size",
-							"Content that must have gathered before one is trained.", NULL,
+							"How much content must exist before a dictionary is trained.", NULL,
 							&store_dictionary_min_kb, 8 * 1024, 1024, MAX_KILOBYTES, PGC_USERSET,
 							GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("memory_ext.dictionary_max_size",
-							"No dictionary is trained that is larger than this.",
+							"The largest size of a dictionary that is trained.",
 							"Each session that reads with a dictionary holds it in memory.",
 							&store_dictionary_max_kb, 4 * 1024, 110, 8 * 1024, PGC_USERSET,
 							GUC_UNIT_KB, NULL, NULL, NULL);
-	DefineCustomRealVariable("memory_ext.dictionary_min_gain",
-							 "Percent that a new dictionary must save on the hold-out to be kept.",
-							 NULL, &store_dictionary_min_gain, 5.0, 0.0, 99.0, PGC_USERSET, 0, NULL,
-							 NULL, NULL);
+	DefineCustomRealVariable(
+		"memory_ext.dictionary_min_gain",
+		"Percent that a new dictionary must save on held-out samples to be kept.", NULL,
+		&store_dictionary_min_gain, 5.0, 0.0, 99.0, PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
 void
@@ -88,7 +88,7 @@ store_init(void)
 	define_maintenance_settings();
 	store_changed_init();
 	DefineCustomIntVariable("memory_ext.segment_messages",
-							"A conversation's tail is sealed when it has so many messages.", NULL,
+							"A conversation's tail is sealed when it has this many messages.", NULL,
 							&store_segment_messages, 64, 1, 65536, PGC_USERSET, 0, NULL, NULL,
 							NULL);
 	DefineCustomIntVariable("memory_ext.segment_size",
@@ -97,11 +97,11 @@ store_init(void)
 							NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"memory_ext.buffer_size",
-		"Memory in which a statement's rows are gathered and sorted before they are written.",
-		"-1: work_mem. Beyond it they go to temporary files.", &store_buffer_kb, -1, -1,
+		"Memory in which a statement's rows are collected and sorted before they are written.",
+		"-1: work_mem. Larger statements use temporary files.", &store_buffer_kb, -1, -1,
 		MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("memory_ext.seal_after",
-							"maintain() seals a tail that has rested for so long.", NULL,
+							"maintain() seals a tail that has been idle for this time.", NULL,
 							&store_seal_after, 300, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S, NULL, NULL,
 							NULL);
 	estimate_init();

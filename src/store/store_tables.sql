@@ -10,7 +10,7 @@ CREATE TABLE memory_store.accounts (
 	PRIMARY KEY (account_id)
 ) WITH (fillfactor = 50);
 CREATE INDEX accounts_sharing ON memory_store.accounts (subscription_id) WHERE subscription_id <> account_id;
-COMMENT ON TABLE memory_store.accounts IS 'who owns conversations; the row''s lock orders all writers of an account';
+COMMENT ON TABLE memory_store.accounts IS 'who owns conversations; the lock of the row serializes the writers of an account';
 COMMENT ON COLUMN memory_store.accounts.revision IS 'the last revision taken; every statement that changes the account takes the next one';
 
 -- Fixed-width columns first: the row is rewritten at each append.  The index
@@ -41,9 +41,9 @@ CREATE TABLE memory_store.conversations (
 CREATE INDEX conversations_recent ON memory_store.conversations (account_id, revision_bucket);
 -- of tombstones, for maintain() to purge: appends do not change what it is on
 CREATE INDEX conversations_deleted ON memory_store.conversations (deleted_at) WHERE deleted_at IS NOT NULL;
-COMMENT ON TABLE memory_store.conversations IS 'a row a conversation, with its counters; a deleted one stays as a tombstone';
-COMMENT ON COLUMN memory_store.conversations.head_seq IS 'the current leaf; 0 when there is none; at or past next_seq when a restore has promised it';
-COMMENT ON COLUMN memory_store.conversations.revision_bucket IS 'revision >> 10: kept by the write path, for a generated column costs each append';
+COMMENT ON TABLE memory_store.conversations IS 'one row per conversation, with its counters; a deleted one stays as a tombstone';
+COMMENT ON COLUMN memory_store.conversations.head_seq IS 'the current leaf; 0: there is none; next_seq or more: a message that a restore has yet to load';
+COMMENT ON COLUMN memory_store.conversations.revision_bucket IS 'revision >> 10; set by the write path, because a generated column would slow down each append';
 COMMENT ON COLUMN memory_store.conversations.branched IS 'false: the current branch is all messages, in order of seq';
 
 -- Short conversations take up to 4 kB: in the row they are read, and kept, for less than out of line.
@@ -62,9 +62,9 @@ ALTER TABLE memory_store.segments ALTER COLUMN message_ids SET STORAGE EXTERNAL;
 -- what compaction has to look at; nothing of it is left in a store at rest
 CREATE INDEX segments_fresh ON memory_store.segments (conversation_id, account_id) WHERE compact IS NULL;
 COMMENT ON TABLE memory_store.segments IS 'sealed messages: transcripts whose ranges of seq never overlap within a conversation';
-COMMENT ON COLUMN memory_store.segments.compact IS 'true: compaction has dealt with it, as memory_store.compaction says; null: not yet';
-COMMENT ON COLUMN memory_store.segments.revision IS 'the largest revision of the messages inside, and that of each which has none of its own';
-COMMENT ON COLUMN memory_store.segments.message_ids IS 'a Bloom filter over the message_ids inside (message_ids.c); null: there are none';
+COMMENT ON COLUMN memory_store.segments.compact IS 'true: compaction has processed it, as memory_store.compaction says; null: not yet';
+COMMENT ON COLUMN memory_store.segments.revision IS 'the largest revision of its messages, and the revision of those that have none of their own';
+COMMENT ON COLUMN memory_store.segments.message_ids IS 'a Bloom filter over its message_ids (message_ids.c); null: there are none';
 
 CREATE TABLE memory_store.tail (
 	conversation_id uuid NOT NULL,
@@ -82,8 +82,8 @@ CREATE TABLE memory_store.tail (
 	counted boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (conversation_id, account_id, seq)
 );
-COMMENT ON TABLE memory_store.tail IS 'messages not yet sealed, a row each; always later than the conversation''s segments';
-COMMENT ON COLUMN memory_store.tail.counted IS 'false: the row is the ledger of its usage; true: memory_store.usage_daily has it';
+COMMENT ON TABLE memory_store.tail IS 'messages that are not sealed, one row each; always later than the conversation''s segments';
+COMMENT ON COLUMN memory_store.tail.counted IS 'false: the row itself is the record of its usage; true: memory_store.usage_daily has it';
 COMMENT ON COLUMN memory_store.tail.metadata IS 'jsonb in its text form, as transcripts hold it';
 
 CREATE TABLE memory_store.tombstones (
@@ -96,7 +96,7 @@ CREATE TABLE memory_store.tombstones (
 	PRIMARY KEY (conversation_id, account_id, seq)
 );
 CREATE INDEX tombstones_deleted ON memory_store.tombstones (deleted_at);
-COMMENT ON TABLE memory_store.tombstones IS 'deleted messages of living conversations, so that other devices learn of it';
+COMMENT ON TABLE memory_store.tombstones IS 'deleted messages of existing conversations, so that other devices learn of the deletion';
 
 -- What devices that come back are told: a checkpoint is of an epoch, and no older than what was purged.
 CREATE TABLE memory_store.epochs (
@@ -139,7 +139,7 @@ CREATE TABLE memory_store.compaction (
 	compression text NOT NULL,
 	PRIMARY KEY (compression)
 );
-COMMENT ON TABLE memory_store.compaction IS 'one row: how the segments are compressed that are marked as compact; where another compression, or dictionary, is wanted, all are looked at once';
+COMMENT ON TABLE memory_store.compaction IS 'one row: how the segments marked as compact are compressed; if another compression or dictionary is wanted, all are examined once';
 
 CREATE TABLE memory_store.retention (
 	account_id text COLLATE "C" NOT NULL,
@@ -152,7 +152,7 @@ CREATE TABLE memory_store.erasures (
 	erased_at timestamptz NOT NULL,
 	PRIMARY KEY (erased_at)
 );
-COMMENT ON TABLE memory_store.erasures IS 'when accounts were forgotten whose ids the planner''s statistics may still hold; emptied by maintain()';
+COMMENT ON TABLE memory_store.erasures IS 'when accounts were erased whose ids the planner''s statistics may still contain; emptied by maintain()';
 
 SELECT pg_catalog.pg_extension_config_dump('memory_store.dictionary_accounts', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.trainings', '');

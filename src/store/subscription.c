@@ -226,7 +226,7 @@ memory_subscribe(PG_FUNCTION_ARGS)
 							   TimestampTzGetDatum(starts_at));
 	if (!quota_create(subscription_id, text_to_cstring(PG_GETARG_TEXT_PP(1)), starts_at, time_zone))
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
-						errmsg("subscription \"%s\" exists already", subscription_id),
+						errmsg("subscription \"%s\" already exists", subscription_id),
 						errhint("Use memory.change_plan to change its plan.")));
 	/* locks the plan: behind the subscription, as memory.change_plan does */
 	quota_check_plan(text_to_cstring(PG_GETARG_TEXT_PP(1)));

@@ -2,11 +2,11 @@
 
 CREATE FUNCTION memory.subscribe(subscription_id text, plan_id text, starts_at timestamptz DEFAULT NULL, time_zone text DEFAULT NULL) RETURNS void
 	AS 'MODULE_PATHNAME', 'memory_subscribe' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.subscribe(text, text, timestamptz, text) IS 'puts a subscription on a plan; periods count from starts_at in its time zone';
+COMMENT ON FUNCTION memory.subscribe(text, text, timestamptz, text) IS 'creates a subscription with a plan; its periods are counted from starts_at in its time zone';
 
 CREATE FUNCTION memory.set_subscription(account_id text, subscription_id text) RETURNS void
 	AS 'MODULE_PATHNAME', 'memory_set_subscription' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.set_subscription(text, text) IS 'has an account share a subscription; what stands in it moves along';
+COMMENT ON FUNCTION memory.set_subscription(text, text) IS 'assigns an account to a subscription; the levels of its conversations move with it';
 
 CREATE FUNCTION memory.recount(subscription_id text) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'memory_recount' LANGUAGE C VOLATILE SECURITY DEFINER;
@@ -29,7 +29,7 @@ CREATE VIEW memory.subscriptions WITH (security_barrier = true) AS
 	WHERE memory.account_visible(s.subscription_id)
 		OR s.subscription_id = (SELECT a.subscription_id FROM memory_store.accounts a
 			WHERE a.account_id = current_setting('memory_ext.account', true) AND memory.account_visible(a.account_id));
-COMMENT ON VIEW memory.subscriptions IS 'who pays: plan, anchor of the periods, and a change that is to come';
+COMMENT ON VIEW memory.subscriptions IS 'who pays: plan, anchor of the periods, and the next change of plan';
 
 CREATE VIEW memory.quota_usage WITH (security_barrier = true) AS
 	SELECT s.subscription_id, l.plan_id, l.meter, l.period, u.used, u.reserved, l.limit_value, l.enforcement,
@@ -74,7 +74,7 @@ BEGIN ATOMIC
 		('team', 'tokens', 'month', 100000000), ('team', 'content_bytes', 'current', 10737418240)
 		ON CONFLICT DO NOTHING;
 END;
-COMMENT ON FUNCTION memory.load_example_plans() IS 'an example to begin with: plans free, pro and team with limits; what exists is left alone';
+COMMENT ON FUNCTION memory.load_example_plans() IS 'inserts example plans free, pro and team with limits; existing ones are not changed';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.subscribe(text, text, timestamptz, text)', 'operator'),

@@ -22,7 +22,7 @@ CREATE VIEW memory.storage WITH (security_barrier = true) AS
 	) t
 	WHERE c.deleted_at IS NULL AND memory.account_visible(c.account_id)
 	GROUP BY c.account_id;
-COMMENT ON VIEW memory.storage IS 'an account''s conversations, the bytes of their contents, and the bytes those take in the store';
+COMMENT ON VIEW memory.storage IS 'per account: conversations, messages, the bytes of their contents, and the bytes they take in the store';
 
 INSERT INTO memory_store.grants VALUES
 	('SELECT ON memory.storage', 'reader'),

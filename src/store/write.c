@@ -365,7 +365,7 @@ add_late_message(StoreConversation *conversation, const TranscriptMessage *messa
 
 	if (store_message_exists(conversation, message->seq))
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
-						errmsg("message " INT64_FORMAT " of conversation %s exists already",
+						errmsg("message " INT64_FORMAT " of conversation %s already exists",
 							   message->seq, store_uuid_string(&conversation->id)),
 						errhint("Use UPDATE or memory.edit_message to change a message.")));
 

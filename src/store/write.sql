@@ -16,7 +16,7 @@ CREATE FUNCTION memory.create_conversation(
 	created_at timestamptz DEFAULT NULL
 ) RETURNS uuid
 	AS 'MODULE_PATHNAME', 'memory_create_conversation' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.create_conversation(text, uuid, text, jsonb, timestamptz) IS 'makes an empty conversation and returns its id';
+COMMENT ON FUNCTION memory.create_conversation(text, uuid, text, jsonb, timestamptz) IS 'creates an empty conversation and returns its id';
 
 CREATE FUNCTION memory.update_conversation(
 	account_id text,
@@ -38,7 +38,7 @@ CREATE FUNCTION memory.upsert_conversation(
 	head_seq bigint DEFAULT NULL
 ) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'memory_upsert_conversation' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.upsert_conversation(text, uuid, text, jsonb, boolean, bigint) IS 'makes a conversation, or sets the fields that are not null where it exists; returns whether it was made';
+COMMENT ON FUNCTION memory.upsert_conversation(text, uuid, text, jsonb, boolean, bigint) IS 'creates a conversation, or sets the fields that are not null if it exists; returns whether it was created';
 
 CREATE FUNCTION memory.delete_conversation(account_id text, conversation_id uuid) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_delete_conversation' LANGUAGE C VOLATILE SECURITY DEFINER;
@@ -78,7 +78,7 @@ COMMENT ON FUNCTION memory.edit_message(text, uuid, bigint, text, text, text, in
 
 CREATE FUNCTION memory.delete_message(account_id text, conversation_id uuid, seq bigint) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_delete_message' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.delete_message(text, uuid, bigint) IS 'deletes a message and returns the account''s new revision; its answers answer its parent from then on';
+COMMENT ON FUNCTION memory.delete_message(text, uuid, bigint) IS 'deletes a message and returns the account''s new revision; its answers become answers to its parent';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.uuid_v7()', 'reader'),

@@ -191,8 +191,9 @@ report_corrupt(uint32 id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED), errmsg("dictionary %u is corrupt", id),
-			 errhint("Restore table memory_store.dictionaries from a backup: what was compressed "
-					 "with it cannot be read without it.")));
+			 errhint(
+				 "Restore table memory_store.dictionaries from a backup; data that was compressed "
+				 "with it cannot be read without it.")));
 }
 
 static void
@@ -338,9 +339,10 @@ forget_current_in_subtransaction(SubXactEvent event, SubTransactionId id, SubTra
 void
 dictionary_init(void)
 {
-	DefineCustomBoolVariable("memory_ext.use_dictionary",
-							 "New segments are compressed with the database's dictionary.", NULL,
-							 &use_dictionary, true, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"memory_ext.use_dictionary",
+		"New segments are compressed with the current dictionary of the database.", NULL,
+		&use_dictionary, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	RegisterXactCallback(forget_current, NULL);
 	RegisterSubXactCallback(forget_current_in_subtransaction, NULL);
 }
@@ -596,7 +598,7 @@ dictionary_keep(const char *bytes, size_t size, const DictionaryReport *report)
 	free(kept);
 	if (!same)
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
-						errmsg("a different dictionary with id %u exists already", id),
+						errmsg("a different dictionary with id %u already exists", id),
 						errhint("Train again with other samples.")));
 	owner_end(&scope);
 	pfree(body);
@@ -620,7 +622,7 @@ memory_dictionary_content(PG_FUNCTION_ARGS)
 
 	if (id < 1 || id > PG_UINT32_MAX)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("there is no dictionary " INT64_FORMAT, id)));
+						errmsg("unknown dictionary " INT64_FORMAT, id)));
 	dictionary = dictionary_get((uint32) id);
 	content = palloc(add_size(VARHDRSZ, dictionary->size));
 	SET_VARSIZE(content, VARHDRSZ + dictionary->size);

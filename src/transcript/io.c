@@ -284,9 +284,9 @@ memory_transcript_recv(PG_FUNCTION_ARGS)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg(
-				 "binary transcript has version %u, which this version of memory_ext does not know",
-				 version),
+			 errmsg("binary transcript has version %u, which this version of memory_ext does not "
+					"support",
+					version),
 			 errhint("Upgrade memory_ext, or send the text form.")));
 	count = pq_getmsgint(in, 4);
 	if (count > TRANSCRIPT_MAX_MESSAGES ||

@@ -318,10 +318,10 @@ find_key(const MessageList *list, const JsonbValue *key)
 			memcmp(message_keys[i], key->val.string.val, key->val.string.len) == 0)
 			return i;
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("message %u: key \"%.*s\" is not known", list->count + 1,
+					errmsg("message %u: unknown key \"%.*s\"", list->count + 1,
 						   pg_mbcliplen(key->val.string.val, key->val.string.len, 100),
 						   key->val.string.val),
-					errhint("Put what has no column of its own under \"metadata\".")));
+					errhint("Put fields that have no column of their own into \"metadata\".")));
 	return -1; /* keep compilers quiet */
 }
 
@@ -333,7 +333,7 @@ list_grow(MessageList *list)
 	if (list->count >= TRANSCRIPT_MAX_MESSAGES)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("transcript has more than %u messages", TRANSCRIPT_MAX_MESSAGES),
-						errhint("Make several transcripts of it.")));
+						errhint("Split it into several transcripts.")));
 	if (list->count < list->capacity)
 		return;
 	/* the capacity stays below 2 * TRANSCRIPT_MAX_MESSAGES: no overflow */
@@ -361,7 +361,7 @@ list_finish_message(MessageList *list, TranscriptMessage *message)
 		if (before != NULL && before->seq == PG_INT64_MAX)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("message %u: seq is out of range", list->count + 1),
-							errhint("The message before has the largest number there is.")));
+							errhint("The message before it has the largest possible number.")));
 		message->seq = before != NULL ? before->seq + 1 : 1;
 	}
 	if (message->parent_seq == TRANSCRIPT_PARENT_DEFAULT)

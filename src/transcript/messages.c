@@ -341,7 +341,7 @@ memory_transcript_from_messages(PG_FUNCTION_ARGS)
 	if (n > (int) TRANSCRIPT_MAX_MESSAGES)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("transcript has more than %u messages", TRANSCRIPT_MAX_MESSAGES),
-						errhint("Make several transcripts of it.")));
+						errhint("Split it into several transcripts.")));
 
 	messages = palloc(Max(n, 1) * sizeof(TranscriptMessage));
 	for (i = 0; i < n; i++)
@@ -425,7 +425,7 @@ agg_add(MessageAggState *state, MemoryContext context, const TranscriptMessage *
 						errmsg("the aggregated transcript is too large"),
 						errdetail("The limits are %u bytes and %u messages.", TRANSCRIPT_MAX_RAW,
 								  TRANSCRIPT_MAX_MESSAGES),
-						errhint("Make several transcripts of it.")));
+						errhint("Split it into several transcripts.")));
 	if (state->count == state->capacity)
 	{
 		state->capacity *= 2;

@@ -78,7 +78,7 @@ transcript_parse_compression(const char *name)
 
 	if (!parse_compression(name, &result))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("compression \"%s\" is not known", name), errhint(DICTIONARY_HINT)));
+						errmsg("unrecognized compression \"%s\"", name), errhint(DICTIONARY_HINT)));
 	return result;
 }
 
@@ -161,7 +161,7 @@ report_unreadable(const TranscriptProblem *problem)
 		case TRANSCRIPT_UNKNOWN_FLAGS:
 			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 							errmsg("transcript has %s " INT64_FORMAT
-								   ", which this version of memory_ext does not know",
+								   ", which this version of memory_ext does not support",
 								   problem->what, (int64) problem->value),
 							errhint("Upgrade memory_ext.")));
 			break;
@@ -191,7 +191,7 @@ report_unwritable(const TranscriptProblem *problem)
 							  "%s, the limit is " INT64_FORMAT,
 							  problem->what, (int64) problem->value, unit, (int64) problem->limit),
 				 problem->message > 0 ? errhint("Shorten it, or keep it elsewhere.")
-									  : errhint("Make several transcripts of it.")));
+									  : errhint("Split it into several transcripts.")));
 	}
 	else if (problem->value != 0 || problem->limit != 0)
 		ereport(ERROR,
@@ -328,7 +328,7 @@ transcript_number_messages(TranscriptMessage *messages, uint32 n)
 			if (before != NULL && before->seq == PG_INT64_MAX)
 				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 								errmsg("message %u: seq is out of range", i + 1),
-								errhint("The message before has the largest number there is.")));
+								errhint("The message before it has the largest possible number.")));
 			messages[i].seq = before != NULL ? before->seq + 1 : 1;
 		}
 		if (messages[i].parent_seq == TRANSCRIPT_PARENT_DEFAULT)

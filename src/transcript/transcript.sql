@@ -33,7 +33,7 @@ CREATE TYPE memory.transcript (
 	ALIGNMENT = int4,
 	STORAGE = external
 );
-COMMENT ON TYPE memory.transcript IS 'a compressed, ordered run of messages; its text form is a JSON array';
+COMMENT ON TYPE memory.transcript IS 'a compressed, ordered list of messages; its text form is a JSON array';
 
 CREATE TYPE memory.message AS (
 	seq bigint,
@@ -47,7 +47,7 @@ CREATE TYPE memory.message AS (
 	metadata jsonb,
 	revision bigint
 );
-COMMENT ON TYPE memory.message IS 'one message of a transcript; parent_seq: 0 is a root, NULL on input the message before';
+COMMENT ON TYPE memory.message IS 'one message of a transcript; parent_seq: 0 is a root; NULL on input: the message before';
 
 -- What the header says; the payload is not read.
 
@@ -69,7 +69,7 @@ COMMENT ON FUNCTION memory.content_bytes(memory.transcript) IS 'bytes of all mes
 
 CREATE FUNCTION memory.stored_bytes(memory.transcript) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_transcript_stored_bytes' LANGUAGE C STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION memory.stored_bytes(memory.transcript) IS 'bytes that the value takes where it is stored';
+COMMENT ON FUNCTION memory.stored_bytes(memory.transcript) IS 'bytes that the stored value takes';
 
 CREATE FUNCTION memory.compression(memory.transcript) RETURNS text
 	AS 'MODULE_PATHNAME', 'memory_transcript_compression' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -145,7 +145,7 @@ CREATE OPERATOR memory.|| (
 	RIGHTARG = memory.transcript,
 	FUNCTION = memory.concat
 );
-COMMENT ON OPERATOR memory.|| (memory.transcript, memory.transcript) IS 'the second transcript behind the first, renumbered if it must be';
+COMMENT ON OPERATOR memory.|| (memory.transcript, memory.transcript) IS 'the second transcript appended to the first, renumbered if necessary';
 
 -- Aggregates.
 
@@ -168,7 +168,7 @@ CREATE AGGREGATE memory.transcript_agg(memory.message) (
 	FINALFUNC_MODIFY = READ_ONLY,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE memory.transcript_agg(memory.message) IS 'a transcript of the rows, which must come in order of seq';
+COMMENT ON AGGREGATE memory.transcript_agg(memory.message) IS 'a transcript of the rows, which must be in order of seq';
 
 CREATE AGGREGATE memory.transcript_agg(role text, content text) (
 	SFUNC = memory.transcript_agg_step,
@@ -177,7 +177,7 @@ CREATE AGGREGATE memory.transcript_agg(role text, content text) (
 	FINALFUNC_MODIFY = READ_ONLY,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE memory.transcript_agg(text, text) IS 'a transcript of the rows, numbered as they come';
+COMMENT ON AGGREGATE memory.transcript_agg(text, text) IS 'a transcript of the rows, numbered in their order';
 
 -- Dictionaries.  What reads the bytes of a transcript may have to look one up
 -- here: such functions are STABLE, although a dictionary never changes.
@@ -196,8 +196,8 @@ CREATE TABLE memory_store.dictionaries (
 ALTER TABLE memory_store.dictionaries ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX dictionaries_current ON memory_store.dictionaries (is_current) WHERE is_current;
 COMMENT ON TABLE memory_store.dictionaries IS 'zstd dictionaries trained in this database; the id is taken from the SHA-256 of its bytes, which never change';
-COMMENT ON COLUMN memory_store.dictionaries.raw_bytes IS 'body is a zstd frame of so many bytes; null: it is the dictionary itself';
-COMMENT ON COLUMN memory_store.dictionaries.stale_at IS 'set when an account that it was trained on is forgotten: recompressed away and dropped by maintain()';
+COMMENT ON COLUMN memory_store.dictionaries.raw_bytes IS 'the size of the dictionary; body is a zstd frame of it; null: body is the dictionary itself';
+COMMENT ON COLUMN memory_store.dictionaries.stale_at IS 'when an account that it was trained on was erased: maintain() rewrites the segments that need it and drops it';
 SELECT pg_catalog.pg_extension_config_dump('memory_store.dictionaries', '');
 CREATE FUNCTION memory_store.dictionary_content(dictionary_id bigint) RETURNS bytea
 	AS 'MODULE_PATHNAME', 'memory_dictionary_content' LANGUAGE C STABLE STRICT;

@@ -264,7 +264,7 @@ renumber(TranscriptMessage *messages, uint32 n, int64 last_seq)
 	if (messages[n - 1].seq - first > PG_INT64_MAX - 1 - last_seq)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("seq is out of range"),
-				 errdetail("The second transcript cannot be numbered behind " INT64_FORMAT ".",
+				 errdetail("The second transcript cannot be numbered after " INT64_FORMAT ".",
 						   last_seq)));
 	for (i = 0; i < n; i++)
 	{

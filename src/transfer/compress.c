@@ -76,7 +76,7 @@ parse_method(const char *name)
 	/* a dictionary lives in a table, and the frame must be readable anywhere */
 	if (!transcript_compression_valid(name))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("compression \"%s\" is not known", name),
+						errmsg("unrecognized compression \"%s\"", name),
 						errhint("Use zstd, zstd:1 to zstd:22, lz4, or none.")));
 	return transcript_parse_compression(name);
 }
@@ -143,7 +143,7 @@ refuse_unknown(const char *what, int value)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("compressed data has %s %d, which this version of memory_ext does not know",
+			 errmsg("compressed data has %s %d, which this version of memory_ext does not support",
 					what, value),
 			 errhint("Upgrade memory_ext.")));
 }

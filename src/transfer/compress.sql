@@ -6,7 +6,7 @@ COMMENT ON FUNCTION memory.compress(bytea, text) IS 'the data compressed as zstd
 
 CREATE FUNCTION memory.decompress(data bytea) RETURNS bytea
 	AS 'MODULE_PATHNAME', 'memory_decompress' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION memory.decompress(bytea) IS 'what memory.compress was given';
+COMMENT ON FUNCTION memory.decompress(bytea) IS 'the data that memory.compress was given';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.compress(bytea, text)', 'reader'),

@@ -43,7 +43,7 @@ find_column(const char *name, Size length)
 		if (strlen(names[i]) == length && pg_strncasecmp(names[i], name, length) == 0)
 			return i;
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("\"%.*s\" in the header line is no column of memory.messages",
+					errmsg("\"%.*s\" in the header line is not a column of memory.messages",
 						   pg_mbcliplen(name, (int) Min(length, 100), 63), name),
 					errhint("The first line names the columns: conversation_id, role and content, "
 							"and any of account_id, seq, parent_seq, model, tokens, created_at, "
@@ -77,7 +77,7 @@ set_columns(const char *list, Size length, char delimiter, CsvColumns *columns)
 		if (columns->field_of[needed[i]] < 0)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("the header line does not name column \"%s\"", names[needed[i]]),
-							errhint("conversation_id, role and content are needed.")));
+							errhint("conversation_id, role and content are required.")));
 }
 
 void

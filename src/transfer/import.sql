@@ -18,7 +18,7 @@ CREATE FUNCTION memory.import_document(
 	OUT path text,
 	OUT message text
 ) AS 'MODULE_PATHNAME', 'memory_import_document' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.import_document(text, text, text) IS 'imports one document and says what became of it: imported, extended, unchanged or rejected';
+COMMENT ON FUNCTION memory.import_document(text, text, text) IS 'imports one document and returns the result: imported, extended, unchanged or rejected';
 
 INSERT INTO memory_store.grants VALUES
 	('INSERT ON memory.import_documents', 'writer'),
@@ -37,4 +37,4 @@ CREATE FUNCTION memory_store.split_documents(
 	OUT problem text
 ) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'memory_split_documents' LANGUAGE C IMMUTABLE STRICT;
-COMMENT ON FUNCTION memory_store.split_documents(text, integer, integer, boolean) IS 'what the import''s splitter makes of a text that comes in chunks';
+COMMENT ON FUNCTION memory_store.split_documents(text, integer, integer, boolean) IS 'the documents that the import''s splitter finds in a text that is passed in chunks';

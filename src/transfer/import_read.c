@@ -227,8 +227,9 @@ find_account(Import *import, ImportDocument *document)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("document " UINT64_FORMAT " names no account, and none is set",
 						document->number),
-				 errhint("Set memory_ext.import_account to the account that the conversations "
-						 "are for.")));
+				 errhint(
+					 "Set memory_ext.import_account to the account that the conversations belong "
+					 "to.")));
 	if (named->length == 0 || named->length > MEMORY_MAX_ACCOUNT_ID_BYTES)
 		return transfer_refuse(&document->problem, TRANSFER_BAD_VALUE, "$.account_id",
 							   "account_id has %u bytes, not 1 to %d", named->length,
@@ -508,11 +509,10 @@ read_document(Import *import, ImportDocument *document, char *data, TransferText
 		document->format = transfer_format_of(parsed);
 	if (document->format == NULL && transfer_foreign_name(parsed) != NULL)
 		return transfer_refuse(problem, TRANSFER_UNKNOWN_FORMAT, "$",
-							   "the document is of %s, whose exports are not read",
-							   transfer_foreign_name(parsed));
+							   "exports of %s are not supported", transfer_foreign_name(parsed));
 	if (document->format == NULL)
 		return transfer_refuse(problem, TRANSFER_UNKNOWN_FORMAT, "$",
-							   "the document is of no known format");
+							   "the document has no known format");
 	if (!document->format->read(parsed, &document->conversation, problem))
 		return false;
 	if (source_id.data != NULL)

@@ -246,7 +246,7 @@ mend_parent(RowMatch *match, ImportRow *row)
 	{
 		transfer_refuse(&document->problem, TRANSFER_BAD_PARENT, "parent_seq",
 						"parent_seq " INT64_FORMAT " of message " INT64_FORMAT
-						" is no earlier message",
+						" is not an earlier message",
 						row->parent_seq, row->seq);
 		import_reject(match->import, document);
 		match->group->places--;

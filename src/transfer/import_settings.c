@@ -106,49 +106,45 @@ transfer_init(void)
 {
 	relation_register_intake(&lines_intake);
 	DefineCustomStringVariable("memory_ext.import_account",
-							   "The account that imported documents are for.",
+							   "The account that imported documents belong to.",
 							   "Empty: the one that a document names, or the session's.",
 							   &account_setting, "", PGC_USERSET, 0, account_check_setting, NULL,
 							   NULL);
 	DefineCustomStringVariable("memory_ext.import_format", "The format of imported documents.",
-							   "auto: told apart document by document.", &format_setting, "auto",
+							   "auto: detected for each document.", &format_setting, "auto",
 							   PGC_USERSET, 0, check_format_setting, NULL, NULL);
 	DefineCustomEnumVariable("memory_ext.import_on_error",
-							 "What an import does about a document that cannot be stored.",
-							 "stop: nothing is stored. skip: memory.job_errors has it.",
+							 "What an import does with a document that cannot be stored.",
+							 "stop: nothing is stored. skip: it is noted in memory.job_errors.",
 							 &on_error_setting, ON_ERROR_STOP, on_error_options, PGC_USERSET, 0,
 							 NULL, NULL, NULL);
-	DefineCustomEnumVariable("memory_ext.import_on_nul",
-							 "What an import does about the character with code 0.",
-							 "error: the document is rejected. replace: by U+FFFD.",
-							 &on_nul_setting, ON_NUL_ERROR, on_nul_options, PGC_USERSET, 0, NULL,
-							 NULL, NULL);
-	DefineCustomEnumVariable("memory_ext.import_on_surrogate",
-							 "What an import does about half of a surrogate pair.",
-							 "error: the document is rejected. replace: by U+FFFD.",
-							 &on_surrogate_setting, ON_NUL_ERROR, on_nul_options, PGC_USERSET, 0,
-							 NULL, NULL, NULL);
-	DefineCustomEnumVariable("memory_ext.import_on_conflict",
-							 "What an import does about a message that differs from the stored "
-							 "one.",
-							 "error: the document is rejected. keep: the stored one stays. "
-							 "replace: it takes its place. copy: the document becomes another "
-							 "conversation.",
-							 &on_conflict_setting, IMPORT_CONFLICT_ERROR, on_conflict_options,
-							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable(
+		"memory_ext.import_on_nul", "What an import does with the character with code 0.",
+		"error: the document is rejected. replace: the character becomes U+FFFD.", &on_nul_setting,
+		ON_NUL_ERROR, on_nul_options, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable(
+		"memory_ext.import_on_surrogate", "What an import does with half of a surrogate pair.",
+		"error: the document is rejected. replace: the character becomes U+FFFD.",
+		&on_surrogate_setting, ON_NUL_ERROR, on_nul_options, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable(
+		"memory_ext.import_on_conflict",
+		"What an import does with a message that differs from the stored one.",
+		"error: the document is rejected. keep: the stored one stays. replace: it is replaced. "
+		"copy: the document becomes another conversation.",
+		&on_conflict_setting, IMPORT_CONFLICT_ERROR, on_conflict_options, PGC_USERSET, 0, NULL,
+		NULL, NULL);
 	DefineCustomBoolVariable("memory_ext.import_as_history",
-							 "Imported messages of which no time is known are history, not usage.",
+							 "Imported messages without a known time are history, not usage.",
 							 "Their time is before memory_ext.backdated_after, instead of now.",
 							 &as_history_setting, false, PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomStringVariable("memory_ext.import_csv_delimiter",
-							   "What stands between the fields of imported rows of CSV.", NULL,
-							   &csv_delimiter_setting, ",", PGC_USERSET, 0, check_csv_delimiter,
-							   NULL, NULL);
-	DefineCustomStringVariable("memory_ext.import_csv_encoding",
-							   "The encoding of imported rows of CSV.", NULL, &csv_encoding_setting,
-							   "UTF8", PGC_USERSET, 0, check_csv_encoding, NULL, NULL);
+	DefineCustomStringVariable("memory_ext.import_csv_delimiter", "The delimiter of imported CSV.",
+							   NULL, &csv_delimiter_setting, ",", PGC_USERSET, 0,
+							   check_csv_delimiter, NULL, NULL);
+	DefineCustomStringVariable("memory_ext.import_csv_encoding", "The encoding of imported CSV.",
+							   NULL, &csv_encoding_setting, "UTF8", PGC_USERSET, 0,
+							   check_csv_encoding, NULL, NULL);
 	DefineCustomIntVariable("memory_ext.import_max_document",
-							"An imported document has at most this size.", NULL, &max_document_kb,
+							"The largest size of an imported document.", NULL, &max_document_kb,
 							64 * 1024, 1, 255 * 1024, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 
@@ -191,8 +187,8 @@ named_option(const struct config_enum_entry *entries, const char *argument, cons
 	for (int i = 0; entries[i].name != NULL; i++)
 		appendStringInfo(&known, "%s%s", i > 0 ? ", " : "", entries[i].name);
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("%s \"%s\" is not known", argument, name),
-					errhint("Known are: %s.", known.data)));
+					errmsg("unrecognized %s \"%s\"", argument, name),
+					errhint("Valid values: %s.", known.data)));
 	return 0; /* keep compilers quiet */
 }
 

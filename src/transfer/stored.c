@@ -25,7 +25,7 @@ extend(StoredMessages *stored, uint32 n)
 
 		if (space > PG_INT32_MAX / 2)
 			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-							errmsg("the conversation has too many messages to be read at once")));
+							errmsg("the conversation has too many messages to read at once")));
 		stored->messages = stored->messages == NULL
 							   ? MemoryContextAllocHuge(CurrentMemoryContext, size)
 							   : repalloc_huge(stored->messages, size);

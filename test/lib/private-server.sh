@@ -118,8 +118,9 @@ make_stage()
 	(
 		cd "$PROJECT" || exit
 		shopt -s nullglob
-		tar --exclude='*.o' --exclude='*.d' --exclude='*.so' --exclude='*.bc' -cf - Makefile ./*.control \
-			./*--*--*.sql ./*.md .[c]lang-format [d]oc src [s]ql [e]xpected test
+		tar --exclude=node_modules --exclude=dist --exclude='*.o' --exclude='*.d' --exclude='*.so' \
+			--exclude='*.bc' -cf - Makefile ./*.control ./*--*--*.sql ./*.md \
+			.[c]lang-format [d]oc [c]lients src [s]ql [e]xpected test
 	) | tar -C "$STAGE/src" --no-same-owner -xf -
 	chmod -R u+rwX,go+rX "$STAGE/src"
 	give_to_owner "$STAGE"

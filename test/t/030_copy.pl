@@ -136,7 +136,7 @@ my $counters = 'SELECT conversation_id, account_id, message_count, token_count, 
 is($node->safe_psql($alone, $counters), $node->safe_psql('postgres', $counters), 'messages alone: the counters are the same');
 like(
 	($node->psql($alone, "\\copy memory.conversations ($columns) FROM '$dir/csv.1.conversations' (FORMAT csv, HEADER)"))[2],
-	qr/conversation \S+ exists already/,
+	qr/conversation \S+ already exists/,
 	'conversations after their messages are refused');
 dump_views($alone, 'refused', 'FORMAT csv, HEADER');
 same_bytes("$dir/refused.$_", "$dir/alone.$_", "and change nothing: $_") for qw(derived messages);

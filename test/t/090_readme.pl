@@ -163,7 +163,8 @@ sub dead_links
 	return @dead;
 }
 
-foreach my $file (sort glob join ' ', map { "$root/$_*.md" } '', qw(doc/ src/ src/*/ test/ test/*/ test/*/*/))
+foreach my $file (sort glob join ' ', map { "$root/$_*.md" } '',
+	qw(doc/ src/ src/*/ clients/ clients/*/ test/ test/*/ test/*/*/))
 {
 	my $name = $file =~ s{^\Q$root\E/}{}r;
 	is(join(' ', dead_links($name, slurp($file))), '', "$name: every link leads somewhere");
@@ -230,14 +231,15 @@ $node->safe_psql('chat', join '', map {
 } qw(reader writer operator));
 my @signatures = lines_of(<<'SQL');
 WITH argument AS (
-	SELECT p.oid, u.n, p.proargnames[u.n] AS name, COALESCE(p.proargmodes[u.n], 'i') AS mode,
+	SELECT p.oid, p.prokind, u.n, p.proargnames[u.n] AS name, COALESCE(p.proargmodes[u.n], 'i') AS mode,
 		replace(format_type(u.type, NULL), 'timestamp with time zone', 'timestamptz') AS type,
 		regexp_replace(pg_get_function_arg_default(p.oid, u.n::int), '::.*', '') AS value
 	FROM pg_proc p, unnest(COALESCE(p.proallargtypes, p.proargtypes::oid[])) WITH ORDINALITY u (type, n)
 ), list AS (
 	SELECT oid, string_agg(concat_ws(' ', NULLIF(name, ''), type, '= ' || value), ', ' ORDER BY n)
-			FILTER (WHERE mode = 'i') AS input,
-		string_agg(concat_ws(' ', name, type), ', ' ORDER BY n) FILTER (WHERE mode = 'o') AS output
+			FILTER (WHERE mode = 'i' OR mode = 'b' AND prokind <> 'p') AS input,
+		string_agg(concat_ws(' ', name, type), ', ' ORDER BY n) FILTER (WHERE mode = 'o' OR mode = 'b' AND prokind <> 'p')
+			AS output
 	FROM argument GROUP BY oid
 )
 SELECT format('memory.%s(%s)%s %s', p.proname, l.input,

@@ -313,13 +313,13 @@ my $bad = write_file("$dir/bad", map { "$_\n" } document(1, 'a'), '{"conversatio
 # --- who may
 
 my %refused = (
-	"memory.import_file('$bad')" => [ 'other', qr/permission denied to read a file of the server.*pg_read_server_files.*import_stage/s ],
+	"memory.import_file('$bad')" => [ 'other', qr/permission denied to read a file on the server.*pg_read_server_files.*import_stage/s ],
 	"memory.import_file('relative')" => [ 'loader', qr/path "relative" is not absolute/ ],
-	"memory.import_file('$dir')" => [ 'loader', qr/is not a file/ ],
+	"memory.import_file('$dir')" => [ 'loader', qr/is not a regular file/ ],
 	"memory.import_file('$dir/nothing')" => [ 'loader', qr/could not stat file/ ],
 	"memory.import_file('$bad', workers => 0)" => [ 'loader', qr/workers must be from 1 to 64, it is 0/ ],
 	"memory.import_file('$bad', batch_size => 0)" => [ 'loader', qr/batch_size must be from 1 to 1000000, it is 0/ ],
-	"memory.import_file('$bad', on_error => 'ask')" => [ 'loader', qr/on_error "ask" is not known/ ],
+	"memory.import_file('$bad', on_error => 'ask')" => [ 'loader', qr/unrecognized on_error "ask"/ ],
 	"memory.import_file('$bad', 'word')" => [ 'loader', qr/unknown format "word"/ ],
 	"memory.import_file(NULL)" => [ 'loader', qr/path must not be null/ ],
 	"memory.resume_job(4711)" => [ 'loader', qr/job 4711 does not exist/ ],
@@ -565,7 +565,7 @@ my $target = $node->data_dir . '/exported';
 	is(slurp_file($target), exported(), 'the file is what memory.export gives');
 	is($node->safe_psql('postgres', "SELECT kind, state, documents, messages, bytes FROM memory.jobs WHERE job_id = $out"),
 		"export|finished|$count|6000|" . -s $target, 'it is counted');
-	like(($node->psql('postgres', "CALL memory.export_file('$target')"))[2], qr/file "\Q$target\E" exists already/,
+	like(($node->psql('postgres', "CALL memory.export_file('$target')"))[2], qr/file "\Q$target\E" already exists/,
 		'no file is written over');
 	unlink $target;
 	foreach my $format ('native', 'openai', 'langchain')
@@ -581,7 +581,7 @@ my $target = $node->data_dir . '/exported';
 		}
 	}
 	like(($node->psql('postgres', "SET ROLE loader; CALL memory.export_file('$target')"))[2],
-		qr/permission denied to write a file of the server.*pg_write_server_files/s, 'not everybody may write files');
+		qr/permission denied to write a file on the server.*pg_write_server_files/s, 'not everybody may write files');
 	$node->safe_psql('postgres',
 		"GRANT pg_write_server_files TO loader; SET ROLE loader; CALL memory.export_file('$target', account_id => 'account 7')");
 	is(slurp_file($target), exported(", 'account 7'"), 'one account');

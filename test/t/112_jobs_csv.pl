@@ -281,7 +281,7 @@ clear();
 	  [ "\n\n", qr/the input has no header line/, 'empty lines' ],
 	  [ "conversation_id,role\n", qr/the header line does not name column "content"/, 'one that is needed is missing' ],
 	  [ "conversation_id,role,content,seq,role\n", qr/the header line names column "role" twice/, 'one twice' ],
-	  [ "1,user,x\n", qr/"1" in the header line is no column of memory.messages.*The first line names the columns/s, 'a row' ],
+	  [ "1,user,x\n", qr/"1" in the header line is not a column of memory.messages.*The first line names the columns/s, 'a row' ],
 	  [ "\xff\n", qr/invalid byte sequence/, 'no text' ];
 	is(import_csv(write_file("$dir/h", "conversation_id,role,content\n")), 'finished|0|0|0|0|0|0', 'a header alone');
 	is($node->safe_psql('postgres', "SET memory_ext.import_max_document = '1kB'; CALL memory.import_file('"

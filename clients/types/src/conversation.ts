@@ -17,7 +17,7 @@ export interface ConversationsRow {
 	archived: boolean;
 	/** The last message of the current branch, which the next one answers; NULL: it has no message. */
 	head_seq: number | null;
-	/** When it was begun. */
+	/** When it was created. */
 	created_at: Timestamp;
 	/** When it was last changed. */
 	updated_at: Timestamp;
@@ -40,7 +40,7 @@ export const conversationsRelation: Relation<ConversationsRow> = {
 		metadata: { type: 'jsonb', nullable: true, comment: 'anything else, as a JSON object' },
 		archived: { type: 'boolean', nullable: false, comment: 'whether memory.recent_conversations leaves it out' },
 		head_seq: { type: 'bigint', nullable: true, comment: 'the last message of the current branch, which the next one answers; NULL: it has no message' },
-		created_at: { type: 'timestamp with time zone', nullable: false, comment: 'when it was begun' },
+		created_at: { type: 'timestamp with time zone', nullable: false, comment: 'when it was created' },
 		updated_at: { type: 'timestamp with time zone', nullable: false, comment: 'when it was last changed' },
 		message_count: { type: 'bigint', nullable: false, comment: 'how many messages it has, on all branches' },
 		token_count: { type: 'bigint', nullable: false, comment: 'how many tokens these have' },
@@ -58,7 +58,7 @@ export interface CreateConversationArgs {
 	created_at?: Timestamp | null | undefined;
 }
 
-/** Makes an empty conversation and returns its id. */
+/** Creates an empty conversation and returns its id. */
 export const createConversation: Call<CreateConversationArgs, Uuid> = {
 	name: 'create_conversation',
 	kind: 'function',
@@ -74,7 +74,7 @@ export const createConversation: Call<CreateConversationArgs, Uuid> = {
 	columns: {
 		value: { type: 'uuid', nullable: false },
 	},
-	comment: 'makes an empty conversation and returns its id',
+	comment: 'creates an empty conversation and returns its id',
 };
 
 /** The arguments of memory.delete_conversation. */
@@ -124,7 +124,7 @@ export interface RecentConversationsResult {
 	revision: number;
 }
 
-/** An account's conversations, last changed first; the last row's revision, updated_at and conversation_id give the next page. */
+/** An account's conversations, most recently changed first; the last row's revision, updated_at and conversation_id give the next page. */
 export const recentConversations: Call<RecentConversationsArgs, RecentConversationsResult> = {
 	name: 'recent_conversations',
 	kind: 'function',
@@ -151,7 +151,7 @@ export const recentConversations: Call<RecentConversationsArgs, RecentConversati
 		updated_at: { type: 'timestamp with time zone', nullable: false },
 		revision: { type: 'bigint', nullable: false },
 	},
-	comment: 'an account\'s conversations, last changed first; the last row\'s revision, updated_at and conversation_id give the next page',
+	comment: 'an account\'s conversations, most recently changed first; the last row\'s revision, updated_at and conversation_id give the next page',
 };
 
 /** The arguments of memory.update_conversation. */
@@ -194,7 +194,7 @@ export interface UpsertConversationArgs {
 	head_seq?: number | null | undefined;
 }
 
-/** Makes a conversation, or sets the fields that are not null where it exists; returns whether it was made. */
+/** Creates a conversation, or sets the fields that are not null if it exists; returns whether it was created. */
 export const upsertConversation: Call<UpsertConversationArgs, boolean | null> = {
 	name: 'upsert_conversation',
 	kind: 'function',
@@ -211,5 +211,5 @@ export const upsertConversation: Call<UpsertConversationArgs, boolean | null> = 
 	columns: {
 		value: { type: 'boolean', nullable: true },
 	},
-	comment: 'makes a conversation, or sets the fields that are not null where it exists; returns whether it was made',
+	comment: 'creates a conversation, or sets the fields that are not null if it exists; returns whether it was created',
 };

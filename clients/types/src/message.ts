@@ -3,7 +3,7 @@
 // Messages: append, read, edit; the composite type memory.message.
 import type { Call, JsonValue, Relation, Timestamp, Uuid } from './base.js';
 
-/** One message of a transcript; parent_seq: 0 is a root, NULL on input the message before. */
+/** One message of a transcript; parent_seq: 0 is a root; NULL on input: the message before. */
 export interface Message {
 	seq: number;
 	parent_seq: number | null;
@@ -33,7 +33,7 @@ export const messageType: Relation<Message> = {
 		metadata: { type: 'jsonb', nullable: true },
 		revision: { type: 'bigint', nullable: false },
 	},
-	comment: 'one message of a transcript; parent_seq: 0 is a root, NULL on input the message before',
+	comment: 'one message of a transcript; parent_seq: 0 is a root; NULL on input: the message before',
 };
 
 /** Every message; INSERT, COPY, UPDATE and DELETE go through the store. */
@@ -153,7 +153,7 @@ export interface ContextArgs {
 	include_system?: boolean | null | undefined;
 }
 
-/** The context window for a model: system messages, then the newest of the current branch that fit max_tokens, no tool result without its call. */
+/** The context window for a model: system messages, then the newest of the current branch that fit max_tokens; never begins with the result of a tool call. */
 export const context: Call<ContextArgs, Message> = {
 	name: 'context',
 	kind: 'function',
@@ -178,7 +178,7 @@ export const context: Call<ContextArgs, Message> = {
 		metadata: { type: 'jsonb', nullable: true },
 		revision: { type: 'bigint', nullable: false },
 	},
-	comment: 'the context window for a model: system messages, then the newest of the current branch that fit max_tokens, no tool result without its call',
+	comment: 'the context window for a model: system messages, then the newest of the current branch that fit max_tokens; never begins with the result of a tool call',
 };
 
 /** The arguments of memory.delete_message. */
@@ -188,7 +188,7 @@ export interface DeleteMessageArgs {
 	seq: number | null;
 }
 
-/** Deletes a message and returns the account's new revision; its answers answer its parent from then on. */
+/** Deletes a message and returns the account's new revision; its answers become answers to its parent. */
 export const deleteMessage: Call<DeleteMessageArgs, number> = {
 	name: 'delete_message',
 	kind: 'function',
@@ -202,7 +202,7 @@ export const deleteMessage: Call<DeleteMessageArgs, number> = {
 	columns: {
 		value: { type: 'bigint', nullable: false },
 	},
-	comment: 'deletes a message and returns the account\'s new revision; its answers answer its parent from then on',
+	comment: 'deletes a message and returns the account\'s new revision; its answers become answers to its parent',
 };
 
 /** The arguments of memory.edit_message. */
@@ -301,7 +301,7 @@ export interface MessageArgs {
 	seq: number | null;
 }
 
-/** One message, of any branch. */
+/** One message of any branch. */
 export const message: Call<MessageArgs, Message> = {
 	name: 'message',
 	kind: 'function',
@@ -324,7 +324,7 @@ export const message: Call<MessageArgs, Message> = {
 		metadata: { type: 'jsonb', nullable: true },
 		revision: { type: 'bigint', nullable: false },
 	},
-	comment: 'one message, of any branch',
+	comment: 'one message of any branch',
 };
 
 /** The arguments of memory.uuid_v7. */
