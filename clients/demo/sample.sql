@@ -13,6 +13,9 @@ INSERT INTO memory.model_prices (model, valid_from, input_cost_per_token, output
 	('larch-2-mini', '2020-01-01', 0.0000004, 0.0000016, 0.0000001, 'Larch'),
 	('alder-large', '2020-01-01', 0.000002, 0.000008, NULL, 'Alder');
 
+-- Otherwise what is older than a day is no usage of that day.
+SET memory_ext.backdated_after = '90d';
+
 -- 400 conversations of the last sixty days, a question and an answer or more each.
 WITH topic (n, title, question, answer) AS (VALUES
 	(0, 'Slow nightly backup', 'The nightly dump takes four hours. How do we make it faster?',
