@@ -9,7 +9,15 @@
 #include "mb/pg_wchar.h"
 #include "utils/guc.h"
 
-#include "memory_ext.h"
+#include "access.h"
+#include "account.h"
+#include "import.h"
+#include "job.h"
+#include "metering.h"
+#include "quota.h"
+#include "store.h"
+#include "transcript.h"
+#include "worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -19,12 +27,15 @@ void
 _PG_init(void)
 {
 	account_init();
+	access_init();
 	transcript_init();
 	quota_init();
 	metering_init();
 	store_init();
+	subscription_init();
 	transfer_init();
 	job_init();
+	worker_init();
 
 	MarkGUCPrefixReserved("memory_ext");
 }
@@ -44,5 +55,6 @@ memory_ext_check_database(PG_FUNCTION_ARGS)
 						errmsg("memory_ext needs a database with encoding UTF8, this one has %s",
 							   GetDatabaseEncodingName()),
 						errhint("Create a database with ENCODING 'UTF8' TEMPLATE template0.")));
+	worker_note_installation();
 	PG_RETURN_VOID();
 }

@@ -3,10 +3,10 @@
  *		What a conversation holds besides texts, counted by kind: to tell what a
  *		format could not hold.
  */
-#ifndef TRANSFER_CENSUS_H
-#define TRANSFER_CENSUS_H
+#ifndef CENSUS_H
+#define CENSUS_H
 
-#include "transfer.h"
+#include "formats.h"
 
 typedef enum CensusKind
 {
@@ -41,4 +41,4 @@ extern bool census_is_plain(const TransferConversation *conversation, const Tran
 /* A notice with what was lost, if anything was. */
 extern void census_tell(const Census *lost, const TransferFormat *to);
 
-#endif /* TRANSFER_CENSUS_H */
+#endif /* CENSUS_H */

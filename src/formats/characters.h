@@ -3,10 +3,10 @@
  *		Escapes in the text of JSON that stand for no character of PostgreSQL's:
  *		the one with code 0, and halves of surrogate pairs.
  */
-#ifndef TRANSFER_CHARACTERS_H
-#define TRANSFER_CHARACTERS_H
+#ifndef CHARACTERS_H
+#define CHARACTERS_H
 
-#include "transfer.h"
+#include "formats.h"
 
 /* The next \u0000 in a text that ends with a NUL, or NULL. */
 extern char *characters_find_nul(char *text);
@@ -22,4 +22,4 @@ extern char *characters_find_surrogate(char *text);
 extern bool characters_replace(const TransferProblem *problem, char *text, bool *changed, char **at,
 							   TransferReason *reason);
 
-#endif /* TRANSFER_CHARACTERS_H */
+#endif /* CHARACTERS_H */

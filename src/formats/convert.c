@@ -12,7 +12,7 @@
 #include "utils/builtins.h"
 
 #include "census.h"
-#include "transfer.h"
+#include "formats.h"
 
 /* The format of this name; NULL: detect it.  Error: 22023. */
 const TransferFormat *

@@ -1,7 +1,8 @@
 /*
  * document.h
- *		What the formats share: reading jsonb that may hold anything, writing it,
- *		and the parts that chat formats have in common.
+ *		What the formats share, and only they need: reading jsonb that may hold
+ *		anything, writing it, and the parts that chat formats have in common.  The
+ *		room's public header is formats.h.
  *
  * Nothing here throws because of what a document holds: whatever is wrong is
  * refused, with its place.  What a format reads goes to the columns; the rest
@@ -11,19 +12,19 @@
  *	document_read.c		values, places, walking, text that holds JSON
  *	document_write.c	building jsonb
  *	document_fields.c	keys that are columns: titles, ids, models, times, tokens, roles
- *	document_rest.c		metadata: what has no column
+ *	document_extras.c	metadata: what has no column
  *	document_content.c	content that is a string or an array of parts
  *	document_tools.c	tool calls and results, in the shape that all formats share
  *	document_tree.c		ids, parents, order, branches
  *	document_steps.c	what a message of another format says, in order
  *	document_turns.c	a conversation as a list
  *
- * Memory: the current context, as transfer.h says.
+ * Memory: the current context, as formats.h says.
  */
-#ifndef TRANSFER_DOCUMENT_H
-#define TRANSFER_DOCUMENT_H
+#ifndef DOCUMENT_H
+#define DOCUMENT_H
 
-#include "transfer.h"
+#include "formats.h"
 
 /* How deep metadata may be nested; the document may be deeper elsewhere. */
 #define DOCUMENT_MAX_DEPTH 512
@@ -70,6 +71,7 @@ extern bool document_has_array(const JsonbValue *object, const char *key);
 extern bool document_is_word(const JsonbValue *value, const char *word);
 extern TransferText document_text(const JsonbValue *value);
 extern TransferText document_get_text(const JsonbValue *object, const char *key);
+extern JsonbValue document_string(TransferText text);
 extern bool document_equal(const JsonbValue *a, const JsonbValue *b);
 extern bool document_shallow(const JsonbValue *value);
 extern bool document_number(const JsonbValue *value, int32 *number);
@@ -128,56 +130,57 @@ extern void document_put_null(DocumentOut *out);
 extern void document_put_pairs(DocumentOut *out, const JsonbValue *object);
 extern Jsonb *document_done(DocumentOut *out);
 extern JsonbValue document_integer(int64 number);
-extern JsonbValue document_string(TransferText text);
 extern JsonbValue document_null(void);
 
-/* ---- document_rest.c: what has no column ---- */
+/* ---- document_extras.c: what has no column ---- */
 
-#define DOCUMENT_MAX_REST 24
+#define DOCUMENT_MAX_EXTRAS 24
 
 /* What happens to the keys of an object that is put away. */
-typedef struct DocumentRest
+typedef struct DocumentExtras
 {
 	int32 nskipped;
-	const char *skipped[DOCUMENT_MAX_REST]; /* the columns say it */
+	const char *skipped[DOCUMENT_MAX_EXTRAS]; /* the columns say it */
 	int32 nabsent;
-	const char *absent[DOCUMENT_MAX_REST]; /* not there, though a column may say something */
+	const char *absent[DOCUMENT_MAX_EXTRAS]; /* not there, though a column may say something */
 	int32 nput;
 	struct
 	{
 		const char *key;
 		JsonbValue value;
-	} put[DOCUMENT_MAX_REST]; /* in the place of what was there; "~key": a note of ours */
-} DocumentRest;
+	} put[DOCUMENT_MAX_EXTRAS]; /* in the place of what was there; "~key": a note of ours */
+} DocumentExtras;
 
-extern void document_skip(DocumentRest *rest, const char *key);
-extern void document_absent(DocumentRest *rest, const char *key);
-extern void document_replace(DocumentRest *rest, const char *key, const JsonbValue *value);
-extern bool document_rest(const JsonbValue *object, const DocumentRest *rest, bool always,
-						  const DocumentPlace *place, JsonbValue *result, bool *any);
+extern void document_skip(DocumentExtras *extras, const char *key);
+extern void document_absent(DocumentExtras *extras, const char *key);
+extern void document_replace(DocumentExtras *extras, const char *key, const JsonbValue *value);
+extern bool document_extras(const JsonbValue *object, const DocumentExtras *extras, bool always,
+							const DocumentPlace *place, JsonbValue *result, bool *any);
 
-extern void
-document_put_object_rest(DocumentOut *out, const JsonbValue *object, const DocumentRest *rest);
+extern void document_put_object_extras(DocumentOut *out, const JsonbValue *object,
+									   const DocumentExtras *extras);
 
 /* Notes that are true. */
 extern bool document_note_metadata(const char *format, const char *note, Jsonb **metadata);
 extern bool document_noted(const JsonbValue *own, const char *note);
-extern void document_note(DocumentRest *rest, const char *note);
+extern void document_note(DocumentExtras *extras, const char *note);
 
 /* A value that a document may hold as text of JSON. */
 extern bool
 document_read_wrapped(const JsonbValue *object, const char *key, const char *note,
-					  JsonbValue *value, DocumentRest *rest, const DocumentPlace *place);
+					  JsonbValue *value, DocumentExtras *extras, const DocumentPlace *place);
 extern void document_write_wrapped(DocumentOut *out, const char *key, const char *note,
 								   const JsonbValue *value, const JsonbValue *own);
 
 extern void
-document_read_row_id(const JsonbValue *row, TransferMessage *message, DocumentRest *rest);
+document_read_row_id(const JsonbValue *row, TransferMessage *message, DocumentExtras *extras);
 
 /* The object under the format's name, or nothing; and how to write it back. */
 extern bool document_own(const Jsonb *metadata, const char *format, JsonbValue *own);
-extern void document_put_rest(DocumentOut *out, const JsonbValue *own);
-extern void document_put_rest_text(StringInfo out, const JsonbValue *own, const char *but);
+extern void document_put_extras(DocumentOut *out, const JsonbValue *own);
+extern void document_put_extras_text(StringInfo out, const JsonbValue *own, const char *but);
+extern bool document_foreign_own(const TransferMessage *message, const char *format,
+								 JsonbValue *own, const char **name);
 extern bool document_was_absent(const JsonbValue *own, const char *key);
 extern bool document_kept(const JsonbValue *own, const char *key, JsonbValue *value);
 
@@ -225,6 +228,7 @@ extern void document_add_result(DocumentTools *tools, TransferText id, TransferT
 								const JsonbValue *content, bool error);
 extern DocumentTools document_tools(const Jsonb *metadata);
 extern void document_take_tools(const JsonbValue *object, DocumentTools *tools);
+extern bool document_is_thought(const TransferMessage *message, const DocumentTools *tools);
 extern TransferText document_arguments_text(const JsonbValue *arguments);
 extern JsonbValue document_arguments_object(const JsonbValue *arguments);
 extern void document_add_paragraph(StringInfo joined, TransferText text);
@@ -238,7 +242,7 @@ extern void document_put_calls(DocumentOut *out, const DocumentTools *tools);
 
 /* metadata of a message: the tools, and the rest under the format's name; NULL: nothing. */
 extern bool document_metadata(const char *format, const JsonbValue *object,
-							  const DocumentRest *rest, const DocumentTools *tools, bool always,
+							  const DocumentExtras *extras, const DocumentTools *tools, bool always,
 							  const DocumentPlace *place, Jsonb **metadata);
 
 /* ---- document_fields.c ---- */
@@ -269,7 +273,7 @@ typedef struct DocumentField
 } DocumentField;
 
 extern bool document_read_fields(const JsonbValue *object, const DocumentField *fields, int nfields,
-								 void *target, DocumentRest *rest, const DocumentPlace *place);
+								 void *target, DocumentExtras *extras, const DocumentPlace *place);
 extern void document_write_fields(DocumentOut *out, const DocumentField *fields, int nfields,
 								  const void *source, const JsonbValue *own);
 
@@ -317,7 +321,7 @@ typedef struct DocumentRole
 
 extern bool
 document_read_role(const JsonbValue *object, const char *key, const DocumentRole *roles, int nroles,
-				   TransferText *role, DocumentRest *rest, const DocumentPlace *place);
+				   TransferText *role, DocumentExtras *extras, const DocumentPlace *place);
 extern TransferText document_role_word(const DocumentRole *roles, int nroles, TransferText role,
 									   const JsonbValue *own, const char *key);
 
@@ -374,7 +378,7 @@ document_write_parts(DocumentOut *out, const JsonbValue *kept, const DocumentPar
 extern bool
 document_read_content(const JsonbValue *object, const char *key, const DocumentPartRules *rules,
 					  bool null_if_empty, TransferText *text, DocumentTools *tools,
-					  DocumentRest *rest, const DocumentPlace *place);
+					  DocumentExtras *extras, const DocumentPlace *place);
 extern void
 document_write_content(DocumentOut *out, const char *key, const DocumentPartRules *rules,
 					   bool null_if_empty, TransferText text, const DocumentTools *tools,
@@ -392,7 +396,7 @@ typedef struct DocumentBoth
 
 extern bool
 document_read_both(const JsonbValue *object, const DocumentBoth *both, TransferText *text,
-				   DocumentTools *tools, DocumentRest *rest, const DocumentPlace *place);
+				   DocumentTools *tools, DocumentExtras *extras, const DocumentPlace *place);
 extern void document_write_both(DocumentOut *out, const DocumentBoth *both, TransferText text,
 								const DocumentTools *tools, const JsonbValue *own);
 
@@ -434,13 +438,13 @@ document_read_parents(const DocumentTree *tree, const JsonbValue *objects, const
 					  int32 count, int32 *parents, const DocumentPlace *place);
 extern void
 document_keep_parent(const DocumentTree *tree, const JsonbValue *object,
-					 const TransferConversation *conversation, int32 index, DocumentRest *rest);
+					 const TransferConversation *conversation, int32 index, DocumentExtras *extras);
 extern void document_write_parent(DocumentOut *out, const DocumentTree *tree,
 								  const TransferText *ids, int32 parent, const JsonbValue *own);
-extern void document_keep_position(DocumentRest *rest, int32 at, int32 index);
+extern void document_keep_position(DocumentExtras *extras, int32 at, int32 index);
 extern bool
 document_read_head(const JsonbValue *object, const char *key, TransferConversation *conversation,
-				   DocumentRest *rest, const DocumentPlace *place);
+				   DocumentExtras *extras, const DocumentPlace *place);
 extern void
 document_write_head(DocumentOut *out, const char *key, const TransferConversation *conversation,
 					const TransferText *ids, const JsonbValue *own);
@@ -481,8 +485,6 @@ typedef struct DocumentMedia
 	TransferText name;
 } DocumentMedia;
 
-extern bool document_media(const JsonbValue *part, DocumentMedia *media);
-extern TransferText document_url_type(TransferText url);
 extern TransferText document_url_data(TransferText url);
 
 typedef enum DocumentStepKind
@@ -540,8 +542,6 @@ extern bool document_only_text(const DocumentSteps *steps);
 extern void document_put_pair(DocumentOut *out, const char *key, TransferText text);
 extern void document_take_results(const TransferConversation *conversation,
 								  const DocumentLinks *links, const char *format, bool *taken);
-extern bool document_foreign_own(const TransferMessage *message, const char *format,
-								 JsonbValue *own, const char **name);
 
 /* ---- document_turns.c ---- */
 
@@ -570,8 +570,7 @@ typedef struct DocumentTurns
 extern DocumentTurns
 document_turns(const TransferConversation *conversation, const char *format, bool thoughts);
 extern int32 document_last_row(const DocumentTurns *turns, const char *under);
-extern bool document_is_thought(const TransferMessage *message, const DocumentTools *tools);
 extern bool
 document_is_silent(const TransferMessage *message, const DocumentTools *tools, const char *format);
 
-#endif /* TRANSFER_DOCUMENT_H */
+#endif /* DOCUMENT_H */

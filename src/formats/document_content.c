@@ -389,7 +389,7 @@ document_write_parts(DocumentOut *out, const JsonbValue *kept, const DocumentPar
 bool
 document_read_content(const JsonbValue *object, const char *key, const DocumentPartRules *rules,
 					  bool null_if_empty, TransferText *text, DocumentTools *tools,
-					  DocumentRest *rest, const DocumentPlace *place)
+					  DocumentExtras *extras, const DocumentPlace *place)
 {
 	JsonbValue value;
 	DocumentContent content;
@@ -398,7 +398,7 @@ document_read_content(const JsonbValue *object, const char *key, const DocumentP
 	*text = document_literal("");
 	if (!document_get(object, key, &value))
 	{
-		document_absent(rest, key);
+		document_absent(extras, key);
 		return true;
 	}
 	if (document_is_array(&value))
@@ -407,7 +407,7 @@ document_read_content(const JsonbValue *object, const char *key, const DocumentP
 		if (!document_read_parts(&value, rules, &content, tools, &at))
 			return false;
 		*text = content.text;
-		document_replace(rest, key, &content.kept);
+		document_replace(extras, key, &content.kept);
 		return true;
 	}
 	if (value.type != jbvString && value.type != jbvNull)
@@ -416,7 +416,7 @@ document_read_content(const JsonbValue *object, const char *key, const DocumentP
 	if (value.type == jbvString)
 		*text = document_text(&value);
 	if (text->length > 0 || null_if_empty == (value.type == jbvNull))
-		document_skip(rest, key);
+		document_skip(extras, key);
 	return true;
 }
 
@@ -464,17 +464,19 @@ document_text_noted(const JsonbValue *own, const char *note, TransferText text)
 }
 
 static void
-keep_parts(const DocumentBoth *both, const DocumentContent *content, bool there, DocumentRest *rest)
+keep_parts(const DocumentBoth *both, const DocumentContent *content, bool there,
+		   DocumentExtras *extras)
 {
 	if (there && content->plain && both->has_parts)
-		document_skip(rest, both->parts_key);
+		document_skip(extras, both->parts_key);
 	else if (there)
-		document_replace(rest, both->parts_key, &content->kept);
+		document_replace(extras, both->parts_key, &content->kept);
 }
 
 /* The text's key: says the same as the parts, or something else, which a note tells apart. */
 static void
-keep_text(const DocumentBoth *both, const JsonbValue *value, TransferText text, DocumentRest *rest)
+keep_text(const DocumentBoth *both, const JsonbValue *value, TransferText text,
+		  DocumentExtras *extras)
 {
 	JsonbValue note;
 
@@ -484,19 +486,19 @@ keep_text(const DocumentBoth *both, const JsonbValue *value, TransferText text, 
 	{
 		note = document_integer(text.length);
 		if (both->has_text)
-			document_skip(rest, both->text_key);
+			document_skip(extras, both->text_key);
 		else
-			document_replace(rest, both->text_key, &note);
+			document_replace(extras, both->text_key, &note);
 		return;
 	}
 	note = document_text_note(text);
-	document_replace(rest, "~text", &note);
+	document_replace(extras, "~text", &note);
 }
 
 /* The texts of the parts, or, if they have none, the text's key. */
 bool
 document_read_both(const JsonbValue *object, const DocumentBoth *both, TransferText *text,
-				   DocumentTools *tools, DocumentRest *rest, const DocumentPlace *place)
+				   DocumentTools *tools, DocumentExtras *extras, const DocumentPlace *place)
 {
 	JsonbValue parts;
 	JsonbValue value;
@@ -517,16 +519,16 @@ document_read_both(const JsonbValue *object, const DocumentBoth *both, TransferT
 	*text = content.text.length == 0 && has_text && value.type == jbvString ? document_text(&value)
 																			: content.text;
 	if (!has_parts && both->has_parts)
-		document_absent(rest, both->parts_key);
-	keep_parts(both, &content, has_parts && document_is_array(&parts), rest);
+		document_absent(extras, both->parts_key);
+	keep_parts(both, &content, has_parts && document_is_array(&parts), extras);
 	if (!has_text && both->has_text)
-		document_absent(rest, both->text_key);
+		document_absent(extras, both->text_key);
 	if (has_text)
-		keep_text(both, &value, *text, rest);
+		keep_text(both, &value, *text, extras);
 
 	/* an empty array beside a text is not what is written for the text */
 	if (has_parts && document_is_array(&parts) && document_count(&parts) == 0 && text->length > 0)
-		document_replace(rest, both->parts_key, &content.kept);
+		document_replace(extras, both->parts_key, &content.kept);
 	return true;
 }
 

@@ -19,8 +19,8 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
-#include "memory_ext.h"
 #include "document.h"
+#include "memory_limits.h"
 
 #define UNIX_EPOCH_USECS                                                                           \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * USECS_PER_SEC)
@@ -301,7 +301,7 @@ field_type(const DocumentField *field)
  */
 bool
 document_read_fields(const JsonbValue *object, const DocumentField *fields, int nfields,
-					 void *target, DocumentRest *rest, const DocumentPlace *place)
+					 void *target, DocumentExtras *extras, const DocumentPlace *place)
 {
 	for (int i = 0; i < nfields; i++)
 	{
@@ -314,7 +314,7 @@ document_read_fields(const JsonbValue *object, const DocumentField *fields, int 
 		if (!document_get(object, field->key, &value))
 		{
 			if (field->kind != FIELD_TEXT || field->always)
-				document_absent(rest, field->key);
+				document_absent(extras, field->key);
 			continue;
 		}
 		if (!read_value(field, &value, &read, &reason))
@@ -323,7 +323,7 @@ document_read_fields(const JsonbValue *object, const DocumentField *fields, int 
 		written = written_value(field, &read);
 		if (document_equal(&value, &written) && !field->latest &&
 			(value.type != jbvNull || (field->always && field->kind == FIELD_TEXT)))
-			document_skip(rest, field->key);
+			document_skip(extras, field->key);
 	}
 	return true;
 }
@@ -429,7 +429,7 @@ word_of_role(const DocumentRole *roles, int nroles, TransferText role)
 /* Reads a role's word; the rest keeps it where the role does not say it. */
 bool
 document_read_role(const JsonbValue *object, const char *key, const DocumentRole *roles, int nroles,
-				   TransferText *role, DocumentRest *rest, const DocumentPlace *place)
+				   TransferText *role, DocumentExtras *extras, const DocumentPlace *place)
 {
 	JsonbValue value;
 	TransferText word;
@@ -446,7 +446,7 @@ document_read_role(const JsonbValue *object, const char *key, const DocumentRole
 												MEMORY_MAX_ROLE_BYTES),
 								   word.data);
 	if (document_text_is(word, word_of_role(roles, nroles, *role)))
-		document_skip(rest, key);
+		document_skip(extras, key);
 	return true;
 }
 

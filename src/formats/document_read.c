@@ -281,6 +281,21 @@ document_text(const JsonbValue *value)
 	return text;
 }
 
+/* The value of a text: a string; of no text, null. */
+JsonbValue
+document_string(TransferText text)
+{
+	JsonbValue value = {.type = jbvNull};
+
+	if (text.data != NULL)
+	{
+		value.type = jbvString;
+		value.val.string.val = unconstify(char *, text.data);
+		value.val.string.len = (int) text.length;
+	}
+	return value;
+}
+
 bool
 document_is_word(const JsonbValue *value, const char *word)
 {

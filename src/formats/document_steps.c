@@ -13,6 +13,7 @@
 #include "storage/shmem.h"
 
 #include "document.h"
+#include "format_names.h"
 
 /* ---- images and files ---- */
 
@@ -55,8 +56,8 @@ data_url(TransferText media_type, TransferText data)
 }
 
 /* The type of a data URL; none: it is no such URL. */
-TransferText
-document_url_type(TransferText url)
+static TransferText
+url_type(TransferText url)
 {
 	TransferText type = {NULL, 0};
 	const char *end;
@@ -114,12 +115,12 @@ read_source(const JsonbValue *source, DocumentMedia *media)
 }
 
 /*
- * document_media
+ * read_media
  *		Whether a part, or an entry of a list of files, is an image or a file; with
  *		its address, as far as the document has it.
  */
-bool
-document_media(const JsonbValue *part, DocumentMedia *media)
+static bool
+read_media(const JsonbValue *part, DocumentMedia *media)
 {
 	static const char *const types[] = {"mediaType", "mimeType",  "contentType",
 										"mime_type", "file_type", "media_type"};
@@ -151,7 +152,7 @@ document_media(const JsonbValue *part, DocumentMedia *media)
 						 ? document_get_text(part, "data")
 						 : data_url(media->media_type, document_get_text(part, "data"));
 	if (media->media_type.data == NULL)
-		media->media_type = document_url_type(media->url);
+		media->media_type = url_type(media->url);
 	if (media->kind == DOCUMENT_FILE && media->media_type.data != NULL)
 		media->kind = kind_of_type(media->media_type);
 	return starts_with(type, "image") || starts_with(type, "input_image") ||
@@ -206,21 +207,6 @@ find_parts(const JsonbValue *own, JsonbValue *parts)
 			return true;
 		}
 	}
-	return false;
-}
-
-/* What the message's own format, if it is not this one, has kept of it. */
-bool
-document_foreign_own(const TransferMessage *message, const char *format, JsonbValue *own,
-					 const char **name)
-{
-	for (int i = 0; i < transfer_nformats; i++)
-		if (strcmp(transfer_formats[i]->name, format) != 0 &&
-			document_own(message->metadata, transfer_formats[i]->name, own))
-		{
-			*name = transfer_formats[i]->name;
-			return true;
-		}
 	return false;
 }
 
@@ -336,7 +322,7 @@ read_part(Reading *reading, const JsonbValue *part)
 		read_call(reading, part);
 	else if (thought.data != NULL)
 		add_step(reading->steps, DOCUMENT_STEP_THOUGHT)->text = thought;
-	else if (document_media(part, &media))
+	else if (read_media(part, &media))
 		add_step(reading->steps, DOCUMENT_STEP_MEDIA)->media = media;
 	else if (!document_text_is(type, "step-start") && !document_text_is(type, "tool_use"))
 		add_step(reading->steps, DOCUMENT_STEP_OTHER)->text = type;
@@ -362,7 +348,7 @@ read_files(DocumentSteps *steps, const JsonbValue *own)
 			/* what was pasted is content */
 			if (document_is_object(&walk.value) &&
 				!document_get(&walk.value, "extracted_content", &pasted) &&
-				document_media(&walk.value, &media))
+				read_media(&walk.value, &media))
 				add_step(steps, DOCUMENT_STEP_MEDIA)->media = media;
 	}
 }
@@ -480,7 +466,7 @@ add_recipient(const TransferMessage *message, DocumentTools *tools, const char *
 	JsonbValue text;
 
 	if (!document_text_is(message->role, "assistant") || tools->ncalls > 0 ||
-		!document_foreign_own(message, format, &own, &name) || strcmp(name, "chatgpt") != 0)
+		!document_foreign_own(message, format, &own, &name) || strcmp(name, FORMAT_CHATGPT) != 0)
 		return;
 	recipient = document_get_text(&own, "recipient");
 	if (recipient.length == 0 || document_text_is(recipient, "all") || tools->reasoning)

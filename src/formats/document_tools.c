@@ -255,7 +255,7 @@ document_put_tools(DocumentOut *out, const DocumentTools *tools)
  *		nothing.  False: it is nested too deep.
  */
 bool
-document_metadata(const char *format, const JsonbValue *object, const DocumentRest *rest,
+document_metadata(const char *format, const JsonbValue *object, const DocumentExtras *extras,
 				  const DocumentTools *tools, bool always, const DocumentPlace *place,
 				  Jsonb **metadata)
 {
@@ -267,7 +267,7 @@ document_metadata(const char *format, const JsonbValue *object, const DocumentRe
 					  tools->call_id.data != NULL || tools->name.data != NULL || tools->reasoning);
 
 	*metadata = NULL;
-	if (!document_rest(object, rest, always, place, &own, &any_own))
+	if (!document_extras(object, extras, always, place, &own, &any_own))
 		return false;
 	if (!any_own && !any_tools)
 		return true;
@@ -411,4 +411,11 @@ document_result_text(const JsonbValue *content)
 	result.data = joined.data;
 	result.length = (uint32) joined.len;
 	return result;
+}
+
+/* Whether the content of a message with these tools is what the model only thought. */
+bool
+document_is_thought(const TransferMessage *message, const DocumentTools *tools)
+{
+	return tools->reasoning && document_text_is(message->role, "assistant");
 }

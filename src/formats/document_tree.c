@@ -215,7 +215,7 @@ parent_word(const DocumentTree *tree, const TransferText *ids, int32 parent)
 /* Once the message is in its place: whether its parent's key is what is written. */
 void
 document_keep_parent(const DocumentTree *tree, const JsonbValue *object,
-					 const TransferConversation *conversation, int32 index, DocumentRest *rest)
+					 const TransferConversation *conversation, int32 index, DocumentExtras *extras)
 {
 	int32 parent = document_parent(conversation, index);
 	TransferText none = {NULL, 0};
@@ -224,10 +224,10 @@ document_keep_parent(const DocumentTree *tree, const JsonbValue *object,
 	JsonbValue value;
 
 	if (!document_get(object, tree->parent_key, &value))
-		document_absent(rest, tree->parent_key);
+		document_absent(extras, tree->parent_key);
 	else if (document_same_text(document_text(&value), written) &&
 			 (parent < 0 || written.data != NULL))
-		document_skip(rest, tree->parent_key);
+		document_skip(extras, tree->parent_key);
 }
 
 void
@@ -244,12 +244,12 @@ document_write_parent(DocumentOut *out, const DocumentTree *tree, const Transfer
 
 /* Where the message was in the document, if its number does not say it. */
 void
-document_keep_position(DocumentRest *rest, int32 at, int32 index)
+document_keep_position(DocumentExtras *extras, int32 at, int32 index)
 {
 	JsonbValue position = document_integer(at);
 
 	if (at != index)
-		document_replace(rest, "~at", &position);
+		document_replace(extras, "~at", &position);
 }
 
 /* ---- the head ---- */
@@ -262,7 +262,7 @@ document_keep_position(DocumentRest *rest, int32 at, int32 index)
  */
 bool
 document_read_head(const JsonbValue *object, const char *key, TransferConversation *conversation,
-				   DocumentRest *rest, const DocumentPlace *place)
+				   DocumentExtras *extras, const DocumentPlace *place)
 {
 	JsonbValue value = document_null();
 	JsonbValue noted;
@@ -270,7 +270,7 @@ document_read_head(const JsonbValue *object, const char *key, TransferConversati
 
 	conversation->head = conversation->count - 1;
 	if (!document_get(object, key, &value))
-		document_absent(rest, key);
+		document_absent(extras, key);
 	else if (value.type != jbvString && value.type != jbvNull)
 		return document_refuse_key(place, key, TRANSFER_BAD_VALUE, "not a string");
 	text = document_text(&value);
@@ -279,13 +279,13 @@ document_read_head(const JsonbValue *object, const char *key, TransferConversati
 			if (document_same_text(conversation->messages[i].message_id, text))
 			{
 				conversation->head = i;
-				document_skip(rest, key);
+				document_skip(extras, key);
 				return true;
 			}
 	if (conversation->count == 0)
 		return true;
 	noted = document_string(conversation->messages[conversation->head].message_id);
-	document_replace(rest, "~head", &noted);
+	document_replace(extras, "~head", &noted);
 	return true;
 }
 

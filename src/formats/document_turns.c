@@ -14,34 +14,17 @@
 
 #include "document.h"
 
-/* Whether another format than this one has kept something in metadata. */
-static bool
-is_foreign(const TransferMessage *message, const char *format)
-{
-	JsonbValue own;
-
-	for (int i = 0; i < transfer_nformats; i++)
-		if (strcmp(transfer_formats[i]->name, format) != 0 &&
-			document_own(message->metadata, transfer_formats[i]->name, &own))
-			return true;
-	return false;
-}
-
-/* Whether the content is what the model only thought. */
-bool
-document_is_thought(const TransferMessage *message, const DocumentTools *tools)
-{
-	return tools->reasoning && document_text_is(message->role, "assistant");
-}
-
 /* Whether a message says nothing in this format. */
 bool
 document_is_silent(const TransferMessage *message, const DocumentTools *tools, const char *format)
 {
 	bool empty = message->content.length == 0 && tools->ncalls == 0 && tools->nresults == 0 &&
 				 tools->call_id.data == NULL;
+	const char *name;
+	JsonbValue own;
 
-	return (empty || document_is_thought(message, tools)) && is_foreign(message, format);
+	return (empty || document_is_thought(message, tools)) &&
+		   document_foreign_own(message, format, &own, &name);
 }
 
 static DocumentTurn *

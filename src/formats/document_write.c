@@ -67,21 +67,6 @@ document_null(void)
 	return value;
 }
 
-/* No text is null. */
-JsonbValue
-document_string(TransferText text)
-{
-	JsonbValue value = {.type = jbvNull};
-
-	if (text.data != NULL)
-	{
-		value.type = jbvString;
-		value.val.string.val = unconstify(char *, text.data);
-		value.val.string.len = (int) text.length;
-	}
-	return value;
-}
-
 JsonbValue
 document_integer(int64 number)
 {

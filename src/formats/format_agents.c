@@ -23,11 +23,11 @@
  */
 #include "postgres.h"
 
-#include "memory_ext.h"
 #include "document.h"
-#include "formats.h"
+#include "formats_private.h"
+#include "memory_limits.h"
 
-#define FORMAT "agents"
+#define FORMAT FORMAT_AGENTS
 
 static const DocumentRole roles[] = {
 	{"user", "user"},
@@ -98,7 +98,7 @@ agents_detect(Jsonb *document)
 
 static bool
 read_call(const JsonbValue *item, TransferMessage *message, DocumentTools *tools,
-		  DocumentRest *rest, const DocumentPlace *place)
+		  DocumentExtras *extras, const DocumentPlace *place)
 {
 	TransferText name = document_get_text(item, "name");
 	TransferText id = document_get_text(item, "call_id");
@@ -110,34 +110,34 @@ read_call(const JsonbValue *item, TransferMessage *message, DocumentTools *tools
 	if (!document_get(item, "arguments", &arguments))
 		return document_refuse_key(place, "arguments", TRANSFER_BAD_VALUE, "there are none");
 	document_add_call(tools, id, name, &arguments);
-	document_skip(rest, "name");
-	document_skip(rest, "arguments");
+	document_skip(extras, "name");
+	document_skip(extras, "arguments");
 	if (id.data != NULL)
-		document_skip(rest, "call_id");
+		document_skip(extras, "call_id");
 	return true;
 }
 
 /* An output may be a string, parts, or anything else, which then is kept. */
 static bool
 read_output(const JsonbValue *item, TransferMessage *message, DocumentTools *tools,
-			DocumentRest *rest, const DocumentPlace *place)
+			DocumentExtras *extras, const DocumentPlace *place)
 {
 	JsonbValue output;
 
 	message->role = document_literal("tool");
 	tools->call_id = document_get_text(item, "call_id");
 	if (tools->call_id.data != NULL)
-		document_skip(rest, "call_id");
+		document_skip(extras, "call_id");
 	if (document_get(item, "output", &output) && output.type != jbvString &&
 		!document_is_array(&output))
 		return true;
-	return document_read_content(item, "output", &parts, false, &message->content, tools, rest,
+	return document_read_content(item, "output", &parts, false, &message->content, tools, extras,
 								 place);
 }
 
 static bool
 read_item(const JsonbValue *item, TransferMessage *message, DocumentTools *tools,
-		  DocumentRest *rest, const DocumentPlace *place)
+		  DocumentExtras *extras, const DocumentPlace *place)
 {
 	TransferText type = document_get_text(item, "type");
 	JsonbValue value;
@@ -148,40 +148,40 @@ read_item(const JsonbValue *item, TransferMessage *message, DocumentTools *tools
 		message->role = document_literal("assistant");
 		return true;
 	}
-	if (!document_read_fields(item, item_fields, lengthof(item_fields), message, rest, place))
+	if (!document_read_fields(item, item_fields, lengthof(item_fields), message, extras, place))
 		return false;
 	if (document_get(item, "role", &value))
 	{
 		if (type.data != NULL && !document_text_is(type, "message"))
-			document_note(rest, "~role");
-		return document_read_role(item, "role", roles, lengthof(roles), &message->role, rest,
+			document_note(extras, "~role");
+		return document_read_role(item, "role", roles, lengthof(roles), &message->role, extras,
 								  place) &&
-			   document_read_content(item, "content", &parts, false, &message->content, tools, rest,
-									 place);
+			   document_read_content(item, "content", &parts, false, &message->content, tools,
+									 extras, place);
 	}
 	if (type.data == NULL || document_text_is(type, "message"))
 		return document_refuse_key(place, "role", TRANSFER_BAD_ROLE, "there is no role");
 	if (document_text_is(type, "function_call"))
-		return read_call(item, message, tools, rest, place);
+		return read_call(item, message, tools, extras, place);
 	if (document_text_is(type, "function_call_output"))
-		return read_output(item, message, tools, rest, place);
+		return read_output(item, message, tools, extras, place);
 	message->role = document_literal(ends_with(type, "_output") ? "tool" : "assistant");
 	if (!document_text_is(type, "reasoning"))
 		return true;
 	tools->reasoning = true;
 	return !document_has_array(item, "summary") ||
-		   document_read_content(item, "summary", &parts, false, &message->content, tools, rest,
+		   document_read_content(item, "summary", &parts, false, &message->content, tools, extras,
 								 place);
 }
 
 static bool
-read_message(const JsonbValue *item, DocumentRest *rest, TransferMessage *message,
+read_message(const JsonbValue *item, DocumentExtras *extras, TransferMessage *message,
 			 const DocumentPlace *place)
 {
 	DocumentTools tools = {0};
 
-	return read_item(item, message, &tools, rest, place) &&
-		   document_metadata(FORMAT, item, rest, &tools, true, place, &message->metadata);
+	return read_item(item, message, &tools, extras, place) &&
+		   document_metadata(FORMAT, item, extras, &tools, true, place, &message->metadata);
 }
 
 /* The item is kept as if it came alone, and the rest of the row in a note. */
@@ -189,8 +189,8 @@ static bool
 read_row(const JsonbValue *row, TransferMessage *message, const DocumentPlace *place)
 {
 	DocumentPlace at = document_at_key(place, "message_data");
-	DocumentRest outer = {0};
-	DocumentRest rest = {0};
+	DocumentExtras outer = {0};
+	DocumentExtras extras = {0};
 	JsonbValue item;
 	JsonbValue kept;
 	bool any;
@@ -199,25 +199,25 @@ read_row(const JsonbValue *row, TransferMessage *message, const DocumentPlace *p
 		!document_read_fields(row, row_fields, lengthof(row_fields), message, &outer, place))
 		return false;
 	document_skip(&outer, "message_data");
-	if (!document_rest(row, &outer, true, place, &kept, &any))
+	if (!document_extras(row, &outer, true, place, &kept, &any))
 		return false;
-	document_replace(&rest, "~row", &kept);
+	document_replace(&extras, "~row", &kept);
 	if (document_get_text(&item, "id").data == NULL)
-		document_read_row_id(row, message, &rest);
-	return read_message(&item, &rest, message, &at);
+		document_read_row_id(row, message, &extras);
+	return read_message(&item, &extras, message, &at);
 }
 
 static bool
 read_any(const JsonbValue *value, TransferMessage *message, const DocumentPlace *place)
 {
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	JsonbValue found;
 
 	if (!document_is_object(value))
 		return document_refuse(place, TRANSFER_BAD_VALUE, "not an object");
 	if (document_get(value, "message_data", &found))
 		return read_row(value, message, place);
-	return read_message(value, &rest, message, place);
+	return read_message(value, &extras, message, place);
 }
 
 static bool
@@ -298,7 +298,7 @@ write_own(DocumentOut *out, const DocumentTurn *turn, const JsonbValue *own)
 	JsonbValue value;
 
 	document_begin_object(out);
-	document_put_rest(out, own);
+	document_put_extras(out, own);
 	if (document_kept(own, "__enc__", &value))
 	{
 		document_end(out);
@@ -426,7 +426,7 @@ put_row(Writing *writing, const DocumentTurn *turn, const JsonbValue *item, cons
 	DocumentOut *out = &writing->out;
 
 	document_begin_object(out);
-	document_put_rest(out, row);
+	document_put_extras(out, row);
 	document_write_fields(out, row_fields, lengthof(row_fields), turn->message, row);
 	if (row != NULL)
 		document_write_wrapped(out, "message_data", "~message", item, row);

@@ -16,12 +16,12 @@
  */
 #include "postgres.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "format_claude.h"
-#include "formats.h"
+#include "formats_private.h"
+#include "memory_limits.h"
 
-#define FORMAT "anthropic"
+#define FORMAT FORMAT_ANTHROPIC
 
 static const DocumentRole roles[] = {{"user", "user"}, {"assistant", "assistant"}};
 
@@ -92,7 +92,7 @@ anthropic_detect(Jsonb *document)
 static bool
 read_message(const JsonbValue *object, TransferMessage *message, const DocumentPlace *place)
 {
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	DocumentTools tools = {0};
 	JsonbValue usage;
 	JsonbValue number;
@@ -104,20 +104,20 @@ read_message(const JsonbValue *object, TransferMessage *message, const DocumentP
 		message->model = model;
 	if (document_get(object, "usage", &usage) && document_get(&usage, "output_tokens", &number))
 		(void) document_number(&number, &message->tokens);
-	return document_read_role(object, "role", roles, lengthof(roles), &message->role, &rest,
+	return document_read_role(object, "role", roles, lengthof(roles), &message->role, &extras,
 							  place) &&
-		   document_read_fields(object, message_fields, lengthof(message_fields), message, &rest,
+		   document_read_fields(object, message_fields, lengthof(message_fields), message, &extras,
 								place) &&
 		   document_read_content(object, "content", &claude_blocks, false, &message->content,
-								 &tools, &rest, place) &&
-		   document_metadata(FORMAT, object, &rest, &tools, true, place, &message->metadata);
+								 &tools, &extras, place) &&
+		   document_metadata(FORMAT, object, &extras, &tools, true, place, &message->metadata);
 }
 
 /* The request's system as a message; its content is kept as a message's is. */
 static bool
 read_system(const JsonbValue *root, TransferMessage *message, const DocumentPlace *place)
 {
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	DocumentTools tools = {0};
 	DocumentOut out = {0};
 	JsonbValue system;
@@ -132,10 +132,10 @@ read_system(const JsonbValue *root, TransferMessage *message, const DocumentPlac
 	object = document_done(&out);
 	alone = document_root(object);
 	message->role = document_literal("system");
-	document_note(&rest, "~system");
+	document_note(&extras, "~system");
 	return document_read_content(&alone, "system", &claude_blocks, false, &message->content, &tools,
-								 &rest, place) &&
-		   document_metadata(FORMAT, &alone, &rest, &tools, true, place, &message->metadata);
+								 &extras, place) &&
+		   document_metadata(FORMAT, &alone, &extras, &tools, true, place, &message->metadata);
 }
 
 static bool
@@ -161,7 +161,7 @@ anthropic_read(Jsonb *document, TransferConversation *conversation, TransferProb
 	JsonbValue root = document_root(document);
 	DocumentPlace place = document_place(problem);
 	DocumentPlace at = document_at_key(&place, "messages");
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	JsonbValue messages;
 	JsonbValue system = document_null();
 	TransferText model;
@@ -187,10 +187,10 @@ anthropic_read(Jsonb *document, TransferConversation *conversation, TransferProb
 			conversation->messages[i].model.data == NULL && model.length > 0 &&
 			model.length <= MEMORY_MAX_MODEL_BYTES)
 			conversation->messages[i].model = model;
-	document_skip(&rest, "messages");
+	document_skip(&extras, "messages");
 	if (first > 0)
-		document_skip(&rest, "system");
-	return document_metadata(FORMAT, &root, &rest, NULL, true, &place, &conversation->metadata);
+		document_skip(&extras, "system");
+	return document_metadata(FORMAT, &root, &extras, NULL, true, &place, &conversation->metadata);
 }
 
 /* ---- writing ---- */
@@ -264,7 +264,7 @@ static void
 write_own(DocumentOut *out, const DocumentTurn *turn)
 {
 	document_begin_object(out);
-	document_put_rest(out, &turn->own);
+	document_put_extras(out, &turn->own);
 	document_put_pair(out, "role",
 					  document_role_word(roles, lengthof(roles), turn->role, &turn->own, "role"));
 	document_write_fields(out, message_fields, lengthof(message_fields), turn->message, &turn->own);
@@ -340,7 +340,7 @@ anthropic_write(const TransferConversation *conversation, bool *many)
 	if (!array)
 	{
 		document_begin_object(&out);
-		document_put_rest(&out, own);
+		document_put_extras(&out, own);
 		if (own == NULL && model.data != NULL)
 			document_put_pair(&out, "model", model);
 		write_system(&out, &turns);

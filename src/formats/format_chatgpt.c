@@ -20,13 +20,12 @@
 
 #include "storage/shmem.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "format_chatgpt.h"
-#include "formats.h"
+#include "formats_private.h"
 #include "order.h"
 
-#define FORMAT "chatgpt"
+#define FORMAT FORMAT_CHATGPT
 #define NEW_ROOT "client-created-root"
 
 static const DocumentField fields[] = {
@@ -187,10 +186,10 @@ link_nodes(Mapping *mapping, const DocumentPlace *place)
 
 /* Notes what a node has that is not written for its message; nothing when that is all. */
 static bool
-keep_node(const Node *node, bool parent_written, bool children_written, DocumentRest *rest,
+keep_node(const Node *node, bool parent_written, bool children_written, DocumentExtras *extras,
 		  const DocumentPlace *place)
 {
-	DocumentRest inner = {0};
+	DocumentExtras inner = {0};
 	JsonbValue value;
 	JsonbValue kept;
 	bool any;
@@ -208,10 +207,10 @@ keep_node(const Node *node, bool parent_written, bool children_written, Document
 		document_absent(&inner, "children");
 	else if (children_written)
 		document_skip(&inner, "children");
-	if (!document_rest(&node->value, &inner, false, place, &kept, &any))
+	if (!document_extras(&node->value, &inner, false, place, &kept, &any))
 		return false;
 	if (any)
-		document_replace(rest, "~node", &kept);
+		document_replace(extras, "~node", &kept);
 	return true;
 }
 
@@ -243,7 +242,7 @@ order_messages(Reading *reading, const DocumentPlace *place)
 		Node *node = &mapping->nodes[i];
 		DocumentPlace at_node = document_at_text(place, node->key);
 		DocumentPlace at = document_at_key(&at_node, "message");
-		DocumentRest ignored = {0};
+		DocumentExtras ignored = {0};
 
 		if (!node->has_message)
 			continue;
@@ -304,32 +303,33 @@ read_message(Reading *reading, int32 index, const DocumentPlace *place)
 	TransferMessage *message = &reading->conversation->messages[index];
 	DocumentPlace at_node = document_at_text(place, node->key);
 	DocumentPlace at = document_at_key(&at_node, "message");
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	DocumentTools tools = {0};
 	JsonbValue children;
 	JsonbValue key = document_string(node->key);
 	bool parent_written;
 	bool children_written;
 
-	if (!chatgpt_read_message(&node->message, message, &rest, &tools, &at))
+	if (!chatgpt_read_message(&node->message, message, &extras, &tools, &at))
 		return false;
 	if (!document_same_text(message->message_id, node->key))
-		document_replace(&rest, "~key", &key);
+		document_replace(&extras, "~key", &key);
 
 	/* a root's null is written too */
 	parent_written =
 		node->parent.data == NULL ? node->parent_node < 0 : names_message(reading->mapping, node);
 	children_written = document_get(&node->value, "children", &children) &&
 					   document_same_children(&children, &reading->children, index, reading->keys);
-	return keep_node(node, parent_written, children_written, &rest, &at_node) &&
-		   document_metadata(FORMAT, &node->message, &rest, &tools, true, &at, &message->metadata);
+	return keep_node(node, parent_written, children_written, &extras, &at_node) &&
+		   document_metadata(FORMAT, &node->message, &extras, &tools, true, &at,
+							 &message->metadata);
 }
 
 /* ---- reading: the conversation ---- */
 
 /* The nodes without message, as they are. */
 static bool
-keep_nodes(const Mapping *mapping, DocumentRest *rest, const DocumentPlace *place)
+keep_nodes(const Mapping *mapping, DocumentExtras *extras, const DocumentPlace *place)
 {
 	DocumentOut out = {0};
 
@@ -350,13 +350,14 @@ keep_nodes(const Mapping *mapping, DocumentRest *rest, const DocumentPlace *plac
 		document_put(&out, &node->value);
 	}
 	document_end(&out);
-	document_replace(rest, "~nodes", out.result);
+	document_replace(extras, "~nodes", out.result);
 	return true;
 }
 
 /* The head is what current_node is, or what is above it; without one the last message. */
 static bool
-read_head(const JsonbValue *root, Reading *reading, DocumentRest *rest, const DocumentPlace *place)
+read_head(const JsonbValue *root, Reading *reading, DocumentExtras *extras,
+		  const DocumentPlace *place)
 {
 	TransferConversation *conversation = reading->conversation;
 	JsonbValue value;
@@ -364,7 +365,7 @@ read_head(const JsonbValue *root, Reading *reading, DocumentRest *rest, const Do
 	int32 node = -1;
 
 	if (!document_get(root, "current_node", &value))
-		document_absent(rest, "current_node");
+		document_absent(extras, "current_node");
 	else if (value.type == jbvString)
 		node = document_find(&reading->mapping->ids, document_text(&value));
 	else if (value.type != jbvNull)
@@ -377,11 +378,11 @@ read_head(const JsonbValue *root, Reading *reading, DocumentRest *rest, const Do
 		if (reading->node_of[i] == node)
 			conversation->head = i;
 	if (node >= 0 && document_same_text(document_text(&value), reading->keys[conversation->head]))
-		document_skip(rest, "current_node");
+		document_skip(extras, "current_node");
 	else if (conversation->count > 0)
 	{
 		head = document_string(reading->keys[conversation->head]);
-		document_replace(rest, "~head", &head);
+		document_replace(extras, "~head", &head);
 	}
 	return true;
 }
@@ -394,7 +395,7 @@ chatgpt_read(Jsonb *document, TransferConversation *conversation, TransferProble
 	DocumentPlace at = document_at_key(&place, "mapping");
 	Mapping mapping = {0};
 	Reading reading = {.mapping = &mapping, .conversation = conversation};
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	JsonbValue object;
 
 	if (!document_get(&root, "mapping", &object))
@@ -411,13 +412,13 @@ chatgpt_read(Jsonb *document, TransferConversation *conversation, TransferProble
 			return false;
 
 	chatgpt_default_model(conversation, document_get_text(&root, "default_model_slug"));
-	document_skip(&rest, "mapping");
+	document_skip(&extras, "mapping");
 	conversation->source_id = document_get_text(&root, "conversation_id");
 	if (conversation->source_id.data == NULL)
 		conversation->source_id = document_get_text(&root, "id");
-	return document_read_fields(&root, fields, lengthof(fields), conversation, &rest, &place) &&
-		   read_head(&root, &reading, &rest, &place) && keep_nodes(&mapping, &rest, &at) &&
-		   document_metadata(FORMAT, &root, &rest, NULL, true, &place, &conversation->metadata);
+	return document_read_fields(&root, fields, lengthof(fields), conversation, &extras, &place) &&
+		   read_head(&root, &reading, &extras, &place) && keep_nodes(&mapping, &extras, &at) &&
+		   document_metadata(FORMAT, &root, &extras, NULL, true, &place, &conversation->metadata);
 }
 
 /* ---- writing ---- */
@@ -499,7 +500,7 @@ write_node(Writing *writing, int32 index)
 
 	document_key_text(out, writing->keys[index]);
 	document_begin_object(out);
-	document_put_rest(out, node);
+	document_put_extras(out, node);
 	if (!document_kept(node, "id", &value) && !document_was_absent(node, "id"))
 	{
 		document_key(out, "id");
@@ -577,7 +578,7 @@ chatgpt_write(const TransferConversation *conversation, bool *many)
 
 	prepare(&writing);
 	document_begin_object(out);
-	document_put_rest(out, writing.own);
+	document_put_extras(out, writing.own);
 	document_settle(&settled, FORMAT, fields, lengthof(fields), writing.own);
 	document_write_fields(out, fields, lengthof(fields), &settled, writing.own);
 	if (!is_own && conversation->source_id.data != NULL)

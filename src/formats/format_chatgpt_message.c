@@ -13,9 +13,9 @@
 
 #include "lib/stringinfo.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "format_chatgpt.h"
+#include "memory_limits.h"
 
 static const DocumentRole roles[] = {{"user", "user"},
 									 {"assistant", "assistant"},
@@ -78,29 +78,29 @@ is_reasoning(TransferText type)
 
 /* Puts the rest of a content in its place; or nothing, if it is what is written for its text. */
 static bool
-keep_content(const JsonbValue *content, const DocumentRest *inner, bool plain, DocumentRest *rest,
-			 const DocumentPlace *place)
+keep_content(const JsonbValue *content, const DocumentExtras *inner, bool plain,
+			 DocumentExtras *extras, const DocumentPlace *place)
 {
 	JsonbValue kept;
 	bool any;
 
 	if (plain)
 	{
-		document_skip(rest, "content");
+		document_skip(extras, "content");
 		return true;
 	}
-	if (!document_rest(content, inner, true, place, &kept, &any))
+	if (!document_extras(content, inner, true, place, &kept, &any))
 		return false;
-	document_replace(rest, "content", &kept);
+	document_replace(extras, "content", &kept);
 	return true;
 }
 
 static bool
 read_parts(const JsonbValue *content, const JsonbValue *array, TransferMessage *message,
-		   DocumentRest *rest, const DocumentPlace *place)
+		   DocumentExtras *extras, const DocumentPlace *place)
 {
 	DocumentPlace at = document_at_key(place, "parts");
-	DocumentRest inner = {0};
+	DocumentExtras inner = {0};
 	DocumentContent read;
 	bool plain;
 
@@ -110,19 +110,19 @@ read_parts(const JsonbValue *content, const JsonbValue *array, TransferMessage *
 	plain = read.plain && document_count(content) == 2 &&
 			document_text_is(document_get_text(content, "content_type"), "text");
 	document_replace(&inner, "parts", &read.kept);
-	return keep_content(content, &inner, plain, rest, place);
+	return keep_content(content, &inner, plain, extras, place);
 }
 
 static bool
-read_content(const JsonbValue *content, TransferMessage *message, DocumentRest *rest,
+read_content(const JsonbValue *content, TransferMessage *message, DocumentExtras *extras,
 			 const DocumentPlace *place)
 {
-	DocumentRest inner = {0};
+	DocumentExtras inner = {0};
 	JsonbValue value;
 	JsonbValue note;
 
 	if (document_get(content, "parts", &value) && document_is_array(&value))
-		return read_parts(content, &value, message, rest, place);
+		return read_parts(content, &value, message, extras, place);
 	for (int i = 0; i < lengthof(text_keys); i++)
 		if (document_get(content, text_keys[i], &value) && value.type == jbvString)
 		{
@@ -131,20 +131,20 @@ read_content(const JsonbValue *content, TransferMessage *message, DocumentRest *
 			message->content = document_text(&value);
 			document_skip(&inner, text_keys[i]);
 			document_replace(&inner, "~in", &key);
-			return keep_content(content, &inner, false, rest, place);
+			return keep_content(content, &inner, false, extras, place);
 		}
 	message->content = gathered_text(content);
 	note = document_text_note(message->content);
 	document_replace(&inner, "~text", &note);
-	return keep_content(content, &inner, false, rest, place);
+	return keep_content(content, &inner, false, extras, place);
 }
 
 static bool
 read_author(const JsonbValue *object, TransferMessage *message, DocumentTools *tools,
-			DocumentRest *rest, const DocumentPlace *place)
+			DocumentExtras *extras, const DocumentPlace *place)
 {
 	DocumentPlace at = document_at_key(place, "author");
-	DocumentRest inner = {0};
+	DocumentExtras inner = {0};
 	JsonbValue author;
 	JsonbValue metadata;
 	JsonbValue kept;
@@ -164,14 +164,14 @@ read_author(const JsonbValue *object, TransferMessage *message, DocumentTools *t
 		document_get(&author, "metadata", &metadata) && document_is_object(&metadata) &&
 		document_count(&metadata) == 0)
 	{
-		document_skip(rest, "author");
+		document_skip(extras, "author");
 		return true;
 	}
 	if (tools->name.data != NULL)
 		document_skip(&inner, "name");
-	if (!document_rest(&author, &inner, true, &at, &kept, &any))
+	if (!document_extras(&author, &inner, true, &at, &kept, &any))
 		return false;
-	document_replace(rest, "author", &kept);
+	document_replace(extras, "author", &kept);
 	return true;
 }
 
@@ -183,7 +183,7 @@ is_model(TransferText text)
 
 /* The message of a node; rest takes notes about the node. */
 bool
-chatgpt_read_message(const JsonbValue *object, TransferMessage *message, DocumentRest *rest,
+chatgpt_read_message(const JsonbValue *object, TransferMessage *message, DocumentExtras *extras,
 					 DocumentTools *tools, const DocumentPlace *place)
 {
 	DocumentPlace at = document_at_key(place, "content");
@@ -191,17 +191,17 @@ chatgpt_read_message(const JsonbValue *object, TransferMessage *message, Documen
 	JsonbValue metadata;
 	bool there = document_get(object, "content", &content);
 
-	if (!document_read_fields(object, fields, lengthof(fields), message, rest, place) ||
-		!read_author(object, message, tools, rest, place))
+	if (!document_read_fields(object, fields, lengthof(fields), message, extras, place) ||
+		!read_author(object, message, tools, extras, place))
 		return false;
 	message->content = document_literal("");
 	if (!there)
-		document_absent(rest, "content");
+		document_absent(extras, "content");
 	if (content.type != jbvNull)
 	{
 		if (!document_is_object(&content))
 			return document_refuse(&at, TRANSFER_BAD_VALUE, "not an object");
-		if (!read_content(&content, message, rest, &at))
+		if (!read_content(&content, message, extras, &at))
 			return false;
 		tools->reasoning = is_reasoning(document_get_text(&content, "content_type"));
 	}
@@ -240,7 +240,7 @@ put_kept_content(DocumentOut *out, const JsonbValue *kept, TransferText text)
 	if (document_kept(kept, "parts", &value) && document_is_array(&value))
 	{
 		document_begin_object(out);
-		document_put_rest(out, kept);
+		document_put_extras(out, kept);
 		document_key(out, "parts");
 		document_write_parts(out, &value, &parts, text, NULL);
 		document_end(out);
@@ -248,7 +248,7 @@ put_kept_content(DocumentOut *out, const JsonbValue *kept, TransferText text)
 	else if (document_kept(kept, "~in", &value) && value.type == jbvString)
 	{
 		document_begin_object(out);
-		document_put_rest(out, kept);
+		document_put_extras(out, kept);
 		document_key_text(out, document_text(&value));
 		document_put_text(out, text);
 		document_end(out);
@@ -256,7 +256,7 @@ put_kept_content(DocumentOut *out, const JsonbValue *kept, TransferText text)
 	else if (document_text_noted(kept, "~text", text))
 	{
 		document_begin_object(out);
-		document_put_rest(out, kept);
+		document_put_extras(out, kept);
 		document_end(out);
 	}
 	else
@@ -300,7 +300,7 @@ write_author(DocumentOut *out, const TransferMessage *message, const DocumentToo
 	document_key(out, "author");
 	document_begin_object(out);
 	if (is_kept)
-		document_put_rest(out, kept);
+		document_put_extras(out, kept);
 	else
 	{
 		document_key(out, "metadata");
@@ -375,7 +375,7 @@ chatgpt_write_message(DocumentOut *out, const TransferMessage *message, Transfer
 	DocumentTools tools = document_tools(message->metadata);
 
 	document_begin_object(out);
-	document_put_rest(out, own);
+	document_put_extras(out, own);
 	document_write_fields(out, fields, lengthof(fields), message, own);
 	write_author(out, message, &tools, own);
 	write_content(out, message, &tools, own);

@@ -16,12 +16,12 @@
 
 #include "storage/shmem.h"
 
-#include "memory_ext.h"
 #include "document.h"
 #include "format_claude.h"
-#include "formats.h"
+#include "formats_private.h"
+#include "memory_limits.h"
 
-#define FORMAT "claude"
+#define FORMAT FORMAT_CLAUDE
 #define PASTED "extracted_content"
 #define JOINT_BYTES 2 /* of document_add_paragraph's empty line */
 
@@ -51,7 +51,7 @@ static const DocumentField message_fields[] = {
 static bool
 read_tool_use(const JsonbValue *block, DocumentOut *kept, DocumentTools *tools)
 {
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	TransferText id = document_get_text(block, "id");
 	TransferText name = document_get_text(block, "name");
 	JsonbValue input;
@@ -59,19 +59,19 @@ read_tool_use(const JsonbValue *block, DocumentOut *kept, DocumentTools *tools)
 	if (name.data == NULL || !document_get(block, "input", &input))
 		return false;
 	document_add_call(tools, id, name, &input);
-	document_skip(&rest, "name");
-	document_skip(&rest, "input");
+	document_skip(&extras, "name");
+	document_skip(&extras, "input");
 	if (id.data != NULL)
-		document_skip(&rest, "id");
-	document_note(&rest, "~call");
-	document_put_object_rest(kept, block, &rest);
+		document_skip(&extras, "id");
+	document_note(&extras, "~call");
+	document_put_object_extras(kept, block, &extras);
 	return true;
 }
 
 static bool
 read_tool_result(const JsonbValue *block, DocumentOut *kept, DocumentTools *tools)
 {
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	TransferText id = document_get_text(block, "tool_use_id");
 	TransferText name = document_get_text(block, "name");
 	JsonbValue content;
@@ -81,13 +81,13 @@ read_tool_result(const JsonbValue *block, DocumentOut *kept, DocumentTools *tool
 		return false;
 	(void) document_get(block, "is_error", &error);
 	document_add_result(tools, id, name, &content, error.type == jbvBool && error.val.boolean);
-	document_skip(&rest, "content");
+	document_skip(&extras, "content");
 	if (id.data != NULL)
-		document_skip(&rest, "tool_use_id");
+		document_skip(&extras, "tool_use_id");
 	if (name.data != NULL)
-		document_skip(&rest, "name");
-	document_note(&rest, "~call");
-	document_put_object_rest(kept, block, &rest);
+		document_skip(&extras, "name");
+	document_note(&extras, "~call");
+	document_put_object_extras(kept, block, &extras);
 	return true;
 }
 
@@ -144,7 +144,7 @@ write_block(const JsonbValue *kept, DocumentOut *out, const DocumentTools *tools
 	if (call ? written->calls >= tools->ncalls : written->results >= tools->nresults)
 		return;
 	document_begin_object(out);
-	document_put_rest(out, kept);
+	document_put_extras(out, kept);
 	if (call)
 		put_call(out, &tools->calls[written->calls++], false);
 	else
@@ -245,7 +245,7 @@ put_attachment(DocumentOut *out, const JsonbValue *attachment, const JsonbValue 
 
 /* Puts what was pasted behind the content, and its lengths in its place. */
 static bool
-read_attachments(const JsonbValue *object, TransferText *content, DocumentRest *rest,
+read_attachments(const JsonbValue *object, TransferText *content, DocumentExtras *extras,
 				 const DocumentPlace *place)
 {
 	DocumentPlace at = document_at_key(place, "attachments");
@@ -285,8 +285,8 @@ read_attachments(const JsonbValue *object, TransferText *content, DocumentRest *
 	if (pasted.len == 0)
 		return true;
 	note = document_text_note(document_buffer(&pasted));
-	document_replace(rest, "~pasted", &note);
-	document_replace(rest, "attachments", kept.result);
+	document_replace(extras, "~pasted", &note);
+	document_replace(extras, "attachments", kept.result);
 	initStringInfo(&whole);
 	document_add_paragraph(&whole, *content);
 	document_add_paragraph(&whole, document_buffer(&pasted));
@@ -299,19 +299,19 @@ read_message(const JsonbValue *object, TransferConversation *conversation, int32
 			 const DocumentPlace *place)
 {
 	TransferMessage *message = &conversation->messages[index];
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	DocumentTools tools = {0};
 
-	if (!document_read_role(object, "sender", roles, lengthof(roles), &message->role, &rest,
+	if (!document_read_role(object, "sender", roles, lengthof(roles), &message->role, &extras,
 							place) ||
-		!document_read_fields(object, message_fields, lengthof(message_fields), message, &rest,
+		!document_read_fields(object, message_fields, lengthof(message_fields), message, &extras,
 							  place) ||
-		!document_read_both(object, &content, &message->content, &tools, &rest, place) ||
-		!read_attachments(object, &message->content, &rest, place))
+		!document_read_both(object, &content, &message->content, &tools, &extras, place) ||
+		!read_attachments(object, &message->content, &extras, place))
 		return false;
-	document_keep_parent(&tree, object, conversation, index, &rest);
-	document_keep_position(&rest, at, index);
-	return document_metadata(FORMAT, object, &rest, &tools, true, place, &message->metadata);
+	document_keep_parent(&tree, object, conversation, index, &extras);
+	document_keep_position(&extras, at, index);
+	return document_metadata(FORMAT, object, &extras, &tools, true, place, &message->metadata);
 }
 
 /* The ids are needed before the messages are read: a message's parent may come later. */
@@ -355,18 +355,18 @@ claude_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 	JsonbValue root = document_root(document);
 	DocumentPlace place = document_place(problem);
 	DocumentPlace at = document_at_key(&place, "chat_messages");
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	JsonbValue messages;
 
 	if (!document_get(&root, "chat_messages", &messages))
 		return document_refuse(&place, TRANSFER_NO_MESSAGES, "there is no key \"chat_messages\"");
 	if (!document_is_array(&messages))
 		return document_refuse(&at, TRANSFER_BAD_VALUE, "not an array");
-	document_skip(&rest, "chat_messages");
+	document_skip(&extras, "chat_messages");
 	return read_messages(&messages, conversation, &at) &&
-		   document_read_fields(&root, fields, lengthof(fields), conversation, &rest, &place) &&
-		   document_read_head(&root, "current_leaf_message_uuid", conversation, &rest, &place) &&
-		   document_metadata(FORMAT, &root, &rest, NULL, true, &place, &conversation->metadata);
+		   document_read_fields(&root, fields, lengthof(fields), conversation, &extras, &place) &&
+		   document_read_head(&root, "current_leaf_message_uuid", conversation, &extras, &place) &&
+		   document_metadata(FORMAT, &root, &extras, NULL, true, &place, &conversation->metadata);
 }
 
 /* ---- writing ---- */
@@ -518,7 +518,7 @@ write_message(DocumentOut *out, const TransferConversation *conversation, int32 
 	document_begin_object(out);
 	if (own == NULL)
 		put_usual(out, &message);
-	document_put_rest(out, own);
+	document_put_extras(out, own);
 	write_attachments(out, &message.content, own);
 	if (message.message_id.data == NULL && own == NULL)
 		message.message_id = ids[index];
@@ -545,7 +545,7 @@ claude_write(const TransferConversation *conversation, bool *many)
 	JsonbValue *own = document_own(conversation->metadata, FORMAT, &kept) ? &kept : NULL;
 
 	document_begin_object(&out);
-	document_put_rest(&out, own);
+	document_put_extras(&out, own);
 	document_settle(&settled, FORMAT, fields, lengthof(fields), own);
 	document_write_fields(&out, fields, lengthof(fields), &settled, own);
 	document_write_head(&out, "current_leaf_message_uuid", conversation, ids, own);

@@ -3,12 +3,12 @@
  *		Blocks of a message's content, which Claude's exports and Anthropic's
  *		Messages API share.
  */
-#ifndef TRANSFER_FORMAT_CLAUDE_H
-#define TRANSFER_FORMAT_CLAUDE_H
+#ifndef FORMAT_CLAUDE_H
+#define FORMAT_CLAUDE_H
 
 #include "document.h"
 
 extern const DocumentPartRules claude_blocks;
 extern const DocumentStepWrite claude_steps; /* without images and files */
 
-#endif /* TRANSFER_FORMAT_CLAUDE_H */
+#endif /* FORMAT_CLAUDE_H */

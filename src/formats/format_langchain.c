@@ -20,11 +20,11 @@
  */
 #include "postgres.h"
 
-#include "memory_ext.h"
 #include "document.h"
-#include "formats.h"
+#include "formats_private.h"
+#include "memory_limits.h"
 
-#define FORMAT "langchain"
+#define FORMAT FORMAT_LANGCHAIN
 
 static const DocumentRole roles[] = {
 	{"human", "user"},
@@ -109,11 +109,11 @@ shape_named(const JsonbValue *own)
 }
 
 static void
-note_shape(DocumentRest *rest, Shape shape)
+note_shape(DocumentExtras *extras, Shape shape)
 {
 	JsonbValue name = document_string(document_literal(shape_names[shape]));
 
-	document_replace(rest, "~shape", &name);
+	document_replace(extras, "~shape", &name);
 }
 
 static bool
@@ -129,7 +129,7 @@ langchain_detect(Jsonb *document)
 
 /* tool_calls, [{"name", "args", "id", "type"}]: the rests of its elements are kept. */
 static bool
-read_calls(const JsonbValue *data, DocumentTools *tools, DocumentRest *rest,
+read_calls(const JsonbValue *data, DocumentTools *tools, DocumentExtras *extras,
 		   const DocumentPlace *place)
 {
 	DocumentOut out = {0};
@@ -150,7 +150,7 @@ read_calls(const JsonbValue *data, DocumentTools *tools, DocumentRest *rest,
 	{
 		TransferText id = document_get_text(&walk.value, "id");
 		TransferText name = document_get_text(&walk.value, "name");
-		DocumentRest inner = {0};
+		DocumentExtras inner = {0};
 		JsonbValue args;
 
 		/* what is no call stays as it is, with all others */
@@ -161,24 +161,24 @@ read_calls(const JsonbValue *data, DocumentTools *tools, DocumentRest *rest,
 		document_skip(&inner, "args");
 		if (id.data != NULL)
 			document_skip(&inner, "id");
-		document_put_object_rest(&out, &walk.value, &inner);
+		document_put_object_extras(&out, &walk.value, &inner);
 	}
 	document_end(&out);
 	if (read.ncalls > 0)
 	{
 		tools->calls = read.calls;
 		tools->ncalls = read.ncalls;
-		document_replace(rest, "tool_calls", out.result);
+		document_replace(extras, "tool_calls", out.result);
 	}
 	return true;
 }
 
 static void
-read_text(const JsonbValue *data, const char *key, TransferText *text, DocumentRest *rest)
+read_text(const JsonbValue *data, const char *key, TransferText *text, DocumentExtras *extras)
 {
 	*text = document_get_text(data, key);
 	if (text->data != NULL)
-		document_skip(rest, key);
+		document_skip(extras, key);
 }
 
 /* Model and tokens stay where they are, too. */
@@ -204,73 +204,73 @@ read_usage(const JsonbValue *data, TransferMessage *message)
 /* What an item has in data, a flat one beside its type. */
 static bool
 read_data(const JsonbValue *data, TransferMessage *message, DocumentTools *tools,
-		  DocumentRest *rest, bool has_id, const DocumentPlace *place)
+		  DocumentExtras *extras, bool has_id, const DocumentPlace *place)
 {
 	JsonbValue id;
 
-	read_text(data, "name", &tools->name, rest);
-	read_text(data, "tool_call_id", &tools->call_id, rest);
+	read_text(data, "name", &tools->name, extras);
+	read_text(data, "tool_call_id", &tools->call_id, extras);
 	read_usage(data, message);
 
 	/* the id is the message's, unless one outside is; numbers occur in JavaScript */
 	if (has_id && document_get(data, "id", &id) && id.type == jbvString &&
-		!document_read_fields(data, id_field, 1, message, rest, place))
+		!document_read_fields(data, id_field, 1, message, extras, place))
 		return false;
-	return document_read_content(data, "content", &parts, false, &message->content, tools, rest,
+	return document_read_content(data, "content", &parts, false, &message->content, tools, extras,
 								 place) &&
-		   read_calls(data, tools, rest, place);
+		   read_calls(data, tools, extras, place);
 }
 
 /* An item or a flat message; its rest goes into the rest. */
 static bool
 read_item(const JsonbValue *item, Shape shape, TransferMessage *message, DocumentTools *tools,
-		  DocumentRest *rest, const DocumentPlace *place)
+		  DocumentExtras *extras, const DocumentPlace *place)
 {
 	DocumentPlace at = document_at_key(place, "data");
-	DocumentRest inner = {0};
+	DocumentExtras inner = {0};
 	JsonbValue data;
 	JsonbValue kept;
 	bool any;
 
-	if (!document_read_role(item, "type", roles, lengthof(roles), &message->role, rest, place))
+	if (!document_read_role(item, "type", roles, lengthof(roles), &message->role, extras, place))
 		return false;
 	if (shape == SHAPE_FLAT)
-		return read_data(item, message, tools, rest, true, place);
+		return read_data(item, message, tools, extras, true, place);
 	if (shape == SHAPE_JSON &&
-		!document_read_fields(item, json_fields, lengthof(json_fields), message, rest, place))
+		!document_read_fields(item, json_fields, lengthof(json_fields), message, extras, place))
 		return false;
 	if (!document_get(item, "data", &data) || !document_is_object(&data))
 		return document_refuse(&at, TRANSFER_BAD_VALUE, "not an object");
 	if (!read_data(&data, message, tools, &inner, shape == SHAPE_ITEM, &at) ||
-		!document_rest(&data, &inner, true, &at, &kept, &any))
+		!document_extras(&data, &inner, true, &at, &kept, &any))
 		return false;
-	document_replace(rest, "data", &kept);
+	document_replace(extras, "data", &kept);
 	return true;
 }
 
 /* A row: the rest of its message is kept in the message's place. */
 static bool
-read_row(const JsonbValue *row, TransferMessage *message, DocumentTools *tools, DocumentRest *rest,
-		 const DocumentPlace *place)
+read_row(const JsonbValue *row, TransferMessage *message, DocumentTools *tools,
+		 DocumentExtras *extras, const DocumentPlace *place)
 {
 	DocumentPlace at = document_at_key(place, "message");
-	DocumentRest inner = {0};
+	DocumentExtras inner = {0};
 	JsonbValue item;
 	JsonbValue kept;
 	Shape shape;
 	bool any;
 
-	if (!document_read_wrapped(row, "message", "~message", &item, rest, place) ||
-		!document_read_fields(row, row_fields, lengthof(row_fields), message, rest, place))
+	if (!document_read_wrapped(row, "message", "~message", &item, extras, place) ||
+		!document_read_fields(row, row_fields, lengthof(row_fields), message, extras, place))
 		return false;
 	shape = document_has_object(&item, "data") ? SHAPE_ITEM : SHAPE_FLAT;
 	note_shape(&inner, shape);
 	if (!read_item(&item, shape, message, tools, &inner, &at))
 		return false;
 	document_read_row_id(row, message, &inner);
-	if (!document_rest(&item, &inner, true, &at, &kept, &any))
+	if (!document_extras(&item, &inner, true, &at, &kept, &any))
 		return false;
-	document_replace(rest, "message", &kept);
+	document_replace(extras, "message", &kept);
 	return true;
 }
 
@@ -278,14 +278,14 @@ static bool
 read_message(const JsonbValue *value, Shape shape, TransferMessage *message,
 			 const DocumentPlace *place)
 {
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	DocumentTools tools = {0};
 
-	note_shape(&rest, shape);
-	if (shape == SHAPE_ROW ? !read_row(value, message, &tools, &rest, place)
-						   : !read_item(value, shape, message, &tools, &rest, place))
+	note_shape(&extras, shape);
+	if (shape == SHAPE_ROW ? !read_row(value, message, &tools, &extras, place)
+						   : !read_item(value, shape, message, &tools, &extras, place))
 		return false;
-	return document_metadata(FORMAT, value, &rest, &tools, true, place, &message->metadata);
+	return document_metadata(FORMAT, value, &extras, &tools, true, place, &message->metadata);
 }
 
 /* What a conversation is made of. */
@@ -367,7 +367,7 @@ put_call(DocumentOut *out, const DocumentCall *call, const JsonbValue *kept)
 
 	document_begin_object(out);
 	if (kept != NULL)
-		document_put_rest(out, kept);
+		document_put_extras(out, kept);
 	else
 	{
 		document_key(out, "type");
@@ -490,7 +490,7 @@ write_data(DocumentOut *out, const DocumentTurn *turn, bool has_id, const JsonbV
 {
 	if (own == NULL)
 		put_usual(out, turn);
-	document_put_rest(out, own);
+	document_put_extras(out, own);
 	if (own == NULL && turn->nmedia > 0)
 		write_media_content(out, turn);
 	else
@@ -513,7 +513,7 @@ write_item(DocumentOut *out, const TransferConversation *conversation, const Doc
 	bool has_id = !document_noted(own, "~id");
 
 	document_begin_object(out);
-	document_put_rest(out, own);
+	document_put_extras(out, own);
 	document_key(out, "type");
 	document_put_text(out, type);
 	if (shape == SHAPE_FLAT)
@@ -549,7 +549,7 @@ write_row(DocumentOut *out, const TransferConversation *conversation, const Docu
 
 	write_item(&inner, conversation, turn, shape, has_message ? &message : NULL);
 	document_begin_object(out);
-	document_put_rest(out, own);
+	document_put_extras(out, own);
 	document_write_fields(out, row_fields, lengthof(row_fields), turn->message, own);
 	document_write_wrapped(out, "message", "~message", inner.result, own);
 	if (own == NULL)

@@ -18,11 +18,11 @@
 #include "miscadmin.h"
 #include "storage/shmem.h"
 
-#include "memory_ext.h"
 #include "document.h"
-#include "formats.h"
+#include "formats_private.h"
+#include "memory_limits.h"
 
-#define FORMAT "librechat"
+#define FORMAT FORMAT_LIBRECHAT
 
 /* A deeper conversation is written as a list. */
 #define MAX_NESTED 500
@@ -48,8 +48,8 @@ static const DocumentField message_fields[] = {
 static bool
 read_part(const JsonbValue *part, DocumentOut *kept, DocumentTools *tools)
 {
-	DocumentRest rest = {0};
-	DocumentRest outer = {0};
+	DocumentExtras extras = {0};
+	DocumentExtras outer = {0};
 	DocumentOut inner = {0};
 	JsonbValue call;
 	JsonbValue args;
@@ -65,20 +65,20 @@ read_part(const JsonbValue *part, DocumentOut *kept, DocumentTools *tools)
 	if (name.data == NULL || !document_get(&call, "args", &args))
 		return false;
 	document_add_call(tools, id, name, &args);
-	document_skip(&rest, "name");
-	document_skip(&rest, "args");
+	document_skip(&extras, "name");
+	document_skip(&extras, "args");
 	if (id.data != NULL)
-		document_skip(&rest, "id");
+		document_skip(&extras, "id");
 	if (document_get(&call, "output", &output) && output.type != jbvNull)
 	{
 		document_add_result(tools, id, name, &output, false);
-		document_skip(&rest, "output");
-		document_note(&rest, "~output");
+		document_skip(&extras, "output");
+		document_note(&extras, "~output");
 	}
-	document_put_object_rest(&inner, &call, &rest);
+	document_put_object_extras(&inner, &call, &extras);
 	document_replace(&outer, "tool_call", inner.result);
 	document_note(&outer, "~call");
-	document_put_object_rest(kept, part, &outer);
+	document_put_object_extras(kept, part, &outer);
 	return true;
 }
 
@@ -105,10 +105,10 @@ write_part(const JsonbValue *kept, DocumentOut *out, const DocumentTools *tools,
 	if (written->calls >= tools->ncalls || !document_get(kept, "tool_call", &call))
 		return;
 	document_begin_object(out);
-	document_put_rest(out, kept);
+	document_put_extras(out, kept);
 	document_key(out, "tool_call");
 	document_begin_object(out);
-	document_put_rest(out, &call);
+	document_put_extras(out, &call);
 	put_call(out, &tools->calls[written->calls], &tools->calls[written->calls].arguments);
 	written->calls++;
 	if (document_noted(&call, "~output") && written->results < tools->nresults)
@@ -332,31 +332,31 @@ flatten(Flat *flat, const JsonbValue *array, const DocumentPlace *place)
 
 static bool
 read_message(const JsonbValue *object, TransferConversation *conversation, int32 index,
-			 DocumentRest *rest, const DocumentPlace *place)
+			 DocumentExtras *extras, const DocumentPlace *place)
 {
 	TransferMessage *message = &conversation->messages[index];
 	DocumentTools tools = {0};
 
 	return read_role(object, &message->role, place) &&
-		   document_read_fields(object, message_fields, lengthof(message_fields), message, rest,
+		   document_read_fields(object, message_fields, lengthof(message_fields), message, extras,
 								place) &&
-		   document_read_both(object, &content, &message->content, &tools, rest, place) &&
-		   document_metadata(FORMAT, object, rest, &tools, true, place, &message->metadata);
+		   document_read_both(object, &content, &message->content, &tools, extras, place) &&
+		   document_metadata(FORMAT, object, extras, &tools, true, place, &message->metadata);
 }
 
 static void
-keep_children(const Flat *flat, int32 at, const int32 *parents, DocumentRest *rest)
+keep_children(const Flat *flat, int32 at, const int32 *parents, DocumentExtras *extras)
 {
 	JsonbValue children;
 
 	if (!flat->nested)
 		return;
 	if (!document_get(&flat->objects[at], "children", &children))
-		document_absent(rest, "children");
+		document_absent(extras, "children");
 	else if (document_is_array(&children))
-		document_skip(rest, "children");
+		document_skip(extras, "children");
 	if (flat->above[at] < 0 && parents[at] >= 0)
-		document_note(rest, "~top");
+		document_note(extras, "~top");
 }
 
 static bool
@@ -380,12 +380,12 @@ read_messages(const Flat *flat, TransferConversation *conversation, const Docume
 	for (int32 i = 0; i < flat->count; i++)
 	{
 		DocumentPlace at = document_at_index(place, order[i]);
-		DocumentRest rest = {0};
+		DocumentExtras extras = {0};
 
-		keep_children(flat, order[i], parents, &rest);
-		document_keep_parent(&tree, &flat->objects[order[i]], conversation, i, &rest);
-		document_keep_position(&rest, order[i], i);
-		if (!read_message(&flat->objects[order[i]], conversation, i, &rest, &at))
+		keep_children(flat, order[i], parents, &extras);
+		document_keep_parent(&tree, &flat->objects[order[i]], conversation, i, &extras);
+		document_keep_position(&extras, order[i], i);
+		if (!read_message(&flat->objects[order[i]], conversation, i, &extras, &at))
 			return false;
 	}
 	return true;
@@ -395,7 +395,7 @@ read_messages(const Flat *flat, TransferConversation *conversation, const Docume
 static bool
 read_row(const JsonbValue *row, TransferConversation *conversation, const DocumentPlace *place)
 {
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	JsonbValue parent;
 	TransferMessage *message;
 
@@ -408,14 +408,14 @@ read_row(const JsonbValue *row, TransferConversation *conversation, const Docume
 		return false;
 	message = &conversation->messages[0];
 	if (!document_get(row, tree.parent_key, &parent))
-		document_absent(&rest, tree.parent_key);
+		document_absent(&extras, tree.parent_key);
 	else if (parent.type != jbvString && parent.type != jbvNull)
 		return document_refuse_key(place, tree.parent_key, TRANSFER_BAD_PARENT, "not a string");
 	else if (document_is_root(&tree, document_text(&parent)))
 		message->parent = TRANSFER_PARENT_ROOT;
 	else
 		message->parent_id = document_text(&parent);
-	return read_message(row, conversation, 0, &rest, place) &&
+	return read_message(row, conversation, 0, &extras, place) &&
 		   document_note_metadata(FORMAT, "~rows", &conversation->metadata);
 }
 
@@ -425,7 +425,7 @@ librechat_read(Jsonb *document, TransferConversation *conversation, TransferProb
 	JsonbValue root = document_root(document);
 	DocumentPlace place = document_place(problem);
 	DocumentPlace at = document_at_key(&place, "messages");
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	Flat flat = {0};
 	JsonbValue messages;
 
@@ -448,11 +448,11 @@ librechat_read(Jsonb *document, TransferConversation *conversation, TransferProb
 		return document_refuse(&at, TRANSFER_BAD_VALUE, "not an array");
 	if (!flatten(&flat, &messages, &at) || !read_messages(&flat, conversation, &at))
 		return false;
-	document_skip(&rest, "messages");
+	document_skip(&extras, "messages");
 	if (flat.nested)
-		document_note(&rest, "~nested");
-	return document_read_fields(&root, fields, lengthof(fields), conversation, &rest, &place) &&
-		   document_metadata(FORMAT, &root, &rest, NULL, true, &place, &conversation->metadata);
+		document_note(&extras, "~nested");
+	return document_read_fields(&root, fields, lengthof(fields), conversation, &extras, &place) &&
+		   document_metadata(FORMAT, &root, &extras, NULL, true, &place, &conversation->metadata);
 }
 
 /* ---- writing ---- */
@@ -560,7 +560,7 @@ put_message(Writing *writing, int32 index)
 
 	if (own == NULL && document_text_is(message.role, "tool"))
 		document_as_result(&message, &tools);
-	document_put_rest(out, own);
+	document_put_extras(out, own);
 	if (own == NULL)
 	{
 		message.message_id = writing->ids[index];
@@ -705,7 +705,7 @@ write_conversation(Writing *writing)
 		document_key(out, "recursive");
 		document_put_bool(out, false);
 	}
-	document_put_rest(out, writing->own);
+	document_put_extras(out, writing->own);
 	document_write_fields(out, fields, lengthof(fields), writing->conversation, writing->own);
 	if (nested && nest.depth > MAX_NESTED)
 	{

@@ -21,12 +21,12 @@
 
 #include "miscadmin.h"
 
-#include "memory_ext.h"
 #include "document.h"
-#include "formats.h"
+#include "formats_private.h"
 #include "json_text.h"
+#include "memory_limits.h"
 
-#define FORMAT "openai"
+#define FORMAT FORMAT_OPENAI
 #define LIST "conversation" /* the other key that the messages are in */
 
 static const DocumentRole roles[] = {
@@ -84,7 +84,7 @@ all_written_so(const JsonbValue *calls)
 }
 
 static bool
-read_text_key(const JsonbValue *object, const char *key, TransferText *text, DocumentRest *rest,
+read_text_key(const JsonbValue *object, const char *key, TransferText *text, DocumentExtras *extras,
 			  const DocumentPlace *place)
 {
 	JsonbValue value;
@@ -94,13 +94,13 @@ read_text_key(const JsonbValue *object, const char *key, TransferText *text, Doc
 	if (value.type != jbvString)
 		return document_refuse_key(place, key, TRANSFER_BAD_VALUE, "not a string");
 	*text = document_text(&value);
-	document_skip(rest, key);
+	document_skip(extras, key);
 	return true;
 }
 
 /* The older {"function_call": {"name", "arguments"}}; one that is not so is kept. */
 static void
-read_function_call(const JsonbValue *object, DocumentTools *tools, DocumentRest *rest)
+read_function_call(const JsonbValue *object, DocumentTools *tools, DocumentExtras *extras)
 {
 	TransferText none = {NULL, 0};
 	JsonbValue call;
@@ -111,22 +111,22 @@ read_function_call(const JsonbValue *object, DocumentTools *tools, DocumentRest 
 		document_count(&call) != 2)
 		return;
 	document_add_call(tools, none, document_get_text(&call, "name"), &arguments);
-	document_skip(rest, "function_call");
-	document_note(rest, "~function");
+	document_skip(extras, "function_call");
+	document_note(extras, "~function");
 }
 
 static bool
-read_tools(const JsonbValue *object, DocumentTools *tools, DocumentRest *rest,
+read_tools(const JsonbValue *object, DocumentTools *tools, DocumentExtras *extras,
 		   const DocumentPlace *place)
 {
 	JsonbValue calls;
 
-	if (!read_text_key(object, "name", &tools->name, rest, place) ||
-		!read_text_key(object, "tool_call_id", &tools->call_id, rest, place))
+	if (!read_text_key(object, "name", &tools->name, extras, place) ||
+		!read_text_key(object, "tool_call_id", &tools->call_id, extras, place))
 		return false;
 	if (!document_get(object, "tool_calls", &calls) || calls.type == jbvNull)
 	{
-		read_function_call(object, tools, rest);
+		read_function_call(object, tools, extras);
 		return true;
 	}
 	if (!document_is_array(&calls))
@@ -134,7 +134,7 @@ read_tools(const JsonbValue *object, DocumentTools *tools, DocumentRest *rest,
 	tools->verbatim = calls;
 	tools->has_verbatim = true;
 	if (all_written_so(&calls))
-		document_skip(rest, "tool_calls");
+		document_skip(extras, "tool_calls");
 	return true;
 }
 
@@ -147,17 +147,17 @@ has_calls(const DocumentTools *tools)
 static bool
 read_message(const JsonbValue *object, TransferMessage *message, const DocumentPlace *place)
 {
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	DocumentTools tools = {0};
 
 	if (!document_is_object(object))
 		return document_refuse(place, TRANSFER_BAD_VALUE, "not an object");
-	return document_read_role(object, "role", roles, lengthof(roles), &message->role, &rest,
+	return document_read_role(object, "role", roles, lengthof(roles), &message->role, &extras,
 							  place) &&
-		   read_tools(object, &tools, &rest, place) &&
+		   read_tools(object, &tools, &extras, place) &&
 		   document_read_content(object, "content", &parts, has_calls(&tools), &message->content,
-								 &tools, &rest, place) &&
-		   document_metadata(FORMAT, object, &rest, &tools, false, place, &message->metadata);
+								 &tools, &extras, place) &&
+		   document_metadata(FORMAT, object, &extras, &tools, false, place, &message->metadata);
 }
 
 /* The model of the request, or of the data set's row, for the assistant's messages. */
@@ -178,7 +178,7 @@ openai_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 	JsonbValue messages;
 	DocumentPlace place = document_place(problem);
 	DocumentPlace at = document_at_key(&place, "messages");
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	bool is_list = false;
 
 	conversation->head = -1;
@@ -199,13 +199,13 @@ openai_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 	conversation->source_id = document_get_text(&root, "id");
 	if (is_list && conversation->source_id.data == NULL)
 		conversation->source_id = document_get_text(&root, "conversation_id");
-	document_skip(&rest, is_list ? LIST : "messages");
+	document_skip(&extras, is_list ? LIST : "messages");
 	if (is_list)
-		document_note(&rest, "~conversation");
+		document_note(&extras, "~conversation");
 	if (!document_read_messages(&messages, read_message, conversation, &at))
 		return false;
 	set_models(conversation, document_get_text(&root, "model"));
-	return document_metadata(FORMAT, &root, &rest, NULL, false, &place, &conversation->metadata);
+	return document_metadata(FORMAT, &root, &extras, NULL, false, &place, &conversation->metadata);
 }
 
 /* ---- writing ---- */
@@ -293,7 +293,7 @@ write_turn(DocumentOut *out, DocumentTurn *turn)
 	bool function = document_noted(own, "~function");
 
 	document_begin_object(out);
-	document_put_rest(out, own);
+	document_put_extras(out, own);
 	document_key(out, "role");
 	document_put_text(out, document_role_word(roles, lengthof(roles), turn->role, own, "role"));
 	if (own != NULL || !write_media_content(out, turn))
@@ -332,7 +332,7 @@ openai_write(const TransferConversation *conversation, bool *many)
 	if (!array)
 	{
 		document_begin_object(&out);
-		document_put_rest(&out, is_own ? &own : NULL);
+		document_put_extras(&out, is_own ? &own : NULL);
 		document_key(&out, is_own && document_noted(&own, "~conversation") ? LIST : "messages");
 	}
 	document_begin_array(&out);
@@ -423,7 +423,7 @@ openai_write_text(const TransferConversation *conversation, StringInfo out)
 	if (!array)
 	{
 		json_put_char(out, '{');
-		document_put_rest_text(out, is_own ? &own : NULL, is_list ? LIST : "messages");
+		document_put_extras_text(out, is_own ? &own : NULL, is_list ? LIST : "messages");
 		if (is_list)
 			JSON_PUT(out, "\"conversation\": ");
 		else

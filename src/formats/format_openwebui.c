@@ -20,12 +20,12 @@
 
 #include "storage/shmem.h"
 
-#include "memory_ext.h"
 #include "document.h"
-#include "formats.h"
+#include "formats_private.h"
+#include "memory_limits.h"
 #include "order.h"
 
-#define FORMAT "openwebui"
+#define FORMAT FORMAT_OPENWEBUI
 
 static const DocumentRole roles[] = {
 	{"user", "user"},
@@ -97,14 +97,14 @@ typedef struct Reading
 /* All of a message but its place in a tree. */
 static bool
 read_columns(const JsonbValue *object, TransferMessage *message, DocumentTools *tools,
-			 DocumentRest *rest, const DocumentPlace *place)
+			 DocumentExtras *extras, const DocumentPlace *place)
 {
 	document_take_tools(object, tools);
-	return document_read_role(object, "role", roles, lengthof(roles), &message->role, rest,
+	return document_read_role(object, "role", roles, lengthof(roles), &message->role, extras,
 							  place) &&
-		   document_read_fields(object, message_fields, lengthof(message_fields), message, rest,
+		   document_read_fields(object, message_fields, lengthof(message_fields), message, extras,
 								place) &&
-		   document_read_content(object, "content", &parts, false, &message->content, tools, rest,
+		   document_read_content(object, "content", &parts, false, &message->content, tools, extras,
 								 place);
 }
 
@@ -112,19 +112,19 @@ read_columns(const JsonbValue *object, TransferMessage *message, DocumentTools *
 static bool
 read_listed(const JsonbValue *object, TransferMessage *message, const DocumentPlace *place)
 {
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	DocumentTools tools = {0};
 	JsonbValue value;
 
 	if (!document_is_object(object))
 		return document_refuse(place, TRANSFER_BAD_VALUE, "not an object");
-	if (!read_columns(object, message, &tools, &rest, place))
+	if (!read_columns(object, message, &tools, &extras, place))
 		return false;
 	if (!document_get(object, PARENT, &value))
-		document_absent(&rest, PARENT);
+		document_absent(&extras, PARENT);
 	if (!document_get(object, "childrenIds", &value))
-		document_absent(&rest, "childrenIds");
-	return document_metadata(FORMAT, object, &rest, &tools, true, place, &message->metadata);
+		document_absent(&extras, "childrenIds");
+	return document_metadata(FORMAT, object, &extras, &tools, true, place, &message->metadata);
 }
 
 static bool
@@ -132,30 +132,30 @@ read_message(Reading *reading, int32 index, const DocumentPlace *place)
 {
 	TransferMessage *message = &reading->conversation->messages[index];
 	const JsonbValue *object = &reading->objects[index];
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	DocumentTools tools = {0};
 	JsonbValue value;
 	JsonbValue key = document_string(reading->keys[index]);
 
-	if (!read_columns(object, message, &tools, &rest, place))
+	if (!read_columns(object, message, &tools, &extras, place))
 		return false;
 	if (!document_same_text(message->message_id, reading->keys[index]))
-		document_replace(&rest, "~key", &key);
+		document_replace(&extras, "~key", &key);
 	if (!document_get(object, PARENT, &value))
-		document_absent(&rest, PARENT);
+		document_absent(&extras, PARENT);
 	else
 	{
 		int32 parent = document_parent(reading->conversation, index);
 		TransferText none = {NULL, 0};
 
 		if (document_same_text(document_text(&value), parent >= 0 ? reading->keys[parent] : none))
-			document_skip(&rest, PARENT);
+			document_skip(&extras, PARENT);
 	}
 	if (!document_get(object, "childrenIds", &value))
-		document_absent(&rest, "childrenIds");
+		document_absent(&extras, "childrenIds");
 	else if (document_same_children(&value, &reading->children, index, reading->keys))
-		document_skip(&rest, "childrenIds");
-	return document_metadata(FORMAT, object, &rest, &tools, true, place, &message->metadata);
+		document_skip(&extras, "childrenIds");
+	return document_metadata(FORMAT, object, &extras, &tools, true, place, &message->metadata);
 }
 
 /* Looks the parents up: by key, as the tree has it. */
@@ -232,7 +232,7 @@ read_tree(const JsonbValue *messages, Reading *reading, const DocumentPlace *pla
 	while (document_next(&walk))
 	{
 		DocumentPlace at = document_at_text(place, walk.key);
-		DocumentRest ignored = {0};
+		DocumentExtras ignored = {0};
 
 		objects[walk.index] = walk.value;
 		keys[walk.index] = walk.key;
@@ -259,11 +259,11 @@ read_tree(const JsonbValue *messages, Reading *reading, const DocumentPlace *pla
 
 /* The head, and what else history has. */
 static bool
-read_history(const JsonbValue *history, Reading *reading, DocumentRest *rest,
+read_history(const JsonbValue *history, Reading *reading, DocumentExtras *extras,
 			 const DocumentPlace *place)
 {
 	DocumentPlace at = document_at_key(place, "messages");
-	DocumentRest inner = {0};
+	DocumentExtras inner = {0};
 	JsonbValue messages;
 	JsonbValue value = document_null();
 	JsonbValue kept;
@@ -292,11 +292,11 @@ read_history(const JsonbValue *history, Reading *reading, DocumentRest *rest,
 		document_replace(&inner, "~head", &kept);
 	}
 	document_skip(&inner, "messages");
-	if (!document_rest(history, &inner, false, place, &kept, &any))
+	if (!document_extras(history, &inner, false, place, &kept, &any))
 		return false;
-	document_skip(rest, "history");
+	document_skip(extras, "history");
 	if (any)
-		document_replace(rest, "~history", &kept);
+		document_replace(extras, "~history", &kept);
 	return true;
 }
 
@@ -319,7 +319,7 @@ is_branch(const JsonbValue *list, const Reading *reading)
 
 /* A list that is not: messages that are the tree's by their key, others without its text. */
 static bool
-keep_list(const JsonbValue *list, const Reading *reading, DocumentRest *rest,
+keep_list(const JsonbValue *list, const Reading *reading, DocumentExtras *extras,
 		  const DocumentPlace *place)
 {
 	DocumentOut out = {0};
@@ -337,7 +337,7 @@ keep_list(const JsonbValue *list, const Reading *reading, DocumentRest *rest,
 	{
 		int32 index = document_find(&ids, document_get_text(&walk.value, "id"));
 		JsonbValue text = document_null();
-		DocumentRest inner = {0};
+		DocumentExtras inner = {0};
 
 		if (index >= 0 && document_equal(&walk.value, &reading->objects[index]))
 		{
@@ -357,15 +357,15 @@ keep_list(const JsonbValue *list, const Reading *reading, DocumentRest *rest,
 			continue;
 		}
 		document_skip(&inner, "content");
-		document_put_object_rest(&out, &walk.value, &inner);
+		document_put_object_extras(&out, &walk.value, &inner);
 	}
 	document_end(&out);
-	document_replace(rest, "messages", out.result);
+	document_replace(extras, "messages", out.result);
 	return true;
 }
 
 static bool
-read_list(const JsonbValue *blob, const Reading *reading, DocumentRest *rest,
+read_list(const JsonbValue *blob, const Reading *reading, DocumentExtras *extras,
 		  const DocumentPlace *place)
 {
 	DocumentPlace at = document_at_key(place, "messages");
@@ -373,15 +373,15 @@ read_list(const JsonbValue *blob, const Reading *reading, DocumentRest *rest,
 
 	if (!document_get(blob, "messages", &list))
 	{
-		document_absent(rest, "messages");
+		document_absent(extras, "messages");
 		return true;
 	}
 	if (is_branch(&list, reading))
 	{
-		document_skip(rest, "messages");
+		document_skip(extras, "messages");
 		return true;
 	}
-	return !document_is_array(&list) || keep_list(&list, reading, rest, &at);
+	return !document_is_array(&list) || keep_list(&list, reading, extras, &at);
 }
 
 /* ---- reading: the conversation ---- */
@@ -389,9 +389,9 @@ read_list(const JsonbValue *blob, const Reading *reading, DocumentRest *rest,
 /* The title in the blob repeats the row's. */
 static bool
 read_row(const JsonbValue *row, const JsonbValue *blob, TransferConversation *conversation,
-		 DocumentRest *rest, const DocumentPlace *place)
+		 DocumentExtras *extras, const DocumentPlace *place)
 {
-	DocumentRest outer = {0};
+	DocumentExtras outer = {0};
 	JsonbValue kept;
 	JsonbValue title;
 	bool any;
@@ -399,33 +399,34 @@ read_row(const JsonbValue *row, const JsonbValue *blob, TransferConversation *co
 	if (!document_read_fields(row, row_fields, lengthof(row_fields), conversation, &outer, place))
 		return false;
 	document_skip(&outer, "chat");
-	if (!document_rest(row, &outer, true, place, &kept, &any))
+	if (!document_extras(row, &outer, true, place, &kept, &any))
 		return false;
-	document_replace(rest, "~row", &kept);
+	document_replace(extras, "~row", &kept);
 	if (!document_get(blob, "title", &title))
-		document_absent(rest, "title");
+		document_absent(extras, "title");
 	else if (conversation->title.data != NULL &&
 			 document_same_text(document_text(&title), conversation->title))
-		document_skip(rest, "title");
+		document_skip(extras, "title");
 	return true;
 }
 
 /* The list instead of the tree. */
 static bool
-read_only_list(const JsonbValue *list, TransferConversation *conversation, DocumentRest *rest,
+read_only_list(const JsonbValue *list, TransferConversation *conversation, DocumentExtras *extras,
 			   const DocumentPlace *place)
 {
 	DocumentPlace at = document_at_key(place, "messages");
 
 	conversation->head = -1;
-	document_skip(rest, "messages");
-	document_note(rest, "~list");
+	document_skip(extras, "messages");
+	document_note(extras, "~list");
 	return document_read_messages(list, read_listed, conversation, &at);
 }
 
 /* The messages of a blob: the tree, or, where that is empty, the list. */
 static bool
-read_blob(const JsonbValue *blob, Reading *reading, DocumentRest *rest, const DocumentPlace *place)
+read_blob(const JsonbValue *blob, Reading *reading, DocumentExtras *extras,
+		  const DocumentPlace *place)
 {
 	DocumentPlace at = document_at_key(place, "history");
 	JsonbValue history;
@@ -436,12 +437,12 @@ read_blob(const JsonbValue *blob, Reading *reading, DocumentRest *rest, const Do
 	if (!(has_history && document_get(&history, "messages", &messages) &&
 		  document_is_object(&messages) && document_count(&messages) > 0) &&
 		document_get(blob, "messages", &messages) && document_first(&messages, &first))
-		return read_only_list(&messages, reading->conversation, rest, place);
+		return read_only_list(&messages, reading->conversation, extras, place);
 	if (!has_history)
 		return document_refuse(place, TRANSFER_NO_MESSAGES, "there is no key \"history\"");
 	if (!document_is_object(&history))
 		return document_refuse(&at, TRANSFER_BAD_VALUE, "not an object");
-	return read_history(&history, reading, rest, &at) && read_list(blob, reading, rest, place);
+	return read_history(&history, reading, extras, &at) && read_list(blob, reading, extras, place);
 }
 
 static bool
@@ -451,20 +452,20 @@ openwebui_read(Jsonb *document, TransferConversation *conversation, TransferProb
 	DocumentPlace place = document_place(problem);
 	DocumentPlace chat = document_at_key(&place, "chat");
 	Reading reading = {.conversation = conversation};
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	JsonbValue blob;
 	bool has_row = document_get(&root, "chat", &blob);
 	const DocumentPlace *at = has_row ? &chat : &place;
 
 	if (!has_row)
 		blob = root;
-	if (!read_blob(&blob, &reading, &rest, at))
+	if (!read_blob(&blob, &reading, &extras, at))
 		return false;
-	if (has_row ? !read_row(&root, &blob, conversation, &rest, &place)
+	if (has_row ? !read_row(&root, &blob, conversation, &extras, &place)
 				: !document_read_fields(&blob, blob_fields, lengthof(blob_fields), conversation,
-										&rest, at))
+										&extras, at))
 		return false;
-	return document_metadata(FORMAT, &blob, &rest, NULL, true, at, &conversation->metadata);
+	return document_metadata(FORMAT, &blob, &extras, NULL, true, at, &conversation->metadata);
 }
 
 /* ---- writing ---- */
@@ -544,7 +545,7 @@ write_message(Writing *writing, int32 index)
 	if (own == NULL)
 		message.message_id = writing->keys[index];
 	document_begin_object(out);
-	document_put_rest(out, own);
+	document_put_extras(out, own);
 	document_write_fields(out, message_fields, lengthof(message_fields), &message, own);
 	document_key(out, "role");
 	document_put_text(out, document_role_word(roles, lengthof(roles), message.role, own, "role"));
@@ -585,7 +586,7 @@ write_kept(Writing *writing, const DocumentIds *ids, const JsonbValue *kept)
 	}
 	index = document_find(ids, document_get_text(kept, "id"));
 	document_begin_object(&writing->out);
-	document_put_rest(&writing->out, kept);
+	document_put_extras(&writing->out, kept);
 	if (index >= 0)
 	{
 		document_key(&writing->out, "content");
@@ -655,7 +656,7 @@ write_history(Writing *writing, const JsonbValue *own)
 
 	document_key(out, "history");
 	document_begin_object(out);
-	document_put_rest(out, history);
+	document_put_extras(out, history);
 	if (head < 0 ? history == NULL
 				 : !(document_kept(history, "~head", &noted) &&
 					 document_same_text(document_text(&noted), writing->keys[head])))
@@ -701,7 +702,7 @@ write_blob(Writing *writing, const JsonbValue *own, bool has_row)
 	document_begin_object(out);
 	if (own == NULL)
 		put_models(writing);
-	document_put_rest(out, own);
+	document_put_extras(out, own);
 	if (!has_row)
 		document_write_fields(out, blob_fields, lengthof(blob_fields), writing->conversation, own);
 	else if (!document_kept(own, "title", &kept) && !document_was_absent(own, "title"))
@@ -735,7 +736,7 @@ openwebui_write(const TransferConversation *conversation, bool *many)
 	if (has_row)
 	{
 		document_begin_object(&writing.out);
-		document_put_rest(&writing.out, row);
+		document_put_extras(&writing.out, row);
 		document_settle(&settled, FORMAT, row_fields, lengthof(row_fields), row);
 		document_write_fields(&writing.out, row_fields, lengthof(row_fields), &settled, row);
 		document_key(&writing.out, "chat");

@@ -13,9 +13,9 @@
 #include "postgres.h"
 
 #include "document.h"
-#include "formats.h"
+#include "formats_private.h"
 
-#define FORMAT "sharegpt"
+#define FORMAT FORMAT_SHAREGPT
 
 static const DocumentRole roles[] = {
 	{"human", "user"},
@@ -72,13 +72,13 @@ read_call(const JsonbValue *object, TransferText value, DocumentTools *tools)
 static bool
 read_message(const JsonbValue *object, TransferMessage *message, const DocumentPlace *place)
 {
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	DocumentTools tools = {0};
 	JsonbValue value;
 
 	if (!document_is_object(object))
 		return document_refuse(place, TRANSFER_BAD_VALUE, "not an object");
-	if (!document_read_role(object, "from", roles, lengthof(roles), &message->role, &rest, place))
+	if (!document_read_role(object, "from", roles, lengthof(roles), &message->role, &extras, place))
 		return false;
 	if (!document_get(object, "value", &value))
 		return document_refuse_key(place, "value", TRANSFER_BAD_VALUE, "there is no value");
@@ -88,8 +88,8 @@ read_message(const JsonbValue *object, TransferMessage *message, const DocumentP
 	if (read_call(object, message->content, &tools))
 		message->content = document_literal("");
 	else if (value.type == jbvString)
-		document_skip(&rest, "value");
-	return document_metadata(FORMAT, object, &rest, &tools, false, place, &message->metadata);
+		document_skip(&extras, "value");
+	return document_metadata(FORMAT, object, &extras, &tools, false, place, &message->metadata);
 }
 
 static bool
@@ -99,7 +99,7 @@ sharegpt_read(Jsonb *document, TransferConversation *conversation, TransferProbl
 	JsonbValue messages;
 	DocumentPlace place = document_place(problem);
 	DocumentPlace at = document_at_key(&place, "conversations");
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 
 	conversation->head = -1;
 	if (!document_get(&root, "conversations", &messages))
@@ -109,8 +109,8 @@ sharegpt_read(Jsonb *document, TransferConversation *conversation, TransferProbl
 	if (!document_read_messages(&messages, read_message, conversation, &at))
 		return false;
 	conversation->source_id = document_get_text(&root, "id");
-	document_skip(&rest, "conversations");
-	return document_metadata(FORMAT, &root, &rest, NULL, true, &place, &conversation->metadata);
+	document_skip(&extras, "conversations");
+	return document_metadata(FORMAT, &root, &extras, NULL, true, &place, &conversation->metadata);
 }
 
 /* ---- writing ---- */
@@ -166,7 +166,7 @@ write_turn(DocumentOut *out, const DocumentTurn *turn)
 		return;
 	}
 	document_begin_object(out);
-	document_put_rest(out, own);
+	document_put_extras(out, own);
 	document_key(out, "from");
 	document_put_text(out, document_role_word(roles, lengthof(roles), turn->role, own, "from"));
 	if (turn->content.length > 0 || !document_kept(own, "value", &kept))
@@ -186,7 +186,7 @@ sharegpt_write(const TransferConversation *conversation, bool *many)
 	bool is_own = document_own(conversation->metadata, FORMAT, &own);
 
 	document_begin_object(&out);
-	document_put_rest(&out, is_own ? &own : NULL);
+	document_put_extras(&out, is_own ? &own : NULL);
 	if (!is_own && conversation->source_id.data != NULL)
 	{
 		document_key(&out, "id");

@@ -20,11 +20,11 @@
 
 #include "storage/shmem.h"
 
-#include "memory_ext.h"
 #include "document.h"
-#include "formats.h"
+#include "formats_private.h"
+#include "memory_limits.h"
 
-#define FORMAT "vercel"
+#define FORMAT FORMAT_VERCEL
 #define INVOCATIONS "toolInvocations"
 
 static const DocumentRole roles[] = {{"user", "user"},
@@ -68,7 +68,7 @@ tool_of(const JsonbValue *part)
 static bool
 read_invocation(const JsonbValue *invocation, DocumentOut *kept, DocumentTools *tools)
 {
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	TransferText none = {NULL, 0};
 	TransferText id = document_get_text(invocation, "toolCallId");
 	TransferText name = document_get_text(invocation, "toolName");
@@ -79,16 +79,16 @@ read_invocation(const JsonbValue *invocation, DocumentOut *kept, DocumentTools *
 	if (id.data == NULL || name.data == NULL || !document_get(invocation, "args", &args))
 		return false;
 	document_add_call(tools, id, name, &args);
-	document_skip(&rest, "toolCallId");
-	document_skip(&rest, "toolName");
-	document_skip(&rest, "args");
+	document_skip(&extras, "toolCallId");
+	document_skip(&extras, "toolName");
+	document_skip(&extras, "args");
 	if (document_get(invocation, "result", &result))
 	{
 		document_add_result(tools, id, none, &result, false);
-		document_skip(&rest, "result");
-		document_replace(&rest, "~result", &noted);
+		document_skip(&extras, "result");
+		document_replace(&extras, "~result", &noted);
 	}
-	document_put_object_rest(kept, invocation, &rest);
+	document_put_object_extras(kept, invocation, &extras);
 	return true;
 }
 
@@ -96,7 +96,7 @@ read_invocation(const JsonbValue *invocation, DocumentOut *kept, DocumentTools *
 static bool
 read_invocation_part(const JsonbValue *part, DocumentOut *kept, DocumentTools *tools)
 {
-	DocumentRest outer = {0};
+	DocumentExtras outer = {0};
 	DocumentOut inner = {0};
 	JsonbValue invocation;
 
@@ -105,7 +105,7 @@ read_invocation_part(const JsonbValue *part, DocumentOut *kept, DocumentTools *t
 		return false;
 	document_replace(&outer, "toolInvocation", inner.result);
 	document_note(&outer, "~call");
-	document_put_object_rest(kept, part, &outer);
+	document_put_object_extras(kept, part, &outer);
 	return true;
 }
 
@@ -117,7 +117,7 @@ put_invocation(DocumentOut *out, const JsonbValue *kept, const DocumentTools *to
 	JsonbValue value;
 
 	document_begin_object(out);
-	document_put_rest(out, kept);
+	document_put_extras(out, kept);
 	document_put_pair(out, "toolCallId", call->id);
 	document_put_pair(out, "toolName", call->name);
 	document_key(out, "args");
@@ -132,7 +132,7 @@ put_invocation(DocumentOut *out, const JsonbValue *kept, const DocumentTools *to
 
 /* The list beside the content, before there were parts; one that is not so is kept. */
 static bool
-read_invocations(const JsonbValue *object, DocumentTools *tools, DocumentRest *rest,
+read_invocations(const JsonbValue *object, DocumentTools *tools, DocumentExtras *extras,
 				 const DocumentPlace *place)
 {
 	DocumentTools read = {0};
@@ -153,8 +153,8 @@ read_invocations(const JsonbValue *object, DocumentTools *tools, DocumentRest *r
 			return true;
 	document_end(&kept);
 	*tools = read;
-	document_replace(rest, INVOCATIONS, kept.result);
-	document_note(rest, "~invocations");
+	document_replace(extras, INVOCATIONS, kept.result);
+	document_note(extras, "~invocations");
 	return true;
 }
 
@@ -179,7 +179,7 @@ write_invocations(DocumentOut *out, const DocumentTools *tools, const JsonbValue
 static bool
 read_part(const JsonbValue *part, DocumentOut *kept, DocumentTools *tools)
 {
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	TransferText none = {NULL, 0};
 	TransferText name = tool_of(part);
 	TransferText id = document_get_text(part, "toolCallId");
@@ -193,19 +193,19 @@ read_part(const JsonbValue *part, DocumentOut *kept, DocumentTools *tools)
 	if (name.data == NULL || id.data == NULL || !document_get(part, "input", &input))
 		return false;
 	document_add_call(tools, id, name, &input);
-	document_skip(&rest, "toolCallId");
-	document_skip(&rest, "input");
+	document_skip(&extras, "toolCallId");
+	document_skip(&extras, "input");
 	if (!document_get(part, key, &result))
 		key = "errorText";
 	if (document_get(part, key, &result))
 	{
 		document_add_result(tools, id, none, &result, strcmp(key, "errorText") == 0);
-		document_skip(&rest, key);
+		document_skip(&extras, key);
 		noted = document_string(document_literal(key));
-		document_replace(&rest, "~result", &noted);
+		document_replace(&extras, "~result", &noted);
 	}
-	document_note(&rest, "~call");
-	document_put_object_rest(kept, part, &rest);
+	document_note(&extras, "~call");
+	document_put_object_extras(kept, part, &extras);
 	return true;
 }
 
@@ -221,7 +221,7 @@ write_part(const JsonbValue *kept, DocumentOut *out, const DocumentTools *tools,
 	if (document_get(kept, "toolInvocation", &value))
 	{
 		document_begin_object(out);
-		document_put_rest(out, kept);
+		document_put_extras(out, kept);
 		document_key(out, "toolInvocation");
 		put_invocation(out, &value, tools, written);
 		document_end(out);
@@ -229,7 +229,7 @@ write_part(const JsonbValue *kept, DocumentOut *out, const DocumentTools *tools,
 	}
 	call = &tools->calls[written->calls++];
 	document_begin_object(out);
-	document_put_rest(out, kept);
+	document_put_extras(out, kept);
 	document_key(out, "toolCallId");
 	document_put_text(out, call->id);
 	document_key(out, "input");
@@ -363,18 +363,18 @@ vercel_detect(Jsonb *document)
 static bool
 read_message(const JsonbValue *object, TransferMessage *message, const DocumentPlace *place)
 {
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	DocumentTools tools = {0};
 
 	if (!document_is_object(object))
 		return document_refuse(place, TRANSFER_BAD_VALUE, "not an object");
-	return document_read_role(object, "role", roles, lengthof(roles), &message->role, &rest,
+	return document_read_role(object, "role", roles, lengthof(roles), &message->role, &extras,
 							  place) &&
-		   document_read_fields(object, message_fields, lengthof(message_fields), message, &rest,
+		   document_read_fields(object, message_fields, lengthof(message_fields), message, &extras,
 								place) &&
-		   document_read_both(object, &content, &message->content, &tools, &rest, place) &&
-		   read_invocations(object, &tools, &rest, place) &&
-		   document_metadata(FORMAT, object, &rest, &tools, true, place, &message->metadata);
+		   document_read_both(object, &content, &message->content, &tools, &extras, place) &&
+		   read_invocations(object, &tools, &extras, place) &&
+		   document_metadata(FORMAT, object, &extras, &tools, true, place, &message->metadata);
 }
 
 static bool
@@ -399,7 +399,7 @@ vercel_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 	JsonbValue root = document_root(document);
 	DocumentPlace place = document_place(problem);
 	DocumentPlace at = document_at_key(&place, "messages");
-	DocumentRest rest = {0};
+	DocumentExtras extras = {0};
 	JsonbValue messages;
 
 	conversation->head = -1;
@@ -410,10 +410,10 @@ vercel_read(Jsonb *document, TransferConversation *conversation, TransferProblem
 		return read_single(&root, conversation, &place);
 	if (!document_is_array(&messages))
 		return document_refuse(&at, TRANSFER_BAD_VALUE, "not an array");
-	document_skip(&rest, "messages");
+	document_skip(&extras, "messages");
 	return document_read_messages(&messages, read_message, conversation, &at) &&
-		   document_read_fields(&root, fields, lengthof(fields), conversation, &rest, &place) &&
-		   document_metadata(FORMAT, &root, &rest, NULL, true, &place, &conversation->metadata);
+		   document_read_fields(&root, fields, lengthof(fields), conversation, &extras, &place) &&
+		   document_metadata(FORMAT, &root, &extras, NULL, true, &place, &conversation->metadata);
 }
 
 /* ---- writing ---- */
@@ -509,7 +509,7 @@ write_message(Writing *writing, int32 position)
 								  !document_is_thought(&message, &tools)))
 		return;
 	document_begin_object(out);
-	document_put_rest(out, own);
+	document_put_extras(out, own);
 	if (own == NULL)
 	{
 		message.message_id = writing->ids[index];
@@ -551,7 +551,7 @@ vercel_write(const TransferConversation *conversation, bool *many)
 	if (object)
 	{
 		document_begin_object(&writing.out);
-		document_put_rest(&writing.out, own);
+		document_put_extras(&writing.out, own);
 		document_write_fields(&writing.out, fields, lengthof(fields), conversation, own);
 		document_key(&writing.out, "messages");
 	}

@@ -4,15 +4,15 @@
  *
  * Everything is appended to a StringInfo; no NUL ends it.
  */
-#ifndef TRANSFER_JSON_TEXT_H
-#define TRANSFER_JSON_TEXT_H
+#ifndef JSON_TEXT_H
+#define JSON_TEXT_H
 
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
 #include "utils/timestamp.h"
 
-#include "transfer.h"
+#include "formats.h"
 
 static inline void
 json_put_bytes(StringInfo out, const char *data, int length)
@@ -44,4 +44,4 @@ extern void json_put_string(StringInfo out, const char *data, uint32 length);
 extern void json_put_integer(StringInfo out, int64 number);
 extern void json_put_time(StringInfo out, TimestampTz time, JsonTime *last);
 
-#endif /* TRANSFER_JSON_TEXT_H */
+#endif /* JSON_TEXT_H */

@@ -20,9 +20,8 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 
-#include "formats.h"
+#include "formats_private.h"
 #include "json_text.h"
-#include "transfer.h"
 
 typedef enum ConversationKey
 {
@@ -723,7 +722,7 @@ native_write_text(const TransferConversation *conversation, StringInfo out)
 	JSON_PUT(out, "]}");
 }
 
-const TransferFormat transfer_native = {.name = "native",
+const TransferFormat transfer_native = {.name = FORMAT_NATIVE,
 										.label = "memory_ext's own",
 										.detect = native_detect,
 										.read = native_read,

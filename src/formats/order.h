@@ -6,8 +6,8 @@
  * parents are indexes into the same array, -1: none.  Everything is at most
  * n log n, and nothing recurses per message.
  */
-#ifndef TRANSFER_ORDER_H
-#define TRANSFER_ORDER_H
+#ifndef ORDER_H
+#define ORDER_H
 
 #include "postgres.h"
 
@@ -26,4 +26,4 @@ extern bool order_parents_first(int32 count, const int32 *parents, int32 *order,
  */
 extern void order_by_time(int32 count, const int32 *parents, TimestampTz *times, int32 *order);
 
-#endif /* TRANSFER_ORDER_H */
+#endif /* ORDER_H */

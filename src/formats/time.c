@@ -16,7 +16,7 @@
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
-#include "transfer.h"
+#include "formats.h"
 
 /* Reads min to max digits; false when there are others. */
 static bool

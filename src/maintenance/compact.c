@@ -36,6 +36,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "dictionary.h"
 #include "format.h"
 #include "store.h"
@@ -136,7 +137,7 @@ find_newest(CompactPlan *plan)
 	for (uint64 i = 0; i < plan->count; i++)
 		raw_bytes += plan->segments[i].raw_bytes;
 	plan->newest = 0;
-	if (raw_bytes <= (int64) store_segment_bytes * 1024)
+	if (raw_bytes <= (int64) store_segment_kb * 1024)
 		return; /* it is short */
 	plan->newest = plan->count;
 	while (plan->newest > 0 && messages < (uint32) store_segment_messages)
@@ -333,7 +334,7 @@ static bool
 prepare_or_warn(CompactPlan *plan)
 {
 	Preparation preparation = {plan, false};
-	ErrorData *error = store_attempt_reading(prepare_attempt, &preparation);
+	ErrorData *error = attempt_read(prepare_attempt, &preparation);
 
 	if (error == NULL)
 		return preparation.prepared;
@@ -513,7 +514,7 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	bool marks;
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "memory.compact_batch returns no record");
+		elog(ERROR, "memory_store.compact_batch returns no record");
 	descriptor = BlessTupleDesc(descriptor);
 	account_check_unconfined();
 	store_check_limit("max_conversations", PG_GETARG_INT32(2));

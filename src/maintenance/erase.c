@@ -28,13 +28,14 @@
 #include "utils/timestamp.h"
 
 #include "dictionary.h"
+#include "erase.h"
 #include "store.h"
 
-static StoreForget forget_elsewhere = NULL;
+static EraseElsewhere forget_elsewhere = NULL;
 
 /* What a room above this one keeps of accounts is erased with them, by its own function. */
 void
-store_set_forget(StoreForget forget)
+erase_set_elsewhere(EraseElsewhere forget)
 {
 	forget_elsewhere = forget;
 }

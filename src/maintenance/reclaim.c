@@ -558,10 +558,10 @@ find_range(const Settling *settling, Relation relation, bool refresh, BlockNumbe
 	return true;
 }
 
-PG_FUNCTION_INFO_V1(memory_settle_begin);
+PG_FUNCTION_INFO_V1(memory_reclaim_begin);
 
 /*
- * memory_settle_begin(part text, changed bigint, end_block bigint)
+ * memory_reclaim_begin(part text, changed bigint, end_block bigint)
  *		→ (from_block bigint, to_block bigint)
  *		The blocks at the end of the table of that name whose rows fit into the
  *		free space before them; NULL: it is not worth it.  changed: how many rows
@@ -571,7 +571,7 @@ PG_FUNCTION_INFO_V1(memory_settle_begin);
  *		session is confined.
  */
 Datum
-memory_settle_begin(PG_FUNCTION_ARGS)
+memory_reclaim_begin(PG_FUNCTION_ARGS)
 {
 	const Settling *settling = find_settling(fcinfo);
 	int64 changed = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
@@ -583,7 +583,7 @@ memory_settle_begin(PG_FUNCTION_ARGS)
 
 	account_check_unconfined();
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "settle_begin does not return a row");
+		elog(ERROR, "reclaim_begin does not return a row");
 	relation = open_table(settling);
 	if (relation != NULL)
 	{
@@ -607,17 +607,17 @@ memory_settle_begin(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
-PG_FUNCTION_INFO_V1(memory_settle_batch);
+PG_FUNCTION_INFO_V1(memory_reclaim_batch);
 
 /*
- * memory_settle_batch(part text, from_block bigint, to_block bigint)
+ * memory_reclaim_batch(part text, from_block bigint, to_block bigint)
  *		→ (next_block bigint, moved bigint)
  *		Moves the rows of some blocks into free space before them.  Returns where
  *		the next batch goes on, NULL at the end, and how many rows were moved.  A
  *		step of maintain().  Errors: 22023, 42501 the session is confined.
  */
 Datum
-memory_settle_batch(PG_FUNCTION_ARGS)
+memory_reclaim_batch(PG_FUNCTION_ARGS)
 {
 	const Settling *settling = find_settling(fcinfo);
 	BlockNumber from = block_argument(fcinfo, 1, 0);
@@ -629,12 +629,13 @@ memory_settle_batch(PG_FUNCTION_ARGS)
 
 	account_check_unconfined();
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "settle_batch does not return a row");
+		elog(ERROR, "reclaim_batch does not return a row");
 	if (to < from)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("there are no blocks %u to %u", from, to),
-				 errhint("Give what memory.settle_begin or the batch before has returned.")));
+				 errhint(
+					 "Give what memory_store.reclaim_begin or the batch before has returned.")));
 	relation = open_table(settling);
 	to = relation == NULL ? 0 : Min(to, RelationGetNumberOfBlocks(relation));
 	if (from < to)
@@ -653,16 +654,16 @@ memory_settle_batch(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
-PG_FUNCTION_INFO_V1(memory_settle_end);
+PG_FUNCTION_INFO_V1(memory_reclaim_end);
 
 /*
- * memory_settle_end(part text) → boolean
+ * memory_reclaim_end(part text) → boolean
  *		Makes the indexes of the table of that name anew, unless they are large:
  *		what was moved has left them half empty.  False: somebody uses them.  A
  *		step of maintain().  Errors: 22023, 42501 the session is confined.
  */
 Datum
-memory_settle_end(PG_FUNCTION_ARGS)
+memory_reclaim_end(PG_FUNCTION_ARGS)
 {
 	const Settling *settling = find_settling(fcinfo);
 	bool done;

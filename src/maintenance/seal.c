@@ -207,7 +207,7 @@ memory_seal_batch(PG_FUNCTION_ARGS)
 	bool nulls[3] = {0};
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "memory.seal_batch returns no record");
+		elog(ERROR, "memory_store.seal_batch returns no record");
 	descriptor = BlessTupleDesc(descriptor);
 	store_check_limit("max_conversations", limit);
 	result[2] = Int64GetDatum(seal_idle_behind(&after, limit, &last));

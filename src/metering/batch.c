@@ -21,8 +21,8 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-#include "memory_ext.h"
 #include "account.h"
+#include "memory_limits.h"
 #include "metering.h"
 #include "statement.h"
 

@@ -53,6 +53,9 @@ typedef struct MeteringMessage
 
 typedef struct MeteringBatch MeteringBatch;
 
+/* Defines the room's settings; called once, from _PG_init. */
+extern void metering_init(void);
+
 extern DateADT metering_day(TimestampTz at);
 extern MeteringKind metering_classify(TimestampTz created_at);
 extern MeteringBatch *metering_batch_create(const text *account_id);

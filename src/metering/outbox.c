@@ -14,7 +14,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "account.h"
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "metering.h"
 #include "statement.h"
 

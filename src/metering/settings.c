@@ -10,7 +10,6 @@
 #include "access/xact.h"
 #include "utils/guc.h"
 
-#include "memory_ext.h"
 #include "metering.h"
 
 bool metering_keep_forgotten = false;

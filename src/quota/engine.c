@@ -23,7 +23,7 @@
 
 #include "direct.h"
 #include "metering.h"
-#include "quota.h"
+#include "quota_private.h"
 #include "quota_statements.h"
 
 /* ---- rows to holds and back ---- */

@@ -25,9 +25,9 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "owner.h"
-#include "quota.h"
+#include "quota_private.h"
 #include "quota_statements.h"
 
 static const char *const meter_names[QUOTA_NMETERS] = {"conversations", "messages", "tokens",

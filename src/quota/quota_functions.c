@@ -14,7 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "account.h"
-#include "quota.h"
+#include "quota_private.h"
 #include "quota_statements.h"
 
 static char *

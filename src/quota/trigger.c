@@ -21,7 +21,7 @@
 
 #include "account.h"
 #include "owner.h"
-#include "quota.h"
+#include "quota_private.h"
 
 /* What one account did in the statement. */
 typedef struct Charge

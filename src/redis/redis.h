@@ -144,7 +144,7 @@ typedef struct RedisLayout
 	const char *name;
 	const char *prefix; /* what keys begin with, unless the caller says otherwise */
 	const char *suffix; /* and end with */
-	const char *format; /* of the items: see transfer.h */
+	const char *format; /* of the items: see formats.h */
 	RedisLayoutKind kind;
 } RedisLayout;
 

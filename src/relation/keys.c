@@ -23,7 +23,7 @@
 #include "utils/lsyscache.h"
 
 #include "account.h"
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "relation_private.h"
 
 /* ---- in the planner ---- */

@@ -22,7 +22,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "relation_private.h"
 
 typedef struct BufferedAccount

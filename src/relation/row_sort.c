@@ -30,7 +30,7 @@
 #include "utils/typcache.h"
 
 #include "account.h"
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "row_sort.h"
 #include "store.h"
 

@@ -9,7 +9,8 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
-#include "store.h"
+#include "memory_limits.h"
+#include "store_private.h"
 
 /* ---- one conversation ---- */
 
@@ -22,7 +23,7 @@ set_head(StoreConversation *conversation, int64 head_seq)
 		return;
 	}
 	/* a number still to come is a restore's promise, for an empty conversation */
-	if (head_seq >= conversation->next_seq && head_seq <= STORE_MAX_SEQ && conversation->fresh)
+	if (head_seq >= conversation->next_seq && head_seq <= MEMORY_MAX_SEQ && conversation->fresh)
 	{
 		conversation->head_seq = head_seq;
 		return;

@@ -25,13 +25,13 @@
 #include "utils/uuid.h"
 
 #include "dictionary.h"
-#include "store.h"
-#include "train.h"
+#include "store_private.h"
+#include "sampler.h"
+#include "sampling.h"
 
 #define SPACE ((size_t) 2 * 1024 * 1024)
 #define FIRST_SPACE ((size_t) 64 * 1024)
 #define MAX_SAMPLES (64 * 1024)
-#define MAX_SAMPLE_BYTES (32 * 1024)
 /* So many rows follow each other in a sample, as they do in a segment. */
 #define RUN_ROWS 16
 
@@ -118,7 +118,7 @@ sampler_add(StoreSampler *sampler, const text *account_id, const pg_uuid_t *id, 
 			uint32 length)
 {
 	DictionarySamples *samples = &sampler->samples;
-	size_t size = Min(length, MAX_SAMPLE_BYTES);
+	size_t size = Min(length, SAMPLING_MAX_SAMPLE_BYTES);
 	bool taken = sampler->rows / RUN_ROWS % sampler->stride == 0;
 
 	sampler->rows++;
@@ -138,7 +138,7 @@ sampler_add(StoreSampler *sampler, const text *account_id, const pg_uuid_t *id, 
 	memcpy(samples->data + samples->bytes, content, size);
 	samples->bytes += size;
 	if (sampler->open && memcmp(&sampler->last, id, UUID_LEN) == 0 &&
-		samples->sizes[samples->count - 1] + size <= MAX_SAMPLE_BYTES)
+		samples->sizes[samples->count - 1] + size <= SAMPLING_MAX_SAMPLE_BYTES)
 		samples->sizes[samples->count - 1] += size;
 	else
 	{

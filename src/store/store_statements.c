@@ -14,7 +14,7 @@
 #include "utils/lsyscache.h"
 
 #include "statement.h"
-#include "store.h"
+#include "store_private.h"
 
 #define EQ " OPERATOR(pg_catalog.=) "
 #define LT " OPERATOR(pg_catalog.<) "
@@ -609,9 +609,9 @@ statement_prepare(StoreStatement id)
 	{
 		argtypes[i] = text->argtypes[i];
 		if (argtypes[i] == TRANSCRIPT)
-			argtypes[i] = store_type_oid("transcript");
+			argtypes[i] = statement_transcript_type();
 		else if (argtypes[i] == TRANSCRIPT_ARRAY)
-			argtypes[i] = get_array_type(store_type_oid("transcript"));
+			argtypes[i] = get_array_type(statement_transcript_type());
 	}
 
 	return plan_prepare(text->sql, text->nargs, argtypes);
@@ -624,7 +624,7 @@ statement_prepare(StoreStatement id)
 static void
 forget_plans_of_another_extension(void)
 {
-	Oid transcript = store_type_oid("transcript");
+	Oid transcript = statement_transcript_type();
 
 	if (transcript == plans_transcript)
 		return;

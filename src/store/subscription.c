@@ -11,7 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "store.h"
+#include "store_private.h"
 
 static void
 add_standing(QuotaAmounts *amounts, const char *account_id)

@@ -22,8 +22,8 @@
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
-#include "memory_ext.h"
-#include "store.h"
+#include "memory_limits.h"
+#include "store_private.h"
 
 static MeteringBatch *
 usage_batch(StoreConversation *conversation)
@@ -59,8 +59,8 @@ count_as(StoreConversation *conversation, TranscriptMessage *message, MeteringKi
 {
 	MeteringMessage usage = usage_of(message);
 
-	if (conversation->ready != NULL)
-		store_ready_usage(conversation->ready, &usage, kind);
+	if (conversation->prepared != NULL)
+		store_prepared_usage(conversation->prepared, &usage, kind);
 	else
 		metering_batch_message(usage_batch(conversation), &usage, kind);
 	message->counted = true;
@@ -73,8 +73,8 @@ store_usage_added(StoreConversation *conversation, TranscriptMessage *message, b
 	MeteringKind kind = metering_classify(message->created_at);
 
 	message->counted = false;
-	/* what is made ready has its texts from the caller now, and in a run later */
-	if (late || kind != METERING_FLOW || conversation->ready != NULL)
+	/* what is prepared has its texts from the caller now, and in a run later */
+	if (late || kind != METERING_FLOW || conversation->prepared != NULL)
 		count_as(conversation, message, kind);
 }
 

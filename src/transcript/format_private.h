@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-#include "memory_ext.h"
 #include "format.h"
+#include "memory_limits.h"
 
 /* Roles and models that one transcript can refer to by number. */
 #define TABLE_CAPACITY 64

@@ -19,7 +19,6 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "memory_ext.h"
 #include "pack.h"
 #include "transcript.h"
 

@@ -23,7 +23,6 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "memory_ext.h"
 #include "pack.h"
 #include "transcript.h"
 

@@ -24,7 +24,6 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
-#include "memory_ext.h"
 #include "pack.h"
 #include "transcript.h"
 

@@ -13,9 +13,8 @@
 #include "port/pg_crc32c.h"
 #include "utils/guc.h"
 
-#include "compat.h"
-#include "memory_ext.h"
 #include "codec.h"
+#include "compat.h"
 #include "dictionary.h"
 #include "pack.h"
 #include "transcript.h"

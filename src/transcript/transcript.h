@@ -55,6 +55,9 @@ typedef enum MessageColumn
 	MESSAGE_NCOLUMNS
 } MessageColumn;
 
+/* Defines the room's settings; called once, from _PG_init. */
+extern void transcript_init(void);
+
 /* zstd:19, lz4, none: the name that transcript_parse_compression reads; palloc'd */
 extern char *transcript_compression_name(const TranscriptCompression *compression);
 

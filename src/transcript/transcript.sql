@@ -210,8 +210,6 @@ INSERT INTO memory_store.grants VALUES
 	-- what views of numbers call
 	('EXECUTE ON FUNCTION memory.stored_bytes(memory.transcript)', 'monitor'),
 	('EXECUTE ON FUNCTION memory.dictionary_id(memory.transcript)', 'monitor');
-SET LOCAL search_path = pg_catalog, pg_temp;
 INSERT INTO memory_store.grants
 	SELECT 'EXECUTE ON FUNCTION ' || p.oid::regprocedure::text, 'reader'
 	FROM pg_proc p WHERE p.pronamespace = 'memory'::regnamespace;
-SET LOCAL search_path = memory, pg_temp;

@@ -12,7 +12,6 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "memory_ext.h"
 #include "dictionary.h"
 #include "pack.h"
 #include "transcript.h"

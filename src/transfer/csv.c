@@ -12,7 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "csv.h"
-#include "memory_ext.h"
+#include "memory_limits.h"
 
 const TransferFormat csv_format = {.name = "csv", .label = "CSV"};
 

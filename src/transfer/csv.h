@@ -10,7 +10,7 @@
 #include "postgres.h"
 
 #include "csv_cut.h"
-#include "transfer.h"
+#include "formats.h"
 
 /* The columns of memory.messages. */
 typedef enum CsvColumn

@@ -78,7 +78,7 @@ export_messages(const Export *export)
 
 /* ---- one conversation ---- */
 
-/* What the conversation's document of this format had as its id; see transfer.h. */
+/* What the conversation's document of this format had as its id; see formats.h. */
 static void
 take_origin(const TransferFormat *format, TransferConversation *conversation)
 {

@@ -11,7 +11,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#include "transfer.h"
+#include "formats.h"
 
 /* A conversation's place in the order of exports. */
 typedef struct ExportKey

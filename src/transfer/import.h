@@ -26,7 +26,7 @@
 
 #include "csv.h"
 #include "splitter.h"
-#include "transfer.h"
+#include "formats.h"
 
 typedef enum ImportState
 {
@@ -90,6 +90,9 @@ typedef struct ImportResult
 
 typedef struct Import Import;
 
+/* Defines the room's settings; called once, from _PG_init. */
+extern void transfer_init(void);
+
 extern const char *import_conflict_name(ImportConflict on_conflict);
 
 /*
@@ -152,5 +155,8 @@ extern void import_note(Import *import, Jsonb *metadata, const char *origin);
 extern void
 import_one(const ImportOptions *options, const char *data, Size length, ImportResult *result);
 extern const char *import_state_name(ImportState state);
+
+/* Defines the settings of imports; called once, from _PG_init. */
+extern void transfer_init(void);
 
 #endif /* TRANSFER_IMPORT_H */

@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "attempt.h"
 #include "csv.h"
 #include "import_private.h"
 
@@ -228,7 +229,7 @@ try_records(CsvSource *s, Relation relation, int32 last)
 
 	attempt.scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext copy", ALLOCSET_DEFAULT_SIZES);
-	error = store_attempt(attempt_records, &attempt);
+	error = attempt_run(attempt_records, &attempt);
 	s->count = all;
 	MemoryContextDelete(attempt.scratch);
 	if (error != NULL && (s->raising || !import_is_input_error(error)))

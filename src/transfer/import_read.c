@@ -19,53 +19,15 @@
 #include "utils/memutils.h"
 
 #include "account.h"
+#include "attempt.h"
 #include "characters.h"
 #include "compat.h"
 #include "import_private.h"
-#include "memory_ext.h"
+#include "memory_limits.h"
 #include "metering.h"
 
 /* PostgreSQL's parser has room for 2^23 pairs of one object. */
 #define MAX_VALUES 8000000
-
-/* ---- excerpts ---- */
-
-/*
- * import_excerpt
- *		A piece of the text, for notes: from a bit before `at`, on one line,
- *		valid UTF-8 whatever the text is.
- */
-const char *
-import_excerpt(const char *data, Size length, Size at)
-{
-	Size begin = at > IMPORT_EXCERPT_BYTES / 2 ? at - IMPORT_EXCERPT_BYTES / 2 : 0;
-	char *excerpt = palloc(IMPORT_EXCERPT_BYTES + 1);
-	Size used = 0;
-
-	while (begin < length && begin > 0 && ((unsigned char) data[begin] & 0xc0) == 0x80)
-		begin++;
-	while (begin < length && used < IMPORT_EXCERPT_BYTES)
-	{
-		const char *p = data + begin;
-		int size = pg_utf_mblen((const unsigned char *) p);
-
-		if (size > length - begin || used + size > IMPORT_EXCERPT_BYTES)
-			break;
-		if (!pg_utf8_islegal((const unsigned char *) p, size))
-		{
-			excerpt[used++] = '?';
-			begin++;
-			continue;
-		}
-		memcpy(excerpt + used, p, size);
-		if ((unsigned char) *p < 0x20)
-			excerpt[used] = ' ';
-		used += size;
-		begin += size;
-	}
-	excerpt[used] = '\0';
-	return excerpt;
-}
 
 /* ---- JSON ---- */
 
@@ -405,7 +367,7 @@ import_name_copy(ImportDocument *document)
 					 psprintf("{\"copy_of\": \"%s\"}", store_uuid_string(&document->original)));
 }
 
-/* What the conversation's metadata say of where it comes from; see transfer.h. */
+/* What the conversation's metadata say of where it comes from; see formats.h. */
 static void
 note_origin(ImportDocument *document)
 {
@@ -584,7 +546,7 @@ try_document(Import *import, ImportDocument *document, char *data, TransferText 
 			 bool *accepted)
 {
 	DocumentAttempt attempt = {import, document, data, source_id, false};
-	ErrorData *error = store_attempt(attempt_document, &attempt);
+	ErrorData *error = attempt_run(attempt_document, &attempt);
 
 	if (error != NULL && !import_is_input_error(error))
 		ReThrowError(error);
@@ -706,7 +668,7 @@ import_array_is_document(void *arg, const char *first, Size length)
 	memcpy(attempt.array + 1, first, length);
 	memcpy(attempt.array + 1 + length, "]", 2);
 	(void) characters_replace(&all, attempt.array, &changed, &at, &reason);
-	error = store_attempt(attempt_array, &attempt);
+	error = attempt_run(attempt_array, &attempt);
 	if (error != NULL && !import_is_input_error(error))
 		ReThrowError(error);
 	MemoryContextSwitchTo(old);

@@ -39,7 +39,7 @@ fuzz_build()
 {
 	# shellcheck disable=SC2086
 	as_owner "$CLANG" -g -O1 -fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Werror \
-		-Isrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		-Isrc -Isrc/base -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		-o "$STAGE/out/fuzz_$1" "test/fuzz/fuzz_$1.c" ${FUZZ_SOURCES[$1]}
 }
 

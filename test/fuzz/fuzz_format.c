@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "memory_ext.h"
+#include "base/memory_limits.h"
 #include "transcript/format.h"
 
 #define MAX_MESSAGES_MADE 300

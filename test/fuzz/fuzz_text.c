@@ -32,8 +32,8 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
-#include "../../src/compat.h"
-#include "../../src/memory_ext.h"
+#include "../../src/base/compat.h"
+#include "../../src/base/memory_limits.h"
 #include "../../src/transcript/transcript.h"
 
 #define MAX_INPUT_BYTES (256 * 1024)

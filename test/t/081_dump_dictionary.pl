@@ -108,7 +108,7 @@ check_restored('inserts');
 # the schema first, which has no rows, then the data
 run_ok('pg_dump --schema-only', 'pg_dump', '--schema-only', '-f', "$dir/schema.sql", $source);
 run_ok('psql', @psql, '-f', "$dir/schema.sql", create('parts'));
-is($node->safe_psql('parts', 'SELECT (SELECT count(*) FROM memory.messages), (SELECT count(*) FROM memory_store.dictionaries), (SELECT count(*) FROM memory_store.retention), (SELECT conversations FROM public.memory_ext_protection)'),
+is($node->safe_psql('parts', 'SELECT (SELECT count(*) FROM memory.messages), (SELECT count(*) FROM memory_store.dictionaries), (SELECT count(*) FROM memory_store.retention), (SELECT conversations FROM memory.protection)'),
 	'0|0|0|0', 'the schema has no data');
 run_ok('pg_dump --data-only', 'pg_dump', '--data-only', '-f', "$dir/data.sql", $source);
 run_ok('psql', @psql, '-f', "$dir/data.sql", $node->connstr('parts'));
@@ -131,7 +131,7 @@ for my $database (qw(plain parts))
 $node->safe_psql('plain', 'SELECT memory.unprotect(); DROP EXTENSION memory_ext');
 is($node->safe_psql('plain', "SELECT to_regclass('memory_store.segments') IS NULL, to_regtype('memory.transcript') IS NULL"), 't|t', 'what is no longer protected is dropped');
 $node->safe_psql('parts', 'DROP EXTENSION memory_ext CASCADE');
-is($node->safe_psql('parts', "SELECT to_regclass('public.memory_ext_protection') IS NULL, to_regclass('memory_store.segments') IS NULL"), 't|t', 'CASCADE takes all');
+is($node->safe_psql('parts', "SELECT to_regclass('memory.protection') IS NULL, to_regclass('memory_store.segments') IS NULL"), 't|t', 'CASCADE takes all');
 
 $node->stop;
 done_testing();

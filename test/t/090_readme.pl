@@ -7,8 +7,8 @@
 # installs.  A ```text block that follows is what the one before prints; one
 # with an ERROR says that it fails.  Blanks at the end of lines do not count.
 #
-# The pages of @in_order build on each other and share one database.  Each other
-# page gets a database chat of its own, with the extension in it.
+# README.md makes the database chat itself.  Each page gets one of its own, with
+# the extension in it, but for those of @in_order, which build on each other.
 use strict;
 use warnings;
 
@@ -19,10 +19,12 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $root = "$FindBin::RealBin/../..";
-my @in_order = ('README.md', map { "doc/$_.md" }
-	qw(tutorial storing import-export redis storage quotas metering transcript security operations));
+my @in_order = map { "doc/$_.md" }
+  qw(tutorial storing import-export redis storage quotas metering transcript security operations);
+my %continues = map { $_ => 1 } @in_order[ 1 .. $#in_order ];
 my %is_in_order = map { $_ => 1 } @in_order;
-my @pages = (@in_order, grep { !$is_in_order{$_} } map { s{^\Q$root\E/}{}r } sort glob "$root/doc/*.md");
+my @alone = grep { !$is_in_order{$_} } map { s{^\Q$root\E/}{}r } sort glob "$root/doc/*.md";
+my @pages = ('README.md', @alone, @in_order);
 my %page = map { $_ => slurp("$root/$_") } @pages;
 my $manual = join '', @page{@pages};
 my $scratch = PostgreSQL::Test::Utils::tempdir;
@@ -115,10 +117,10 @@ foreach my $name (@pages)
 	my @blocks = blocks_of($page{$name});
 	$languages{ $_->{language} } = 1 foreach @blocks;
 	@blocks = grep { $_->{language} ne 'sh' || $_->{text} !~ /^\s*(make|apt-get|sudo)\b/m } @blocks;
-	if (@blocks && !$is_in_order{$name})
+	if (@blocks && $name ne 'README.md' && !$continues{$name})
 	{
-		$node->safe_psql('postgres', $_)
-		  foreach 'DROP DATABASE chat WITH (FORCE)', "CREATE DATABASE chat TEMPLATE template0 ENCODING 'UTF8'";
+		$node->safe_psql('postgres', 'DROP DATABASE chat WITH (FORCE)');
+		$node->safe_psql('postgres', "CREATE DATABASE chat TEMPLATE template0 ENCODING 'UTF8'");
 		$node->safe_psql('chat', 'CREATE EXTENSION memory_ext');
 	}
 	run_block($name, $_) foreach @blocks;
@@ -166,6 +168,17 @@ foreach my $file (sort glob join ' ', map { "$root/$_*.md" } '', qw(doc/ src/ sr
 	my $name = $file =~ s{^\Q$root\E/}{}r;
 	is(join(' ', dead_links($name, slurp($file))), '', "$name: every link leads somewhere");
 }
+
+# Files that the guides to the sources name in code.
+foreach my $name ('src/README.md', 'src/store/README.md', 'doc/architecture.md')
+{
+	my $folder = $name =~ m{^(src/.*/)} ? $1 : 'src/';
+	my @files = slurp("$root/$name") =~ /`([\w\/]+\.(?:c|h|sql))`/g;
+	is(join(' ', grep { !-e "$root/$folder$_" && !-e "$root/src/$_" } @files), '', "$name: the files exist");
+}
+my %rooms = map { $_ => 1 } slurp("$root/src/README.md") =~ m{^\| `(\w+)/` \|}mg;
+is(difference([ keys %rooms ], [ map { s{.*/}{}r } grep { -d } glob "$root/src/*" ]), '', 'src/README.md has every room');
+
 my %linked = map { ($_ => 1) } $page{'README.md'} =~ m{\]\((doc/[^()#\s]+)}g;
 is(join(' ', grep { m{^doc/} && !$linked{$_} } @pages), '', 'README.md leads to every page');
 

@@ -1,5 +1,5 @@
 /*
- * live.c
+ * fast.c
  *		What applications do at each turn: append a message, and read the newest
  *		ones; without the executor (direct.h).
  *
@@ -17,7 +17,7 @@
 #include "utils/fmgroids.h"
 
 #include "direct.h"
-#include "store.h"
+#include "store_private.h"
 #include "tables.h"
 
 /* ---- appending ---- */
@@ -27,7 +27,7 @@ typedef struct Appending
 	const pg_uuid_t *id;
 	text *account_id;
 	const TranscriptMessage *message;
-	LiveAppended *appended;
+	FastAppended *appended;
 	DirectRows *tail;     /* open */
 	DirectRows *segments; /* open if the message has an id */
 } Appending;
@@ -109,7 +109,7 @@ static bool
 bump_account(TupleTableSlot *row, void *arg)
 {
 	Appending *appending = arg;
-	LiveAppended *appended = appending->appended;
+	FastAppended *appended = appending->appended;
 
 	if (appending->message->message_id != NULL)
 	{
@@ -152,7 +152,7 @@ is_open(const TupleTableSlot *row, const TranscriptMessage *message)
 		   DatumGetInt64(values[CONVERSATION_MESSAGE_COUNT]) > 0 &&
 		   DatumGetInt32(values[CONVERSATION_TAIL_COUNT]) < store_segment_messages - 1 &&
 		   DatumGetInt64(values[CONVERSATION_TAIL_BYTES]) + message->content_len <
-			   (int64) store_segment_bytes * 1024;
+			   (int64) store_segment_kb * 1024;
 }
 
 /* Takes the conversation's next number for the message. */
@@ -160,7 +160,7 @@ static bool
 take_number(TupleTableSlot *row, void *arg)
 {
 	const TranscriptMessage *message = ((Appending *) arg)->message;
-	LiveAppended *appended = ((Appending *) arg)->appended;
+	FastAppended *appended = ((Appending *) arg)->appended;
 	Datum *values = row->tts_values;
 	TimestampTz updated_at = DatumGetTimestampTz(values[CONVERSATION_UPDATED_AT]);
 
@@ -190,7 +190,7 @@ set_text(TupleTableSlot *row, int column, const char *data, uint32 length)
 
 static void
 insert_message(DirectRows *rows, const pg_uuid_t *id, text *account_id,
-			   const TranscriptMessage *message, const LiveAppended *appended)
+			   const TranscriptMessage *message, const FastAppended *appended)
 {
 	TupleTableSlot *row = direct_new_row(rows);
 	Datum *values = row->tts_values;
@@ -216,7 +216,7 @@ insert_message(DirectRows *rows, const pg_uuid_t *id, text *account_id,
 static bool
 append(DirectRows *rows, Appending *appending)
 {
-	LiveAppended *appended = appending->appended;
+	FastAppended *appended = appending->appended;
 	const pg_uuid_t *id = appending->id;
 	text *account_id = appending->account_id;
 	ScanKeyData keys[2];
@@ -233,7 +233,7 @@ append(DirectRows *rows, Appending *appending)
 }
 
 /*
- * live_append
+ * fast_append
  *		What STORE_APPEND does: takes the account's next revision, its row's lock
  *		with it, and puts the message behind the conversation's last one.
  *		appended->seq 0: that is not all there is to be done, and nothing but the
@@ -242,8 +242,8 @@ append(DirectRows *rows, Appending *appending)
  *		Error: 23505 see store_check_repeated.
  */
 bool
-live_append(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
-			LiveAppended *appended)
+fast_append(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+			FastAppended *appended)
 {
 	DirectTable *const tables[] = {&store_accounts, &store_conversations, &store_tail,
 								   &store_segments};
@@ -269,7 +269,7 @@ live_append(text *account_id, const pg_uuid_t *id, const TranscriptMessage *mess
 
 /* The last segment that begins before seq: see store_segment_before. */
 bool
-live_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, StoreSegment *segment,
+fast_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, StoreSegment *segment,
 					bool *found)
 {
 	DirectRows rows;
@@ -333,12 +333,12 @@ reverse(TranscriptMessage *messages, uint32 n)
 }
 
 /*
- * live_tail_before
+ * fast_tail_before
  *		The newest messages of the tail before seq, at most limit, in order of
  *		seq.  expected: how many there may be; there is room for more.
  */
 bool
-live_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, uint32 expected,
+fast_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, uint32 expected,
 				 TranscriptMessage **messages, uint32 *count)
 {
 	uint32 space = Max(expected, 1);
@@ -369,7 +369,7 @@ live_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, 
 
 /* What a branch's reader begins with: see STORE_BRANCH_OPEN. */
 bool
-live_branch_start(const pg_uuid_t *id, text *account_id, int64 before_seq, StoreBranchStart *start)
+fast_branch_start(const pg_uuid_t *id, text *account_id, int64 before_seq, StoreBranchStart *start)
 {
 	DirectRows rows;
 	ScanKeyData keys[2];
@@ -394,7 +394,7 @@ live_branch_start(const pg_uuid_t *id, text *account_id, int64 before_seq, Store
 	direct_close(&rows);
 	if (!start->found)
 		return true;
-	return live_segment_before(id, account_id,
+	return fast_segment_before(id, account_id,
 							   start->branched ? start->head_seq + 1
 											   : Min(start->head_seq + 1, before_seq),
 							   &start->segment, &start->has_segment);

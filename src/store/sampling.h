@@ -1,19 +1,21 @@
 /*
- * train.h
+ * sampling.h
  *		Training a dictionary from samples, whatever they are taken from.
  */
-#ifndef STORE_TRAIN_H
-#define STORE_TRAIN_H
+#ifndef STORE_SAMPLING_H
+#define STORE_SAMPLING_H
 
 #include "postgres.h"
 
 #include "utils/hsearch.h"
 
 #include "dictionary.h"
-#include "memory_ext.h"
+#include "memory_limits.h"
 
 /* One sample of so many is held out, to measure a dictionary by. */
-#define HOLDOUT 10
+#define SAMPLING_HOLDOUT 10
+/* A longer sample is cut. */
+#define SAMPLING_MAX_SAMPLE_BYTES (32 * 1024)
 
 typedef struct SampledAccount
 {
@@ -50,11 +52,4 @@ extern SampledAccount *sampled_account(HTAB *accounts, const text *account_id);
 extern void sampling_train(const Sampling *sampling, const size_t *sizes, int nsizes, int level,
 						   double min_gain, Training *training);
 
-/* ---- sampler.c: the first dictionary, from the texts of a bulk load ---- */
-typedef struct StoreSampler StoreSampler;
-extern StoreSampler *sampler_create(MemoryContext context);
-extern void sampler_add(StoreSampler *sampler, const text *account_id, const pg_uuid_t *id,
-						const char *content, uint32 length);
-extern void sampler_train(StoreSampler *sampler);
-
-#endif /* STORE_TRAIN_H */
+#endif /* STORE_SAMPLING_H */

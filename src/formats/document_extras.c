@@ -1,5 +1,5 @@
 /*
- * document_rest.c
+ * document_extras.c
  *		What has no column: the rest of an object, in metadata under the format's
  *		name, and back.
  *
@@ -15,57 +15,58 @@
 
 #include "storage/shmem.h"
 
-#include "memory_ext.h"
 #include "document.h"
+#include "format_names.h"
 #include "json_text.h"
+#include "memory_limits.h"
 
 static void
 add_name(const char **names, int32 *count, const char *name)
 {
-	if (*count >= DOCUMENT_MAX_REST)
+	if (*count >= DOCUMENT_MAX_EXTRAS)
 		elog(ERROR, "too many keys for the rest of an object");
 	names[(*count)++] = name;
 }
 
 /* A key that columns or others say. */
 void
-document_skip(DocumentRest *rest, const char *key)
+document_skip(DocumentExtras *extras, const char *key)
 {
-	add_name(rest->skipped, &rest->nskipped, key);
+	add_name(extras->skipped, &extras->nskipped, key);
 }
 
 /* A key that was not there and is not to be written. */
 void
-document_absent(DocumentRest *rest, const char *key)
+document_absent(DocumentExtras *extras, const char *key)
 {
-	add_name(rest->absent, &rest->nabsent, key);
+	add_name(extras->absent, &extras->nabsent, key);
 }
 
 /* A value in the place of the key's own, or a note; of two for a key the later one stays. */
 void
-document_replace(DocumentRest *rest, const char *key, const JsonbValue *value)
+document_replace(DocumentExtras *extras, const char *key, const JsonbValue *value)
 {
-	for (int32 i = 0; i < rest->nput; i++)
-		if (strcmp(rest->put[i].key, key) == 0)
+	for (int32 i = 0; i < extras->nput; i++)
+		if (strcmp(extras->put[i].key, key) == 0)
 		{
-			rest->put[i].value = *value;
+			extras->put[i].value = *value;
 			return;
 		}
-	if (rest->nput >= DOCUMENT_MAX_REST)
+	if (extras->nput >= DOCUMENT_MAX_EXTRAS)
 		elog(ERROR, "too many keys for the rest of an object");
-	rest->put[rest->nput].key = key;
-	rest->put[rest->nput++].value = *value;
+	extras->put[extras->nput].key = key;
+	extras->put[extras->nput++].value = *value;
 }
 
 static bool
-is_handled(const DocumentRest *rest, TransferText key)
+is_handled(const DocumentExtras *extras, TransferText key)
 {
-	for (int32 i = 0; i < rest->nskipped; i++)
-		if (document_text_is(key, rest->skipped[i]))
+	for (int32 i = 0; i < extras->nskipped; i++)
+		if (document_text_is(key, extras->skipped[i]))
 			return true;
 	/* a key of the document's is never a note: it gets another "~" */
-	for (int32 i = 0; i < rest->nput; i++)
-		if (rest->put[i].key[0] != '~' && document_text_is(key, rest->put[i].key))
+	for (int32 i = 0; i < extras->nput; i++)
+		if (extras->put[i].key[0] != '~' && document_text_is(key, extras->put[i].key))
 			return true;
 	return false;
 }
@@ -92,21 +93,22 @@ escaped(TransferText key)
  * otherwise there is no result.  False: it is nested too deep.
  */
 bool
-document_rest(const JsonbValue *object, const DocumentRest *rest, bool always,
-			  const DocumentPlace *place, JsonbValue *result, bool *any)
+document_extras(const JsonbValue *object, const DocumentExtras *extras, bool always,
+				const DocumentPlace *place, JsonbValue *result, bool *any)
 {
 	DocumentOut out = {0};
 	DocumentWalk walk;
 
 	/* the usual case: the columns say it all */
-	*any = always || rest->nput > 0 || rest->nabsent > 0 || document_count(object) > rest->nskipped;
+	*any = always || extras->nput > 0 || extras->nabsent > 0 ||
+		   document_count(object) > extras->nskipped;
 	if (!*any)
 		return true;
 	document_begin_object(&out);
 	document_walk(&walk, object);
 	while (document_next(&walk))
 	{
-		if (is_handled(rest, walk.key))
+		if (is_handled(extras, walk.key))
 			continue;
 		if (!document_shallow(&walk.value))
 		{
@@ -118,17 +120,17 @@ document_rest(const JsonbValue *object, const DocumentRest *rest, bool always,
 		document_key_text(&out, escaped(walk.key));
 		document_put(&out, &walk.value);
 	}
-	for (int32 i = 0; i < rest->nput; i++)
+	for (int32 i = 0; i < extras->nput; i++)
 	{
-		document_key(&out, rest->put[i].key);
-		document_put(&out, &rest->put[i].value);
+		document_key(&out, extras->put[i].key);
+		document_put(&out, &extras->put[i].value);
 	}
-	if (rest->nabsent > 0)
+	if (extras->nabsent > 0)
 	{
 		document_key(&out, "~absent");
 		document_begin_array(&out);
-		for (int32 i = 0; i < rest->nabsent; i++)
-			document_put_string(&out, rest->absent[i]);
+		for (int32 i = 0; i < extras->nabsent; i++)
+			document_put_string(&out, extras->absent[i]);
 		document_end(&out);
 	}
 	document_end(&out);
@@ -139,22 +141,22 @@ document_rest(const JsonbValue *object, const DocumentRest *rest, bool always,
 
 /* Writes the rest of a part, whose depth has been looked at. */
 void
-document_put_object_rest(DocumentOut *out, const JsonbValue *object, const DocumentRest *rest)
+document_put_object_extras(DocumentOut *out, const JsonbValue *object, const DocumentExtras *extras)
 {
 	DocumentWalk walk;
 
 	document_begin_object(out);
 	document_walk(&walk, object);
 	while (document_next(&walk))
-		if (!is_handled(rest, walk.key))
+		if (!is_handled(extras, walk.key))
 		{
 			document_key_text(out, escaped(walk.key));
 			document_put(out, &walk.value);
 		}
-	for (int32 i = 0; i < rest->nput; i++)
+	for (int32 i = 0; i < extras->nput; i++)
 	{
-		document_key(out, rest->put[i].key);
-		document_put(out, &rest->put[i].value);
+		document_key(out, extras->put[i].key);
+		document_put(out, &extras->put[i].value);
 	}
 	document_end(out);
 }
@@ -169,6 +171,25 @@ document_own(const Jsonb *metadata, const char *format, JsonbValue *own)
 		return false;
 	root = document_root(unconstify(Jsonb *, metadata));
 	return document_get(&root, format, own) && document_is_object(own);
+}
+
+/*
+ * What another format than this one has kept of the message, and that format's
+ * name; false: no other has kept anything.
+ */
+bool
+document_foreign_own(const TransferMessage *message, const char *format, JsonbValue *own,
+					 const char **name)
+{
+	static const char *const names[] = {FORMAT_NAMES};
+
+	for (int i = 0; i < lengthof(names); i++)
+		if (strcmp(names[i], format) != 0 && document_own(message->metadata, names[i], own))
+		{
+			*name = names[i];
+			return true;
+		}
+	return false;
 }
 
 /* A key of the rest as the document had it; false: it is a note. */
@@ -186,7 +207,7 @@ unescape(TransferText *key)
 
 /* The document's own keys, into an object that has begun. */
 void
-document_put_rest(DocumentOut *out, const JsonbValue *own)
+document_put_extras(DocumentOut *out, const JsonbValue *own)
 {
 	DocumentWalk walk;
 
@@ -204,7 +225,7 @@ document_put_rest(DocumentOut *out, const JsonbValue *own)
 
 /* The same as text, each pair with a comma behind it, but for one key, which the caller writes. */
 void
-document_put_rest_text(StringInfo out, const JsonbValue *own, const char *but)
+document_put_extras_text(StringInfo out, const JsonbValue *own, const char *but)
 {
 	DocumentWalk walk;
 
@@ -267,12 +288,12 @@ document_note_metadata(const char *format, const char *note, Jsonb **metadata)
 }
 
 void
-document_note(DocumentRest *rest, const char *note)
+document_note(DocumentExtras *extras, const char *note)
 {
 	JsonbValue value = {.type = jbvBool};
 
 	value.val.boolean = true;
-	document_replace(rest, note, &value);
+	document_replace(extras, note, &value);
 }
 
 /* own may be NULL */
@@ -292,7 +313,7 @@ document_noted(const JsonbValue *own, const char *note)
  */
 bool
 document_read_wrapped(const JsonbValue *object, const char *key, const char *note,
-					  JsonbValue *value, DocumentRest *rest, const DocumentPlace *place)
+					  JsonbValue *value, DocumentExtras *extras, const DocumentPlace *place)
 {
 	TransferReason reason = TRANSFER_BAD_JSON;
 	JsonbValue text;
@@ -312,9 +333,9 @@ document_read_wrapped(const JsonbValue *object, const char *key, const char *not
 	if (text.type == jbvString)
 	{
 		if (document_same_text(document_print(value), document_text(&text)))
-			document_note(rest, note);
+			document_note(extras, note);
 		else
-			document_replace(rest, note, &text);
+			document_replace(extras, note, &text);
 	}
 	return true;
 }
@@ -342,7 +363,7 @@ document_write_wrapped(DocumentOut *out, const char *key, const char *note, cons
 
 /* A row's id, a string or a number, for a message that has none; with a note that it is. */
 void
-document_read_row_id(const JsonbValue *row, TransferMessage *message, DocumentRest *rest)
+document_read_row_id(const JsonbValue *row, TransferMessage *message, DocumentExtras *extras)
 {
 	JsonbValue id;
 	TransferText text;
@@ -354,5 +375,5 @@ document_read_row_id(const JsonbValue *row, TransferMessage *message, DocumentRe
 	if (text.length == 0 || text.length > MEMORY_MAX_MESSAGE_ID_BYTES)
 		return;
 	message->message_id = text;
-	document_note(rest, "~id");
+	document_note(extras, "~id");
 }

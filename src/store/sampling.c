@@ -1,0 +1,236 @@
+/*
+ * sampling.c
+ *		Training a dictionary from samples, whatever they are taken from: the
+ *		rows of a bulk load (sampler.c), or the store's segments (maintenance).
+ *
+ * One in SAMPLING_HOLDOUT of the samples is held out.  Dictionaries of several
+ * sizes are trained from the rest; the one is chosen with which payloads, scaled
+ * up to the whole store, and the dictionary itself take the least, and kept if
+ * the held-out payloads shrink by a settable share.
+ *
+ * The samples live in the context that was current at sampling_init.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "sampling.h"
+#include "store_private.h"
+
+/* of the held-out payloads, which are compressed once for each size */
+#define MAX_HOLDOUT_BYTES (1024 * 1024)
+#define MAX_SAMPLES 200000
+/* fewer samples than this make no useful dictionary */
+#define MIN_SAMPLES 100
+/* nor less than so many times its size */
+#define TRAINING_FACTOR 6
+
+static void
+samples_init(DictionarySamples *samples, size_t space)
+{
+	samples->data = MemoryContextAllocHuge(CurrentMemoryContext, space);
+	samples->sizes = palloc(MAX_SAMPLES * sizeof(size_t));
+	samples->count = 0;
+	samples->bytes = 0;
+}
+
+/* Room for space bytes to train from, in the current memory context. */
+void
+sampling_init(Sampling *sampling, size_t space)
+{
+	memset(sampling, 0, sizeof(*sampling));
+	sampling->space = space;
+	samples_init(&sampling->training, space);
+	sampling->holdout_space =
+		Min(space / (SAMPLING_HOLDOUT - 1) + SAMPLING_MAX_SAMPLE_BYTES, MAX_HOLDOUT_BYTES);
+	samples_init(&sampling->holdout, sampling->holdout_space);
+	sampling->accounts = sampled_accounts_create();
+}
+
+/* The accounts that gave samples, in the current memory context. */
+HTAB *
+sampled_accounts_create(void)
+{
+	HASHCTL control = {0};
+
+	control.keysize = MEMORY_MAX_ACCOUNT_ID_BYTES + 1;
+	control.entrysize = sizeof(SampledAccount);
+	control.hcxt = CurrentMemoryContext;
+	return hash_create("memory_ext samples", 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+SampledAccount *
+sampled_account(HTAB *accounts, const text *account_id)
+{
+	char name[MEMORY_MAX_ACCOUNT_ID_BYTES + 1];
+	SampledAccount *account;
+	bool found;
+
+	text_to_cstring_buffer(account_id, name, sizeof(name));
+	account = hash_search(accounts, name, HASH_ENTER, &found);
+	if (!found)
+		account->bytes = 0;
+	return account;
+}
+
+static bool
+samples_add(DictionarySamples *samples, size_t space, const char *payload, size_t size)
+{
+	if (samples->count == MAX_SAMPLES || samples->bytes + size > space)
+		return false;
+	memcpy(samples->data + samples->bytes, payload, size);
+	samples->bytes += size;
+	samples->sizes[samples->count++] = size;
+	return true;
+}
+
+/* Copies a sample, to be trained from or held out; false: there is no more room. */
+bool
+sampling_put(Sampling *sampling, const char *sample, size_t size)
+{
+	if ((sampling->training.count + sampling->holdout.count) % SAMPLING_HOLDOUT ==
+			SAMPLING_HOLDOUT - 1 &&
+		samples_add(&sampling->holdout, sampling->holdout_space, sample, size))
+		return true;
+	return samples_add(&sampling->training, sampling->space, sample, size);
+}
+
+/* A dictionary that was tried. */
+typedef struct Candidate
+{
+	char *bytes;
+	size_t size;
+	size_t holdout_after;
+	double cost; /* bytes that the store and the dictionary would take */
+} Candidate;
+
+/* The first samples that were trained from, as many as are held out. */
+static DictionarySamples
+first_samples(const Sampling *sampling)
+{
+	DictionarySamples first = sampling->training;
+
+	first.bytes = 0;
+	for (first.count = 0; first.count < sampling->training.count; first.count++)
+	{
+		size_t size = first.sizes[first.count];
+
+		if (first.bytes + size > sampling->holdout.bytes)
+			break;
+		first.bytes += size;
+	}
+	return first;
+}
+
+/*
+ * What the store would take with the candidate, which is packed better by what
+ * it was trained on than by what was held out; that is all of a small store, and
+ * little of a large one.
+ */
+static double
+store_cost(const Sampling *sampling, const Candidate *candidate, int level)
+{
+	DictionarySamples first = first_samples(sampling);
+	double known = Min((double) sampling->training.bytes / (double) sampling->seen, 1.0);
+	double unknown_ratio = (double) candidate->holdout_after / (double) sampling->holdout.bytes;
+	double known_ratio = unknown_ratio;
+
+	if (first.bytes > 0)
+		known_ratio =
+			(double) dictionary_measure(&first, candidate->bytes, candidate->size, level) /
+			(double) first.bytes;
+	return (known * known_ratio + (1 - known) * unknown_ratio) * (double) sampling->seen +
+		   (double) dictionary_stored_bytes(candidate->bytes, candidate->size);
+}
+
+/*
+ * Trains a dictionary of this size; false: it is no better than the best so far.
+ * only: there is no other to compare it with.
+ */
+static bool
+try_size(const Sampling *sampling, size_t size, int level, bool only, Candidate *best)
+{
+	Candidate candidate;
+
+	/* zstd's advice is a hundred times as much to learn from; what it gains is measured */
+	if (sampling->training.bytes < TRAINING_FACTOR * size)
+		return false;
+	candidate.bytes = palloc(size);
+	candidate.size = dictionary_train(&sampling->training, candidate.bytes, size);
+	CHECK_FOR_INTERRUPTS();
+	if (candidate.size == 0)
+		return false;
+	candidate.holdout_after =
+		dictionary_measure(&sampling->holdout, candidate.bytes, candidate.size, level);
+	candidate.cost = only ? 0 : store_cost(sampling, &candidate, level);
+	if (best->bytes != NULL && candidate.cost >= best->cost)
+	{
+		pfree(candidate.bytes);
+		return false;
+	}
+	if (best->bytes != NULL)
+		pfree(best->bytes);
+	*best = candidate;
+	return true;
+}
+
+/* Notes who the dictionary was trained on: see memory.forget. */
+static void
+note_accounts(const Sampling *sampling, uint32 dictionary_id)
+{
+	Size n = hash_get_num_entries(sampling->accounts);
+	Datum *accounts = palloc(mul_size(Max(n, 1), sizeof(Datum)));
+	HASH_SEQ_STATUS scan;
+	SampledAccount *account;
+	Datum values[2];
+	int i = 0;
+
+	hash_seq_init(&scan, sampling->accounts);
+	while ((account = hash_seq_search(&scan)) != NULL)
+		accounts[i++] = CStringGetTextDatum(account->account);
+	values[0] = Int64GetDatum(dictionary_id);
+	values[1] = PointerGetDatum(construct_array(accounts, i, TEXTOID, -1, false, TYPALIGN_INT));
+	store_execute(STORE_DICTIONARY_ACCOUNTS, values, NULL, false);
+}
+
+/*
+ * Trains a dictionary of each of the sizes, for segments of this level, and
+ * keeps the best one if it saves min_gain percent.  The lock of training is
+ * held.  Needs an SPI connection.
+ */
+void
+sampling_train(const Sampling *sampling, const size_t *sizes, int nsizes, int level,
+			   double min_gain, Training *training)
+{
+	Candidate best = {0};
+	DictionaryReport report = {0};
+
+	memset(training, 0, sizeof(*training));
+	training->samples = sampling->training.count;
+	training->accounts = hash_get_num_entries(sampling->accounts);
+	if (sampling->training.count < MIN_SAMPLES)
+		return;
+
+	report.samples = sampling->training.count;
+	report.sample_bytes = sampling->training.bytes;
+	report.holdout_before =
+		dictionary_measure_with(&sampling->holdout, dictionary_current(), level);
+	for (int i = 0; i < nsizes && sizes[i] <= (size_t) store_dictionary_max_kb * 1024; i++)
+		if (!try_size(sampling, sizes[i], level, nsizes == 1, &best))
+			break;
+	if (best.bytes == NULL)
+		return;
+
+	report.holdout_after = best.holdout_after;
+	training->measured = true;
+	training->gain = 100.0 * (1.0 - (double) report.holdout_after / (double) report.holdout_before);
+	if (training->gain < min_gain)
+		return;
+	training->dictionary_id = dictionary_keep(best.bytes, best.size, &report);
+	training->size = best.size;
+	note_accounts(sampling, training->dictionary_id);
+}
