@@ -14,7 +14,9 @@ import { ProblemError, sendProblem } from './problem.js';
 import { analyticsRoutes } from './routes/analytics.js';
 import { conversationRoutes } from './routes/conversations.js';
 import { messageRoutes } from './routes/messages.js';
+import { searchRoutes } from './routes/search.js';
 import { streamRoutes } from './routes/stream.js';
+import { syncRoutes } from './routes/sync.js';
 import { transferRoutes } from './routes/transfer.js';
 import { createValidatorCompiler } from './validate.js';
 
@@ -128,6 +130,8 @@ async function accountRoutes(app: FastifyInstance): Promise<void> {
 			});
 		await routes.register(conversationRoutes);
 		await routes.register(messageRoutes);
+		await routes.register(searchRoutes);
+		await routes.register(syncRoutes);
 		await routes.register(analyticsRoutes);
 		await routes.register(transferRoutes);
 		await routes.register(streamRoutes);

@@ -501,46 +501,6 @@ export const recordUsage: Call<RecordUsageArgs, boolean> = {
 	comment: 'records a call of a model that stores no message; false: the request_id was recorded before',
 };
 
-/** The arguments of memory.report_usage. */
-export interface ReportUsageArgs {
-	max_accounts?: number | null | undefined;
-}
-
-/** Puts the usage of the next accounts on the next closed day into the outbox, if memory_ext.usage_events is on; 0: nothing is left to report. */
-export const reportUsage: Call<ReportUsageArgs, number> = {
-	name: 'report_usage',
-	kind: 'function',
-	returns: 'value',
-	named: true,
-	args: [
-		{ name: 'max_accounts', type: 'integer', optional: true },
-	],
-	columns: {
-		value: { type: 'bigint', nullable: false },
-	},
-	comment: 'puts the usage of the next accounts on the next closed day into the outbox, if memory_ext.usage_events is on; 0: nothing is left to report',
-};
-
-/** The arguments of memory.roll_up_usage. */
-export interface RollUpUsageArgs {
-	max_accounts?: number | null | undefined;
-}
-
-/** Rolls up the recorded calls of some (NULL: all) accounts; returns how many had some. */
-export const rollUpUsage: Call<RollUpUsageArgs, number | null> = {
-	name: 'roll_up_usage',
-	kind: 'function',
-	returns: 'value',
-	named: true,
-	args: [
-		{ name: 'max_accounts', type: 'integer', optional: true },
-	],
-	columns: {
-		value: { type: 'bigint', nullable: true },
-	},
-	comment: 'rolls up the recorded calls of some (NULL: all) accounts; returns how many had some',
-};
-
 /** The arguments of memory.to_cloudevent. */
 export interface ToCloudeventArgs {
 	event: OutboxEvent | null;
@@ -587,22 +547,4 @@ export const toStripeMeterEvent: Call<ToStripeMeterEventArgs, JsonValue> = {
 		value: { type: 'jsonb', nullable: true },
 	},
 	comment: 'a number of the event\'s data as a Stripe meter event, a whole number; null: the event has no such number',
-};
-
-/** The arguments of memory.trim_outbox. */
-export interface TrimOutboxArgs {
-}
-
-/** Removes events that every consumer has acknowledged, and request ids, once they are older than memory_ext.outbox_retention; returns how many events. */
-export const trimOutbox: Call<TrimOutboxArgs, number> = {
-	name: 'trim_outbox',
-	kind: 'function',
-	returns: 'value',
-	named: true,
-	args: [
-	],
-	columns: {
-		value: { type: 'bigint', nullable: false },
-	},
-	comment: 'removes events that every consumer has acknowledged, and request ids, once they are older than memory_ext.outbox_retention; returns how many events',
 };

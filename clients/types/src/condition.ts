@@ -134,9 +134,9 @@ export const conditions = {
 		when: 'concurrent writers of one account in `REPEATABLE READ` or `SERIALIZABLE`; an `UPDATE` of a message, or of a title or metadata, that another transaction has changed since the statement began; `memory.forget` with a snapshot that does not see all of the account; an account was given another subscription meanwhile; a deadlock of transactions that write to several accounts',
 		remedy: 'run the transaction again; write accounts in the same order',
 	},
-	/** the role lacks the privilege; a file of the server is not for it; the job belongs to another role; the session is confined to another account, or to one where all are concerned; fatal: the client gave `memory_ext.account` without the right to. */
+	/** the role lacks the privilege; a file of the server is not for it; the job belongs to another role; the session is confined to another account, or to one where all are concerned, or has named none where its role is to; fatal: the client gave `memory_ext.account` without the right to. */
 	'42501': {
-		when: 'the role lacks the privilege; a file of the server is not for it; the job belongs to another role; the session is confined to another account, or to one where all are concerned; fatal: the client gave `memory_ext.account` without the right to',
+		when: 'the role lacks the privilege; a file of the server is not for it; the job belongs to another role; the session is confined to another account, or to one where all are concerned, or has named none where its role is to; fatal: the client gave `memory_ext.account` without the right to',
 		remedy: 'ask for the level; name the right account; connect without the setting',
 	},
 	/** a setting of memory_ext that does not exist. */

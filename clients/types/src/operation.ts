@@ -34,6 +34,51 @@ export const dictionariesRelation: Relation<DictionariesRow> = {
 	comment: 'the dictionaries of this database: size, percent saved on the hold-out, segments that need them',
 };
 
+/** The phases of maintenance in this database, by a worker or by hand: state, progress, last and next run, last error. */
+export interface MaintenanceRow {
+	phase: string | null;
+	/** Running, done, failed, waiting to try again (a worker does, at next_run), interrupted (cancelled, or its process died), never run. */
+	state: string;
+	by_worker: boolean | null;
+	last_start: Timestamp | null;
+	last_end: Timestamp | null;
+	/** Items of the last run so far: conversations, segments, rows or events, as the phase has it. */
+	done: number | null;
+	/** At most so many items there were to look at; null: that is not known beforehand. */
+	total: number | null;
+	per_second: number | null;
+	time_left: string | null;
+	/** When a worker begins the phase again; null: no worker does. */
+	next_run: Timestamp | null;
+	failures: number | null;
+	failed_at: Timestamp | null;
+	error_sqlstate: string | null;
+	error: string | null;
+}
+
+/** View memory.maintenance. */
+export const maintenanceRelation: Relation<MaintenanceRow> = {
+	name: 'maintenance',
+	kind: 'view',
+	columns: {
+		phase: { type: 'text', nullable: true },
+		state: { type: 'text', nullable: false, comment: 'running, done, failed, waiting to try again (a worker does, at next_run), interrupted (cancelled, or its process died), never run' },
+		by_worker: { type: 'boolean', nullable: true },
+		last_start: { type: 'timestamp with time zone', nullable: true },
+		last_end: { type: 'timestamp with time zone', nullable: true },
+		done: { type: 'bigint', nullable: true, comment: 'items of the last run so far: conversations, segments, rows or events, as the phase has it' },
+		total: { type: 'bigint', nullable: true, comment: 'at most so many items there were to look at; null: that is not known beforehand' },
+		per_second: { type: 'numeric', nullable: true },
+		time_left: { type: 'interval', nullable: true },
+		next_run: { type: 'timestamp with time zone', nullable: true, comment: 'when a worker begins the phase again; null: no worker does' },
+		failures: { type: 'integer', nullable: true },
+		failed_at: { type: 'timestamp with time zone', nullable: true },
+		error_sqlstate: { type: 'text', nullable: true },
+		error: { type: 'text', nullable: true },
+	},
+	comment: 'the phases of maintenance in this database, by a worker or by hand: state, progress, last and next run, last error',
+};
+
 /** The arguments of memory.account_visible. */
 export interface AccountVisibleArgs {
 	account_id: string | null;
@@ -52,116 +97,6 @@ export const accountVisible: Call<AccountVisibleArgs, boolean> = {
 		value: { type: 'boolean', nullable: false },
 	},
 	comment: 'whether this session may see the account: false when memory_ext.account confines it to another',
-};
-
-/** The arguments of memory.compact_batch. */
-export interface CompactBatchArgs {
-	after_conversation_id: Uuid | null;
-	after_account_id: string | null;
-	max_conversations?: number | null | undefined;
-	only_stale?: boolean | null | undefined;
-}
-
-/** A row of memory.compact_batch. */
-export interface CompactBatchResult {
-	conversation_id: Uuid | null;
-	account_id: string | null;
-	segments: number | null;
-}
-
-/** Compacts the next resting conversations behind a key; returns the key to go on behind (null: done) and how many segments were replaced. */
-export const compactBatch: Call<CompactBatchArgs, CompactBatchResult> = {
-	name: 'compact_batch',
-	kind: 'function',
-	returns: 'row',
-	named: true,
-	args: [
-		{ name: 'after_conversation_id', type: 'uuid', optional: false },
-		{ name: 'after_account_id', type: 'text', optional: false },
-		{ name: 'max_conversations', type: 'integer', optional: true },
-		{ name: 'only_stale', type: 'boolean', optional: true },
-	],
-	columns: {
-		conversation_id: { type: 'uuid', nullable: true },
-		account_id: { type: 'text', nullable: true },
-		segments: { type: 'bigint', nullable: true },
-	},
-	comment: 'compacts the next resting conversations behind a key; returns the key to go on behind (null: done) and how many segments were replaced',
-};
-
-/** The arguments of memory.compact_begin. */
-export interface CompactBeginArgs {
-}
-
-/** How segments are to be compressed by now, for memory.compact_end. */
-export const compactBegin: Call<CompactBeginArgs, string> = {
-	name: 'compact_begin',
-	kind: 'function',
-	returns: 'value',
-	named: true,
-	args: [
-	],
-	columns: {
-		value: { type: 'text', nullable: false },
-	},
-	comment: 'how segments are to be compressed by now, for memory.compact_end',
-};
-
-/** The arguments of memory.compact_end. */
-export interface CompactEndArgs {
-	compression: string | null;
-}
-
-/** Notes that all conversations were walked through with memory.compact_batch since compact_begin, so that the next walk is over what is new only. */
-export const compactEnd: Call<CompactEndArgs, void> = {
-	name: 'compact_end',
-	kind: 'function',
-	returns: 'nothing',
-	named: true,
-	args: [
-		{ name: 'compression', type: 'text', optional: false },
-	],
-	columns: {
-	},
-	comment: 'notes that all conversations were walked through with memory.compact_batch since compact_begin, so that the next walk is over what is new only',
-};
-
-/** The arguments of memory.drop_dictionaries. */
-export interface DropDictionariesArgs {
-}
-
-/** Drops the dictionaries that are neither current nor needed; returns how many. */
-export const dropDictionaries: Call<DropDictionariesArgs, number> = {
-	name: 'drop_dictionaries',
-	kind: 'function',
-	returns: 'value',
-	named: true,
-	args: [
-	],
-	columns: {
-		value: { type: 'bigint', nullable: false },
-	},
-	comment: 'drops the dictionaries that are neither current nor needed; returns how many',
-};
-
-/** The arguments of memory.expire_batch. */
-export interface ExpireBatchArgs {
-	max_conversations?: number | null | undefined;
-}
-
-/** Deletes some (NULL: all) of the conversations whose retention has passed; returns how many. */
-export const expireBatch: Call<ExpireBatchArgs, number | null> = {
-	name: 'expire_batch',
-	kind: 'function',
-	returns: 'value',
-	named: true,
-	args: [
-		{ name: 'max_conversations', type: 'integer', optional: true },
-	],
-	columns: {
-		value: { type: 'bigint', nullable: true },
-	},
-	comment: 'deletes some (NULL: all) of the conversations whose retention has passed; returns how many',
 };
 
 /** The arguments of memory.forget. */
@@ -190,7 +125,7 @@ export interface GrantAccessArgs {
 	level: string | null;
 }
 
-/** Grants a role what a monitor, reader, writer or operator needs. */
+/** Grants a role what a monitor, reader, writer, operator or gateway needs. */
 export const grantAccess: Call<GrantAccessArgs, void> = {
 	name: 'grant_access',
 	kind: 'function',
@@ -202,15 +137,16 @@ export const grantAccess: Call<GrantAccessArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'grants a role what a monitor, reader, writer or operator needs',
+	comment: 'grants a role what a monitor, reader, writer, operator or gateway needs',
 };
 
 /** The arguments of memory.maintain. */
 export interface MaintainArgs {
 	batch_size?: number | null | undefined;
+	phase?: string | null | undefined;
 }
 
-/** Retention, idle tails, usage, dictionaries, compaction, free space, tombstones, outbox: in short transactions. */
+/** Retention, idle tails, usage, dictionaries, compaction, free space, tombstones, outbox: in short transactions; with a phase, that one only. */
 export const maintain: Call<MaintainArgs, void> = {
 	name: 'maintain',
 	kind: 'procedure',
@@ -218,17 +154,93 @@ export const maintain: Call<MaintainArgs, void> = {
 	named: true,
 	args: [
 		{ name: 'batch_size', type: 'integer', optional: true },
+		{ name: 'phase', type: 'text', optional: true },
 	],
 	columns: {
 	},
-	comment: 'retention, idle tails, usage, dictionaries, compaction, free space, tombstones, outbox: in short transactions',
+	comment: 'retention, idle tails, usage, dictionaries, compaction, free space, tombstones, outbox: in short transactions; with a phase, that one only',
+};
+
+/** The arguments of memory.maintain_step. */
+export interface MaintainStepArgs {
+	phase: string | null;
+	place: string | null;
+	batch_size: number | null;
+	only_phase?: string | null | undefined;
+}
+
+/** A row of memory.maintain_step. */
+export interface MaintainStepResult {
+	phase: string | null;
+	place: string | null;
+	done: number | null;
+}
+
+/** One batch of maintain(); returns with which phase and place the next one goes on (null phase: done), and how many items it did. */
+export const maintainStep: Call<MaintainStepArgs, MaintainStepResult> = {
+	name: 'maintain_step',
+	kind: 'function',
+	returns: 'row',
+	named: true,
+	args: [
+		{ name: 'phase', type: 'text', optional: false },
+		{ name: 'place', type: 'text', optional: false },
+		{ name: 'batch_size', type: 'integer', optional: false },
+		{ name: 'only_phase', type: 'text', optional: true },
+	],
+	columns: {
+		phase: { type: 'text', nullable: true },
+		place: { type: 'text', nullable: true },
+		done: { type: 'bigint', nullable: true },
+	},
+	comment: 'one batch of maintain(); returns with which phase and place the next one goes on (null phase: done), and how many items it did',
+};
+
+/** The arguments of memory.maintenance_is_running. */
+export interface MaintenanceIsRunningArgs {
+	pid: number | null;
+	started_at: Timestamp | null;
+}
+
+/** Whether the process is in a statement that it began before that time. */
+export const maintenanceIsRunning: Call<MaintenanceIsRunningArgs, boolean> = {
+	name: 'maintenance_is_running',
+	kind: 'function',
+	returns: 'value',
+	named: true,
+	args: [
+		{ name: 'pid', type: 'integer', optional: false },
+		{ name: 'started_at', type: 'timestamp with time zone', optional: false },
+	],
+	columns: {
+		value: { type: 'boolean', nullable: false },
+	},
+	comment: 'whether the process is in a statement that it began before that time',
+};
+
+/** The arguments of memory.next_maintenance. */
+export interface NextMaintenanceArgs {
+}
+
+/** When the worker visits this database next; null: it does not. */
+export const nextMaintenance: Call<NextMaintenanceArgs, Timestamp | null> = {
+	name: 'next_maintenance',
+	kind: 'function',
+	returns: 'value',
+	named: true,
+	args: [
+	],
+	columns: {
+		value: { type: 'timestamp with time zone', nullable: true },
+	},
+	comment: 'when the worker visits this database next; null: it does not',
 };
 
 /** The arguments of memory.protect. */
 export interface ProtectArgs {
 }
 
-/** Makes a plain DROP EXTENSION refuse, by a view in schema public that depends on the data. */
+/** Makes a plain DROP EXTENSION refuse, by a view memory.protection that depends on the data. */
 export const protect: Call<ProtectArgs, void> = {
 	name: 'protect',
 	kind: 'function',
@@ -238,25 +250,7 @@ export const protect: Call<ProtectArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'makes a plain DROP EXTENSION refuse, by a view in schema public that depends on the data',
-};
-
-/** The arguments of memory.purge. */
-export interface PurgeArgs {
-}
-
-/** Removes the tombstones older than memory_ext.purge_after; returns how many. */
-export const purge: Call<PurgeArgs, number> = {
-	name: 'purge',
-	kind: 'function',
-	returns: 'value',
-	named: true,
-	args: [
-	],
-	columns: {
-		value: { type: 'bigint', nullable: false },
-	},
-	comment: 'removes the tombstones older than memory_ext.purge_after; returns how many',
+	comment: 'makes a plain DROP EXTENSION refuse, by a view memory.protection that depends on the data',
 };
 
 /** The arguments of memory.revoke_access. */
@@ -300,59 +294,6 @@ export const seal: Call<SealArgs, number> = {
 	comment: 'seals the tails of a conversation, an account, or all; returns how many conversations had one',
 };
 
-/** The arguments of memory.seal_batch. */
-export interface SealBatchArgs {
-	after_conversation_id: Uuid | null;
-	after_account_id: string | null;
-	max_conversations?: number | null | undefined;
-}
-
-/** A row of memory.seal_batch. */
-export interface SealBatchResult {
-	conversation_id: Uuid | null;
-	account_id: string | null;
-	sealed: number | null;
-}
-
-/** Seals the next idle tails behind a key; returns the key to go on behind (null: done) and how many were sealed. */
-export const sealBatch: Call<SealBatchArgs, SealBatchResult> = {
-	name: 'seal_batch',
-	kind: 'function',
-	returns: 'row',
-	named: true,
-	args: [
-		{ name: 'after_conversation_id', type: 'uuid', optional: false },
-		{ name: 'after_account_id', type: 'text', optional: false },
-		{ name: 'max_conversations', type: 'integer', optional: true },
-	],
-	columns: {
-		conversation_id: { type: 'uuid', nullable: true },
-		account_id: { type: 'text', nullable: true },
-		sealed: { type: 'bigint', nullable: true },
-	},
-	comment: 'seals the next idle tails behind a key; returns the key to go on behind (null: done) and how many were sealed',
-};
-
-/** The arguments of memory.seal_idle. */
-export interface SealIdleArgs {
-	max_conversations?: number | null | undefined;
-}
-
-/** Seals some (NULL: all) of the tails that have rested for memory_ext.seal_after; returns how many. */
-export const sealIdle: Call<SealIdleArgs, number | null> = {
-	name: 'seal_idle',
-	kind: 'function',
-	returns: 'value',
-	named: true,
-	args: [
-		{ name: 'max_conversations', type: 'integer', optional: true },
-	],
-	columns: {
-		value: { type: 'bigint', nullable: true },
-	},
-	comment: 'seals some (NULL: all) of the tails that have rested for memory_ext.seal_after; returns how many',
-};
-
 /** The arguments of memory.set_retention. */
 export interface SetRetentionArgs {
 	account_id: string | null;
@@ -372,88 +313,6 @@ export const setRetention: Call<SetRetentionArgs, void> = {
 	columns: {
 	},
 	comment: 'how long maintain() keeps conversations after their last change; null account_id: the default, null keep: no limit',
-};
-
-/** The arguments of memory.settle_batch. */
-export interface SettleBatchArgs {
-	part: string | null;
-	from_block: number | null;
-	to_block: number | null;
-}
-
-/** A row of memory.settle_batch. */
-export interface SettleBatchResult {
-	next_block: number | null;
-	moved: number | null;
-}
-
-/** Moves rows of segments, their toast, or conversations from the end of the file into free space before it, so that VACUUM can shorten the file; returns where to go on (null: done) and how many were moved. */
-export const settleBatch: Call<SettleBatchArgs, SettleBatchResult> = {
-	name: 'settle_batch',
-	kind: 'function',
-	returns: 'row',
-	named: true,
-	args: [
-		{ name: 'part', type: 'text', optional: false },
-		{ name: 'from_block', type: 'bigint', optional: false },
-		{ name: 'to_block', type: 'bigint', optional: false },
-	],
-	columns: {
-		next_block: { type: 'bigint', nullable: true },
-		moved: { type: 'bigint', nullable: true },
-	},
-	comment: 'moves rows of segments, their toast, or conversations from the end of the file into free space before it, so that VACUUM can shorten the file; returns where to go on (null: done) and how many were moved',
-};
-
-/** The arguments of memory.settle_begin. */
-export interface SettleBeginArgs {
-	part: string | null;
-	changed?: number | null | undefined;
-	end_block?: number | null | undefined;
-}
-
-/** A row of memory.settle_begin. */
-export interface SettleBeginResult {
-	from_block: number | null;
-	to_block: number | null;
-}
-
-/** The blocks at the end of segments, their toast, or conversations whose rows fit into free space before them; null: it is not worth it. */
-export const settleBegin: Call<SettleBeginArgs, SettleBeginResult> = {
-	name: 'settle_begin',
-	kind: 'function',
-	returns: 'row',
-	named: true,
-	args: [
-		{ name: 'part', type: 'text', optional: false },
-		{ name: 'changed', type: 'bigint', optional: true },
-		{ name: 'end_block', type: 'bigint', optional: true },
-	],
-	columns: {
-		from_block: { type: 'bigint', nullable: true },
-		to_block: { type: 'bigint', nullable: true },
-	},
-	comment: 'the blocks at the end of segments, their toast, or conversations whose rows fit into free space before them; null: it is not worth it',
-};
-
-/** The arguments of memory.settle_end. */
-export interface SettleEndArgs {
-	part: string | null;
-}
-
-/** Makes the indexes of segments, their toast, or conversations anew, after rows were moved, unless they are large; false: somebody uses them. */
-export const settleEnd: Call<SettleEndArgs, boolean> = {
-	name: 'settle_end',
-	kind: 'function',
-	returns: 'value',
-	named: true,
-	args: [
-		{ name: 'part', type: 'text', optional: false },
-	],
-	columns: {
-		value: { type: 'boolean', nullable: false },
-	},
-	comment: 'makes the indexes of segments, their toast, or conversations anew, after rows were moved, unless they are large; false: somebody uses them',
 };
 
 /** The arguments of memory.train_dictionary. */
@@ -489,24 +348,6 @@ export const trainDictionary: Call<TrainDictionaryArgs, TrainDictionaryResult> =
 		gain: { type: 'real', nullable: true },
 	},
 	comment: 'trains a zstd dictionary from the sealed segments and makes it the current one if a hold-out shrinks by min_gain percent; dictionary_id is null when it was not kept',
-};
-
-/** The arguments of memory.train_if_due. */
-export interface TrainIfDueArgs {
-}
-
-/** Trains a dictionary if memory_ext.auto_dictionary is on and enough has gathered; returns its id. */
-export const trainIfDue: Call<TrainIfDueArgs, number> = {
-	name: 'train_if_due',
-	kind: 'function',
-	returns: 'value',
-	named: true,
-	args: [
-	],
-	columns: {
-		value: { type: 'bigint', nullable: false },
-	},
-	comment: 'trains a dictionary if memory_ext.auto_dictionary is on and enough has gathered; returns its id',
 };
 
 /** The arguments of memory.unprotect. */

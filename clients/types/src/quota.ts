@@ -242,26 +242,6 @@ export const checkQuota: Call<CheckQuotaArgs, QuotaStatus> = {
 	comment: 'whether an amount would be admitted now; takes no lock, so another session may be faster',
 };
 
-/** The arguments of memory.close_periods. */
-export interface ClosePeriodsArgs {
-	max_subscriptions?: number | null | undefined;
-}
-
-/** Begins the next month of subscriptions whose month has ended, with an event period.closed each, and returns how many; a batch of maintain(). */
-export const closePeriods: Call<ClosePeriodsArgs, number> = {
-	name: 'close_periods',
-	kind: 'function',
-	returns: 'value',
-	named: true,
-	args: [
-		{ name: 'max_subscriptions', type: 'integer', optional: true },
-	],
-	columns: {
-		value: { type: 'bigint', nullable: false },
-	},
-	comment: 'begins the next month of subscriptions whose month has ended, with an event period.closed each, and returns how many; a batch of maintain()',
-};
-
 /** The arguments of memory.enforce_limit. */
 export interface EnforceLimitArgs {
 	account_id: string | null;

@@ -265,6 +265,49 @@ export const settings = {
 		context: 'user',
 		comment: 'New segments are compressed with the database\'s dictionary.',
 	},
+	/** Whether a background worker maintains each database. */
+	'memory_ext.worker': {
+		type: 'bool',
+		default: 'on',
+		context: 'sighup',
+		comment: 'Whether a background worker maintains each database.',
+	},
+	/** The databases that are maintained, as a comma-separated list. */
+	'memory_ext.worker_databases': {
+		type: 'string',
+		default: '',
+		context: 'sighup',
+		comment: 'The databases that are maintained, as a comma-separated list.',
+	},
+	/** How long a worker waits between two batches while others are at work. */
+	'memory_ext.worker_delay': {
+		type: 'integer',
+		unit: 'ms',
+		default: '10',
+		min: '0',
+		max: '10000',
+		context: 'sighup',
+		comment: 'How long a worker waits between two batches while others are at work.',
+	},
+	/** How many databases are maintained at the same time. */
+	'memory_ext.worker_max_workers': {
+		type: 'integer',
+		default: '2',
+		min: '1',
+		max: '64',
+		context: 'sighup',
+		comment: 'How many databases are maintained at the same time.',
+	},
+	/** How long a database is left alone between two visits of the worker. */
+	'memory_ext.worker_naptime': {
+		type: 'integer',
+		unit: 's',
+		default: '60',
+		min: '1',
+		max: '86400',
+		context: 'sighup',
+		comment: 'How long a database is left alone between two visits of the worker.',
+	},
 } as const satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof settings;

@@ -1019,24 +1019,6 @@ export const transcriptAggOfMessage: Call<TranscriptAggOfMessageArgs, Transcript
 	comment: 'a transcript of the rows, which must come in order of seq',
 };
 
-/** The arguments of memory.trim_jobs. */
-export interface TrimJobsArgs {
-}
-
-/** Removes jobs that ended long ago; a step of maintain(). */
-export const trimJobs: Call<TrimJobsArgs, number> = {
-	name: 'trim_jobs',
-	kind: 'function',
-	returns: 'value',
-	named: true,
-	args: [
-	],
-	columns: {
-		value: { type: 'bigint', nullable: false },
-	},
-	comment: 'removes jobs that ended long ago; a step of maintain()',
-};
-
 /** The arguments of memory.unpack. */
 export interface UnpackArgs {
 	arg1: TranscriptText | null;
