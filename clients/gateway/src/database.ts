@@ -36,8 +36,10 @@ export class Database {
 			connectionTimeoutMillis: config.poolWaitMs,
 			idleTimeoutMillis: 30_000,
 		});
-		// An idle connection that breaks is replaced; the error only wants to be known.
+		// A connection that breaks is replaced, idle or not; the error only wants to be known, since
+		// a query that is under way is told of it too.
 		this.pool.on('error', log);
+		this.pool.on('connect', (client) => client.on('error', log));
 	}
 
 	/** Runs work in a transaction that is confined to the account. */

@@ -7,13 +7,13 @@ import { type World, call, createWorld, newId, startGateway, urlOf, urlOfGateway
 let world: World;
 
 before(async () => {
-	world = await createWorld({ poolSize: 3, statementTimeoutMs: 400 });
+	world = await createWorld({ poolSize: 3, poolWaitMs: 60_000 });
 });
 after(async () => world.close());
 
 /** What each connection of the pool has of the settings that a request sets. */
-async function settings(): Promise<unknown[]> {
-	const clients = await Promise.all(Array.from({ length: 3 }, () => world.app.database.pool.connect()));
+async function settings(app = world.app): Promise<unknown[]> {
+	const clients = await Promise.all(Array.from({ length: 3 }, () => app.database.pool.connect()));
 	const all = [];
 	for (const client of clients) {
 		const { rows } = await client.query(`SELECT current_setting('memory_ext.account') AS account,
@@ -50,17 +50,46 @@ test('a request of an account never sees what another wrote, on the same connect
 });
 
 test('a statement that takes too long is cut off, and leaves nothing behind', async () => {
+	const impatient = await startGateway({ ...world.config, statementTimeoutMs: 400 });
 	await call(world, 'slow', 'POST', '/v1/conversations', {});
 	const holder = new pg.Client({ database: world.database });
 	await holder.connect();
 	await holder.query('BEGIN');
 	await holder.query("SELECT memory.create_conversation('slow')");
-	const { status, body } = await call(world, 'slow', 'POST', '/v1/conversations', {});
+	const { status, body } = await call({ url: urlOfGateway(impatient) }, 'slow', 'POST', '/v1/conversations', {});
 	assert.deepEqual([status, body.sqlstate, body.title], [504, '57014', 'Timeout']);
 	await holder.query('ROLLBACK');
 	await holder.end();
-	assert.deepEqual(await settings(), CLEAN);
+	assert.deepEqual(await settings(impatient), CLEAN);
+	await impatient.close();
 	assert.equal((await call(world, 'slow', 'POST', '/v1/conversations', {})).status, 200);
+});
+
+test('a connection that the server ends in the middle of a statement is a 503', async () => {
+	await call(world, 'cut', 'POST', '/v1/conversations', {});
+	const holder = new pg.Client({ database: world.database });
+	await holder.connect();
+	await holder.query('BEGIN');
+	await holder.query("SELECT memory.create_conversation('cut')");
+	const waiting = call(world, 'cut', 'POST', '/v1/conversations', {});
+	for (let turn = 0; ; turn++) {
+		const { rows } = await world.admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE usename = $1 AND wait_event_type = 'Lock'`, [world.role]);
+		if (rows.length > 0)
+			break;
+		assert.ok(turn < 1000);
+	}
+	assert.equal((await waiting).status, 503);
+	await holder.end();
+	assert.equal((await call(world, 'cut', 'GET', '/v1/conversations')).status, 200);
+});
+
+test('a request that names no account sees and writes nothing', async () => {
+	const client = await world.app.database.pool.connect();
+	await call(world, 'ann', 'POST', '/v1/conversations', {});
+	assert.deepEqual((await client.query('SELECT * FROM memory.conversations')).rows, []);
+	await assert.rejects(client.query("SELECT memory.create_conversation('ann')"), { code: '42501' });
+	client.release();
 });
 
 test('a connection that the server ends is replaced', async () => {

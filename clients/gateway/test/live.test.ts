@@ -2,14 +2,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import { WebSocket } from 'ws';
-import type { Config } from '../src/index.js';
 import { changesOf } from '../src/listener.js';
 import { type World, createWorld, startGateway, token, urlOfGateway } from './world.js';
 
 let world: World;
 
 before(async () => {
-	world = await createWorld({ heartbeatSeconds: 1, maxSocketsPerAccount: 3, corsOrigins: ['https://app.example'] });
+	world = await createWorld({ maxSocketsPerAccount: 3, corsOrigins: ['https://app.example'] });
 });
 after(async () => world.close());
 
@@ -69,7 +68,7 @@ test('those are told whose account has changed, and nobody else', async () => {
 	const [ann, ann2, ben] = await Promise.all(['ann', 'ann', 'ben'].map((account) => Client.open(world.url, account)));
 	assert.ok(ann && ann2 && ben);
 	assert.equal(ann.socket.protocol, 'memory-ext.v1');
-	assert.deepEqual([ann.messages[0].type, ann.messages[0].heartbeat_seconds], ['hello', 1]);
+	assert.deepEqual([ann.messages[0].type, ann.messages[0].heartbeat_seconds], ['hello', 30]);
 	await notify({ account_id: 'ann', revision: 7 }, { account_id: 'cas', revision: 1 });
 	await notify({ account_id: 'ben', revision: 3 });
 	await ben.until(() => ben.pokes().length > 0);
@@ -117,19 +116,23 @@ test('when the listening connection breaks, all are told to look', async () => {
 });
 
 test('a socket that shows no sign of life is cut off, one that does is kept', async () => {
-	const dead = await Client.open(world.url, 'ann', 300, { autoPong: false });
-	const alive = await Client.open(world.url, 'ann');
+	const beating = await startGateway({ ...world.config, heartbeatSeconds: 1 });
+	const dead = await Client.open(urlOfGateway(beating), 'ann', 300, { autoPong: false });
+	const alive = await Client.open(urlOfGateway(beating), 'ann');
 	await dead.until(() => dead.closed !== undefined);
 	assert.equal(alive.closed, undefined);
 	alive.socket.send('{"type":"ping"}');
 	await alive.until(() => alive.messages.some((message) => message.type === 'pong'));
 	await alive.close();
+	await beating.close();
 });
 
 test('a token that expires closes its socket, with a code of its own', async () => {
-	const client = await Client.open(world.url, 'ann', 1);
+	const beating = await startGateway({ ...world.config, heartbeatSeconds: 1 });
+	const client = await Client.open(urlOfGateway(beating), 'ann', 1);
 	await client.until(() => client.closed !== undefined);
 	assert.equal(client.closed, 4401);
+	await beating.close();
 });
 
 test('what is no message, or too many, closes the socket', async () => {
@@ -169,8 +172,7 @@ test('who does not read has a queue of one, and gets the last', async () => {
 });
 
 test('a gateway that closes says so', async () => {
-	const settings: Partial<Config> = { heartbeatSeconds: 30 };
-	const gateway = await startGateway({ ...world.config, ...settings });
+	const gateway = await startGateway(world.config);
 	const client = await Client.open(urlOfGateway(gateway), 'ann');
 	await gateway.close();
 	await client.until(() => client.closed !== undefined);

@@ -79,7 +79,7 @@ test('an invoice needs an operator', async () => {
 	const { status, body } = await call(world, 'ann', 'GET', path);
 	assert.equal(status, 200, JSON.stringify(body));
 	assert.equal(body.lines.at(-1).component, 'total');
-	await world.admin.query(`SELECT memory.revoke_access('${world.role}'), memory.grant_access('${world.role}', 'writer')`);
+	await world.admin.query(`SELECT memory.revoke_access('${world.role}'), memory.grant_access('${world.role}', 'gateway')`);
 });
 
 test('metrics say what was done, and no account', async () => {
@@ -153,7 +153,7 @@ test('the README has every option', () => {
 	assert.ok(readme.includes(variableOf('statementTimeoutMs')));
 });
 
-test('the program listens, and ends on SIGTERM when what is under way is done', async () => {
+test('the program listens, and ends on SIGTERM when what is under way is done', async (context) => {
 	const main = fileURLToPath(new URL('../src/main.js', import.meta.url));
 	const child = spawn(process.execPath, [main], {
 		env: {
@@ -164,6 +164,7 @@ test('the program listens, and ends on SIGTERM when what is under way is done', 
 		},
 		stdio: ['ignore', 'pipe', 'inherit'],
 	});
+	context.after(() => child.kill('SIGKILL'));
 	let log = '';
 	child.stdout.setEncoding('utf8');
 	const here = await new Promise<{ url: string }>((resolve) => {
