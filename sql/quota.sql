@@ -297,6 +297,14 @@ UPDATE memory.plan_limits SET limit_value = 100 WHERE plan_id = 'large' AND mete
 SELECT memory.settle_usage('ann', 'call 5', 900);
 SELECT tokens, reserved FROM slots('ann');
 SELECT q.allowed, q.used, q.limit_value, q.remaining, q.reason FROM memory.check_quota('ann', 'tokens', 0) q;
+-- the id of one that has ended holds nothing again: its state is named
+SELECT raises($$SELECT memory.reserve_usage('ann', 'call 1', 3000)$$);
+SELECT (memory.reserve_usage('ann', 'call 7', 10, 'content_bytes')).reason, memory.release_usage('ann', 'call 7');
+SELECT raises($$SELECT memory.reserve_usage('ann', 'call 7', 10, 'content_bytes')$$);
+SELECT (memory.reserve_usage('ann', 'call 8', 10, 'content_bytes')).reserved;
+UPDATE memory_store.reservations SET expires_at = now() - interval '1 second' WHERE reservation_id = 'call 8';
+SELECT raises($$SELECT memory.reserve_usage('ann', 'call 8', 10, 'content_bytes')$$);
+SELECT memory.release_usage('ann', 'call 8');
 -- one that has expired makes room for an append, and is gone then
 SELECT memory.change_plan('ann', 'large', 'now') IS NOT NULL;
 UPDATE memory.plan_limits SET limit_value = 6000 WHERE plan_id = 'large' AND meter = 'tokens';

@@ -255,12 +255,35 @@ SELECT (memory.enforce_limit('eve', 'content_bytes', 3)).reason, (memory.reserve
 SELECT memory.settle_usage('eve', 'upload', 25);
 TABLE bytes;
 SELECT * FROM memory.usage_drift;
--- an account that moves takes along what stands in the store
+-- an account that moves takes along what stands, in the store and outside of it
 SELECT memory.set_subscription('eve', 'ann');
 TABLE bytes;
 SELECT * FROM memory.usage_drift;
 SELECT memory.set_subscription('eve', 'eve');
 TABLE bytes;
+-- counters that are wrong, whyever, are counted anew; what flows stays
+SELECT memory.recount('eve');
+UPDATE memory_store.subscriptions SET conversations = 9, content_bytes = 9, outside_content_bytes = 9, reserved_tokens = 9
+WHERE subscription_id = 'eve';
+SELECT memory.recount('eve');
+TABLE bytes;
+SELECT * FROM memory.usage_drift;
+SELECT memory.recount('nobody');
+-- what is deleted while there is no plan is deleted also where the plans come back
+CREATE TABLE kept AS TABLE memory.plans;
+CREATE TABLE kept_limits AS TABLE memory.plan_limits;
+CREATE TABLE kept_subscriptions AS SELECT subscription_id, plan_id FROM memory_store.subscriptions;
+UPDATE memory_store.subscriptions SET plan_id = NULL, next_plan_id = NULL;
+DELETE FROM memory.plans;
+SELECT memory.delete_conversation('eve', '00000000-0000-0000-0000-000000000021') > 0 AS deleted;
+DELETE FROM files WHERE bytes = 7;
+SELECT (memory.check_quota('eve', 'content_bytes')).reason;
+INSERT INTO memory.plans TABLE kept;
+INSERT INTO memory.plan_limits TABLE kept_limits;
+UPDATE memory_store.subscriptions s SET plan_id = k.plan_id FROM kept_subscriptions k WHERE k.subscription_id = s.subscription_id;
+TABLE bytes;
+SELECT * FROM memory.usage_drift;
+SELECT memory.append('eve', '00000000-0000-0000-0000-000000000022', 'user', repeat('x', 21), tokens => 0);
 -- usage_drift sees what should not be
 UPDATE memory_store.subscriptions SET conversations = conversations + 1, content_bytes = content_bytes - 2, reserved_tokens = 5, reserved_messages = 1 WHERE subscription_id = 'eve';
 SELECT * FROM memory.usage_drift ORDER BY meter;

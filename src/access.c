@@ -103,8 +103,7 @@ change_privileges(const char *verb, const char *preposition, Name role, int incl
 	for (int i = 0; i < lengthof(access_levels); i++)
 		if (included & (1 << i))
 			levels[nlevels++] = CStringGetTextDatum(access_levels[i].name);
-	values[0] =
-		PointerGetDatum(construct_array(levels, nlevels, TEXTOID, -1, false, TYPALIGN_INT));
+	values[0] = PointerGetDatum(construct_array(levels, nlevels, TEXTOID, -1, false, TYPALIGN_INT));
 	get_role_oid(NameStr(*role), false);
 	initStringInfo(&statement);
 	SPI_connect();
@@ -200,9 +199,8 @@ read_confinable(Oid schema)
 	confinable.functions =
 		MemoryContextAlloc(TopMemoryContext, Max(SPI_processed, 1) * sizeof(Oid));
 	for (uint64 i = 0; i < SPI_processed; i++)
-		confinable.functions[confinable.count++] =
-			DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1,
-										   &isnull));
+		confinable.functions[confinable.count++] = DatumGetObjectId(
+			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 	confinable.schema = schema;
 	SPI_finish();
 	owner_leave(&scope);

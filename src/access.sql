@@ -22,7 +22,7 @@ COMMENT ON FUNCTION memory_store.refuse_confined() IS 'statement trigger that re
 DO $$
 DECLARE
 	of_one_account pg_catalog.text[] := ARRAY[
-		'memory.seal(text, uuid)', 'memory.seal_idle(integer)', 'memory.seal_batch(uuid, text, integer)',
+		'memory.seal(text, uuid)',
 		'memory.forget(text)', 'memory.verify(text)', 'memory.set_retention(text, interval)',
 		'memory.subscribe(text, text, timestamptz, text)', 'memory.set_subscription(text, text)',
 		'memory.change_plan(text, text, text)', 'memory.invoice(text, date, date, text, integer)',

@@ -90,8 +90,8 @@ may_choose_account(void)
 
 	if (chooser_role != role)
 	{
-		role_may_choose = !superuser_arg(role) && pg_parameter_aclcheck(ACCOUNT_SETTING, role,
-																		ACL_SET) == ACLCHECK_OK;
+		role_may_choose = !superuser_arg(role) &&
+						  pg_parameter_aclcheck(ACCOUNT_SETTING, role, ACL_SET) == ACLCHECK_OK;
 		chooser_role = role;
 	}
 	return role_may_choose;
@@ -119,11 +119,11 @@ account_visible(const text *account_id)
 static void
 refuse_unnamed(void)
 {
-	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					errmsg("the session has named no account"),
-					errdetail("Its role may set " ACCOUNT_SETTING
-							  ", and is confined to nothing until it does."),
-					errhint("SET LOCAL " ACCOUNT_SETTING " in the transaction of each request.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("the session has named no account"),
+			 errdetail("Its role may set " ACCOUNT_SETTING
+					   ", and is confined to nothing until it does."),
+			 errhint("SET LOCAL " ACCOUNT_SETTING " in the transaction of each request.")));
 }
 
 /*

@@ -479,6 +479,18 @@ prepare_found(CompactBatch *batch, uint64 n)
 	}
 }
 
+/* Locks the subscriptions of the plans' accounts, which are in order, where that is needed. */
+static void
+lock_subscriptions(const CompactBatch *batch)
+{
+	text **accounts = palloc(mul_size(Max(batch->nplans, 1), sizeof(text *)));
+
+	for (uint64 i = 0; i < batch->nplans; i++)
+		accounts[i] = batch->plans[i].account_id;
+	store_lock_before_moving(accounts, batch->nplans, true);
+	pfree(accounts);
+}
+
 /* What a batch that looks at everything has left as it was, whyever, loses its mark. */
 static void
 unmark_rest(const CompactBatch *batch)
@@ -544,6 +556,7 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	}
 
 	qsort(batch.plans, batch.nplans, sizeof(CompactPlan), compare_accounts);
+	lock_subscriptions(&batch);
 	for (uint64 i = 0; i < batch.nplans; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -449,6 +449,7 @@ settle_blocks(const Settling *settling, Relation relation, BlockNumber from, Blo
 	text *locked = NULL;
 	bool living = false;
 	SettleRow *rows;
+	text **accounts;
 	int64 moved = 0;
 	bool isnull;
 	uint64 n;
@@ -457,12 +458,14 @@ settle_blocks(const Settling *settling, Relation relation, BlockNumber from, Blo
 	ItemPointerSet(&bounds[1], to, 0);
 	n = settling->list(relation, values);
 	rows = palloc(mul_size(Max(n, 1), sizeof(SettleRow)));
+	accounts = palloc(mul_size(Max(n, 1), sizeof(text *)));
 	for (uint64 i = 0; i < n; i++)
 	{
-		rows[i].account_id = DatumGetTextPCopy(store_column(i, 1, &isnull));
+		rows[i].account_id = accounts[i] = DatumGetTextPCopy(store_column(i, 1, &isnull));
 		rows[i].id = *DatumGetUUIDP(store_column(i, 2, &isnull));
 		rows[i].first_seq = DatumGetInt64(store_column(i, 3, &isnull));
 	}
+	store_lock_before_moving(accounts, n, true);
 	for (uint64 i = 0; i < n; i++)
 	{
 		Datum key[5] = {UUIDPGetDatum(&rows[i].id), PointerGetDatum(rows[i].account_id),

@@ -10,6 +10,7 @@
 #include "utils/builtins.h"
 
 #include "quota_private.h"
+#include "quota_statements.h"
 
 /* Events for the thresholds that a limit's counter has passed, and a soft limit. */
 static void
@@ -47,24 +48,59 @@ add_flow(QuotaHold *hold, QuotaMeter meter, int64 amount)
 		add_to(&hold->used[quota_slot(meter, (QuotaPeriod) period)], amount, meter);
 }
 
-/*
- * What stands goes down as well.  Somebody's own trigger may give back more
- * than it took; that must not lower what stands in the store.
- */
+void
+quota_outside_columns(uint64 rows, int64 *outside)
+{
+	bool isnull;
+
+	for (int i = 0; i < QUOTA_NSTANDING; i++)
+		outside[i] = rows == 0 ? 0 : DatumGetInt64(quota_column(0, i + 1, &isnull));
+}
+
+void
+quota_read_outside(const char *account_id, int64 *outside)
+{
+	Datum values[1] = {CStringGetTextDatum(account_id)};
+
+	quota_outside_columns(quota_execute(QUOTA_OUTSIDE_READ, values, NULL, false), outside);
+}
+
+/* What stands goes down as well. */
 static void
-add_standing(QuotaHold *hold, QuotaMeter meter, const QuotaAmounts *amounts)
+add_standing(QuotaHold *hold, QuotaMeter meter, int64 amount)
 {
 	int slot = quota_slot(meter, QUOTA_CURRENT);
-	int64 *outside = &hold->outside[slot - (QUOTA_NSLOTS - QUOTA_NSTANDING)];
-	int64 amount = amounts->by_meter[meter];
 
-	if (amounts->outside)
-	{
-		amount = Max(amount, -*outside);
-		add_to(outside, amount, meter);
-	}
 	add_to(&hold->used[slot], amount, meter);
-	hold->used[slot] = Max(hold->used[slot], *outside);
+	hold->used[slot] =
+		Max(hold->used[slot], hold->outside[slot - (QUOTA_NSLOTS - QUOTA_NSTANDING)]);
+}
+
+/*
+ * What stands of the account outside the store changes.  Somebody's own trigger
+ * may give back more than it took; that must not lower what stands in the store,
+ * or outside of it of other accounts.
+ */
+static void
+add_outside(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts)
+{
+	int64 has[QUOTA_NSTANDING];
+	Datum values[3] = {CStringGetTextDatum(account_id)};
+
+	if (amounts->by_meter[QUOTA_CONVERSATIONS] == 0 && amounts->by_meter[QUOTA_CONTENT_BYTES] == 0)
+		return;
+	quota_read_outside(account_id, has);
+	for (int i = 0; i < QUOTA_NSTANDING; i++)
+	{
+		QuotaMeter meter = quota_standing_meter(i);
+		int64 amount = Max(amounts->by_meter[meter], -has[i]);
+
+		add_to(&has[i], amount, meter);
+		add_to(&hold->outside[i], amount, meter);
+		add_standing(hold, meter, amount);
+		values[i + 1] = Int64GetDatum(has[i]);
+	}
+	quota_execute(QUOTA_OUTSIDE_WRITE, values, NULL, false);
 }
 
 void
@@ -75,8 +111,10 @@ quota_count(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts
 	memcpy(before, hold->used, sizeof(before));
 	add_flow(hold, QUOTA_MESSAGES, amounts->by_meter[QUOTA_MESSAGES]);
 	add_flow(hold, QUOTA_TOKENS, amounts->by_meter[QUOTA_TOKENS]);
-	add_standing(hold, QUOTA_CONVERSATIONS, amounts);
-	add_standing(hold, QUOTA_CONTENT_BYTES, amounts);
+	if (amounts->outside)
+		add_outside(hold, account_id, amounts);
+	for (int i = 0; i < QUOTA_NSTANDING && !amounts->outside; i++)
+		add_standing(hold, quota_standing_meter(i), amounts->by_meter[quota_standing_meter(i)]);
 	hold->changed = true;
 
 	for (int i = 0; i < hold->plan.nlimits; i++)

@@ -78,6 +78,12 @@ quota_meter_by_name(const char *name)
 	return QUOTA_NMETERS; /* keep compilers quiet */
 }
 
+QuotaMeter
+quota_standing_meter(int i)
+{
+	return i == 0 ? QUOTA_CONVERSATIONS : QUOTA_CONTENT_BYTES;
+}
+
 /* messages by period, tokens by period, conversations, content_bytes */
 int
 quota_slot(QuotaMeter meter, QuotaPeriod period)

@@ -139,14 +139,34 @@ extern bool quota_create(const char *subscription_id, const char *plan_id, Times
 						 const char *time_zone);
 
 /*
- * What stands in a subscription's accounts is known to the store only.  It
- * locks them before it counts: whoever writes holds one of these locks.
+ * What stands in a subscription's accounts is known to the store only.
+ *
+ * claim: keeps everybody else from making the account of this name, to the end
+ * of the transaction; true: it did not exist, and nobody shares the
+ * subscription, so that nothing stands.
+ *
+ * count: what stands in the accounts, which it locks before: whoever writes
+ * holds one of these locks.
  */
-typedef QuotaAmounts (*QuotaStanding)(const char *subscription_id);
-extern void quota_set_standing(QuotaStanding standing);
+typedef bool (*QuotaClaim)(const char *subscription_id);
+typedef QuotaAmounts (*QuotaCount)(const char *subscription_id);
+extern void quota_set_standing(QuotaClaim claim, QuotaCount count);
 
 /* Error 42704 when there is no such plan. */
 extern void quota_check_plan(const char *plan_id);
+
+/* Whether there is such an account. */
+extern bool quota_account_exists(const char *account_id);
+
+/* Takes what stands of the account outside the store along to another subscription. */
+extern void quota_move_outside(QuotaHold *from, QuotaHold *to, const char *account_id);
+
+/*
+ * Counts the hold anew, where standing is what its accounts have in the store:
+ * this, what stands outside of it, and what is reserved.  True: something was
+ * wrong; quota_save writes it.
+ */
+extern bool quota_recount(QuotaHold *hold, const QuotaAmounts *standing);
 
 /* Takes the account's held reservations along to another subscription. */
 extern void

@@ -28,6 +28,9 @@ extern QuotaMeter quota_meter_by_name(const char *name);
 /* The slot of a meter in a period; what stands has one, QUOTA_CURRENT. */
 extern int quota_slot(QuotaMeter meter, QuotaPeriod period);
 
+/* The meters of what stands, in the order of QuotaHold's outside. */
+extern QuotaMeter quota_standing_meter(int i);
+
 /* The plan's limits; none, when there is no such plan. */
 extern void quota_read_plan(const char *plan_id, QuotaPlan *plan);
 
@@ -80,6 +83,12 @@ extern char *quota_closed_json(const QuotaHold *hold);
 
 /* ---- consume.c ---- */
 
+/* What stands outside the store as the row of the last statement says; without a row nothing. */
+extern void quota_outside_columns(uint64 rows, int64 *outside);
+
+/* What stands of the account outside the store, by quota_standing_meter. */
+extern void quota_read_outside(const char *account_id, int64 *outside);
+
 /* Consumes the amounts, whatever the limits say, and tells of the limits that they pass. */
 extern void quota_count(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts);
 
@@ -88,9 +97,6 @@ extern void quota_count(QuotaHold *hold, const char *account_id, const QuotaAmou
 /* quota_begin_expecting by the subscription's name. */
 extern QuotaHold *quota_begin_on_expecting(const char *subscription_id, const char *account_id,
 										   const QuotaAmounts *amounts);
-
-/* Whether there is such an account. */
-extern bool quota_account_exists(const char *account_id);
 
 /*
  * Has so many of the subscriptions whose month has ended begin the next one, in

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 
 #include "store_private.h"
+#include "tables.h"
 
 /*
  * store_found_account
@@ -34,6 +35,7 @@ store_found_account(text *account_id, int64 revision, char *subscription_id, con
 	account->charged = locked != NULL;
 	account->revision = revision;
 	account->subscription_id = subscription_id;
+	store_mark_changed(account_id, revision);
 	if (locked != NULL ? strcmp(locked, account->subscription_id) != 0
 					   : quota_active() && quota_exists(account->subscription_id))
 		quota_moved(text_to_cstring(account_id));
@@ -85,6 +87,38 @@ store_begin_account(text *account_id, bool make)
 }
 
 /*
+ * store_next_revision
+ *		The revision of the next conversation that the statement opens.  Revisions
+ *		are found by the thousand, in buckets, which whoever follows the changes
+ *		reads as a whole.  So that none is large, a statement goes on to the next
+ *		bucket behind each STORE_BUCKET_CONVERSATIONS, and one of many
+ *		conversations leaves the rest of its last one unused: see
+ *		store_end_account.
+ */
+int64
+store_next_revision(StoreAccount *account)
+{
+	if (account->opened > 0 && account->opened % STORE_BUCKET_CONVERSATIONS == 0)
+	{
+		account->revision = CONVERSATION_BUCKET_END(account->revision) + 1;
+		account->advanced = true;
+	}
+	account->opened++;
+	return account->revision;
+}
+
+/* Writes the last revision that the statement has taken, which others wait for. */
+void
+store_save_revision(StoreAccount *account)
+{
+	Datum values[2] = {PointerGetDatum(account->account_id), Int64GetDatum(account->revision)};
+
+	store_execute(STORE_ACCOUNT_ADVANCE, values, NULL, false);
+	store_mark_changed(account->account_id, account->revision);
+	account->advanced = false;
+}
+
+/*
  * store_end_account
  *		Charges what the statement used; all of it is written by now.  Error:
  *		MX001, which takes the whole statement back.
@@ -95,6 +129,14 @@ store_end_account(StoreAccount *account)
 	static const QuotaAmounts nothing = {{0}};
 	char *name;
 
+	if (account->opened > STORE_MANY_CONVERSATIONS &&
+		account->revision != CONVERSATION_BUCKET_END(account->revision))
+	{
+		account->revision = CONVERSATION_BUCKET_END(account->revision);
+		account->advanced = true;
+	}
+	if (account->advanced)
+		store_save_revision(account);
 	if (!account->charged)
 		return;
 	if (memcmp(&account->amounts, &nothing, sizeof(nothing)) == 0 &&
@@ -135,4 +177,29 @@ store_know_account(text *account_id)
 		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 		store_execute(STORE_ACCOUNT_KNOW, values, NULL, false);
 	}
+}
+
+/*
+ * store_hold_for_change
+ *		The locks of a statement that does not know yet whether it changes
+ *		anything, parent first; the account is made if it does not exist.  Its
+ *		revision is the one that the statement takes by store_save_revision, once
+ *		it has changed something.
+ */
+StoreAccount *
+store_hold_for_change(text *account_id)
+{
+	StoreAccount *account = palloc0(sizeof(StoreAccount));
+	bool isnull;
+
+	account->hold = quota_active() ? quota_begin(text_to_cstring(account_id)) : NULL;
+	store_know_account(account_id);
+	account->account_id = account_id;
+	account->revision = DatumGetInt64(store_column(0, 1, &isnull)) + 1;
+	account->subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
+	account->charged = account->hold != NULL;
+	if (account->charged ? strcmp(account->hold->subscription_id, account->subscription_id) != 0
+						 : quota_active() && quota_exists(account->subscription_id))
+		quota_moved(text_to_cstring(account_id));
+	return account;
 }

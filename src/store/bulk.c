@@ -60,7 +60,8 @@ store_prepared_write(StoreConversation *conversation, StoreAccount *account, Met
 
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(account->account_id);
-	values[4] = Int64GetDatum(account->revision);
+	conversation->revision = store_next_revision(account);
+	values[4] = Int64GetDatum(conversation->revision);
 	for (uint32 i = 0; i < prepared->nsegments; i++)
 	{
 		values[2] = Int64GetDatum(prepared->segments[i].first_seq);
@@ -76,7 +77,6 @@ store_prepared_write(StoreConversation *conversation, StoreAccount *account, Met
 		account->amounts.by_meter[i] += prepared->account.amounts.by_meter[i];
 	conversation->account = account;
 	conversation->account_id = account->account_id;
-	conversation->revision = account->revision;
 	conversation->queue = queue;
 	store_save_conversation(conversation);
 }

@@ -438,6 +438,19 @@ store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n
 	return done;
 }
 
+/* The seq that a deleted message of this message_id had; 0: its tombstone is not there. */
+int64
+store_buried_message(const StoreConversation *conversation, const char *message_id)
+{
+	Datum values[3] = {UUIDPGetDatum(&conversation->id), PointerGetDatum(conversation->account_id),
+					   CStringGetTextDatum(message_id)};
+	bool isnull;
+
+	if (store_execute(STORE_TOMBSTONE_ID, values, NULL, false) == 0)
+		return 0;
+	return DatumGetInt64(store_column(0, 1, &isnull));
+}
+
 /* The rows of a tail that was taken leave the ledger. */
 static void
 count_tail(StoreConversation *conversation, uint64 rows)

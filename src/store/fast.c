@@ -32,8 +32,6 @@ typedef struct Appending
 	DirectRows *segments; /* open if the message has an id */
 } Appending;
 
-static void read_tail_row(const DirectRows *rows, TranscriptMessage *message);
-
 /* Checks a message that has the id of the one that comes. */
 static void
 take_repeated(Appending *appending, const TranscriptMessage *stored)
@@ -61,7 +59,7 @@ find_in_tail(Appending *appending, ScanKeyData *keys)
 								  rows->slot->tts_isnull[TAIL_MESSAGE_ID], &stored.message_id_len);
 		if (!store_same_id(message, &stored))
 			continue;
-		read_tail_row(rows, &stored);
+		live_tail_row(rows, &stored);
 		take_repeated(appending, &stored);
 		return;
 	}
@@ -292,9 +290,9 @@ fast_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, StoreSegme
 	return true;
 }
 
-/* A copy of the row at hand as a message, in the current memory context. */
-static void
-read_tail_row(const DirectRows *rows, TranscriptMessage *message)
+/* A copy of the tail's row at hand as a message, in the current memory context. */
+void
+live_tail_row(const DirectRows *rows, TranscriptMessage *message)
 {
 	HeapTuple copy = ExecCopySlotHeapTuple(rows->slot);
 	Datum values[TAIL_NCOLUMNS];
@@ -360,7 +358,7 @@ fast_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, 
 			space = Min(space, PG_UINT32_MAX / 2) * 2;
 			*messages = repalloc_huge(*messages, mul_size(space, sizeof(TranscriptMessage)));
 		}
-		read_tail_row(&rows, &(*messages)[(*count)++]);
+		live_tail_row(&rows, &(*messages)[(*count)++]);
 	}
 	direct_close(&rows);
 	reverse(*messages, *count);

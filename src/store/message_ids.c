@@ -341,6 +341,20 @@ store_has_message_id(StoreConversation *conversation, const TranscriptMessage *m
 		   find_message(conversation, message, &found);
 }
 
+/*
+ * The same, with the message: its texts are valid until the next statement, or
+ * the next message that is looked for.
+ */
+bool
+store_get_message_by_id(StoreConversation *conversation, const TranscriptMessage *wanted,
+						TranscriptMessage *found)
+{
+	KnownId *known;
+
+	return wanted->message_id != NULL && may_have(ids_of(conversation), wanted, &known) &&
+		   find_message(conversation, wanted, found);
+}
+
 /* ---- ids that an UPDATE gives ---- */
 
 static bool

@@ -76,7 +76,7 @@ store_init_conversation(StoreConversation *conversation, StoreAccount *account, 
 	conversation->id = *id;
 	conversation->account = account;
 	conversation->account_id = account->account_id;
-	conversation->revision = account->revision;
+	conversation->revision = store_next_revision(account);
 	ItemPointerSetInvalid(&conversation->place);
 	conversation->next_seq = 1;
 	conversation->last_seq = -1;
@@ -91,6 +91,19 @@ new_conversation(StoreAccount *account, const pg_uuid_t *id)
 
 	store_init_conversation(conversation, account, id);
 	return conversation;
+}
+
+/* Whether the account has a conversation of this id, or had one; its lock is held. */
+StoreStanding
+store_conversation_standing(text *account_id, const pg_uuid_t *id)
+{
+	Datum values[2] = {UUIDPGetDatum(id), PointerGetDatum(account_id)};
+	bool living;
+
+	if (store_execute(STORE_CONVERSATION_READ, values, NULL, false) == 0)
+		return STORE_UNKNOWN;
+	(void) store_column(0, 11, &living);
+	return living ? STORE_LIVING : STORE_DELETED;
 }
 
 /* Takes over the columns of STORE_CONVERSATION_READ.  Error: 55000 deleted. */

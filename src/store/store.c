@@ -85,6 +85,7 @@ void
 store_init(void)
 {
 	define_maintenance_settings();
+	store_changed_init();
 	DefineCustomIntVariable("memory_ext.segment_messages",
 							"A conversation's tail is sealed when it has so many messages.", NULL,
 							&store_segment_messages, 64, 1, 65536, PGC_USERSET, 0, NULL, NULL,

@@ -57,6 +57,9 @@ extern void store_init(void);
 typedef enum StoreStatement
 {
 	STORE_ACCOUNT_BUMP,
+	STORE_ACCOUNT_ADVANCE,
+	STORE_ACCOUNT_STATE,
+	STORE_EPOCH_RENEW,
 	STORE_ACCOUNT_CREATE,
 	STORE_ACCOUNT_HOLD,
 	STORE_ACCOUNT_KNOW,
@@ -80,6 +83,7 @@ typedef enum StoreStatement
 	STORE_TAIL_TAKE,
 	STORE_TAIL_READ,
 	STORE_TAIL_ONE,
+	STORE_TOMBSTONE_ID,
 	STORE_TAIL_ID,
 	STORE_TAIL_NEWEST,
 	STORE_BRANCH_OPEN,
@@ -126,6 +130,7 @@ typedef enum StoreStatement
 	STORE_TRAINING_CLEAR,
 	STORE_FORGET_COUNTS,
 	STORE_SUBSCRIPTION_ACCOUNTS,
+	STORE_SUBSCRIPTION_SHARED,
 	STORE_ACCOUNT_SUBSCRIBE,
 	STORE_FORGET_LEDGER,
 	STORE_FORGET_SEEN,
@@ -134,14 +139,14 @@ typedef enum StoreStatement
 	STORE_FORGET_TOMBSTONES,
 	STORE_FORGET_CONVERSATIONS,
 	STORE_FORGET_RETENTION,
+	STORE_FORGET_PURGED,
 	STORE_FORGET_ACCOUNT,
 	STORE_RETENTION_SET,
 	STORE_RETENTION_CLEAR,
 	STORE_RETENTION_DUE,
 	STORE_ERASURE_NOTE,
 	STORE_ERASURES_DONE,
-	STORE_PURGE_TOMBSTONES,
-	STORE_PURGE_CONVERSATIONS,
+	STORE_PURGE,
 	STORE_NSTATEMENTS
 } StoreStatement;
 
@@ -211,6 +216,10 @@ typedef struct StoreRun
 	uint64 bytes; /* of content */
 } StoreRun;
 
+/* Conversations that one statement gives revisions of one bucket, and what are many of them. */
+#define STORE_BUCKET_CONVERSATIONS 4096
+#define STORE_MANY_CONVERSATIONS 64
+
 /* An account that a statement changes: its locks are held, its usage gathers. */
 typedef struct StoreAccount
 {
@@ -220,6 +229,8 @@ typedef struct StoreAccount
 	bool charged;          /* usage is charged to the subscription, which is locked */
 	QuotaHold *hold;       /* NULL: begun when the amounts are known */
 	bool shared;           /* the hold is other accounts', too: who began it saves it */
+	bool advanced;         /* the statement has taken more revisions than its row says */
+	int64 opened;          /* conversations, in this statement */
 	QuotaAmounts amounts;
 } StoreAccount;
 
@@ -257,6 +268,7 @@ typedef struct StoreConversation
 	StoreIds *ids;                  /* NULL: no message with a message_id has come */
 	bool segments_changed;          /* a segment was written or changed since ids were read */
 	bool ids_are_new;     /* the caller has seen to it, under the lock: they are not looked up */
+	bool used_now;        /* messages count as used today, however old they say they are */
 	bool repeated;        /* a message came that is there already */
 	bool changed;         /* something else was done */
 	MeteringBatch *usage; /* NULL: made when needed */
@@ -287,7 +299,30 @@ extern void store_end_account(StoreAccount *account);
  */
 extern bool store_hold_account(text *account_id);
 
+/*
+ * The locks of a statement that does not know yet whether it changes anything,
+ * parent first; the account is made if it does not exist.  Once something was
+ * changed store_save_revision takes the revision that it has.  Error: 40001.
+ */
+extern StoreAccount *store_hold_for_change(text *account_id);
+
+/* Writes the last revision that the statement has taken, which others wait for. */
+extern void store_save_revision(StoreAccount *account);
+
 /* ---- open.c: conversations as a statement works on them ---- */
+typedef enum StoreStanding
+{
+	STORE_UNKNOWN,
+	STORE_LIVING,
+	STORE_DELETED /* and its tombstone is still there */
+} StoreStanding;
+
+/* Whether the account has a conversation of this id, or had one; its lock is held. */
+extern StoreStanding store_conversation_standing(text *account_id, const pg_uuid_t *id);
+
+/* Error: 02000. */
+extern void store_unknown_conversation(const pg_uuid_t *id, const text *account_id);
+
 typedef enum StoreOpenMode
 {
 	STORE_EXISTING, /* error when unknown */
@@ -377,8 +412,69 @@ extern void store_check_parent_given(int64 parent_seq);
  */
 extern void store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq);
 
+/* The last message before a number; 0: there is none. */
+extern int64 store_message_before(StoreConversation *conversation, int64 seq);
+
 /* Writes tail and run as segments; both are empty then. */
 extern void store_seal_tail(StoreConversation *conversation);
+
+/* ---- changed.c: which accounts a transaction has changed ---- */
+
+/*
+ * To be told of the accounts that a transaction has changed, once it has been
+ * committed: one call an account, with its last revision (0: it was forgotten).
+ * Called where no error may be raised and nothing be read.
+ */
+typedef void (*StoreChangedSink)(const char *account_id, int64 revision);
+extern void store_set_changed_sink(StoreChangedSink sink);
+extern void store_mark_changed(const text *account_id, int64 revision);
+extern void store_changed_init(void);
+
+/* ---- feed.c: what has changed since a revision, under one snapshot ---- */
+typedef struct StoreAccountState
+{
+	int64 revision;
+	int64 purged;      /* the last revision of a tombstone that was removed; 0: none was */
+	const char *epoch; /* palloc'd */
+} StoreAccountState;
+
+/* A conversation as the feed gives it; its texts are in the feed's row context. */
+typedef struct StoreChanged
+{
+	pg_uuid_t id;
+	int64 revision;
+	int64 head_seq; /* 0: there is no message */
+	int64 message_count;
+	int64 token_count;
+	int64 content_bytes;
+	TimestampTz created_at;
+	TimestampTz updated_at;
+	bool archived;
+	bool deleted;
+	text *title;     /* NULL: none */
+	Jsonb *metadata; /* NULL: none */
+} StoreChanged;
+
+typedef struct StoreChangedMessage
+{
+	bool deleted; /* of the message there are seq, message_id and revision then */
+	TranscriptMessage message;
+} StoreChangedMessage;
+
+typedef struct StoreFeed StoreFeed;
+
+extern bool store_account_state(text *account_id, StoreAccountState *state);
+extern StoreFeed *store_feed_open(text *account_id, Snapshot snapshot);
+extern void store_feed_close(StoreFeed *feed);
+extern bool store_feed_newest(StoreFeed *feed, int64 n, int64 *revision, pg_uuid_t *id);
+extern void store_feed_start(StoreFeed *feed, int64 revision, const pg_uuid_t *id, bool inclusive);
+extern bool store_feed_next(StoreFeed *feed, StoreChanged *changed);
+extern bool store_feed_conversation(StoreFeed *feed, const pg_uuid_t *id, StoreChanged *changed);
+extern void
+store_feed_messages(StoreFeed *feed, const pg_uuid_t *id, int64 after_seq, int64 after_revision);
+extern bool store_feed_next_message(StoreFeed *feed, StoreChangedMessage *message);
+extern bool
+store_feed_message_id(StoreFeed *feed, const pg_uuid_t *id, int64 seq, char **message_id);
 
 /* ---- conversation.c: the fields that people set ---- */
 typedef enum StoreField
@@ -417,6 +513,12 @@ extern void store_set_fields(StoreConversation *conversation, const StoreFields 
  * changed one that is given since, and its change would be lost.
  */
 extern void store_check_unchanged(StoreConversation *conversation, int32 given);
+
+/* ---- append.c: what functions on one conversation begin with ---- */
+
+/* The first two arguments: account_id and conversation_id.  Errors: see account_check; 22004. */
+extern void
+store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid_t **id);
 
 /* ---- bulk.c: new conversations, prepared before any lock ---- */
 
@@ -459,6 +561,10 @@ extern Transcript *store_open_segment(const StoreSegment *segment);
  * See store_open_segment.  Needs no SPI connection.
  */
 extern int64 store_fold_revisions(TranscriptMessage *messages, uint32 n);
+
+/* Finds one written message; its texts are in the current memory context or in SPI_tuptable. */
+extern bool store_read_message(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
+							   TranscriptMessage *message);
 
 /* Deletes the segment that begins at first_seq. */
 extern void store_delete_segment(const pg_uuid_t *id, text *account_id, int64 first_seq);
@@ -516,6 +622,9 @@ typedef struct StoreChange
  */
 extern int64 store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n);
 
+/* The seq that a deleted message of this message_id had; 0: its tombstone is not there. */
+extern int64 store_buried_message(const StoreConversation *conversation, const char *message_id);
+
 /* Deletes all that the conversation holds; its row stays as a tombstone. */
 extern void store_delete_conversation(StoreConversation *conversation);
 
@@ -538,6 +647,13 @@ extern int64 store_ids_number(StoreIds *ids, const TranscriptMessage *message, i
 /* Whether the conversation has a message with this one's message_id, whatever else it has. */
 extern bool store_has_message_id(StoreConversation *conversation, const TranscriptMessage *message);
 
+/*
+ * The same, with the message: its texts are valid until the next statement, or
+ * the next message that is looked for.
+ */
+extern bool store_get_message_by_id(StoreConversation *conversation,
+									const TranscriptMessage *wanted, TranscriptMessage *found);
+
 /* ---- subscription.c: what an account is charged to ---- */
 
 /* Tells the quota room how to count what an account has; called once, from _PG_init. */
@@ -555,11 +671,85 @@ typedef struct StoreCharge
  * is locked.  Those that have no plan become NULL.
  */
 extern void store_lock_charges(StoreCharge *charges, uint64 n);
+extern void store_lock_before_moving(text **accounts, uint64 n, bool step);
 
 /* ---- usage.c: what metering is told ---- */
 
 /* Messages that leave the ledger, to become a segment or to be deleted. */
 extern void
 store_usage_taken(StoreConversation *conversation, TranscriptMessage *messages, uint32 n);
+
+/* ---- account_scan.c: all that accounts have, for rooms that look through it ---- */
+typedef struct StoreScan StoreScan;
+
+/* A conversation as it is listed; title and metadata until the next one is. */
+typedef struct StoreListed
+{
+	pg_uuid_t id;
+	int64 next_seq;
+	int64 head_seq;
+	int64 message_count;
+	int64 token_count;
+	int64 content_bytes;
+	int64 revision;
+	TimestampTz created_at;
+	TimestampTz updated_at;
+	bool branched;
+	bool archived;
+	bool has_title;
+	bool has_metadata;
+	Datum title;
+	Datum metadata;
+} StoreListed;
+
+/* Which messages of a conversation are wanted. */
+typedef struct StoreRange
+{
+	int64 first_seq;
+	int64 last_seq;
+	int64 after_revision; /* only those with a later one; -1: all */
+	TimestampTz first_at; /* segments without any of this time are passed over */
+	TimestampTz last_at;
+} StoreRange;
+
+typedef struct StoreMessages
+{
+	TranscriptMessage *messages;
+	uint32 count;
+} StoreMessages;
+
+extern StoreScan *store_scan_begin(void);
+extern void store_scan_end(StoreScan *scan);
+extern bool store_scan_account(StoreScan *scan, text *account_id, int64 *revision);
+extern void store_scan_accounts(StoreScan *scan, text *after);
+extern bool store_scan_next_account(StoreScan *scan, text **account_id, int64 *revision);
+extern void store_scan_conversations(StoreScan *scan, text *account_id, int64 after_revision);
+extern bool store_scan_next_conversation(StoreScan *scan, StoreListed *listed);
+extern bool store_scan_conversation(StoreScan *scan, text *account_id, const pg_uuid_t *id,
+									StoreListed *listed);
+extern void store_scan_messages(StoreScan *scan, text *account_id, const pg_uuid_t *id,
+								const StoreRange *range);
+extern bool store_scan_next_messages(StoreScan *scan, StoreMessages *messages);
+
+/* ---- branch.c: reading along the current branch, newest message first ---- */
+typedef struct BranchReader BranchReader;
+
+/*
+ * A reader at the head of the branch, in the current memory context.
+ * before_seq: it begins with messages before that, if the conversation is
+ * linear.  max_messages: it is asked for no more.  Error: 02000 unknown, or
+ * deleted.
+ */
+extern BranchReader *
+branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_messages);
+
+/*
+ * The next older message of the branch, or NULL at its root.  It is valid until
+ * the next call or the next statement of the store.
+ */
+extern const TranscriptMessage *branch_next(BranchReader *reader);
+
+/* Whether the conversation has never branched. */
+extern bool branch_is_linear(BranchReader *reader);
 
 #endif /* STORE_H */

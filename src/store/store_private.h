@@ -161,6 +161,9 @@ store_found_account(text *account_id, int64 revision, char *subscription_id, con
 /* store_lock_account for a statement on one account: takes both locks, parent first. */
 extern StoreAccount *store_begin_account(text *account_id, bool make);
 
+/* The revision of the next conversation that the statement opens. */
+extern int64 store_next_revision(StoreAccount *account);
+
 /* Makes the account if it does not exist, and takes its lock without a revision. */
 extern void store_know_account(text *account_id);
 
@@ -182,10 +185,6 @@ store_insert_segment(StoreConversation *conversation, const TranscriptMessage *m
 /* The last segment that begins before seq; see store_segment_after. */
 extern bool store_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
 								 StoreSegment *segment);
-
-/* Finds one written message; its texts are in the current memory context or in SPI_tuptable. */
-extern bool store_read_message(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
-							   TranscriptMessage *message);
 
 /* What a message takes of store_segment_kb, in bytes. */
 extern uint64 store_message_bytes(const TranscriptMessage *message);
@@ -213,6 +212,13 @@ extern void store_check_new_ids(StoreConversation *conversation, const StoreChan
 
 /* ---- usage.c ---- */
 
+/*
+ * How a message that a statement adds counts: by its time, or as used today where
+ * the conversation says so.
+ */
+extern MeteringKind
+store_usage_kind(const StoreConversation *conversation, const TranscriptMessage *message);
+
 /* A message that a statement adds; late: its number was passed over. */
 extern void
 store_usage_added(StoreConversation *conversation, TranscriptMessage *message, bool late);
@@ -237,9 +243,6 @@ extern void store_usage_write(StoreConversation *conversation);
 extern void store_init_conversation(StoreConversation *conversation, StoreAccount *account,
 									const pg_uuid_t *id);
 
-/* Error: 02000. */
-extern void store_unknown_conversation(const pg_uuid_t *id, const text *account_id);
-
 /* ---- write.c ---- */
 
 /*
@@ -253,32 +256,7 @@ extern void store_save_conversation(StoreConversation *conversation);
 
 /* ---- append.c: what functions on one conversation begin with ---- */
 
-/* The first two arguments: account_id and conversation_id.  Errors: see account_check; 22004. */
-extern void
-store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid_t **id);
-
 /* Begins a statement on one conversation; NULL: STORE_PROBE, and there is no such account. */
 extern StoreConversation *store_begin(text *account_id, const pg_uuid_t *id, StoreOpenMode mode);
-
-/* ---- branch.c: reading along the current branch, newest message first ---- */
-typedef struct BranchReader BranchReader;
-
-/*
- * A reader at the head of the branch, in the current memory context.
- * before_seq: it begins with messages before that, if the conversation is
- * linear.  max_messages: it is asked for no more.  Error: 02000 unknown, or
- * deleted.
- */
-extern BranchReader *
-branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_messages);
-
-/*
- * The next older message of the branch, or NULL at its root.  It is valid until
- * the next call or the next statement of the store.
- */
-extern const TranscriptMessage *branch_next(BranchReader *reader);
-
-/* Whether the conversation has never branched. */
-extern bool branch_is_linear(BranchReader *reader);
 
 #endif /* STORE_PRIVATE_H */

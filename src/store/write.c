@@ -145,9 +145,9 @@ comes_late(StoreConversation *conversation, int64 seq)
 	return seq <= conversation->last_seq;
 }
 
-/* The message before a number that was passed over; 0: there is none. */
-static int64
-message_before(StoreConversation *conversation, int64 seq)
+/* The last message before a number; 0: there is none. */
+int64
+store_message_before(StoreConversation *conversation, int64 seq)
 {
 	Datum values[3];
 	Datum before;
@@ -174,8 +174,8 @@ void
 store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq)
 {
 	if (*parent_seq == -1)
-		*parent_seq =
-			comes_late(conversation, seq) ? message_before(conversation, seq) : conversation->leaf;
+		*parent_seq = comes_late(conversation, seq) ? store_message_before(conversation, seq)
+													: conversation->leaf;
 	else if (*parent_seq != 0 &&
 			 (*parent_seq >= seq || !store_message_exists(conversation, *parent_seq)))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -289,7 +289,7 @@ count_message(StoreConversation *conversation, const TranscriptMessage *message)
 	QuotaAmounts *amounts = &conversation->account->amounts;
 
 	/* one of long ago is an import: stored, but not used in this period */
-	if (metering_classify(message->created_at) != METERING_IMPORTED)
+	if (store_usage_kind(conversation, message) != METERING_IMPORTED)
 	{
 		amounts->by_meter[QUOTA_MESSAGES]++;
 		amounts->by_meter[QUOTA_TOKENS] += message->tokens;
