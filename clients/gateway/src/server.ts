@@ -1,5 +1,6 @@
 // The server: plugins, authentication and routes.
 import { resolve } from 'node:path';
+import { currentRevision } from '@memory-ext/types';
 import cors from '@fastify/cors';
 import rateLimit from '@fastify/rate-limit';
 import fastifyStatic from '@fastify/static';
@@ -60,9 +61,8 @@ export async function createServer(config: Config): Promise<FastifyInstance> {
 	app.decorateRequest('account', '');
 	app.decorateRequest('expiresAt', 0);
 	app.decorate('currentRevision', async (account: string) => {
-		const rows = await app.database.query<{ revision: string | null }>(
-			account, 'SELECT memory.current_revision($1)::text AS revision', [account], { readOnly: true });
-		return rows[0]?.revision == null ? null : Number(rows[0].revision);
+		const json = await app.database.callValue(account, currentRevision, { account_id: account }, { readOnly: true });
+		return JSON.parse(json) as number | null;
 	});
 	app.addHook('onClose', async () => app.database.close());
 	app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply));

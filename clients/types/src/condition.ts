@@ -184,10 +184,10 @@ export const conditions = {
 		when: 'a value beyond its limit, which the message names',
 		remedy: 'see Limits',
 	},
-	/** the conversation has been deleted; the job is finished, or its file has changed; a reservation that was released is settled, or the other way round. */
+	/** the conversation has been deleted; the job is finished, or its file has changed; a reservation that was released is settled, or the other way round; the id of one that has ended, or has expired, is reserved again. */
 	'55000': {
-		when: 'the conversation has been deleted; the job is finished, or its file has changed; a reservation that was released is settled, or the other way round',
-		remedy: 'choose a new conversation_id',
+		when: 'the conversation has been deleted; the job is finished, or its file has changed; a reservation that was released is settled, or the other way round; the id of one that has ended, or has expired, is reserved again',
+		remedy: 'choose a new conversation_id, or reservation_id',
 	},
 	/** the job is being worked on. */
 	'55006': {

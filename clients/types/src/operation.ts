@@ -253,6 +253,26 @@ export const protect: Call<ProtectArgs, void> = {
 	comment: 'makes a plain DROP EXTENSION refuse, by a view memory.protection that depends on the data',
 };
 
+/** The arguments of memory.recount. */
+export interface RecountArgs {
+	subscription_id: string | null;
+}
+
+/** Counts anew what stands in a subscription's accounts and what is reserved; returns whether the counters were wrong. */
+export const recount: Call<RecountArgs, boolean> = {
+	name: 'recount',
+	kind: 'function',
+	returns: 'value',
+	named: true,
+	args: [
+		{ name: 'subscription_id', type: 'text', optional: false },
+	],
+	columns: {
+		value: { type: 'boolean', nullable: false },
+	},
+	comment: 'counts anew what stands in a subscription\'s accounts and what is reserved; returns whether the counters were wrong',
+};
+
 /** The arguments of memory.revoke_access. */
 export interface RevokeAccessArgs {
 	role: string | null;

@@ -202,6 +202,14 @@ export const settings = {
 		context: 'superuser',
 		comment: 'memory.forget keeps the numbers of an account\'s usage.',
 	},
+	/** Who notifies channel memory_changes of accounts that have changed. */
+	'memory_ext.notify': {
+		type: 'enum',
+		default: 'off',
+		context: 'superuser',
+		values: ['off', 'transaction'],
+		comment: 'Who notifies channel memory_changes of accounts that have changed.',
+	},
 	/** maintain() keeps events that every consumer has acknowledged, and the request ids of recorded calls, for so long. */
 	'memory_ext.outbox_retention': {
 		type: 'integer',
@@ -231,6 +239,22 @@ export const settings = {
 		max: '2147483647',
 		context: 'user',
 		comment: 'maintain() seals a tail that has rested for so long.',
+	},
+	/** Searches use the blocks that maintain() builds. */
+	'memory_ext.search_blocks': {
+		type: 'bool',
+		default: 'on',
+		context: 'user',
+		comment: 'Searches use the blocks that maintain() builds.',
+	},
+	/** The newest so many messages that match are ranked by relevance. */
+	'memory_ext.search_candidates': {
+		type: 'integer',
+		default: '2000',
+		min: '1',
+		max: '100000',
+		context: 'user',
+		comment: 'The newest so many messages that match are ranked by relevance.',
 	},
 	/** A conversation's tail is sealed when it has so many messages. */
 	'memory_ext.segment_messages': {

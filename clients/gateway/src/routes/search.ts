@@ -1,7 +1,8 @@
 // Search in the messages of the account.
+import { type SearchResult, callSql, search } from '@memory-ext/types';
 import type { FastifyInstance } from 'fastify';
 import Type, { type Static } from 'typebox';
-import { Limit, Timestamp, Uuid, answers, integer, nullableText, object } from '../schemas.js';
+import { Limit, Timestamp, Uuid, answers, arrayOf, nullableText, object, pick } from '../schemas.js';
 
 const SearchQuery = Type.Object({
 	q: Type.Optional(Type.String({ description: 'the words; none: all messages that the filters let through' })),
@@ -19,47 +20,48 @@ const SearchQuery = Type.Object({
 	all_branches: Type.Optional(Type.Boolean()),
 });
 
-const found = object({
-	conversation_id: { type: 'string', format: 'uuid' },
-	seq: integer,
-	role: { type: 'string' },
-	model: nullableText,
-	created_at: { type: 'string', format: 'date-time' },
-	title: nullableText,
-	score: { type: ['number', 'null'] },
-	snippet: nullableText,
-	highlights: {
-		type: ['array', 'null'],
-		items: integer,
-		description: 'pairs of where a match begins and ends, in characters (not UTF-16 units) of the snippet',
-	},
-});
+const FOUND = [
+	'conversation_id', 'seq', 'role', 'model', 'created_at', 'title', 'score', 'snippet', 'highlights',
+] as const satisfies (keyof SearchResult)[];
+
+/** The key of the next page, which stands in every row. */
+const KEY: keyof SearchResult = 'page_key';
 
 export async function searchRoutes(app: FastifyInstance): Promise<void> {
 	app.get<{ Querystring: Static<typeof SearchQuery> }>('/search', {
 		schema: {
 			summary: 'The messages that hold words',
 			querystring: SearchQuery,
-			response: answers(object({ results: { type: 'array', items: found }, next: nullableText }), 'a page'),
+			response: answers(
+				object({ results: arrayOf(pick(search, ...FOUND)), next: nullableText }),
+				'a page; highlights are pairs of where a match begins and ends, in characters of the snippet ' +
+					'(which are not always UTF-16 units)',
+			),
 		},
 	}, async (request, reply) => {
 		const { query } = request;
 		const limit = query.limit ?? 20;
+		const { text, values } = callSql(search, {
+			account_id: request.account,
+			query: query.q,
+			max_results: limit,
+			conversation_id: query.conversation_id,
+			roles: query.role,
+			models: query.model,
+			created_from: query.from,
+			created_to: query.to,
+			include_archived: query.include_archived,
+			order_by: query.order_by,
+			page_key: query.after,
+			per_conversation: query.per_conversation,
+			snippet_length: query.snippet_length,
+			all_branches: query.all_branches,
+		});
 		const rows = await app.database.query<{ json: string; key: string | null }>(
 			request.account,
-			`SELECT page_key AS key, row_to_json(r)::text AS json
-			FROM memory.search(account_id => $1, query => $2, max_results => $3, conversation_id => $4::uuid,
-				roles => $5, models => $6, created_from => $7::timestamptz, created_to => $8::timestamptz,
-				include_archived => $9, order_by => $10, page_key => $11, per_conversation => $12,
-				snippet_length => $13, all_branches => $14) s,
-			LATERAL (SELECT s.conversation_id, s.seq, s.role, s.model, s.created_at, s.title, s.score, s.snippet,
-				s.highlights) r`,
-			[
-				request.account, query.q ?? null, limit, query.conversation_id ?? null, query.role ?? null,
-				query.model ?? null, query.from ?? null, query.to ?? null, query.include_archived ?? false,
-				query.order_by ?? 'newest', query.after ?? null, query.per_conversation ?? null,
-				query.snippet_length ?? 160, query.all_branches ?? false,
-			],
+			`SELECT s.${KEY} AS key, row_to_json(r)::text AS json
+			FROM ${text} s, LATERAL (SELECT ${FOUND.map((name) => `s.${name}`).join(', ')}) r`,
+			values,
 			{ readOnly: true },
 		);
 		const next = rows.length === limit ? rows.at(-1)?.key ?? null : null;

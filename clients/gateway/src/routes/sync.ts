@@ -1,8 +1,9 @@
 // What devices pull and push, as RxDB's replication asks for it.  The documents are jsonb that
 // PostgreSQL has written, and go out as they are.
+import { type JsonValue, changes, pull, pullConversation, push } from '@memory-ext/types';
 import type { FastifyInstance } from 'fastify';
 import Type, { type Static } from 'typebox';
-import { ConversationParams, Timestamp, answers } from '../schemas.js';
+import { ConversationParams, Limit, Timestamp, answers, arrayOf, object } from '../schemas.js';
 
 const Collection = Type.Enum(['conversations', 'messages']);
 const MaxDocuments = Type.Integer({ minimum: 1, maximum: 10_000 });
@@ -31,15 +32,14 @@ const Push = Type.Object({
 	}), { maxItems: 10_000 }),
 }, { additionalProperties: false });
 
+const ChangesQuery = Type.Object({
+	after_revision: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
+	limit: Type.Optional(Limit),
+});
+
 const documents = { type: 'array', items: { type: 'object', description: 'see the manual on synchronization' } };
 
 export async function syncRoutes(app: FastifyInstance): Promise<void> {
-	const jsonOf = async (account: string, call: string, values: unknown[], readOnly: boolean) => {
-		const rows = await app.database.query<{ json: string }>(
-			account, `SELECT ${call}::text AS json`, values, { readOnly });
-		return rows[0]?.json ?? 'null';
-	};
-
 	app.post<{ Body: Static<typeof Pull> }>('/pull', {
 		schema: {
 			summary: 'The documents that have changed since a checkpoint',
@@ -50,16 +50,12 @@ export async function syncRoutes(app: FastifyInstance): Promise<void> {
 			),
 		},
 	}, async (request, reply) => {
-		const { collection, checkpoint, max_documents = 100, max_bytes, since, max_conversations } = request.body;
-		const json = await jsonOf(
+		const { checkpoint, ...options } = request.body;
+		const json = await app.database.callValue(
 			request.account,
-			`memory.pull(account_id => $1, collection => $2, checkpoint => $3::jsonb, max_documents => $4,
-				max_bytes => $5, since => $6::timestamptz, max_conversations => $7)`,
-			[
-				request.account, collection, checkpoint == null ? null : JSON.stringify(checkpoint), max_documents,
-				max_bytes ?? null, since ?? null, max_conversations ?? null,
-			],
-			true,
+			pull,
+			{ account_id: request.account, checkpoint: (checkpoint ?? null) as JsonValue, ...options },
+			{ readOnly: true },
 		);
 		return reply.type('application/json').send(json);
 	});
@@ -72,12 +68,11 @@ export async function syncRoutes(app: FastifyInstance): Promise<void> {
 		},
 	}, async (request, reply) => {
 		const { collection, rows } = request.body;
-		const json = await jsonOf(
-			request.account,
-			'memory.push(account_id => $1, collection => $2, rows => $3::jsonb)',
-			[request.account, collection, JSON.stringify(rows)],
-			false,
-		);
+		const json = await app.database.callValue(request.account, push, {
+			account_id: request.account,
+			collection,
+			rows: rows as JsonValue,
+		});
 		return reply.type('application/json').send(json);
 	});
 
@@ -92,16 +87,31 @@ export async function syncRoutes(app: FastifyInstance): Promise<void> {
 			},
 		},
 		async (request, reply) => {
-			const { after_seq, max_documents = 1000, max_bytes } = request.query;
-			const json = await jsonOf(
+			const json = await app.database.callValue(
 				request.account,
-				`memory.pull_conversation(account_id => $1, conversation_id => $2::uuid, after_seq => $3,
-					max_documents => $4, max_bytes => $5)`,
-				[request.account, request.params.conversation_id, after_seq ?? null, max_documents, max_bytes ?? null],
-				true,
+				pullConversation,
+				{ account_id: request.account, ...request.params, ...request.query },
+				{ readOnly: true },
 			);
 			return reply.type('application/json').send(json);
 		},
 	);
-}
 
+	app.get<{ Querystring: Static<typeof ChangesQuery> }>('/changes', {
+		schema: {
+			summary: 'The conversations that were changed or deleted after a revision',
+			querystring: ChangesQuery,
+			response: answers(
+				object({ changes: arrayOf(changes) }),
+				"in order of revision; the last one's revision goes on from there",
+			),
+		},
+	}, async (request, reply) => {
+		const json = await app.database.callRows(request.account, changes, {
+			account_id: request.account,
+			after_revision: request.query.after_revision,
+			max_rows: request.query.limit,
+		});
+		return reply.type('application/json').send(`{"changes":${json}}`);
+	});
+}
