@@ -2,16 +2,16 @@
 -- neighbour whose data it must never see.
 CREATE EXTENSION memory_ext;
 CREATE ROLE gateway LOGIN;
-SELECT memory.grant_access('gateway', 'writer');
-GRANT SET ON PARAMETER memory_ext.account TO gateway;
+SELECT memory.grant_access('gateway', 'gateway');
 
-SELECT memory.load_example_plans();
-SELECT memory.subscribe('demo', 'pro', time_zone => 'Europe/Berlin');
 INSERT INTO memory.model_prices (model, valid_from, input_cost_per_token, output_cost_per_token,
 		cached_input_cost_per_token, provider) VALUES
 	('larch-2', '2020-01-01', 0.000003, 0.000015, 0.0000003, 'Larch'),
 	('larch-2-mini', '2020-01-01', 0.0000004, 0.0000016, 0.0000001, 'Larch'),
 	('alder-large', '2020-01-01', 0.000002, 0.000008, NULL, 'Alder');
+
+-- Otherwise what is older than a day is no usage of that day.
+SET memory_ext.backdated_after = '90d';
 
 -- 400 conversations of the last sixty days, a question and an answer or more each.
 WITH topic (n, title, question, answer) AS (VALUES
@@ -47,6 +47,10 @@ WHERE c.account_id = 'demo' AND c.conversation_id = t.conversation_id;
 SELECT memory.append('demo', conversation_id, 'assistant', 'Another answer to the same question.',
 	model => 'larch-2', parent_seq => 1)
 FROM memory.recent_conversations('demo', max_conversations => 5);
+
+-- What came before it does not count against the plan.
+SELECT memory.load_example_plans();
+SELECT memory.subscribe('demo', 'pro', time_zone => 'Europe/Berlin');
 
 -- Calls of the last sixty days.
 SELECT memory.record_usage('demo', (ARRAY['larch-2', 'larch-2-mini', 'alder-large'])[1 + call % 3],

@@ -10,6 +10,11 @@ export interface TransactionOptions {
 	readOnly?: boolean;
 	/** Another limit than the configuration's, in milliseconds; 0: none. */
 	timeoutMs?: number;
+	/**
+	 * The work streams to or from a client: it cannot be run again, and after an error the
+	 * connection is closed, rather than read to the end of what nobody wants any more.
+	 */
+	stream?: boolean;
 }
 
 /** Serialization failures and deadlocks: the transaction did nothing, and may be run again. */
@@ -31,8 +36,10 @@ export class Database {
 			connectionTimeoutMillis: config.poolWaitMs,
 			idleTimeoutMillis: 30_000,
 		});
-		// An idle connection that breaks is replaced; the error only wants to be known.
+		// A connection that breaks is replaced, idle or not; the error only wants to be known, since
+		// a query that is under way is told of it too.
 		this.pool.on('error', log);
+		this.pool.on('connect', (client) => client.on('error', log));
 	}
 
 	/** Runs work in a transaction that is confined to the account. */
@@ -45,7 +52,7 @@ export class Database {
 			try {
 				return await this.attempt(account, options, work);
 			} catch (error) {
-				if (attempt === ATTEMPTS || !REPEATABLE.has(sqlstateOf(error) ?? ''))
+				if (attempt === ATTEMPTS || options.stream || !REPEATABLE.has(sqlstateOf(error) ?? ''))
 					throw error;
 			}
 		}
@@ -74,7 +81,7 @@ export class Database {
 				return result;
 			} catch (error) {
 				// The one error that counts is the first.
-				clean = await client.query('ROLLBACK').then(() => true, () => false);
+				clean = !options.stream && (await client.query('ROLLBACK').then(() => true, () => false));
 				throw error;
 			}
 		} finally {

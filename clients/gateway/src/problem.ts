@@ -51,6 +51,7 @@ const STATES: Record<string, [status: number, title: string]> = {
 	'57014': [504, 'Timeout'],
 	'57P': [503, 'Database not reachable'],
 	MX001: [429, 'Quota exceeded'],
+	MX010: [410, 'Checkpoint expired'],
 	MX: [409, 'Conflict'],
 };
 

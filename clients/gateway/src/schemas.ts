@@ -1,6 +1,6 @@
 // Schemas of requests and answers.  Fastify checks requests by them, and OpenAPI shows them; those
 // of rows come from the generated types.
-import { type Columns, type JsonSchema, type Relation, rowSchema } from '@memory-ext/types';
+import { type Call, type Columns, type JsonSchema, type Relation, rowSchema } from '@memory-ext/types';
 import Type from 'typebox';
 
 export const problemSchema: JsonSchema = {
@@ -43,8 +43,11 @@ export function arrayOf(of: { columns: Columns; comment?: string }): JsonSchema 
 	return { type: 'array', items: rowSchema(of) };
 }
 
-/** Some columns of a relation, as they are in an answer. */
-export function pick<Row>(relation: Relation<Row>, ...names: (keyof Row & string)[]): { columns: Columns } {
+/** Some columns of a relation or of a function's rows, as they are in an answer. */
+export function pick<Row>(
+	relation: Relation<Row> | Call<any, Row>,
+	...names: (keyof Row & string)[]
+): { columns: Columns } {
 	const columns: Record<string, Columns[string]> = {};
 
 	for (const name of names) {

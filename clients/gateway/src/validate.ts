@@ -5,7 +5,7 @@ import formats from 'ajv-formats';
 import type { FastifySchemaCompiler } from 'fastify';
 
 export function createValidatorCompiler(): FastifySchemaCompiler<object> {
-	const ofUrl = withFormats(new Ajv({ coerceTypes: true, strict: false }));
+	const ofUrl = withFormats(new Ajv({ coerceTypes: 'array', strict: false }));
 	const ofBody = withFormats(new Ajv({ coerceTypes: false, strict: false }));
 
 	return ({ schema, httpPart }) => (httpPart === 'body' ? ofBody : ofUrl).compile(schema);

@@ -45,8 +45,7 @@ export async function createWorld(settings: Partial<Config> = {}): Promise<World
 	const admin = new pg.Client({ database });
 	await admin.connect();
 	await admin.query('CREATE EXTENSION memory_ext');
-	await admin.query(`SELECT memory.grant_access('${role}', 'writer')`);
-	await admin.query(`GRANT SET ON PARAMETER memory_ext.account TO ${role}`);
+	await admin.query(`SELECT memory.grant_access('${role}', 'gateway')`);
 
 	const config = readConfig({
 		port: 0,
@@ -66,9 +65,9 @@ export async function createWorld(settings: Partial<Config> = {}): Promise<World
 		url: urlOfGateway(app),
 		async close() {
 			await app.close();
+			await admin.query(`SELECT memory.revoke_access('${role}')`);
 			await admin.end();
 			await cluster.query(`DROP DATABASE ${database} WITH (FORCE)`);
-			await cluster.query(`REVOKE SET ON PARAMETER memory_ext.account FROM ${role}`);
 			await cluster.query(`DROP ROLE ${role}`);
 			await cluster.end();
 		},

@@ -4,19 +4,19 @@
 import type { Setting } from './base.js';
 
 export const settings = {
-	/** Confines the session to one account; other accounts are not found. */
+	/** Confines the session to one account; every other is not found. */
 	'memory_ext.account': {
 		type: 'string',
 		default: '',
 		context: 'superuser',
-		comment: 'Confines the session to one account; other accounts are not found.',
+		comment: 'Confines the session to one account; every other is not found.',
 	},
-	/** maintain() and bulk loads train a dictionary when there is enough content. */
+	/** maintain() and bulk loads train a dictionary when enough has gathered. */
 	'memory_ext.auto_dictionary': {
 		type: 'bool',
 		default: 'on',
 		context: 'user',
-		comment: 'maintain() and bulk loads train a dictionary when there is enough content.',
+		comment: 'maintain() and bulk loads train a dictionary when enough has gathered.',
 	},
 	/** A message whose created_at is older is an import: it counts as storage, not as this period's usage. */
 	'memory_ext.backdated_after': {
@@ -28,7 +28,7 @@ export const settings = {
 		context: 'superuser',
 		comment: 'A message whose created_at is older is an import: it counts as storage, not as this period\'s usage.',
 	},
-	/** Memory in which a statement's rows are collected and sorted before they are written. */
+	/** Memory in which a statement's rows are gathered and sorted before they are written. */
 	'memory_ext.buffer_size': {
 		type: 'integer',
 		unit: 'kB',
@@ -36,9 +36,9 @@ export const settings = {
 		min: '-1',
 		max: '2147483647',
 		context: 'user',
-		comment: 'Memory in which a statement\'s rows are collected and sorted before they are written.',
+		comment: 'Memory in which a statement\'s rows are gathered and sorted before they are written.',
 	},
-	/** maintain() compacts a conversation that has been idle for this time. */
+	/** maintain() compacts a conversation that has rested for so long. */
 	'memory_ext.compact_after': {
 		type: 'integer',
 		unit: 's',
@@ -46,14 +46,14 @@ export const settings = {
 		min: '0',
 		max: '2147483647',
 		context: 'user',
-		comment: 'maintain() compacts a conversation that has been idle for this time.',
+		comment: 'maintain() compacts a conversation that has rested for so long.',
 	},
-	/** How maintain() compresses the segments of idle conversations. */
+	/** How maintain() compresses the segments of resting conversations. */
 	'memory_ext.compact_compression': {
 		type: 'string',
 		default: 'zstd:19',
 		context: 'user',
-		comment: 'How maintain() compresses the segments of idle conversations.',
+		comment: 'How maintain() compresses the segments of resting conversations.',
 	},
 	/** Compaction merges segments up to this size before compression. */
 	'memory_ext.compact_size': {
@@ -79,7 +79,7 @@ export const settings = {
 		context: 'superuser',
 		comment: 'Backdated messages count as usage of the day they were created.',
 	},
-	/** The largest size of a dictionary that is trained. */
+	/** No dictionary is trained that is larger than this. */
 	'memory_ext.dictionary_max_size': {
 		type: 'integer',
 		unit: 'kB',
@@ -87,18 +87,18 @@ export const settings = {
 		min: '110',
 		max: '8192',
 		context: 'user',
-		comment: 'The largest size of a dictionary that is trained.',
+		comment: 'No dictionary is trained that is larger than this.',
 	},
-	/** Percent that a new dictionary must save on held-out samples to be kept. */
+	/** Percent that a new dictionary must save on the hold-out to be kept. */
 	'memory_ext.dictionary_min_gain': {
 		type: 'real',
 		default: '5',
 		min: '0',
 		max: '99',
 		context: 'user',
-		comment: 'Percent that a new dictionary must save on held-out samples to be kept.',
+		comment: 'Percent that a new dictionary must save on the hold-out to be kept.',
 	},
-	/** How much content must exist before a dictionary is trained. */
+	/** Content that must have gathered before one is trained. */
 	'memory_ext.dictionary_min_size': {
 		type: 'integer',
 		unit: 'kB',
@@ -106,35 +106,35 @@ export const settings = {
 		min: '1024',
 		max: '2147483647',
 		context: 'user',
-		comment: 'How much content must exist before a dictionary is trained.',
+		comment: 'Content that must have gathered before one is trained.',
 	},
-	/** The account that imported documents belong to. */
+	/** The account that imported documents are for. */
 	'memory_ext.import_account': {
 		type: 'string',
 		default: '',
 		context: 'user',
-		comment: 'The account that imported documents belong to.',
+		comment: 'The account that imported documents are for.',
 	},
-	/** Imported messages without a known time are history, not usage. */
+	/** Imported messages of which no time is known are history, not usage. */
 	'memory_ext.import_as_history': {
 		type: 'bool',
 		default: 'off',
 		context: 'user',
-		comment: 'Imported messages without a known time are history, not usage.',
+		comment: 'Imported messages of which no time is known are history, not usage.',
 	},
-	/** The delimiter of imported CSV. */
+	/** What stands between the fields of imported rows of CSV. */
 	'memory_ext.import_csv_delimiter': {
 		type: 'string',
 		default: ',',
 		context: 'user',
-		comment: 'The delimiter of imported CSV.',
+		comment: 'What stands between the fields of imported rows of CSV.',
 	},
-	/** The encoding of imported CSV. */
+	/** The encoding of imported rows of CSV. */
 	'memory_ext.import_csv_encoding': {
 		type: 'string',
 		default: 'UTF8',
 		context: 'user',
-		comment: 'The encoding of imported CSV.',
+		comment: 'The encoding of imported rows of CSV.',
 	},
 	/** The format of imported documents. */
 	'memory_ext.import_format': {
@@ -143,7 +143,7 @@ export const settings = {
 		context: 'user',
 		comment: 'The format of imported documents.',
 	},
-	/** The largest size of an imported document. */
+	/** An imported document has at most this size. */
 	'memory_ext.import_max_document': {
 		type: 'integer',
 		unit: 'kB',
@@ -151,41 +151,41 @@ export const settings = {
 		min: '1',
 		max: '261120',
 		context: 'user',
-		comment: 'The largest size of an imported document.',
+		comment: 'An imported document has at most this size.',
 	},
-	/** What an import does with a message that differs from the stored one. */
+	/** What an import does about a message that differs from the stored one. */
 	'memory_ext.import_on_conflict': {
 		type: 'enum',
 		default: 'error',
 		context: 'user',
 		values: ['error', 'keep', 'replace', 'copy'],
-		comment: 'What an import does with a message that differs from the stored one.',
+		comment: 'What an import does about a message that differs from the stored one.',
 	},
-	/** What an import does with a document that cannot be stored. */
+	/** What an import does about a document that cannot be stored. */
 	'memory_ext.import_on_error': {
 		type: 'enum',
 		default: 'stop',
 		context: 'user',
 		values: ['stop', 'skip'],
-		comment: 'What an import does with a document that cannot be stored.',
+		comment: 'What an import does about a document that cannot be stored.',
 	},
-	/** What an import does with the character with code 0. */
+	/** What an import does about the character with code 0. */
 	'memory_ext.import_on_nul': {
 		type: 'enum',
 		default: 'error',
 		context: 'user',
 		values: ['error', 'replace'],
-		comment: 'What an import does with the character with code 0.',
+		comment: 'What an import does about the character with code 0.',
 	},
-	/** What an import does with half of a surrogate pair. */
+	/** What an import does about half of a surrogate pair. */
 	'memory_ext.import_on_surrogate': {
 		type: 'enum',
 		default: 'error',
 		context: 'user',
 		values: ['error', 'replace'],
-		comment: 'What an import does with half of a surrogate pair.',
+		comment: 'What an import does about half of a surrogate pair.',
 	},
-	/** How long maintain() keeps ended jobs and their rejected documents. */
+	/** maintain() keeps ended jobs and their rejected documents for so long. */
 	'memory_ext.job_retention': {
 		type: 'integer',
 		unit: 's',
@@ -193,7 +193,7 @@ export const settings = {
 		min: '0',
 		max: '2147483647',
 		context: 'user',
-		comment: 'How long maintain() keeps ended jobs and their rejected documents.',
+		comment: 'maintain() keeps ended jobs and their rejected documents for so long.',
 	},
 	/** memory.forget keeps the numbers of an account's usage. */
 	'memory_ext.keep_usage_of_forgotten': {
@@ -210,7 +210,7 @@ export const settings = {
 		values: ['off', 'transaction'],
 		comment: 'Who notifies channel memory_changes of accounts that have changed.',
 	},
-	/** How long maintain() keeps events that every consumer has acknowledged, and the request ids of recorded calls. */
+	/** maintain() keeps events that every consumer has acknowledged, and the request ids of recorded calls, for so long. */
 	'memory_ext.outbox_retention': {
 		type: 'integer',
 		unit: 's',
@@ -218,9 +218,9 @@ export const settings = {
 		min: '0',
 		max: '2147483647',
 		context: 'superuser',
-		comment: 'How long maintain() keeps events that every consumer has acknowledged, and the request ids of recorded calls.',
+		comment: 'maintain() keeps events that every consumer has acknowledged, and the request ids of recorded calls, for so long.',
 	},
-	/** maintain() removes tombstones that are older than this. */
+	/** maintain() forgets tombstones that are older than this. */
 	'memory_ext.purge_after': {
 		type: 'integer',
 		unit: 's',
@@ -228,9 +228,9 @@ export const settings = {
 		min: '0',
 		max: '2147483647',
 		context: 'user',
-		comment: 'maintain() removes tombstones that are older than this.',
+		comment: 'maintain() forgets tombstones that are older than this.',
 	},
-	/** maintain() seals a tail that has been idle for this time. */
+	/** maintain() seals a tail that has rested for so long. */
 	'memory_ext.seal_after': {
 		type: 'integer',
 		unit: 's',
@@ -238,7 +238,7 @@ export const settings = {
 		min: '0',
 		max: '2147483647',
 		context: 'user',
-		comment: 'maintain() seals a tail that has been idle for this time.',
+		comment: 'maintain() seals a tail that has rested for so long.',
 	},
 	/** Searches use the blocks that maintain() builds. */
 	'memory_ext.search_blocks': {
@@ -256,14 +256,14 @@ export const settings = {
 		context: 'user',
 		comment: 'The newest so many messages that match are ranked by relevance.',
 	},
-	/** A conversation's tail is sealed when it has this many messages. */
+	/** A conversation's tail is sealed when it has so many messages. */
 	'memory_ext.segment_messages': {
 		type: 'integer',
 		default: '64',
 		min: '1',
 		max: '65536',
 		context: 'user',
-		comment: 'A conversation\'s tail is sealed when it has this many messages.',
+		comment: 'A conversation\'s tail is sealed when it has so many messages.',
 	},
 	/** A conversation's tail is sealed when its contents reach this size. */
 	'memory_ext.segment_size': {
@@ -275,19 +275,19 @@ export const settings = {
 		context: 'user',
 		comment: 'A conversation\'s tail is sealed when its contents reach this size.',
 	},
-	/** maintain() writes each account's usage of each final day to the outbox. */
+	/** maintain() puts each account's usage of each closed day into the outbox. */
 	'memory_ext.usage_events': {
 		type: 'bool',
 		default: 'off',
 		context: 'superuser',
-		comment: 'maintain() writes each account\'s usage of each final day to the outbox.',
+		comment: 'maintain() puts each account\'s usage of each closed day into the outbox.',
 	},
-	/** New segments are compressed with the current dictionary of the database. */
+	/** New segments are compressed with the database's dictionary. */
 	'memory_ext.use_dictionary': {
 		type: 'bool',
 		default: 'on',
 		context: 'user',
-		comment: 'New segments are compressed with the current dictionary of the database.',
+		comment: 'New segments are compressed with the database\'s dictionary.',
 	},
 	/** Whether a background worker maintains each database. */
 	'memory_ext.worker': {
