@@ -30,13 +30,18 @@
 #include "dictionary.h"
 #include "store.h"
 
-static StoreForget forget_elsewhere = NULL;
+#define MAX_FORGETS 4
 
-/* What a room above this one keeps of accounts is erased with them, by its own function. */
+static StoreForget forgets_elsewhere[MAX_FORGETS];
+static int nforgets = 0;
+
+/* What rooms above this one keep of accounts is erased with them, by a function of each. */
 void
 store_set_forget(StoreForget forget)
 {
-	forget_elsewhere = forget;
+	if (nforgets == MAX_FORGETS)
+		elog(ERROR, "too many rooms forget");
+	forgets_elsewhere[nforgets++] = forget;
 }
 
 static int64
@@ -179,8 +184,8 @@ memory_forget(PG_FUNCTION_ARGS)
 					 store_execute(STORE_FORGET_TOMBSTONES, values, NULL, false));
 	store_execute(STORE_FORGET_CONVERSATIONS, values, NULL, false);
 	store_execute(STORE_FORGET_RETENTION, values, NULL, false);
-	if (forget_elsewhere != NULL)
-		forget_elsewhere(account_id);
+	for (int i = 0; i < nforgets; i++)
+		forgets_elsewhere[i](account_id);
 	store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
 
 	stale = store_execute(STORE_DICTIONARIES_STALE, values, NULL, false);

@@ -88,6 +88,17 @@ find(StoreScan *scan, DirectRows *rows, ScanKeyData *keys, int nkeys)
 	MemoryContextSwitchTo(old);
 }
 
+/* What they keep between rows, too. */
+static bool
+next(StoreScan *scan, DirectRows *rows, ScanDirection direction)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+	bool found = direct_next(rows, direction);
+
+	MemoryContextSwitchTo(old);
+	return found;
+}
+
 /* ---- accounts ---- */
 
 /* The account's revision; false: there is no such account. */
@@ -98,7 +109,7 @@ store_scan_account(StoreScan *scan, text *account_id, int64 *revision)
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account_id));
 	find(scan, &scan->accounts, keys, 1);
-	if (!direct_next(&scan->accounts, ForwardScanDirection))
+	if (!next(scan, &scan->accounts, ForwardScanDirection))
 		return false;
 	*revision = DatumGetInt64(scan->accounts.slot->tts_values[ACCOUNT_REVISION]);
 	return true;
@@ -119,7 +130,7 @@ bool
 store_scan_next_account(StoreScan *scan, text **account_id, int64 *revision)
 {
 	CHECK_FOR_INTERRUPTS();
-	if (!direct_next(&scan->accounts, ForwardScanDirection))
+	if (!next(scan, &scan->accounts, ForwardScanDirection))
 		return false;
 	*account_id = DatumGetTextPP(scan->accounts.slot->tts_values[ACCOUNT_ID]);
 	*revision = DatumGetInt64(scan->accounts.slot->tts_values[ACCOUNT_REVISION]);
@@ -167,7 +178,7 @@ store_scan_conversations(StoreScan *scan, text *account_id, int64 after_revision
 bool
 store_scan_next_conversation(StoreScan *scan, StoreListed *listed)
 {
-	while (direct_next(&scan->recent, ForwardScanDirection))
+	while (next(scan, &scan->recent, ForwardScanDirection))
 	{
 		TupleTableSlot *row = scan->recent.slot;
 
@@ -189,7 +200,7 @@ store_scan_conversation(StoreScan *scan, text *account_id, const pg_uuid_t *id, 
 
 	store_conversation_keys(keys, id, account_id);
 	find(scan, &scan->conversations, keys, 2);
-	if (!direct_next(&scan->conversations, ForwardScanDirection) ||
+	if (!next(scan, &scan->conversations, ForwardScanDirection) ||
 		!scan->conversations.slot->tts_isnull[CONVERSATION_DELETED_AT])
 		return false;
 	take_listed(scan->conversations.slot, listed);
@@ -235,7 +246,7 @@ first_segment(StoreScan *scan)
 	store_conversation_keys(keys, &scan->id, scan->account_id);
 	ScanKeyInit(&keys[2], 3, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(first_seq));
 	find(scan, &scan->segments, keys, 3);
-	if (!direct_next(&scan->segments, BackwardScanDirection))
+	if (!next(scan, &scan->segments, BackwardScanDirection))
 		return first_seq;
 	values = scan->segments.slot->tts_values;
 	return DatumGetInt64(values[SEGMENT_LAST_SEQ]) >= first_seq
@@ -269,7 +280,7 @@ next_segment(StoreScan *scan, StoreMessages *messages)
 		find(scan, &scan->segments, keys, 4);
 		scan->searching = true;
 	}
-	while (direct_next(&scan->segments, ForwardScanDirection))
+	while (next(scan, &scan->segments, ForwardScanDirection))
 	{
 		const Datum *values = scan->segments.slot->tts_values;
 		StoreSegment segment = {.body = values[SEGMENT_BODY],
@@ -329,7 +340,7 @@ read_tail(StoreScan *scan, StoreMessages *messages)
 	messages->count = 0;
 	range_keys(scan, keys, scan->range.first_seq);
 	find(scan, &scan->tail, keys, 4);
-	while (direct_next(&scan->tail, ForwardScanDirection))
+	while (next(scan, &scan->tail, ForwardScanDirection))
 	{
 		TupleTableSlot *row = scan->tail.slot;
 

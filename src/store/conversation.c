@@ -56,6 +56,8 @@ set_texts(StoreConversation *conversation, const StoreFields *fields)
 	values[6] = BoolGetDatum(fields->archived);
 	nulls[6] = (fields->given & STORE_ARCHIVED) != 0 ? ' ' : 'n';
 	store_execute(STORE_CONVERSATION_SET, values, nulls, false);
+	if ((fields->given & STORE_TITLE) != 0)
+		store_note_erased(conversation, 0);
 }
 
 /* Takes the given fields over and writes the row. */

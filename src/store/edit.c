@@ -56,6 +56,7 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 		take_bytes(&message->role, &message->role_len, new->role, new->role_len);
 	if (change->set_content)
 	{
+		store_note_erased(conversation, message->seq);
 		take_bytes(&message->content, &message->content_len, new->content, new->content_len);
 		message->tokens = store_estimate_tokens(new->content, new->content_len);
 	}
@@ -105,6 +106,7 @@ bury_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	change->message.parent_seq = message->parent_seq;
 	change->done = true;
 	store_execute(STORE_TOMBSTONE_INSERT, values, nulls, false);
+	store_note_erased(conversation, message->seq);
 }
 
 /*
@@ -468,5 +470,6 @@ store_delete_conversation(StoreConversation *conversation)
 	store_usage_deleted(conversation);
 	store_execute(STORE_TOMBSTONES_DELETE, values, NULL, false);
 	store_execute(STORE_CONVERSATION_BURY, values, NULL, false);
+	store_note_erased(conversation, -1);
 	store_usage_write(conversation);
 }

@@ -197,6 +197,8 @@ typedef struct StoreAccount
 	QuotaHold *hold;       /* NULL: begun when the amounts are known */
 	bool shared;           /* the hold is other accounts', too: who began it saves it */
 	QuotaAmounts amounts;
+	MemoryContext context;        /* that it lives in */
+	struct StoreErasure *erasure; /* NULL: nothing was erased */
 } StoreAccount;
 
 /* The conversations row that a statement works on, under its account's lock. */
@@ -475,6 +477,21 @@ extern void store_usage_write(StoreConversation *conversation);
 /* ---- erase.c: what else memory.forget erases, for rooms above this one ---- */
 typedef void (*StoreForget)(text *account_id);
 extern void store_set_forget(StoreForget forget);
+
+/*
+ * ---- erasure.c: texts that a statement has erased ----
+ * For rooms above that keep something derived from them.
+ */
+typedef struct StoreErased
+{
+	pg_uuid_t id;
+	int64 seq; /* of the message; 0: the conversation's title; -1: all that it had */
+} StoreErased;
+
+typedef void (*StoreErase)(text *account_id, const StoreErased *erased, int n);
+extern void store_set_erase(StoreErase erase);
+extern void store_note_erased(StoreConversation *conversation, int64 seq);
+extern void store_erase_noted(StoreAccount *account);
 
 /* ---- account_scan.c: all that accounts have, for rooms that look through it ---- */
 typedef struct StoreScan StoreScan;
