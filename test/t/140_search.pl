@@ -160,7 +160,7 @@ sub matches
 # ---- comparing ----
 
 my @classes = qw(words phrases signs mixed operators absent);
-my $limit = 200;
+my $limit = 100;
 
 sub messages_of
 {
@@ -311,8 +311,8 @@ $old->quit;
 compare('after more blocks', 60);
 
 # a document that is imported, and documents of another database
-$node->safe_psql('postgres', 'SELECT * FROM memory.import(' . quoted(JSON::PP->new->encode(
-	{ messages => [map { { role => 'user', content => text(20) } } 1 .. 20] })) . ", account_id => 'ann')");
+$node->safe_psql('postgres', q(SELECT * FROM memory.import_document('ann', ) . quoted(JSON::PP->new->encode(
+	{ messages => [map { { role => 'user', content => text(20) } } 1 .. 20] })) . ')');
 compare('after import', 60);
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 my $dump = $node->basedir . '/search.dump';
