@@ -401,7 +401,7 @@ memory_list_conversations(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	take_arguments(fcinfo, list);
-	list->scan = store_scan_begin();
+	list->scan = store_scan_begin(list->filter.by_role || list->filter.by_model);
 	verifier = search_verifier(list->scan, &list->filter);
 	list_rows(list);
 	for (int64 i = 0; i < list->count && rows < list->limit; i++)

@@ -403,6 +403,36 @@ put_page(ConversationSearch *search, ReturnSetInfo *result)
 	}
 }
 
+typedef struct SearchCall
+{
+	FunctionCallInfo fcinfo;
+	ReturnSetInfo *result;
+} SearchCall;
+
+/* Does what memory_search_conversations says. */
+static void
+run_search(void *arg, bool careful)
+{
+	SearchCall *call = arg;
+	ConversationSearch *search;
+
+	SPI_connect(); /* for branches */
+	search = palloc(sizeof(ConversationSearch));
+	take_arguments(call->fcinfo, search);
+	search->probe = search_probe(search->query);
+	search_blocks_open(&search->blocks);
+	search->scan = store_scan_begin(careful);
+	search->verifier = search_verifier(search->scan, &search->filter);
+	search->snippet_space = palloc(sizeof(SnippetSpace));
+	search->best = palloc(sizeof(Snippet));
+	search->snippet = palloc(sizeof(Snippet));
+	gather(search);
+	put_page(search, call->result);
+	store_scan_end(search->scan);
+	search_blocks_close(&search->blocks);
+	SPI_finish();
+}
+
 PG_FUNCTION_INFO_V1(memory_search_conversations);
 
 /*
@@ -418,23 +448,9 @@ Datum
 memory_search_conversations(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	ConversationSearch *search;
+	SearchCall call = {fcinfo, result};
 
 	InitMaterializedSRF(fcinfo, 0);
-	SPI_connect(); /* for branches */
-	search = palloc(sizeof(ConversationSearch));
-	take_arguments(fcinfo, search);
-	search->probe = search_probe(search->query);
-	search_blocks_open(&search->blocks);
-	search->scan = store_scan_begin();
-	search->verifier = search_verifier(search->scan, &search->filter);
-	search->snippet_space = palloc(sizeof(SnippetSpace));
-	search->best = palloc(sizeof(Snippet));
-	search->snippet = palloc(sizeof(Snippet));
-	gather(search);
-	put_page(search, result);
-	store_scan_end(search->scan);
-	search_blocks_close(&search->blocks);
-	SPI_finish();
+	search_attempt(run_search, &call, result->setResult);
 	return (Datum) 0;
 }

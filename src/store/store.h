@@ -532,7 +532,8 @@ typedef struct StoreMessages
 	uint32 count;
 } StoreMessages;
 
-extern StoreScan *store_scan_begin(void);
+extern StoreScan *store_scan_begin(bool careful);
+extern int64 store_scan_unreadable(const StoreScan *scan);
 extern void store_scan_end(StoreScan *scan);
 extern bool store_scan_account(StoreScan *scan, text *account_id, int64 *revision);
 extern void store_scan_accounts(StoreScan *scan, text *after);
