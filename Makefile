@@ -25,7 +25,8 @@
 # `make test-matrix` takes MATRIX= and MATRIX_DIR= (see test/matrix).
 
 # The rooms of src/, lowest first; src/README.md says what lives in each.
-ROOMS = base transcript formats metering quota store relation maintenance search transfer jobs redis
+ROOMS = base transcript formats metering quota store relation maintenance sync search transfer jobs \
+	redis worker
 
 # Built out of the tree (make -f DIR/Makefile, with VPATH=DIR as packagers call it), the sources
 # are in srcdir, as PGXS names it, and what is made is below the current folder.
@@ -64,9 +65,10 @@ INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/store/views.sql \
 	src/relation/relation.sql \
 	src/store/read.sql \
-	src/maintenance/maintain.sql \
+	src/maintenance/maintenance.sql \
 	src/store/subscription.sql \
 	src/maintenance/verify.sql \
+	src/sync/sync.sql \
 	src/search/tables.sql \
 	src/search/search.sql \
 	src/metering/usage.sql \
@@ -79,6 +81,7 @@ INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/transfer/export.sql \
 	src/jobs/job_calls.sql \
 	src/redis/redis.sql \
+	src/worker/worker.sql \
 	src/access.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 DATA = $(call files,$(EXTENSION)--*--*.sql)
@@ -187,8 +190,9 @@ $(DATA_built): $(INSTALL_SQL) $(srcdir)/Makefile
 
 C_SOURCES = $(addprefix $(srcdir)/,$(OBJS:.o=.c))
 $(EXTENSION).exports.txt: $(C_SOURCES) $(srcdir)/Makefile
-	( printf '%s\n' _PG_init Pg_magic_func memory_job_worker_main && sed -n \
-	  's/^PG_FUNCTION_INFO_V1(\([A-Za-z0-9_]*\)).*/\1 pg_finfo_\1/p' $(C_SOURCES) | tr ' ' '\n' ) > $@
+	( printf '%s\n' _PG_init Pg_magic_func && sed -n \
+	  -e 's/^PG_FUNCTION_INFO_V1(\([A-Za-z0-9_]*\)).*/\1 pg_finfo_\1/p' \
+	  -e 's/^PGDLLEXPORT void \([A-Za-z0-9_]*\)(.*/\1/p' $(C_SOURCES) | tr ' ' '\n' ) > $@
 
 # the TAP tests' servers take their encoding from here
 installcheck: export LANG := C.UTF-8

@@ -105,7 +105,7 @@ SELECT d::jsonb ->> 'account_id' AS account, d::jsonb -> 'messages' -> 0 ->> 'co
 SELECT memory.append('ann', c(10), 'user', 'a1'), memory.append('bob', c(10), 'user', 'b1');
 SELECT memory.seal('ann', c(10));
 SELECT account_id, count(*) FROM memory_store.tail WHERE conversation_id = c(10) GROUP BY 1;
-SELECT memory.roll_up_usage() > 0 AS rolled_up;
+SELECT memory_store.roll_up_usage() > 0 AS rolled_up;
 SELECT * FROM memory.usage_drift;
 SELECT * FROM memory.verify();
 

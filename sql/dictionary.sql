@@ -37,7 +37,7 @@ DECLARE
 BEGIN
 	batch := ('00000000-0000-0000-0000-000000000000'::uuid, ''::text, 0::bigint);
 	LOOP
-		batch := memory.compact_batch(batch.f1, batch.f2, 20, only_stale);
+		batch := memory_store.compact_batch(batch.f1, batch.f2, 20, only_stale);
 		EXIT WHEN batch.conversation_id IS NULL;
 		total := total + batch.segments;
 		batch := (batch.conversation_id, batch.account_id, 0::bigint);
@@ -171,10 +171,10 @@ INSERT INTO memory.messages (account_id, conversation_id, role, content, created
 	FROM generate_series(1, 20) a, generate_series(1, 20) c, generate_series(1, 40) i;
 SELECT dictionary_id IS NOT NULL AND dictionary_id <> :id AS kept, accounts FROM memory.train_dictionary(4 * 1024 * 1024, min_gain => -100);
 SELECT is_current, segments > 0 AS used FROM memory.dictionaries ORDER BY created_at;
-SELECT memory.drop_dictionaries() AS still_used;
+SELECT memory_store.drop_dictionaries() AS still_used;
 SELECT compact() > 0 AS compacted;
 SELECT is_current, segments > 0 AS used FROM memory.dictionaries ORDER BY created_at;
-SELECT memory.drop_dictionaries() AS dropped;
+SELECT memory_store.drop_dictionaries() AS dropped;
 SELECT * FROM memory.verify();
 SELECT count(DISTINCT dictionary_id) AS dictionaries FROM memory_store.dictionary_accounts;
 -- one that is gone is not written with, though this session knows it
@@ -187,29 +187,29 @@ TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segment
 	memory_store.dictionaries, memory_store.dictionary_accounts;
 INSERT INTO memory.messages SELECT * FROM before;
 -- there is not enough, by default
-SELECT memory.train_if_due();
+SELECT memory_store.train_if_due();
 SELECT count(*) FROM memory_store.trainings;
 SET memory_ext.dictionary_min_size = '1MB';
 SET memory_ext.auto_dictionary = off;
-SELECT memory.train_if_due();
+SELECT memory_store.train_if_due();
 RESET memory_ext.auto_dictionary;
 -- enough, but it does not save what is wanted: not tried again until the store has grown
 SET memory_ext.dictionary_min_gain = 99;
-SELECT memory.train_if_due();
+SELECT memory_store.train_if_due();
 RESET memory_ext.dictionary_min_gain;
-SELECT memory.train_if_due();
+SELECT memory_store.train_if_due();
 SELECT count(*) FROM memory_store.trainings;
 UPDATE memory_store.trainings SET content_bytes = content_bytes / 8 + 1;
-SELECT memory.train_if_due();
+SELECT memory_store.train_if_due();
 UPDATE memory_store.trainings SET content_bytes = content_bytes - 1;
-SELECT memory.train_if_due() AS id \gset
+SELECT memory_store.train_if_due() AS id \gset
 SELECT dictionary_id = :id AS trained FROM memory.dictionaries WHERE is_current;
 SELECT * FROM dictionaries;
-SELECT memory.train_if_due();
+SELECT memory_store.train_if_due();
 -- whoever is forgotten takes it along, and another is trained at once
 SELECT jsonb_array_length(memory.forget('account 7') -> 'stale_dictionaries') AS stale;
 SELECT is_current, stale FROM dictionaries;
-SELECT memory.train_if_due() IS NOT NULL AS trained;
+SELECT memory_store.train_if_due() IS NOT NULL AS trained;
 SELECT is_current, stale FROM dictionaries;
 SELECT count(*) FROM memory_store.dictionary_accounts WHERE account_id = 'account 7';
 RESET memory_ext.dictionary_min_size;
@@ -227,11 +227,11 @@ SELECT dictionary_id IS NOT NULL AS kept FROM memory.train_dictionary(min_gain =
 SELECT jsonb_array_length(memory.forget('account 8') -> 'stale_dictionaries') >= 1 AS stale;
 SELECT compact(true) >= 0 AS recompressed;
 SELECT count(*) AS dictionaries FROM memory_store.dictionaries \gset
-SELECT memory.drop_dictionaries();
+SELECT memory_store.drop_dictionaries();
 SELECT count(*) = :dictionaries AS all_there FROM memory_store.dictionaries;
 -- when it is gone, so are they
 SELECT memory.delete_conversation('account 1', conversation(1, 1));
-SELECT memory.drop_dictionaries() = :dictionaries AS all_dropped;
+SELECT memory_store.drop_dictionaries() = :dictionaries AS all_dropped;
 SELECT * FROM memory.verify();
 DROP CAST (bytea AS memory.transcript);
 DROP CAST (memory.transcript AS bytea);
@@ -247,11 +247,11 @@ SELECT dictionary_id IS NOT NULL AS kept FROM memory.train_dictionary(min_gain =
 SELECT compact() > 0 AS compacted;
 SELECT * FROM telling;
 SELECT count(memory.delete_conversation('account ' || a, conversation(a, 99))) FROM generate_series(1, 6) a;
-SELECT memory.drop_dictionaries();
+SELECT memory_store.drop_dictionaries();
 SELECT * FROM telling;
 SELECT dictionary_id IS NOT NULL AS kept FROM memory.train_dictionary(min_gain => -1000);
 SELECT compact() > 0 AS compacted;
-SELECT memory.drop_dictionaries();
+SELECT memory_store.drop_dictionaries();
 SELECT * FROM telling;
 SELECT * FROM memory.verify();
 
@@ -270,7 +270,7 @@ CREATE FUNCTION load(first integer DEFAULT 1, last integer DEFAULT 20, n integer
 SELECT load(n => 500);
 SELECT * FROM stored;
 SELECT count(memory.delete_conversation(account_id, conversation_id)) AS deleted FROM memory.conversations;
-SELECT memory.purge() >= 0 AS purged FROM set_config('memory_ext.purge_after', '0', false);
+SELECT memory_store.purge() >= 0 AS purged FROM set_config('memory_ext.purge_after', '0', false);
 RESET memory_ext.purge_after;
 -- where it is switched off, not wanted, of no use, or of one account only
 SET memory_ext.auto_dictionary = off;
@@ -342,8 +342,8 @@ SELECT corrupt('28b52ffd', '10'), corrupt('28b52ffd200161', '10'), corrupt('', '
 --
 SET memory_ext.account = 'account 1';
 SELECT try('SELECT memory.train_dictionary()');
-SELECT try('SELECT memory.train_if_due()');
-SELECT try('SELECT memory.drop_dictionaries()');
+SELECT try('SELECT memory_store.train_if_due()');
+SELECT try('SELECT memory_store.drop_dictionaries()');
 RESET memory_ext.account;
 
 SET client_min_messages = warning;

@@ -186,7 +186,7 @@ SELECT raises($$SELECT memory.history('ann', '00000000-0000-0000-0000-0000000000
 SELECT raises($$SELECT memory.context('ann', '00000000-0000-0000-0000-000000000001', -1)$$);
 SELECT raises($$SELECT memory.context('ann', '00000000-0000-0000-0000-000000000001', 1, -1)$$);
 SELECT raises($$SELECT memory.recent_conversations('ann', max_conversations => -1)$$);
-SELECT raises($$SELECT memory.seal_idle(-1)$$);
+SELECT raises($$SELECT memory_store.seal_idle(-1)$$);
 SELECT raises($$SELECT memory.seal('')$$);
 SELECT raises($$SET memory_ext.segment_messages = 0$$);
 SELECT left(raises(format('SET memory_ext.account = %L', repeat('a', 256))), 60);

@@ -220,9 +220,9 @@ SELECT DISTINCT path, message, excerpt FROM memory.job_errors WHERE account_id I
 SELECT count(*) > 0 AS others FROM memory.jobs;
 
 -- jobs are not kept for ever
-SELECT memory.trim_jobs() AS removed;
+SELECT memory_store.trim_jobs() AS removed;
 SET memory_ext.job_retention = 0;
-SELECT memory.trim_jobs() > 0 AS removed;
+SELECT memory_store.trim_jobs() > 0 AS removed;
 SELECT (SELECT count(*) FROM memory.jobs) AS jobs, (SELECT count(*) FROM memory.job_errors) AS errors, (SELECT count(*) FROM memory_store.job_parts) AS parts;
 RESET memory_ext.job_retention;
 RESET memory_ext.import_on_error;

@@ -26,7 +26,7 @@ CREATE VIEW segments AS
 	FROM memory_store.segments GROUP BY 1 ORDER BY 1;
 -- one batch, behind a conversation
 CREATE FUNCTION batch(behind uuid, n integer DEFAULT 20, OUT conversation_id uuid, OUT segments bigint) LANGUAGE sql
-	AS $$ SELECT b.conversation_id, b.segments FROM memory.compact_batch(behind, chr(1114111), n) b $$;
+	AS $$ SELECT b.conversation_id, b.segments FROM memory_store.compact_batch(behind, chr(1114111), n) b $$;
 
 --
 -- Compaction
@@ -123,8 +123,8 @@ SELECT count(*) FROM memory_store.segments WHERE account_id = 'cat';
 SELECT * FROM batch(c(24), 2);
 SELECT * FROM batch(c(25), 2);
 SELECT * FROM batch(c(20), 0);
-SELECT try('SELECT memory.compact_batch(''00000000-0000-0000-0000-000000000000'', '''', -1)');
-SELECT memory.compact_batch(NULL, '', 1);
+SELECT try('SELECT memory_store.compact_batch(''00000000-0000-0000-0000-000000000000'', '''', -1)');
+SELECT memory_store.compact_batch(NULL, '', 1);
 -- not inside a transaction
 BEGIN;
 CALL memory.maintain();
@@ -183,20 +183,20 @@ SELECT conversation_id FROM memory.conversations ORDER BY 1;
 -- batches
 SELECT ago('ann', 10 + i, 40) FROM generate_series(1, 5) i;
 SELECT memory.set_retention('ann', '30 days');
-SELECT memory.expire_batch(2), memory.expire_batch(0);
-SELECT try('SELECT memory.expire_batch(-1)');
-SELECT memory.expire_batch(NULL);
-SELECT memory.expire_batch();
+SELECT memory_store.expire_batch(2), memory_store.expire_batch(0);
+SELECT try('SELECT memory_store.expire_batch(-1)');
+SELECT memory_store.expire_batch(NULL);
+SELECT memory_store.expire_batch();
 
 --
 -- Tombstones
 --
 SELECT count(*) AS messages FROM memory_store.tombstones;
 SELECT count(*) AS conversations FROM memory_store.conversations WHERE deleted_at IS NOT NULL;
-SELECT memory.purge();
+SELECT memory_store.purge();
 UPDATE memory_store.tombstones SET deleted_at = now() - interval '29 days' WHERE account_id = 'cat';
 UPDATE memory_store.conversations SET deleted_at = now() - interval '31 days' WHERE deleted_at IS NOT NULL AND account_id = 'ann';
-SELECT memory.purge();
+SELECT memory_store.purge();
 SELECT account_id, count(*) FROM memory_store.conversations WHERE deleted_at IS NOT NULL GROUP BY 1;
 SET memory_ext.purge_after = '28d';
 CALL memory.maintain();
@@ -236,15 +236,15 @@ SELECT memory.append('ann', c(1), 'user', 'back');
 SELECT revision FROM memory_store.accounts WHERE account_id = 'ann';
 -- a session that is confined to an account
 SET memory_ext.account = 'ann';
-SELECT try(s) FROM unnest(ARRAY['SELECT memory.forget(''cat'')', 'SELECT memory.set_retention(''cat'', ''1 day'')', 'SELECT memory.expire_batch()', 'SELECT memory.purge()',
-	'SELECT memory.compact_batch(''00000000-0000-0000-0000-000000000000'', '''')']) s;
+SELECT try(s) FROM unnest(ARRAY['SELECT memory.forget(''cat'')', 'SELECT memory.set_retention(''cat'', ''1 day'')', 'SELECT memory_store.expire_batch()', 'SELECT memory_store.purge()',
+	'SELECT memory_store.compact_batch(''00000000-0000-0000-0000-000000000000'', '''')']) s;
 SELECT memory.set_retention(NULL, '2 days');
 CALL memory.maintain();
 SELECT memory.forget(NULL) ->> 'account_id' AS account_id;
 RESET memory_ext.account;
 SELECT * FROM memory_store.retention ORDER BY 1;
 SELECT count(*) FROM memory_store.erasures;
-SELECT memory.purge();
+SELECT memory_store.purge();
 SELECT count(*) FROM memory_store.erasures;
 
 --

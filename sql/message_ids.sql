@@ -187,7 +187,7 @@ SELECT memory.append('cat', c(1), 'user', 'cat''s', message_id => 'm1');
 SELECT memory.forget('cat') -> 'messages' AS forgotten;
 SELECT memory.append('cat', c(1), 'user', 'another cat''s', message_id => 'm1');
 SET memory_ext.purge_after = 0;
-SELECT memory.purge() > 0 AS purged;
+SELECT memory_store.purge() > 0 AS purged;
 SELECT memory.append('ann', c(7), 'user', 'anew', message_id => 'x3');
 RESET memory_ext.purge_after;
 
@@ -197,7 +197,7 @@ RESET memory_ext.purge_after;
 SELECT memory.append('ann', c(12), 'user', 'no id');
 SET memory_ext.compact_after = 0;
 SELECT memory.seal('ann') > 0 AS sealed;
-SELECT segments > 0 AS compacted FROM memory.compact_batch(c(0), '', 1000);
+SELECT segments > 0 AS compacted FROM memory_store.compact_batch(c(0), '', 1000);
 SELECT conversation_id, count(*) AS segments, bool_and(message_ids IS NOT NULL) AS filtered, bool_and(octet_length(message_ids) = 2 * c.message_count) AS of_all
 	FROM memory_store.segments s JOIN memory_store.conversations c USING (conversation_id, account_id)
 	WHERE account_id = 'ann' AND conversation_id IN (c(4), c(5)) GROUP BY 1 ORDER BY 1;
@@ -284,10 +284,10 @@ SELECT bool_and(memory.append('fay', c(1), 'user', 'new ' || i, message_id => 'n
 INSERT INTO memory.messages (account_id, conversation_id, role, content, message_id) SELECT 'fay', c(1), 'user', 'c', md5(i::text) FROM generate_series(1, 6000) i ORDER BY random();
 SELECT message_count FROM memory.conversations WHERE account_id = 'fay';
 -- a filter that is too large for its row, moved with the segment's other values
-SELECT segments > 0 AS compacted FROM memory.compact_batch(c(0), '', 1000);
+SELECT segments > 0 AS compacted FROM memory_store.compact_batch(c(0), '', 1000);
 SELECT octet_length(message_ids) AS filter, memory_store.toast_value(message_ids) IS NOT NULL AS toasted FROM memory_store.segments WHERE account_id = 'fay' ORDER BY 1 DESC LIMIT 1;
 CREATE TEMP TABLE toasted AS SELECT memory_store.toast_value(message_ids) AS value, message_ids FROM memory_store.segments WHERE memory_store.toast_value(message_ids) IS NOT NULL;
-SELECT moved > 0 AS moved FROM memory.settle_batch('toast', 0, 1000);
+SELECT moved > 0 AS moved FROM memory_store.reclaim_batch('toast', 0, 1000);
 SELECT bool_and(memory_store.toast_value(s.message_ids) IS NOT NULL AND memory_store.toast_value(s.message_ids) <> t.value) AS moved
 	FROM memory_store.segments s JOIN toasted t USING (message_ids);
 SELECT bool_and(memory.append('fay', c(1), 'user', 'c', message_id => md5(i::text)) = i) AS all_found FROM generate_series(1, 5000, 99) i;

@@ -78,7 +78,7 @@ SELECT * FROM difference;
 SELECT memory.seal();
 SELECT * FROM difference;
 SET memory_ext.compact_after = 0;
-SELECT segments > 0 AS compacted FROM memory.compact_batch('00000000-0000-0000-0000-000000000000', '');
+SELECT segments > 0 AS compacted FROM memory_store.compact_batch('00000000-0000-0000-0000-000000000000', '');
 SELECT * FROM difference;
 SELECT * FROM memory.usage_drift;
 SELECT * FROM memory.verify();
@@ -126,7 +126,7 @@ SELECT memory.delete_conversation('d', c(20)) > 0;
 DELETE FROM memory.conversations WHERE account_id LIKE 'c%';
 SELECT * FROM changed;
 SELECT * FROM memory.usage_drift;
-SELECT memory.set_retention('a', '1 microsecond'), memory.expire_batch();
+SELECT memory.set_retention('a', '1 microsecond'), memory_store.expire_batch();
 SELECT memory.set_retention('a', NULL);
 SELECT * FROM changed;
 SELECT * FROM memory.usage_drift;
@@ -212,12 +212,12 @@ SELECT memory.record_usage('j', 'm1', 100, 900, 50, cache_creation_tokens => 7, 
 SELECT memory.append('j', c(70), 'user', 'x', model => 'm1', tokens => 1000) > 0;
 SELECT model, messages, requests, input_tokens, cached_input_tokens, cache_creation_tokens, output_tokens
 FROM memory.usage_daily WHERE account_id = 'j' ORDER BY model;
-SELECT memory.roll_up_usage(), memory.roll_up_usage();
+SELECT memory_store.roll_up_usage(), memory_store.roll_up_usage();
 SELECT model, messages, requests, input_tokens, cached_input_tokens, cache_creation_tokens, output_tokens
 FROM memory.usage_daily WHERE account_id = 'j' ORDER BY model;
 SELECT memory.record_usage('j', 'm1', 100, request_id => 'r1'), memory.record_usage('j', 'm1', 10, request_id => 'r2'),
 	memory.record_usage('k', 'm1', 100, request_id => 'r1');
-SELECT memory.roll_up_usage(1), memory.roll_up_usage(1), memory.roll_up_usage(1);
+SELECT memory_store.roll_up_usage(1), memory_store.roll_up_usage(1), memory_store.roll_up_usage(1);
 SELECT account_id, sum(requests) AS requests, sum(input_tokens) AS input FROM memory.usage_daily
 WHERE account_id IN ('j', 'k') GROUP BY 1 ORDER BY 1;
 -- a call that is told late counts today: closed days stay as they are
@@ -248,7 +248,7 @@ SELECT DISTINCT account_id FROM memory.storage_daily;
 SELECT memory.record_usage(NULL, 'm1', 1), (SELECT sum(requests) FROM memory.usage_current);
 SELECT memory.record_usage('k', 'm1', 1);
 RESET memory_ext.account;
-SELECT memory.roll_up_usage(-1);
+SELECT memory_store.roll_up_usage(-1);
 
 --
 -- Forgetting erases usage, unless it is to be kept.
@@ -280,7 +280,7 @@ SET memory_ext.count_backdated = on;
 SET memory_ext.backdated_after = '10 years';
 SELECT memory.record_usage('k', 'm', 1), (SELECT sum(requests) FROM memory.usage_daily WHERE account_id = 'k');
 SELECT count(*) FROM memory_store.usage_daily;
-SELECT memory.roll_up_usage();
+CALL memory.maintain(phase => 'roll up calls');
 SELECT * FROM memory.usage_drift;
 RESET ROLE;
 SELECT memory.revoke_access('metering_writer');

@@ -40,14 +40,14 @@ SELECT memory.outbox_ack('billing', NULL);
 SELECT * FROM memory.outbox_read(NULL);
 SELECT * FROM memory.outbox_read('');
 SELECT * FROM memory.outbox_read(repeat('x', 256));
-SELECT memory.trim_outbox(), memory.report_usage();
+SELECT memory_store.trim_outbox(), memory_store.report_usage();
 SET memory_ext.account = 'a1';
 SELECT * FROM memory.outbox_read('billing');
 -- also where the session had not been confined when it planned them
-SELECT memory.trim_outbox();
-SELECT memory.report_usage();
+SELECT memory_store.trim_outbox();
+SELECT memory_store.report_usage();
 RESET memory_ext.account;
-SELECT memory.report_usage(0);
+SELECT memory_store.report_usage(0);
 
 -- Formats
 UPDATE memory_store.outbox SET event_id = '01994a10-5c00-7000-8000-00000000000a' WHERE position = 6;
@@ -62,17 +62,17 @@ SELECT memory.to_stripe_meter_event(e, 'share', 'x', 'cus_123') -> 'payload' AS 
 FROM memory.outbox_read('billing') e;
 
 -- Retention: what all have acknowledged, once it is old enough
-SELECT memory.trim_outbox();
+SELECT memory_store.trim_outbox();
 SELECT memory.outbox_drop_consumer('mail'), memory.outbox_drop_consumer('mail');
 SET memory_ext.outbox_retention = '1000d';
-SELECT memory.trim_outbox();
+SELECT memory_store.trim_outbox();
 RESET memory_ext.outbox_retention;
-SELECT memory.trim_outbox();
+SELECT memory_store.trim_outbox();
 SELECT position FROM memory_store.outbox;
 SELECT position, data FROM memory.outbox_read('late');
 SELECT memory.outbox_drop_consumer('late'), memory.outbox_drop_consumer('billing');
 SELECT outbox_emit(8, clock_timestamp());
-SELECT memory.trim_outbox();
+SELECT memory_store.trim_outbox();
 SELECT count(*) FROM memory_store.outbox;
 -- positions go on
 SELECT position > 6 AS later, data -> 'n' AS n FROM memory.outbox_read('billing');
@@ -82,17 +82,17 @@ SELECT count(memory.record_usage('u' || n, 'm' || n % 2, n, 10 * n, n, request_i
 SELECT memory.append('u1', '00000000-0000-0000-0000-0000000000a1', 'assistant', 'hello', model => 'm1', tokens => 7) > 0;
 UPDATE memory_store.usage_calls SET day = day - 3;
 UPDATE memory_store.tail SET created_at = created_at - interval '3 days';
-SELECT memory.report_usage();
+SELECT memory_store.report_usage();
 SET memory_ext.usage_events = on;
 INSERT INTO memory_store.usage_reported VALUES (CURRENT_DATE - 3, '');
-SELECT memory.report_usage(2), memory.report_usage(2), memory.report_usage(2), memory.report_usage(2) >= 0;
-SELECT memory.report_usage(NULL) >= 0, memory.report_usage(NULL) >= 0, memory.report_usage();
+SELECT memory_store.report_usage(2), memory_store.report_usage(2), memory_store.report_usage(2), memory_store.report_usage(2) >= 0;
+SELECT memory_store.report_usage(NULL) >= 0, memory_store.report_usage(NULL) >= 0, memory_store.report_usage();
 SELECT subscription_id, account_id, occurred_at::date = CURRENT_DATE - 3 AS on_its_day, data - 'day'
 FROM memory_store.outbox WHERE type = 'usage.day' ORDER BY account_id;
 SELECT day >= CURRENT_DATE - 2 AS next_day FROM memory_store.usage_reported;
 -- a request that is remembered no longer
 UPDATE memory_store.usage_requests SET recorded_at = recorded_at - interval '8 days' WHERE account_id = 'u1';
-SELECT memory.trim_outbox();
+SELECT memory_store.trim_outbox();
 SELECT memory.record_usage('u1', 'm', 1, request_id => 'r'), memory.record_usage('u2', 'm', 1, request_id => 'r');
 -- forgetting takes the events along
 SELECT memory.forget('u1') IS NOT NULL;

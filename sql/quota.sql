@@ -168,7 +168,7 @@ SELECT messages, content_bytes FROM slots('ann');
 SELECT memory.set_retention('ann', '1 year');
 UPDATE memory_store.conversations SET updated_at = '2020-01-01' WHERE account_id = 'ann' AND conversation_id = :'c1';
 SELECT memory.seal('ann', :'c1');
-SELECT memory.expire_batch(100);
+SELECT memory_store.expire_batch(100);
 SELECT messages, conversations, content_bytes FROM slots('ann');
 SELECT memory.set_retention('ann', NULL);
 SELECT subscription_id FROM drift;
@@ -297,6 +297,14 @@ UPDATE memory.plan_limits SET limit_value = 100 WHERE plan_id = 'large' AND mete
 SELECT memory.settle_usage('ann', 'call 5', 900);
 SELECT tokens, reserved FROM slots('ann');
 SELECT q.allowed, q.used, q.limit_value, q.remaining, q.reason FROM memory.check_quota('ann', 'tokens', 0) q;
+-- the id of one that has ended holds nothing again: its state is named
+SELECT raises($$SELECT memory.reserve_usage('ann', 'call 1', 3000)$$);
+SELECT (memory.reserve_usage('ann', 'call 7', 10, 'content_bytes')).reason, memory.release_usage('ann', 'call 7');
+SELECT raises($$SELECT memory.reserve_usage('ann', 'call 7', 10, 'content_bytes')$$);
+SELECT (memory.reserve_usage('ann', 'call 8', 10, 'content_bytes')).reserved;
+UPDATE memory_store.reservations SET expires_at = now() - interval '1 second' WHERE reservation_id = 'call 8';
+SELECT raises($$SELECT memory.reserve_usage('ann', 'call 8', 10, 'content_bytes')$$);
+SELECT memory.release_usage('ann', 'call 8');
 -- one that has expired makes room for an append, and is gone then
 SELECT memory.change_plan('ann', 'large', 'now') IS NOT NULL;
 UPDATE memory.plan_limits SET limit_value = 6000 WHERE plan_id = 'large' AND meter = 'tokens';
@@ -334,7 +342,7 @@ SELECT memory.release_usage('ann', 'all');
 SELECT subscription_id FROM drift;
 -- maintenance removes what has ended long ago, nothing else
 UPDATE memory_store.reservations SET expires_at = now() - interval '1 year' WHERE reservation_id IN ('call 1', 'call 2');
-SELECT memory.purge() >= 0;
+SELECT memory_store.purge() >= 0;
 SELECT reservation_id, state, settled FROM memory_store.reservations ORDER BY 1;
 
 --
@@ -450,7 +458,7 @@ SELECT raises($$SELECT memory.set_subscription('una', 'ann')$$);
 SELECT subscription_id, plan_id FROM memory.subscriptions;
 SELECT subscription_id, meter, used, limit_value FROM memory.quota_usage ORDER BY meter;
 SELECT q.used, q.limit_value FROM memory.check_quota(NULL, 'messages') q;
-SELECT raises($$SELECT memory.close_periods()$$);
+SELECT raises($$SELECT memory_store.close_periods()$$);
 -- what it writes counts there; NULL is its account
 SELECT memory.append(NULL, '00000000-0000-0000-0000-000000000041', 'user', 'in the team');
 INSERT INTO memory.messages (conversation_id, role, content) VALUES ('00000000-0000-0000-0000-000000000041', 'user', 'by the view');

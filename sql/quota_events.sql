@@ -121,7 +121,7 @@ LANGUAGE sql AS $$
 $$;
 -- periods of a subscription that began long ago are its present ones: nothing is to be told
 SELECT memory.subscribe('old', 'p', '2020-01-31 23:30+00', 'Europe/Berlin');
-SELECT memory.close_periods();
+SELECT memory_store.close_periods();
 SELECT memory.append('old', '00000000-0000-0000-0000-000000000011', 'user', 'x', tokens => 7);
 SELECT * FROM closed('old');
 -- by the first use: months without use between are told, too
@@ -130,7 +130,7 @@ SELECT memory.append('old', '00000000-0000-0000-0000-000000000011', 'user', 'x',
 SELECT n > 1 AS several, whole, contiguous, present, plans ~ '^p( p)+$' AS plans, messages ~ '^1( 0)+$' AS messages, tokens ~ '^7( 0)+$' AS tokens
 FROM closed('old');
 SELECT messages_month AS messages, messages_lifetime AS ever FROM memory_store.subscriptions WHERE subscription_id = 'old';
-SELECT memory.close_periods();
+SELECT memory_store.close_periods();
 SELECT count(*) > 1 AS several FROM memory_store.outbox WHERE type = 'period.closed' AND subscription_id = 'old';
 -- asking does not tell it, being refused neither
 TRUNCATE memory_store.outbox;
@@ -140,19 +140,19 @@ SELECT used, period_start IS NULL AND period_end IS NULL AS ended FROM memory.qu
 SELECT left(raises($$SELECT memory.enforce_limit('old', 'messages', 100)$$), 5);
 SELECT n FROM closed('old');
 -- by close_periods, which has nothing to do then
-SELECT memory.close_periods();
+SELECT memory_store.close_periods();
 SELECT * FROM closed('old');
-SELECT memory.close_periods(), memory.close_periods(NULL), memory.close_periods(0);
+SELECT memory_store.close_periods(), memory_store.close_periods(NULL), memory_store.close_periods(0);
 SELECT memory.append('old', '00000000-0000-0000-0000-000000000011', 'user', 'x', tokens => 0);
 SELECT n FROM closed('old');
 -- ... some at a time, in order; one that was never used ends as well
 SELECT memory.subscribe('never ' || i, 'p') FROM generate_series(1, 5) i;
 SELECT set_back('never ' || i, 'month', '1 day') FROM generate_series(1, 5) i;
-SELECT memory.close_periods(2);
+SELECT memory_store.close_periods(2);
 SELECT string_agg(subscription_id, ', ' ORDER BY subscription_id) FROM memory_store.outbox WHERE type = 'period.closed' AND subscription_id LIKE 'never%';
-SELECT memory.close_periods(2), memory.close_periods(2), memory.close_periods(2);
+SELECT memory_store.close_periods(2), memory_store.close_periods(2), memory_store.close_periods(2);
 SELECT subscription_id, count(*) FROM memory_store.outbox WHERE type = 'period.closed' AND subscription_id LIKE 'never%' GROUP BY 1 ORDER BY 1;
-SELECT raises($$SELECT memory.close_periods(-1)$$);
+SELECT raises($$SELECT memory_store.close_periods(-1)$$);
 -- a month ends with the plan that it had: the change is at its end
 TRUNCATE memory_store.outbox;
 SELECT memory.subscribe('down', 'q');
@@ -161,14 +161,14 @@ UPDATE memory_store.subscriptions s SET next_plan_at = b.period_end
 FROM memory_store.subscriptions t, memory.period_bounds('month', t.starts_at, t.time_zone, t.month_start - interval '40 days') b
 WHERE s.subscription_id = 'down' AND t.subscription_id = 'down';
 SELECT set_back('down', 'month', '40 days');
-SELECT memory.close_periods();
+SELECT memory_store.close_periods();
 SELECT n > 1 AS several, whole, contiguous, present, plans ~ '^q( p)+$' AS plans FROM closed('down');
 SELECT plan_id, next_plan_id FROM memory_store.subscriptions WHERE subscription_id = 'down';
 -- the default plan is named, too
 UPDATE memory.plans SET is_default = true WHERE plan_id = 'r';
 SELECT memory.append('dan', '00000000-0000-0000-0000-000000000012', 'user', 'x', tokens => 0);
 SELECT set_back('dan', 'month', '1 day');
-SELECT memory.close_periods();
+SELECT memory_store.close_periods();
 SELECT n, plans, messages FROM closed('dan');
 -- maintain() does it
 SELECT set_back('dan', 'month', '1 day');
@@ -255,12 +255,35 @@ SELECT (memory.enforce_limit('eve', 'content_bytes', 3)).reason, (memory.reserve
 SELECT memory.settle_usage('eve', 'upload', 25);
 TABLE bytes;
 SELECT * FROM memory.usage_drift;
--- an account that moves takes along what stands in the store
+-- an account that moves takes along what stands, in the store and outside of it
 SELECT memory.set_subscription('eve', 'ann');
 TABLE bytes;
 SELECT * FROM memory.usage_drift;
 SELECT memory.set_subscription('eve', 'eve');
 TABLE bytes;
+-- counters that are wrong, whyever, are counted anew; what flows stays
+SELECT memory.recount('eve');
+UPDATE memory_store.subscriptions SET conversations = 9, content_bytes = 9, outside_content_bytes = 9, reserved_tokens = 9
+WHERE subscription_id = 'eve';
+SELECT memory.recount('eve');
+TABLE bytes;
+SELECT * FROM memory.usage_drift;
+SELECT memory.recount('nobody');
+-- what is deleted while there is no plan is deleted also where the plans come back
+CREATE TABLE kept AS TABLE memory.plans;
+CREATE TABLE kept_limits AS TABLE memory.plan_limits;
+CREATE TABLE kept_subscriptions AS SELECT subscription_id, plan_id FROM memory_store.subscriptions;
+UPDATE memory_store.subscriptions SET plan_id = NULL, next_plan_id = NULL;
+DELETE FROM memory.plans;
+SELECT memory.delete_conversation('eve', '00000000-0000-0000-0000-000000000021') > 0 AS deleted;
+DELETE FROM files WHERE bytes = 7;
+SELECT (memory.check_quota('eve', 'content_bytes')).reason;
+INSERT INTO memory.plans TABLE kept;
+INSERT INTO memory.plan_limits TABLE kept_limits;
+UPDATE memory_store.subscriptions s SET plan_id = k.plan_id FROM kept_subscriptions k WHERE k.subscription_id = s.subscription_id;
+TABLE bytes;
+SELECT * FROM memory.usage_drift;
+SELECT memory.append('eve', '00000000-0000-0000-0000-000000000022', 'user', repeat('x', 21), tokens => 0);
 -- usage_drift sees what should not be
 UPDATE memory_store.subscriptions SET conversations = conversations + 1, content_bytes = content_bytes - 2, reserved_tokens = 5, reserved_messages = 1 WHERE subscription_id = 'eve';
 SELECT * FROM memory.usage_drift ORDER BY meter;
@@ -299,7 +322,7 @@ SELECT * FROM memory.verify();
 UPDATE memory.plans SET is_default = true WHERE plan_id = 'r';
 SELECT raises($$SELECT memory.edit_message('ghost', '00000000-0000-0000-0000-000000000099', 1, 'x')$$);
 SELECT memory.forget('ghost') ->> 'conversations' AS conversations;
-SELECT memory.set_retention('ghost', '1 day'), memory.expire_batch(), memory.seal('ghost');
+SELECT memory.set_retention('ghost', '1 day'), memory_store.expire_batch(), memory.seal('ghost');
 DELETE FROM memory.messages WHERE account_id = 'ghost';
 SELECT left_of('ghost');
 

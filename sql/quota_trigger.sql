@@ -141,7 +141,7 @@ DROP TABLE t;
 SELECT count(memory.set_subscription('member ' || i, 'team')) FROM generate_series(1, 300) i;
 INSERT INTO calls SELECT i + 1000, 'member ' || 1 + i % 300, 0 FROM generate_series(1, 20000) i;
 SELECT subscription_id, messages FROM used;
-SELECT raises($$INSERT INTO calls SELECT i + 100000, 'member ' || 1 + i % 300, 0 FROM generate_series(1, 10001) i$$) ~ '^MX001 account "member [0-9]+" has [0-9]+ of 30000 messages left, [0-9]+ are needed';
+SELECT raises($$INSERT INTO calls SELECT i + 100000, 'member ' || 1 + i % 300, 0 FROM generate_series(1, 10001) i$$) ~ '^MX001 quota exceeded for account "member [0-9]+": [0-9]+ messages requested, [0-9]+ of 30000 left';
 INSERT INTO calls SELECT i + 100000, 'member ' || 1 + i % 300, 0 FROM generate_series(1, 10000) i;
 SELECT subscription_id, messages FROM used;
 -- the store counts into the same subscription

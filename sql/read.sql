@@ -278,7 +278,7 @@ BEGIN
 	SELECT count(DISTINCT id) INTO different FROM unnest(all_ids) id;
 END $$;
 -- 1000 conversations of one revision with few different times, 500 of another with
--- one time; then 1500 revisions of a single conversation each, into the next bucket
+-- one time, each in a bucket of its own; then 1500 revisions of a single conversation each
 INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
 	SELECT 'eve', ('00000000-0000-0000-0002-' || lpad(c::text, 12, '0'))::uuid, 'user', 'm', timestamptz '2026-01-01Z' + c % 10 * interval '1 s'
 	FROM generate_series(1, 1000) c;
@@ -293,8 +293,8 @@ END $$;
 SELECT count(*), count(DISTINCT revision), count(DISTINCT revision_bucket), max(revision) FROM memory_store.conversations WHERE account_id = 'eve';
 SELECT size, (listed('eve', size)).* FROM unnest('{1,3,10,100,499,500,501,1499,1500,1501}'::int[]) size;
 -- a revision alone: all conversations of that revision are passed over
-SELECT revision, count(*) FROM memory.recent_conversations('eve', 3, max_conversations => NULL) GROUP BY 1 ORDER BY 1;
-SELECT revision, count(*) FROM memory.recent_conversations('eve', 2, max_conversations => NULL) GROUP BY 1 ORDER BY 1;
+SELECT revision, count(*) FROM memory.recent_conversations('eve', 1025, max_conversations => NULL) GROUP BY 1 ORDER BY 1;
+SELECT revision, count(*) FROM memory.recent_conversations('eve', 1024, max_conversations => NULL) GROUP BY 1 ORDER BY 1;
 -- a page behind a row, while conversations change: what is changed moves to the front, the others stay
 CREATE TEMP TABLE first_page AS SELECT * FROM memory.recent_conversations('eve', max_conversations => 10);
 SELECT memory.append('eve', conversation_id, 'user', 'changed') > 1 AS changed FROM first_page ORDER BY revision LIMIT 1;

@@ -98,8 +98,8 @@ SELECT * FROM memory.list_conversations('search', page_key => 'x');
 
 -- the same with blocks; what is erased loses its filter, what is deleted its entries
 SET memory_ext.compact_after = 0;
-SELECT accounts > 0 FROM memory.build_search_blocks('');
-SELECT accounts > 0 FROM memory.build_search_blocks('');
+SELECT accounts > 0 FROM memory_store.build_search_blocks('');
+SELECT accounts > 0 FROM memory_store.build_search_blocks('');
 SELECT revision > 0, blocks, sum(entries), sum(erased) FROM memory_store.search_accounts JOIN memory_store.search_blocks USING (account_id) WHERE account_id = 'search' GROUP BY 1, 2;
 SELECT found('bread time'), found('面包'), found('*read'), found('nowhere');
 SELECT memory.edit_message('search', c(1), 2, 'nothing of it') > 0 AS edited;
@@ -108,11 +108,11 @@ SELECT found('bread time'), found('nothing');
 SELECT memory.delete_conversation('search', c(2)) > 0 AS deleted;
 SELECT entries, erased FROM memory_store.search_blocks WHERE account_id = 'search';
 SELECT found('面包');
-SELECT accounts FROM memory.build_search_blocks('');
+SELECT accounts FROM memory_store.build_search_blocks('');
 SELECT entries, erased FROM memory_store.search_blocks WHERE account_id = 'search';
 DELETE FROM memory_store.search_blocks WHERE account_id = 'search';
 SELECT found('bread'), found('nothing');
-SELECT accounts FROM memory.build_search_blocks('');
+SELECT accounts FROM memory_store.build_search_blocks('');
 SELECT entries FROM memory_store.search_blocks WHERE account_id = 'search';
 
 -- who may search what
@@ -122,19 +122,19 @@ CREATE ROLE search_operator;
 SELECT memory.grant_access('search_operator', 'operator');
 SET ROLE search_operator;
 SELECT account_id, seq FROM memory.search(NULL, '"of somebody"');
-SELECT memory.build_search_blocks('');
+SELECT memory_store.build_search_blocks('');
 RESET ROLE;
 SET ROLE search_reader;
 SELECT count(*) FROM memory.search('search', 'bread');
 SELECT * FROM memory.search(NULL, 'bread');
-SELECT memory.build_search_blocks('');
+SELECT memory_store.build_search_blocks('');
 RESET ROLE;
 SET memory_ext.account = 'other';
 SELECT account_id, snippet FROM memory.search(NULL, 'bread');
 SELECT * FROM memory.search('search', 'bread');
 SELECT * FROM memory.search_conversations('search', 'bread');
 SELECT * FROM memory.list_conversations('search');
-SELECT memory.build_search_blocks('');
+SELECT memory_store.build_search_blocks('');
 SET memory_ext.account = '';
 SELECT memory.forget('search') IS NOT NULL AS forgotten;
 SELECT count(*) FROM memory_store.search_blocks WHERE account_id = 'search';

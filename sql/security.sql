@@ -53,6 +53,14 @@ SELECT memory.append('ann', :'c1', 'user', 'ann''s text', tokens => 1), memory.a
 SELECT memory.seal();
 SELECT memory.append('ann', :'c1', 'user', 'ann''s tail', tokens => 1), memory.append('bob', :'c2', 'user', 'bob''s tail', tokens => 1);
 
+-- what a confined session is refused: nothing else is, and nothing that reaches the store goes round the refusal
+SELECT p.oid::regprocedure AS careless FROM pg_proc p JOIN memory_store.grants g
+		ON p.oid = CASE WHEN g.privilege LIKE 'EXECUTE %' THEN to_regprocedure(regexp_replace(g.privilege, '^EXECUTE ON (FUNCTION|PROCEDURE) ', '')) END
+	WHERE NOT g.confined AND NOT prosecdef ORDER BY 1;
+SELECT p.oid::regprocedure AS careless FROM pg_proc p JOIN pg_language l ON l.oid = prolang JOIN memory_store.grants g
+		ON p.oid = CASE WHEN g.privilege LIKE 'EXECUTE %' THEN to_regprocedure(regexp_replace(g.privilege, '^EXECUTE ON (FUNCTION|PROCEDURE) ', '')) END
+	WHERE NOT g.confined AND prosecdef AND lanname <> 'c' AND p.prosrc NOT LIKE '%memory_store.outbox_check_consumer(%';
+
 CREATE SCHEMA security_test;
 -- Whether a role may run a statement, whose effects are undone.
 CREATE FUNCTION security_test.may(role name, statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -86,7 +94,7 @@ FROM unnest(ARRAY[
 	$$UPDATE memory.messages SET content = 'x'$$, $$DELETE FROM memory.messages$$,
 	$$INSERT INTO memory.conversations (account_id) VALUES ('ann')$$, $$UPDATE memory.conversations SET title = 'x'$$,
 	$$DELETE FROM memory.conversations$$,
-	$$SELECT memory.seal()$$, $$SELECT memory.seal_idle()$$, $$CALL memory.maintain()$$, $$SELECT * FROM memory.verify()$$,
+	$$SELECT memory.seal()$$, $$SELECT memory.maintain_step(NULL, NULL, 1)$$, $$CALL memory.maintain()$$, $$SELECT * FROM memory.verify()$$,
 	$$SELECT memory.forget('ann')$$, $$SELECT memory.set_retention('ann', '1 year')$$, $$SELECT memory.train_dictionary()$$,
 	$$SELECT * FROM memory.dictionaries$$,
 	$$SELECT memory.grant_access('regress_nobody', 'reader')$$, $$SELECT memory.revoke_access('regress_reader')$$,
@@ -155,11 +163,10 @@ DROP ROLE regress_monitor;
 --
 CREATE ROLE regress_ann LOGIN;
 CREATE ROLE regress_gateway LOGIN;
-SELECT memory.grant_access('regress_ann', 'operator'), memory.grant_access('regress_gateway', 'writer');
+SELECT memory.grant_access('regress_ann', 'operator'), memory.grant_access('regress_gateway', 'gateway');
 GRANT CREATE ON SCHEMA security_test TO regress_ann;
-GRANT USAGE ON SCHEMA security_test TO regress_ann;
+GRANT USAGE ON SCHEMA security_test TO regress_ann, regress_gateway;
 ALTER ROLE regress_ann SET memory_ext.account = 'ann';
-GRANT SET ON PARAMETER memory_ext.account TO regress_gateway;
 \c -
 SET memory_ext.account = 'ann';
 SET SESSION AUTHORIZATION regress_ann;
@@ -184,6 +191,13 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	RETURN CASE WHEN SQLSTATE = 'ZZ000' THEN '' ELSE SQLSTATE || ' ' END || SQLERRM;
 END $$;
+-- a value for an argument
+CREATE FUNCTION security_test.some(type oid, name text) RETURNS text LANGUAGE sql AS $$
+	SELECT CASE WHEN name IN ('account_id', 'subscription_id') THEN quote_literal('bob') WHEN name = 'format' THEN quote_literal('native')
+		WHEN type = 'text'::regtype THEN quote_literal('x') WHEN type = 'uuid'::regtype THEN quote_literal('00000000-0000-0000-0000-000000000002')
+		WHEN type IN ('integer'::regtype, 'bigint'::regtype, 'real'::regtype) THEN '1' WHEN type = 'boolean'::regtype THEN 'false'
+		WHEN type = 'jsonb'::regtype THEN quote_literal('[]') ELSE 'NULL' END || '::' || format_type(type, NULL)
+$$;
 SELECT replace(f, '00000000-0000-0000-0000-00000000000', 'c') AS function, security_test.raises(format('SELECT memory.%s', f)) FROM unnest(ARRAY[
 	$$history('bob', '00000000-0000-0000-0000-000000000002')$$, $$history(NULL, '00000000-0000-0000-0000-000000000002')$$,
 	$$context('bob', '00000000-0000-0000-0000-000000000002', 1)$$, $$context(NULL, '00000000-0000-0000-0000-000000000002', 1)$$,
@@ -198,8 +212,8 @@ SELECT replace(f, '00000000-0000-0000-0000-00000000000', 'c') AS function, secur
 	$$delete_conversation('bob', '00000000-0000-0000-0000-000000000002')$$, $$delete_conversation(NULL, '00000000-0000-0000-0000-000000000002')$$,
 	$$edit_message('bob', '00000000-0000-0000-0000-000000000002', 1, 'x')$$, $$edit_message(NULL, '00000000-0000-0000-0000-000000000002', 1, 'x')$$,
 	$$delete_message('bob', '00000000-0000-0000-0000-000000000002', 1)$$, $$delete_message(NULL, '00000000-0000-0000-0000-000000000002', 1)$$,
-	$$seal('bob')$$, $$forget('bob')$$, $$set_retention('bob', '1 day')$$, $$expire_batch()$$, $$purge()$$, $$train_dictionary()$$, $$train_if_due()$$,
-	$$compact_batch('00000000-0000-0000-0000-000000000000', '')$$, $$drop_dictionaries()$$]) f;
+	$$seal('bob')$$, $$forget('bob')$$, $$set_retention('bob', '1 day')$$, $$train_dictionary()$$,
+	$$maintain_step(NULL, NULL, 1)$$]) f;
 SELECT * FROM memory.verify('bob');
 SELECT memory.account_visible('ann') AS ann, memory.account_visible('bob') AS bob;
 \set SHOW_CONTEXT never
@@ -207,9 +221,24 @@ CALL memory.maintain();
 \set SHOW_CONTEXT errors
 -- sealing is for ann's only
 SET memory_ext.seal_after = 0;
-SELECT memory.seal_idle(NULL);
+SELECT memory.seal() AS idle;
 SELECT memory.append(NULL, :'c1', 'user', 'one more', tokens => 1);
 SELECT memory.seal(), memory.seal(NULL, :'c2');
+-- what concerns all accounts: every function of an operator that is not known to keep to one, with whatever
+-- arguments, and every change of a table that all plans and prices are read from
+SELECT p.oid::regprocedure AS all_accounts, security_test.raises(format('%s %s(%s)',
+		CASE p.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT' END, p.oid::regproc,
+		(SELECT string_agg(security_test.some(t, name), ', ' ORDER BY n) FROM unnest(p.proargtypes::oid[], p.proargnames) WITH ORDINALITY a(t, name, n)
+			WHERE n <= p.pronargs))) AS raises
+	FROM pg_proc p WHERE pronamespace = 'memory'::regnamespace AND has_function_privilege('regress_ann', oid, 'EXECUTE')
+		AND NOT has_function_privilege('regress_writer', oid, 'EXECUTE') ORDER BY proname, pronargs;
+SELECT c.oid::regclass || ': ' || what AS all_accounts, security_test.raises(format(statement, c.oid::regclass, a.attname)) AS raises
+	FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND attnum = 1,
+		(VALUES ('INSERT', 'INSERT INTO %s SELECT * FROM %1$s WHERE false'), ('UPDATE', 'UPDATE %s SET %I = %2$I WHERE false'), ('DELETE', 'DELETE FROM %s WHERE false')) s(what, statement)
+	WHERE relnamespace = 'memory'::regnamespace AND relkind = 'r' AND has_table_privilege('regress_ann', c.oid, what)
+		AND NOT has_table_privilege('regress_writer', c.oid, what) ORDER BY 1;
+SELECT relation, security_test.raises(format('SELECT FROM %s', relation)), (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM %s', relation), false, true, '')))[1]::text AS rows
+	FROM unnest(ARRAY['memory.outbox_consumers', 'memory.dictionaries']) relation;
 -- writing through the relations
 INSERT INTO memory.messages (account_id, conversation_id, role, content) VALUES ('bob', :'c2', 'user', 'x');
 BEGIN;
@@ -271,10 +300,10 @@ ALTER ROLE regress_ann RESET ALL;
 RESET ALL;
 SHOW memory_ext.account;
 UPDATE pg_settings SET setting = 'bob' WHERE name = 'memory_ext.account';
--- a value given in the session by a function with the right to do so stays, too; the
+-- a function with the right to do so gives the session another value, which RESET takes back; the
 -- function uses the extension first, so that the setting is known to be protected
 \c -
-ALTER ROLE regress_ann RESET memory_ext.account;
+ALTER ROLE regress_ann SET memory_ext.account = 'nobody';
 CREATE FUNCTION security_test.enter(account text) RETURNS boolean LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	AS $$ SELECT memory.account_visible('') IS NOT NULL AND set_config('memory_ext.account', account, false) = account $$;
 \c -
@@ -285,9 +314,18 @@ SET memory_ext.account = '';
 RESET memory_ext.account;
 RESET ALL;
 SHOW memory_ext.account;
--- the gateway has been granted the setting
+-- the gateway has been granted the setting; until it uses it, each function that it may call finds nothing or is refused
 \c -
 SET SESSION AUTHORIZATION regress_gateway;
+SELECT p.oid::regprocedure AS nameless, security_test.raises(format('%s %s(%s)',
+		CASE p.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT' END, p.oid::regproc,
+		(SELECT string_agg(security_test.some(t, name), ', ' ORDER BY n) FROM unnest(p.proargtypes::oid[], p.proargnames) WITH ORDINALITY a(t, name, n)
+			WHERE n <= p.pronargs))) AS raises
+	FROM pg_proc p WHERE pronamespace = 'memory'::regnamespace AND has_function_privilege('regress_gateway', oid, 'EXECUTE')
+		AND (prosecdef OR prokind = 'p') ORDER BY proname, pronargs;
+SELECT c.oid::regclass AS nameless FROM pg_class c WHERE relnamespace = 'memory'::regnamespace AND relkind IN ('v', 'f')
+	AND relname <> 'import_documents' AND has_table_privilege('regress_gateway', oid, 'SELECT')
+	AND (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM %s', c.oid::regclass), false, true, '')))[1]::text <> '0';
 BEGIN;
 SET LOCAL memory_ext.account = 'bob';
 SELECT DISTINCT account_id FROM memory.conversations;
@@ -437,9 +475,10 @@ COPY memory.import_documents FROM STDIN;
 RESET client_min_messages;
 SELECT memory.forget('nobody') IS NOT NULL AS receipt;
 SET memory_ext.job_retention = 0;
-SELECT memory.trim_jobs() > 0 AS trimmed;
+CALL memory.maintain(phase => 'trim jobs');
 -- usage and quotas
-SELECT memory.record_usage('eve', 'm', 1, request_id => 'r'), memory.record_usage('eve', 'm', 1, request_id => 'r'), memory.roll_up_usage();
+SELECT memory.record_usage('eve', 'm', 1, request_id => 'r'), memory.record_usage('eve', 'm', 1, request_id => 'r');
+CALL memory.maintain(phase => 'roll up calls');
 SELECT memory.load_example_plans();
 SELECT memory.subscribe('eve', 'free', '2026-01-01Z'), memory.set_subscription('mallory', 'eve');
 SELECT (memory.check_quota('eve', 'tokens')).allowed, (memory.enforce_limit('eve', 'tokens', 5)).used, (memory.reserve_usage('eve', 'r1', 10)).reserved;

@@ -358,7 +358,7 @@ SET memory_ext.seal_after = 0;
 SET memory_ext.compact_after = '10000d';
 SET memory_ext.auto_dictionary = off;
 SELECT memory.append('hal', :'c5', 'user', 'three', created_at => '2026-01-01Z');
-SELECT memory.seal_idle(0) AS none, memory.seal_idle(1) AS one;
+SELECT memory_store.seal_idle(0) AS none, memory_store.seal_idle(1) AS one;
 CALL memory.maintain(1);
 CALL memory.maintain();
 CALL memory.maintain(NULL);
@@ -602,7 +602,7 @@ UPDATE memory.messages SET content = content || '!' WHERE conversation_id = :'ca
 SELECT * FROM kept ORDER BY 1;
 SELECT memory.append('rev', :'ca', 'user', 'm' || i, created_at => '2020-01-01Z') FROM generate_series(9, 12) i;
 SELECT * FROM kept ORDER BY 1;
-SELECT count(*) FROM memory.compact_batch('00000000-0000-0000-0000-000000000009', '', 100, false);
+SELECT count(*) FROM memory_store.compact_batch('00000000-0000-0000-0000-000000000009', '', 100, false);
 SELECT * FROM kept ORDER BY 1;
 SELECT seq, m.revision FROM all_messages m WHERE account_id = 'rev' ORDER BY seq;
 SELECT * FROM memory.verify('rev');

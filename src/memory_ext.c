@@ -9,6 +9,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/guc.h"
 
+#include "access.h"
 #include "account.h"
 #include "import.h"
 #include "job.h"
@@ -17,6 +18,7 @@
 #include "search.h"
 #include "store.h"
 #include "transcript.h"
+#include "worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -26,13 +28,16 @@ void
 _PG_init(void)
 {
 	account_init();
+	access_init();
 	transcript_init();
 	quota_init();
 	metering_init();
 	store_init();
+	subscription_init();
 	search_init();
 	transfer_init();
 	job_init();
+	worker_init();
 
 	MarkGUCPrefixReserved("memory_ext");
 }
@@ -52,5 +57,6 @@ memory_ext_check_database(PG_FUNCTION_ARGS)
 						errmsg("memory_ext needs a database with encoding UTF8, this one has %s",
 							   GetDatabaseEncodingName()),
 						errhint("Create a database with ENCODING 'UTF8' TEMPLATE template0.")));
+	worker_note_installation();
 	PG_RETURN_VOID();
 }

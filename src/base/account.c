@@ -10,14 +10,26 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
 
 #include "account.h"
 #include "compat.h"
 #include "memory_limits.h"
 
+#define ACCOUNT_SETTING "memory_ext.account"
+
 static char *confined_account = NULL;
+
+/*
+ * Whether the role that the session acts as may set memory_ext.account, which
+ * is asked for each row: what it was for which role, until the catalogs change.
+ */
+static Oid chooser_role = InvalidOid;
+static bool role_may_choose = false;
 
 bool
 account_check_setting(char **newval, void **extra, GucSource source)
@@ -28,8 +40,16 @@ account_check_setting(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/* The role's privileges, or those of roles that it belongs to, may have changed. */
+static void
+forget_chooser(Datum arg, int cache, uint32 hash)
+{
+	chooser_role = InvalidOid;
+}
+
 /*
- * The setting that confines a session.
+ * The setting that confines a session.  RESET and DISCARD take back the value
+ * that ALTER ROLE or ALTER DATABASE gave it, as with any other setting.
  *
  * The library may be loaded long after the session began.  Until then the
  * setting is a mere name, to which a client may give a value as it connects,
@@ -40,25 +60,49 @@ account_check_setting(char **newval, void **extra, GucSource source)
 void
 account_init(void)
 {
-	bool was_set = GetConfigOption("memory_ext.account", true, false) != NULL;
+	bool was_set = GetConfigOption(ACCOUNT_SETTING, true, false) != NULL;
 
-	/* not for RESET ALL, which anybody may say, even where SET is refused */
-	DefineCustomStringVariable("memory_ext.account",
-							   "Confines the session to one account; every other is not found.",
-							   "Empty: not confined.", &confined_account, "", PGC_SUSET,
-							   GUC_NO_RESET_ALL, account_check_setting, NULL, NULL);
+	CacheRegisterSyscacheCallback(PARAMETERACLNAME, forget_chooser, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget_chooser, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, forget_chooser, (Datum) 0);
+	DefineCustomStringVariable(
+		ACCOUNT_SETTING, "Confines the session to one account; every other is not found.",
+		"Empty: to none, where the role may set it; otherwise the session is not confined.",
+		&confined_account, "", PGC_SUSET, 0, account_check_setting, NULL, NULL);
 	if (was_set && !superuser_arg(GetSessionUserId()) &&
-		compat_setting_source("memory_ext.account") == PGC_S_DEFAULT)
+		compat_setting_source(ACCOUNT_SETTING) == PGC_S_DEFAULT)
 		ereport(FATAL, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("permission denied to set parameter \"memory_ext.account\""),
+						errmsg("permission denied to set parameter \"" ACCOUNT_SETTING "\""),
 						errdetail("It was set when the session began."),
 						errhint("Connect without it, or ask for GRANT SET ON PARAMETER.")));
+}
+
+/*
+ * Whether the session acts as a role that has been granted the setting: a
+ * gateway, which serves many accounts and says for each request which.  Where
+ * it has said nothing, as after a connection pool's DISCARD ALL, it has
+ * forgotten to, or begun anew, and is not to see all accounts.
+ */
+static bool
+may_choose_account(void)
+{
+	Oid role = GetOuterUserId();
+
+	if (chooser_role != role)
+	{
+		role_may_choose = !superuser_arg(role) &&
+						  pg_parameter_aclcheck(ACCOUNT_SETTING, role, ACL_SET) == ACLCHECK_OK;
+		chooser_role = role;
+	}
+	return role_may_choose;
 }
 
 const char *
 account_confined(void)
 {
-	return confined_account != NULL && confined_account[0] != '\0' ? confined_account : NULL;
+	if (confined_account != NULL && confined_account[0] != '\0')
+		return confined_account;
+	return may_choose_account() ? "" : NULL;
 }
 
 bool
@@ -67,8 +111,19 @@ account_visible(const text *account_id)
 	const char *confined = account_confined();
 
 	return confined == NULL ||
-		   (strlen(confined) == VARSIZE_ANY_EXHDR(account_id) &&
+		   (confined[0] != '\0' && strlen(confined) == VARSIZE_ANY_EXHDR(account_id) &&
 			memcmp(confined, VARDATA_ANY(account_id), VARSIZE_ANY_EXHDR(account_id)) == 0);
+}
+
+/* Error 42501, in a session that is to name its account and has not. */
+static void
+refuse_unnamed(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("the session has named no account"),
+			 errdetail("Its role may set " ACCOUNT_SETTING
+					   ", and is confined to nothing until it does."),
+			 errhint("SET LOCAL " ACCOUNT_SETTING " in the transaction of each request.")));
 }
 
 /*
@@ -80,16 +135,19 @@ account_visible(const text *account_id)
 text *
 account_check(text *account_id)
 {
+	const char *confined = account_confined();
 	Size length;
 
+	if (confined != NULL && confined[0] == '\0')
+		refuse_unnamed();
 	if (account_id == NULL)
 	{
-		if (account_confined() == NULL)
+		if (confined == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("account_id must not be null"),
 					 errhint("Name the account, or confine the session to one by setting "
 							 "memory_ext.account.")));
-		return cstring_to_text(account_confined());
+		return cstring_to_text(confined);
 	}
 
 	length = VARSIZE_ANY_EXHDR(account_id);
@@ -127,7 +185,11 @@ account_compare(const text *a, const text *b)
 void
 account_check_unconfined(void)
 {
-	if (account_confined() != NULL)
+	const char *confined = account_confined();
+
+	if (confined != NULL && confined[0] == '\0')
+		refuse_unnamed();
+	if (confined != NULL)
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("the session is confined to one account, this works on all"),
 						errhint("Use a session without memory_ext.account.")));

@@ -12,7 +12,11 @@
 /* Defines memory_ext.account; called once, from _PG_init. */
 extern void account_init(void);
 
-/* The account this session is confined to, or NULL. */
+/*
+ * The account this session is confined to.  NULL: it is not confined.  Empty,
+ * which is no account's id: it sees nothing, because its role is to set
+ * memory_ext.account and has not.
+ */
 extern const char *account_confined(void);
 
 /* Whether the session may see the account's data. */
@@ -21,7 +25,7 @@ extern bool account_visible(const text *account_id);
 /*
  * The account a call works on; NULL stands for the one that the session is
  * confined to.  Errors: 22004 none given, 22023 bad length, 42501 not the
- * session's account.
+ * session's account, or the session is to name one and has not.
  */
 extern text *account_check(text *account_id);
 

@@ -151,6 +151,45 @@ compat_is_descending(const PathKey *key)
 #endif
 }
 
+/* 16 gave the function that reads the sessions' states another name. */
+#include "utils/backend_status.h"
+
+static inline PgBackendStatus *
+compat_backend_status(int n)
+{
+#if PG_VERSION_NUM >= 160000
+	LocalPgBackendStatus *status = pgstat_get_local_beentry_by_index(n);
+#else
+	LocalPgBackendStatus *status = pgstat_fetch_stat_local_beentry(n);
+#endif
+
+	return status != NULL ? &status->backendStatus : NULL;
+}
+
+/* 18 runs a portal once without being told; what it returns goes nowhere. */
+#include "tcop/pquery.h"
+
+static inline void
+compat_portal_run(Portal portal, QueryCompletion *completion)
+{
+#if PG_VERSION_NUM >= 180000
+	(void) PortalRun(portal, FETCH_ALL, true, None_Receiver, None_Receiver, completion);
+#else
+	(void) PortalRun(portal, FETCH_ALL, true, true, None_Receiver, None_Receiver, completion);
+#endif
+}
+
+/* 17 can limit how long a transaction lasts; a background worker's are not to be. */
+#include "utils/guc.h"
+
+static inline void
+compat_no_transaction_timeout(void)
+{
+#if PG_VERSION_NUM >= 170000
+	SetConfigOption("transaction_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+#endif
+}
+
 /* 16 has one function for the privileges of every kind of object. */
 #include "catalog/pg_proc.h"
 #include "utils/acl.h"

@@ -9,9 +9,13 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
 #include "jit/jit.h"
 #include "optimizer/cost.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "statement.h"
 
@@ -90,6 +94,21 @@ execute_by_index(SPIPlanPtr plan, Datum *values, const char *nulls, PlanManner m
 	}
 	PG_END_TRY();
 	return result;
+}
+
+/* The type memory.transcript; schema memory is the extension's own.  Error: 42704. */
+Oid
+statement_transcript_type(void)
+{
+	Oid namespace = get_namespace_oid("memory", false);
+	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("transcript"),
+							   ObjectIdGetDatum(namespace));
+
+	if (!OidIsValid(type))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("type memory.transcript does not exist"),
+				 errhint("Run CREATE EXTENSION memory_ext in this database.")));
+	return type;
 }
 
 /* Prepares a statement for good. */

@@ -2,8 +2,8 @@
  * statement.h
  *		Running prepared statements, for every room.
  */
-#ifndef MEMORY_PLAN_H
-#define MEMORY_PLAN_H
+#ifndef MEMORY_STATEMENT_H
+#define MEMORY_STATEMENT_H
 
 #include "postgres.h"
 
@@ -39,7 +39,10 @@ extern uint64 plan_run(SPIPlanPtr plan, Datum *values, const char *nulls, PlanMa
 extern uint64
 plan_execute(PlanStatement *statement, Datum *values, const char *nulls, bool read_only);
 
+/* The type memory.transcript.  Error: 42704 the extension is not there. */
+extern Oid statement_transcript_type(void);
+
 /* A cursor on the statement, under the caller's snapshot; it lives to the transaction's end. */
 extern Portal plan_open(PlanStatement *statement, Datum *values, const char *nulls);
 
-#endif /* MEMORY_PLAN_H */
+#endif /* MEMORY_STATEMENT_H */

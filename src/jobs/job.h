@@ -3,9 +3,10 @@
  *		Imports and exports by background workers: what the files job_*.c share.
  *
  * job_call.c (what SQL calls: procedures, which commit) → job_worker.c (the
- * workers) → job_import.c and job_export.c (a batch: one
- * transaction) →
- * job_table.c (the rows that say what is to be done and what is done).
+ * workers) → job_import.c and job_export.c (a batch: two transactions) →
+ * job_stage.c (staged lines), job_lock.c (who works, whose turn it is),
+ * job_rights.c and job_table.c (the rows that say what is to be done and what is
+ * done).  job_erase.c stands by itself.
  *
  * A job's part 0 is the cursor: where the input goes on that nobody has claimed
  * yet.  Part n is the n-th worker's: the batch that it has claimed and not
@@ -14,8 +15,8 @@
  * another one.  So whatever dies, each document is in a range that is done, in
  * one that is claimed, or behind the cursor, and nothing is lost or done twice.
  */
-#ifndef TRANSFER_JOB_H
-#define TRANSFER_JOB_H
+#ifndef JOB_H
+#define JOB_H
 
 #include "postgres.h"
 
@@ -83,7 +84,7 @@ typedef struct JobStagePosition
 {
 	JobStageLine *lines;
 	int64 count;
-	int64 room;
+	int64 capacity;
 	int64 next_row;
 } JobStagePosition;
 
@@ -108,29 +109,33 @@ extern bool job_reopen(int64 job_id, int32 *workers);
 extern void job_set_options(int64 job_id, const char *on_error, const char *on_conflict);
 extern void job_clear_places(int64 job_id);
 
-/* ---- job_worker.c ---- */
-
-/* Whether a claim before the worker's own is not done, and which process has it; 0: none. */
-typedef bool (*JobEarlier)(const Job *job, int32 *pid);
-
-/* Waits until there is none.  Error: 55000 who had it has ended. */
-extern void job_wait_for_turn(const Job *job, JobEarlier earlier, long milliseconds);
-
-/* ---- job_call.c ---- */
+/* ---- job_rights.c ---- */
 extern Oid job_role_oid(const Job *job);
 extern void job_check_files(const Job *job, Oid role);
+extern void job_check_owner(const Job *job);
 
-/* ---- job_import.c and job_export.c ---- */
+/* ---- job_lock.c ---- */
 
-/* The next batch is claimed, and (of an import) read; false: nothing is left.  A transaction. */
-extern bool job_import_claim(Job *job);
-/* Of CSV: columns becomes those of the header line.  Needs SPI, and the owner's rights if lines are staged. */
+/* Whether a claim before the batch's own is not done, and which process has it; 0: none. */
+typedef bool (*JobEarlier)(void *batch, int32 *pid);
+
+extern bool job_idle(int64 job_id, bool hold);
+extern void job_hold(int64 job_id);
+extern void job_wait_for_turn(const Job *job, JobEarlier earlier, void *batch, long milliseconds);
+
+/* ---- job_import.c and job_export.c: batch after batch, each in two transactions ---- */
+
+typedef struct JobImport JobImport;
+typedef struct JobExport JobExport;
+
+extern JobImport *job_import_begin(const Job *job);
+extern bool job_import_claim(JobImport *batch);
+extern void job_import_write(JobImport *batch);
 extern void job_import_header(Job *job);
-/* The batch is stored.  The next transaction. */
-extern void job_import_write(Job *job);
-/* The same of an export. */
-extern bool job_export_claim(Job *job);
-extern void job_export_write(Job *job);
+
+extern JobExport *job_export_begin(const Job *job);
+extern bool job_export_claim(JobExport *batch);
+extern void job_export_write(JobExport *batch);
 
 /* ---- job_stage.c: staged lines in the place of a file ---- */
 extern void job_stage_measure(Job *job);
@@ -144,11 +149,10 @@ extern uint64 job_stage_clear(const Job *job);
 /* Defines the room's settings; called once, from _PG_init. */
 extern void job_init(void);
 
-extern bool job_idle(int64 job_id, bool hold);
 extern int job_launch(int64 job_id, int workers, bool keep);
 extern int job_running_workers(void);
 
 /* ---- job_erase.c: what of jobs goes with an account, or with time ---- */
 extern void job_erase_init(void);
 
-#endif /* TRANSFER_JOB_H */
+#endif /* JOB_H */

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "access/htup_details.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -22,7 +21,6 @@
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "storage/latch.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -30,54 +28,12 @@
 
 #include "account.h"
 #include "job.h"
+#include "sql_text.h"
 #include "statement.h"
 
 /* How often a session that waits says how far its job has come. */
 #define TELL_SECONDS 5
 #define LOOK_MILLISECONDS 200
-
-/* ---------- who may ---------- */
-
-Oid
-job_role_oid(const Job *job)
-{
-	return get_role_oid(job->role, false);
-}
-
-/* Files of the server are for those whom COPY would let read or write them. */
-void
-job_check_files(const Job *job, Oid role)
-{
-	bool export = strcmp(job->kind, "export") == 0;
-
-	if (strcmp(job->source, "file") != 0 ||
-		has_privs_of_role(role, export ? ROLE_PG_WRITE_SERVER_FILES : ROLE_PG_READ_SERVER_FILES))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg(export ? "permission denied to write a file of the server"
-						   : "permission denied to read a file of the server"),
-			 errdetail("Only roles with the privileges of %s may.",
-					   export ? "pg_write_server_files" : "pg_read_server_files"),
-			 export ? errhint("Use \\copy (SELECT memory.export(...)) TO a file of the client.")
-					: errhint("Copy the file's lines into memory.import_stage and CALL "
-							  "memory.import_staged(), or into memory.import_documents.")));
-}
-
-/* Who may stop a job, or go on with it: its own role. */
-static void
-check_owner(const Job *job)
-{
-	Oid role = get_role_oid(job->role, true);
-	Oid me = GetOuterUserId();
-
-	if ((OidIsValid(role) ? !has_privs_of_role(me, role) : !superuser_arg(me)) ||
-		(account_confined() != NULL &&
-		 (job->confined == NULL || strcmp(job->confined, account_confined()) != 0)))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("job " INT64_FORMAT " is not yours", job->id),
-						errdetail("It belongs to role \"%s\".", job->role)));
-}
 
 static void
 refuse_unknown(int64 job_id)
@@ -164,40 +120,50 @@ account_argument(FunctionCallInfo fcinfo, int n)
 	return settings.account_id;
 }
 
+/* clang-format off */
+enum
+{
+	OPTIONS_BATCH_SIZE, OPTIONS_ON_ERROR, OPTIONS_CONFINED, OPTIONS_LAST_ROW, OPTIONS_SINCE,
+	OPTIONS_COLUMNS, OPTIONS_ON_CONFLICT, OPTIONS_PARAMETERS
+};
+static PlanStatement make_options = {
+	"SELECT pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object("
+	"   'batch_size', $1, 'on_error', $2, 'confined', $3, 'last_row', $4, 'since', $5,"
+	"   'columns', $6, 'on_conflict', $7, 'settings', ("
+	"       SELECT pg_catalog.jsonb_object_agg(name, pg_catalog.current_setting(name))"
+	"       FROM pg_catalog.pg_settings"
+	"       WHERE (pg_catalog.starts_with(name, 'memory_ext.')"
+	"                  AND name" OP(<>) "'memory_ext.account'"
+	"              OR $6 IS NOT NULL AND name" OP(=) "ANY ('{DateStyle,TimeZone}'))"
+	"       AND source" OP(<>) "ALL ('{default,configuration file}'))))",
+	OPTIONS_PARAMETERS, {INT4OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID}};
+/* clang-format on */
+
 /* What a worker has to know besides, with all that the caller has set of memory_ext. */
 static Datum
 job_options(const Job *job)
 {
-	static PlanStatement make =
-		{"SELECT pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('batch_size', $1,"
-		 " 'on_error', $2, 'confined', $3, 'last_row', $4, 'since', $5, 'columns', $6,"
-		 " 'on_conflict', $7, 'settings',"
-		 " (SELECT pg_catalog.jsonb_object_agg(name, pg_catalog.current_setting(name))"
-		 " FROM pg_catalog.pg_settings"
-		 " WHERE (pg_catalog.starts_with(name, 'memory_ext.') AND name"
-		 " OPERATOR(pg_catalog.<>) 'memory_ext.account'"
-		 " OR $6 IS NOT NULL AND name OPERATOR(pg_catalog.=) ANY ('{DateStyle,TimeZone}'))"
-		 " AND source OPERATOR(pg_catalog.<>) ALL ('{default,configuration file}'))))",
-		 7,
-		 {INT4OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID},
-		 NULL};
-	Datum values[7];
-	char nulls[] = "       ";
+	const char *texts[OPTIONS_PARAMETERS] = {
+		[OPTIONS_ON_ERROR] = job->skip ? "skip" : "stop",
+		[OPTIONS_CONFINED] = job->confined,
+		[OPTIONS_SINCE] = job->since,
+		[OPTIONS_COLUMNS] = job->columns,
+		[OPTIONS_ON_CONFLICT] = job->on_conflict,
+	};
+	Datum values[OPTIONS_PARAMETERS];
+	char nulls[OPTIONS_PARAMETERS];
 	bool isnull;
 
-	values[0] = Int32GetDatum(job->batch_size);
-	values[1] = CStringGetTextDatum(job->skip ? "skip" : "stop");
-	values[2] = CStringGetTextDatum(job->confined != NULL ? job->confined : "");
-	nulls[2] = job->confined == NULL ? 'n' : ' ';
-	values[3] = Int64GetDatum(job->last_row);
-	nulls[3] = job->last_row == 0 ? 'n' : ' ';
-	values[4] = job->since != NULL ? CStringGetTextDatum(job->since) : (Datum) 0;
-	nulls[4] = job->since == NULL ? 'n' : ' ';
-	values[5] = job->columns != NULL ? CStringGetTextDatum(job->columns) : (Datum) 0;
-	nulls[5] = job->columns == NULL ? 'n' : ' ';
-	values[6] = job->on_conflict != NULL ? CStringGetTextDatum(job->on_conflict) : (Datum) 0;
-	nulls[6] = job->on_conflict == NULL ? 'n' : ' ';
-	plan_execute(&make, values, nulls, false);
+	for (int i = 0; i < OPTIONS_PARAMETERS; i++)
+	{
+		nulls[i] = texts[i] == NULL ? 'n' : ' ';
+		values[i] = texts[i] == NULL ? (Datum) 0 : CStringGetTextDatum(texts[i]);
+	}
+	values[OPTIONS_BATCH_SIZE] = Int32GetDatum(job->batch_size);
+	nulls[OPTIONS_BATCH_SIZE] = ' ';
+	values[OPTIONS_LAST_ROW] = Int64GetDatum(job->last_row);
+	nulls[OPTIONS_LAST_ROW] = job->last_row == 0 ? 'n' : ' ';
+	plan_execute(&make_options, values, nulls, false);
 	return PointerGetDatum(DatumGetJsonbPCopy(
 		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)));
 }
@@ -254,24 +220,27 @@ check_nonatomic(FunctionCallInfo fcinfo, const char *name)
 
 /* ---------- waiting ---------- */
 
+/* clang-format off */
+static PlanStatement describe_progress = {
+	"SELECT pg_catalog.concat_ws(', ',"
+	"   percent" OP(||) "' %',"
+	"   documents" OP(||) "' documents',"
+	"   rows_per_second" OP(||) "' messages/s',"
+	"   pg_catalog.round(bytes_per_second" OP(/) "1e6, 1)" OP(||) "' MB/s',"
+	"   CASE WHEN rejected" OP(>) "0 THEN rejected" OP(||) "' rejected' END,"
+	"   time_left" OP(||) "' left')"
+	" FROM memory.jobs"
+	" WHERE job_id" OP(=) "$1",
+	1, {INT8OID}};
+/* clang-format on */
+
 /* A line about a job that runs. */
 static void
 tell_progress(int64 job_id)
 {
-	static PlanStatement progress = {
-		"SELECT pg_catalog.concat_ws(', ', percent OPERATOR(pg_catalog.||) ' %',"
-		" documents OPERATOR(pg_catalog.||) ' documents',"
-		" rows_per_second OPERATOR(pg_catalog.||) ' messages/s',"
-		" pg_catalog.round(bytes_per_second OPERATOR(pg_catalog./) 1e6, 1)"
-		" OPERATOR(pg_catalog.||) ' MB/s', CASE WHEN rejected OPERATOR(pg_catalog.>) 0 THEN rejected OPERATOR(pg_catalog.||) ' rejected' END,"
-		" time_left OPERATOR(pg_catalog.||) ' left')"
-		" FROM memory.jobs WHERE job_id OPERATOR(pg_catalog.=) $1",
-		1,
-		{INT8OID},
-		NULL};
 	Datum values[1] = {Int64GetDatum(job_id)};
 
-	if (plan_execute(&progress, values, NULL, false) == 1)
+	if (plan_execute(&describe_progress, values, NULL, false) == 1)
 		ereport(INFO, (errmsg("job " INT64_FORMAT ": %s", job_id,
 							  SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1))));
 }
@@ -284,45 +253,56 @@ sqlstate_number(const char *state)
 	return MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]);
 }
 
+/* clang-format off */
+enum
+{
+	RESULT_STATE, RESULT_KIND, RESULT_SQLSTATE, RESULT_ERROR, RESULT_IMPORT, RESULT_EXPORT,
+	RESULT_COLUMNS
+};
+static PlanStatement describe_result = {
+	"SELECT state, kind, COALESCE(sqlstate, ''), COALESCE(error, ''),"
+	"   pg_catalog.concat_ws(', ',"
+	"       documents" OP(||) "' documents',"
+	"       imported" OP(||) "' imported',"
+	"       CASE WHEN extended" OP(>) "0 THEN extended" OP(||) "' extended' END,"
+	"       CASE WHEN unchanged" OP(>) "0 THEN unchanged" OP(||) "' unchanged' END,"
+	"       CASE WHEN rejected" OP(>) "0 THEN rejected" OP(||) "' rejected' END,"
+	"       messages" OP(||) "' messages'),"
+	"   pg_catalog.concat_ws(', ',"
+	"       documents" OP(||) "' documents',"
+	"       messages" OP(||) "' messages',"
+	"       bytes" OP(||) "' bytes')"
+	" FROM memory.jobs"
+	" WHERE job_id" OP(=) "$1",
+	1, {INT8OID}};
+/* clang-format on */
+
 /* What became of it; the workers have ended. */
 static void
 tell_end(int64 job_id)
 {
-	static PlanStatement result = {
-		"SELECT state, COALESCE(sqlstate, ''), COALESCE(error, ''),"
-		" pg_catalog.concat_ws(', ', documents OPERATOR(pg_catalog.||) ' documents',"
-		" imported OPERATOR(pg_catalog.||) ' imported',"
-		" CASE WHEN extended OPERATOR(pg_catalog.>) 0 THEN extended OPERATOR(pg_catalog.||) ' extended' END,"
-		" CASE WHEN unchanged OPERATOR(pg_catalog.>) 0 THEN unchanged OPERATOR(pg_catalog.||) ' unchanged' END,"
-		" CASE WHEN rejected OPERATOR(pg_catalog.>) 0 THEN rejected OPERATOR(pg_catalog.||) ' rejected' END,"
-		" messages OPERATOR(pg_catalog.||) ' messages'),"
-		" pg_catalog.concat_ws(', ', documents OPERATOR(pg_catalog.||) ' documents',"
-		" messages OPERATOR(pg_catalog.||) ' messages', bytes OPERATOR(pg_catalog.||) ' bytes'), kind"
-		" FROM memory.jobs WHERE job_id OPERATOR(pg_catalog.=) $1",
-		1,
-		{INT8OID},
-		NULL};
 	Datum values[1] = {Int64GetDatum(job_id)};
-	char *fields[6];
+	char *fields[RESULT_COLUMNS];
 
-	if (plan_execute(&result, values, NULL, false) == 0)
+	if (plan_execute(&describe_result, values, NULL, false) == 0)
 		refuse_unknown(job_id);
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < RESULT_COLUMNS; i++)
 		fields[i] = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1);
 
-	if (strcmp(fields[0], "finished") == 0)
+	if (strcmp(fields[RESULT_STATE], "finished") == 0)
 		ereport(INFO, (errmsg("job " INT64_FORMAT " is finished: %s", job_id,
-							  strcmp(fields[5], "import") == 0 ? fields[3] : fields[4])));
-	else if (strcmp(fields[0], "failed") == 0)
-		ereport(ERROR, (errcode(sqlstate_number(fields[1])),
-						errmsg("job " INT64_FORMAT " has failed: %s", job_id, fields[2]),
+							  strcmp(fields[RESULT_KIND], "import") == 0 ? fields[RESULT_IMPORT]
+																		 : fields[RESULT_EXPORT])));
+	else if (strcmp(fields[RESULT_STATE], "failed") == 0)
+		ereport(ERROR, (errcode(sqlstate_number(fields[RESULT_SQLSTATE])),
+						errmsg("job " INT64_FORMAT " has failed: %s", job_id, fields[RESULT_ERROR]),
 						errhint("What it has stored stays. CALL memory.resume_job(" INT64_FORMAT
 								") goes on where it was.",
 								job_id)));
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
-				 strcmp(fields[0], "cancelled") == 0
+				 strcmp(fields[RESULT_STATE], "cancelled") == 0
 					 ? errmsg("job " INT64_FORMAT " was cancelled", job_id)
 					 : errmsg("the workers of job " INT64_FORMAT " have ended before it", job_id),
 				 errhint("What it has stored stays. CALL memory.resume_job(" INT64_FORMAT
@@ -353,7 +333,10 @@ wait_for_job(int64 job_id)
 	tell_end(job_id);
 }
 
-/* Starts the workers of a job whose row is written; returns the procedure's result, if it has one. */
+/*
+ * Starts the workers of a job whose row is written; returns the procedure's
+ * result, if it has one.
+ */
 static Datum
 run_job(FunctionCallInfo fcinfo, int64 job_id, int32 workers, bool wait)
 {
@@ -411,8 +394,9 @@ PG_FUNCTION_INFO_V1(memory_import_file);
  * bigint)
  *		Imports a file of the server by background workers.  NULL account_id:
  *		the documents name theirs; NULL batch_size: 1000 documents or 10000 rows
- *		of CSV; NULL on_error or on_conflict: as the settings say.  Errors: 22023, 2D000, 42501, 53000, those of
- *		the file, and when it waits those of the import.
+ *		of CSV; NULL on_error or on_conflict: as the settings say.  Errors: 22023,
+ *		2D000, 42501, 53000, those of the file, and when it waits those of the
+ *		import.
  */
 Datum
 memory_import_file(PG_FUNCTION_ARGS)
@@ -527,8 +511,8 @@ PG_FUNCTION_INFO_V1(memory_resume_job);
  * memory.resume_job(job_id bigint, workers integer, on_error text, on_conflict
  * text, wait boolean)
  *		Goes on with a job that failed, was cancelled or lost its workers, where
- *		it was.  NULL workers, on_error or on_conflict: as before.  Errors: 02000, 42501, 55000
- *		finished, 55006 being worked on.
+ *		it was.  NULL workers, on_error or on_conflict: as before.  Errors: 02000,
+ *		42501, 55000 finished, 55006 being worked on.
  */
 Datum
 memory_resume_job(PG_FUNCTION_ARGS)
@@ -552,7 +536,7 @@ memory_resume_job(PG_FUNCTION_ARGS)
 	if (!job_read(job_id, &job) || strcmp(job.source, "copy") == 0)
 		refuse_unknown(job_id);
 	owner_leave(&scope);
-	check_owner(&job);
+	job_check_owner(&job);
 	job_check_files(&job, GetOuterUserId());
 	if (!job_idle(job_id, true))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
@@ -586,7 +570,7 @@ memory_cancel_job(PG_FUNCTION_ARGS)
 	SPI_connect();
 	if (!job_read(job_id, &job) || strcmp(job.source, "copy") == 0)
 		refuse_unknown(job_id);
-	check_owner(&job);
+	job_check_owner(&job);
 	cancelled = job_cancel(job_id, job_idle(job_id, false));
 	SPI_finish();
 	PG_RETURN_BOOL(cancelled);

@@ -16,59 +16,68 @@
 
 #include "account.h"
 #include "job.h"
+#include "sql_text.h"
 #include "statement.h"
+#include "erase.h"
 #include "store.h"
 
 static int job_retention = 30 * 86400;
 
-static PlanStatement forget_errors =
-	{"DELETE FROM memory_store.job_errors WHERE account_id OPERATOR(pg_catalog.=) $1"
-	 " OR job_id OPERATOR(pg_catalog.=) ANY (SELECT j.job_id FROM memory_store.jobs j"
-	 " WHERE j.account_id OPERATOR(pg_catalog.=) $1)",
-	 1,
-	 {TEXTOID}};
-static PlanStatement forget_texts =
-	{"UPDATE memory_store.job_errors SET path = '', message = '', excerpt = ''"
-	 " WHERE account_id IS NULL AND excerpt OPERATOR(pg_catalog.<>) ''",
-	 0,
-	 {0}};
-static PlanStatement forget_parts =
-	{"DELETE FROM memory_store.job_parts p USING memory_store.jobs j"
-	 " WHERE j.job_id OPERATOR(pg_catalog.=) p.job_id AND j.account_id OPERATOR(pg_catalog.=) $1",
-	 1,
-	 {TEXTOID}};
-static PlanStatement forget_jobs =
-	{"DELETE FROM memory_store.jobs WHERE account_id OPERATOR(pg_catalog.=) $1", 1, {TEXTOID}};
-static PlanStatement forget_messages =
-	{"UPDATE memory_store.jobs SET error = NULL WHERE account_id IS NULL AND error IS NOT NULL",
-	 0,
-	 {0}};
+/* Of what is forgotten with an account: $1 is the account. */
+/* clang-format off */
+static PlanStatement forget_errors = {
+	"DELETE FROM memory_store.job_errors"
+	" WHERE account_id" OP(=) "$1 OR job_id" OP(=) "ANY ("
+	"   SELECT j.job_id FROM memory_store.jobs j WHERE j.account_id" OP(=) "$1)",
+	1, {TEXTOID}};
 
-static PlanStatement forget_places =
-	{"DELETE FROM memory_store.job_places WHERE account_id OPERATOR(pg_catalog.=) $1",
-	 1,
-	 {TEXTOID}};
+static PlanStatement forget_texts = {
+	"UPDATE memory_store.job_errors SET path = '', message = '', excerpt = ''"
+	" WHERE account_id IS NULL AND excerpt" OP(<>) "''",
+	0, {0}};
 
-static PlanStatement forget_staged =
-	{"DELETE FROM memory.import_stage WHERE account_id OPERATOR(pg_catalog.=) $1", 1, {TEXTOID}};
+static PlanStatement forget_parts = {
+	"DELETE FROM memory_store.job_parts p USING memory_store.jobs j"
+	" WHERE j.job_id" OP(=) "p.job_id AND j.account_id" OP(=) "$1",
+	1, {TEXTOID}};
 
-#define ENDED_BEFORE                                                                               \
-	" OPERATOR(pg_catalog.=) ANY (SELECT j.job_id FROM memory_store.jobs j"                        \
-	" WHERE j.finished_at OPERATOR(pg_catalog.<) $1)"
+static PlanStatement forget_jobs = {
+	"DELETE FROM memory_store.jobs WHERE account_id" OP(=) "$1",
+	1, {TEXTOID}};
 
-static PlanStatement trim_errors = {"DELETE FROM memory_store.job_errors WHERE job_id" ENDED_BEFORE,
-									1,
-									{TIMESTAMPTZOID}};
-static PlanStatement trim_places = {"DELETE FROM memory_store.job_places WHERE job_id" ENDED_BEFORE,
-									1,
-									{TIMESTAMPTZOID}};
-static PlanStatement trim_parts = {"DELETE FROM memory_store.job_parts WHERE job_id" ENDED_BEFORE,
-								   1,
-								   {TIMESTAMPTZOID}};
-static PlanStatement trim_jobs =
-	{"DELETE FROM memory_store.jobs WHERE finished_at OPERATOR(pg_catalog.<) $1",
-	 1,
-	 {TIMESTAMPTZOID}};
+static PlanStatement forget_messages = {
+	"UPDATE memory_store.jobs SET error = NULL"
+	" WHERE account_id IS NULL AND error IS NOT NULL",
+	0, {0}};
+
+static PlanStatement forget_places = {
+	"DELETE FROM memory_store.job_places WHERE account_id" OP(=) "$1",
+	1, {TEXTOID}};
+
+static PlanStatement forget_staged = {
+	"DELETE FROM memory.import_stage WHERE account_id" OP(=) "$1",
+	1, {TEXTOID}};
+
+/* Of jobs that ended before $1. */
+#define ENDED_BEFORE \
+	OP(=) "ANY (SELECT j.job_id FROM memory_store.jobs j WHERE j.finished_at" OP(<) "$1)"
+
+static PlanStatement trim_errors = {
+	"DELETE FROM memory_store.job_errors WHERE job_id" ENDED_BEFORE,
+	1, {TIMESTAMPTZOID}};
+
+static PlanStatement trim_places = {
+	"DELETE FROM memory_store.job_places WHERE job_id" ENDED_BEFORE,
+	1, {TIMESTAMPTZOID}};
+
+static PlanStatement trim_parts = {
+	"DELETE FROM memory_store.job_parts WHERE job_id" ENDED_BEFORE,
+	1, {TIMESTAMPTZOID}};
+
+static PlanStatement trim_jobs = {
+	"DELETE FROM memory_store.jobs WHERE finished_at" OP(<) "$1",
+	1, {TIMESTAMPTZOID}};
+/* clang-format on */
 
 /* memory.forget: within its SPI connection, under the account's lock. */
 static void
@@ -85,6 +94,7 @@ forget_account(text *account_id)
 	(void) plan_execute(&forget_staged, values, NULL, false);
 }
 
+/* Defines memory_ext.job_retention, and has memory.forget erase what jobs keep of an account. */
 void
 job_erase_init(void)
 {
@@ -92,7 +102,7 @@ job_erase_init(void)
 							"maintain() keeps ended jobs and their rejected documents for so long.",
 							NULL, &job_retention, 30 * 86400, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
-	store_set_forget(forget_account);
+	erase_set_elsewhere(forget_account);
 }
 
 PG_FUNCTION_INFO_V1(memory_trim_jobs);

@@ -36,6 +36,7 @@
 
 #include "export.h"
 #include "job.h"
+#include "sql_text.h"
 #include "statement.h"
 
 /* Written at once, by the worker whose turn it is. */
@@ -72,81 +73,104 @@ typedef struct Turn
 	int64 offset;
 } Turn;
 
-static MemoryContext batch_context = NULL;
-static ExportClaim claimed;
+/* A worker's export, and the batch at hand. */
+struct JobExport
+{
+	const Job *job;
+	MemoryContext context; /* of the batch; the next claim resets it */
+	ExportClaim claimed;
+};
 
-#define EQUAL " OPERATOR(pg_catalog.=) "
-#define LESS " OPERATOR(pg_catalog.<) "
-#define GREATER " OPERATOR(pg_catalog.>) "
-#define FIELD(key) "checkpoint OPERATOR(pg_catalog.->>) '" key "'"
+/* clang-format off */
+/* What a part's checkpoint, an object, has under a key. */
+#define FIELD(key) "checkpoint" OP(->>) "'" key "'"
 #define NUMBER(key) "(" FIELD(key) ")::pg_catalog.int8"
+/* A conversation's key: two columns, as key_columns reads them. */
 #define KEY(prefix) "(" FIELD(prefix "_id") ")::pg_catalog.uuid, " FIELD(prefix "_account")
-#define THIS_PART " WHERE job_id" EQUAL "$1 AND part" EQUAL "$2"
+#define KEY_COLUMNS 2
 
-static PlanStatement read_cursor = {"SELECT " NUMBER("claims") ", " NUMBER("offset") ", " KEY(
-										"last") " FROM memory_store.job_parts" THIS_PART,
-									2,
-									{INT8OID, INT4OID},
-									NULL,
-									true};
+enum { PART_JOB, PART_NUMBER, PART_PARAMETERS };
+#define THIS_PART " WHERE job_id" OP(=) "$1 AND part" OP(=) "$2"
+
+enum { CURSOR_CLAIMS = 1, CURSOR_OFFSET, CURSOR_LAST };
+static PlanStatement read_cursor = {
+	"SELECT " NUMBER("claims") ", " NUMBER("offset") ", " KEY("last")
+	" FROM memory_store.job_parts" THIS_PART,
+	PART_PARAMETERS, {INT8OID, INT4OID}, .latest = true};
 
 /* Who claims and who writes have each their own keys of it. */
-static PlanStatement move_cursor =
-	{"UPDATE memory_store.job_parts SET checkpoint = COALESCE(checkpoint, '{}')"
-	 " OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('claims', $3, 'last_id', $4,"
-	 " 'last_account', $5)" THIS_PART,
-	 5,
-	 {INT8OID, INT4OID, INT8OID, UUIDOID, TEXTOID},
-	 NULL};
+enum
+{
+	MOVE_CLAIMS = PART_PARAMETERS, MOVE_LAST_ID, MOVE_LAST_ACCOUNT, MOVE_PARAMETERS
+};
+static PlanStatement move_cursor = {
+	"UPDATE memory_store.job_parts"
+	" SET checkpoint = COALESCE(checkpoint, '{}')" OP(||)
+	"     pg_catalog.jsonb_build_object('claims', $3, 'last_id', $4, 'last_account', $5)"
+	THIS_PART,
+	MOVE_PARAMETERS, {INT8OID, INT4OID, INT8OID, UUIDOID, TEXTOID}};
 
-static PlanStatement note_length =
-	{"UPDATE memory_store.job_parts SET checkpoint = checkpoint OPERATOR(pg_catalog.||)"
-	 " pg_catalog.jsonb_build_object('offset', $3)" THIS_PART,
-	 3,
-	 {INT8OID, INT4OID, INT8OID},
-	 NULL};
+enum { LENGTH_OFFSET = PART_PARAMETERS, LENGTH_PARAMETERS };
+static PlanStatement note_length = {
+	"UPDATE memory_store.job_parts"
+	" SET checkpoint = checkpoint" OP(||) "pg_catalog.jsonb_build_object('offset', $3)"
+	THIS_PART,
+	LENGTH_PARAMETERS, {INT8OID, INT4OID, INT8OID}};
 
+enum
+{
+	CLAIM_NUMBER = PART_PARAMETERS, CLAIM_AFTER_ID, CLAIM_AFTER_ACCOUNT, CLAIM_LAST_ID,
+	CLAIM_LAST_ACCOUNT, CLAIM_PARAMETERS
+};
 static PlanStatement write_claim = {
-	"UPDATE memory_store.job_parts SET checkpoint = pg_catalog.jsonb_strip_nulls("
-	"pg_catalog.jsonb_build_object('claim', $3, 'after_id', $4, 'after_account', $5, 'last_id', $6,"
-	" 'last_account', $7))" THIS_PART,
-	7,
-	{INT8OID, INT4OID, INT8OID, UUIDOID, TEXTOID, UUIDOID, TEXTOID},
-	NULL};
+	"UPDATE memory_store.job_parts"
+	" SET checkpoint = pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object("
+	"     'claim', $3, 'after_id', $4, 'after_account', $5, 'last_id', $6, 'last_account', $7))"
+	THIS_PART,
+	CLAIM_PARAMETERS, {INT8OID, INT4OID, INT8OID, UUIDOID, TEXTOID, UUIDOID, TEXTOID}};
 
 /* A claim whose worker is gone; it becomes part $2's. */
-static PlanStatement find_orphan = {"SELECT part, " NUMBER("claim") ", " KEY("after") ", " KEY(
-										"last") " FROM memory_store.job_parts"
-												" WHERE job_id" EQUAL "$1 AND part" GREATER
-												"0 AND checkpoint IS NOT NULL"
-												" AND (state" EQUAL "'queued' OR part" EQUAL
-												"$2) ORDER BY " NUMBER("claim") " LIMIT 1",
-									2,
-									{INT8OID, INT4OID},
-									NULL};
+enum
+{
+	ORPHAN_PART = 1, ORPHAN_NUMBER, ORPHAN_AFTER, ORPHAN_LAST = ORPHAN_AFTER + KEY_COLUMNS
+};
+static PlanStatement find_orphan = {
+	"SELECT part, " NUMBER("claim") ", " KEY("after") ", " KEY("last")
+	" FROM memory_store.job_parts"
+	" WHERE job_id" OP(=) "$1 AND part" OP(>) "0 AND checkpoint IS NOT NULL"
+	" AND (state" OP(=) "'queued' OR part" OP(=) "$2)"
+	" ORDER BY " NUMBER("claim")
+	" LIMIT 1",
+	PART_PARAMETERS, {INT8OID, INT4OID}};
 
-/* Claims before number $3 that are not done. */
-static PlanStatement find_earlier = {"SELECT pid FROM memory_store.job_parts WHERE job_id" EQUAL
-									 "$1 AND part" GREATER "0"
-									 " AND part OPERATOR(pg_catalog.<>) $2 AND " NUMBER("claim")
-										 LESS "$3 LIMIT 1",
-									 3,
-									 {INT8OID, INT4OID, INT8OID},
-									 NULL,
-									 true};
+/* Claims before number $3 of other parts that are not done. */
+enum { EARLIER_NUMBER = PART_PARAMETERS, EARLIER_PARAMETERS };
+static PlanStatement find_earlier = {
+	"SELECT pid FROM memory_store.job_parts"
+	" WHERE job_id" OP(=) "$1 AND part" OP(>) "0 AND part" OP(<>) "$2"
+	" AND " NUMBER("claim") OP(<) "$3"
+	" LIMIT 1",
+	EARLIER_PARAMETERS, {INT8OID, INT4OID, INT8OID}, .latest = true};
 
 /* The last of the next so many keys. */
-static PlanStatement find_batch =
-	{"SELECT k.conversation_id, k.account_id FROM (SELECT c.conversation_id, c.account_id"
-	 " FROM memory_store.conversations c"
-	 " WHERE c.deleted_at IS NULL AND ($1 IS NULL OR c.account_id" EQUAL "$1)"
-	 " AND ($2 IS NULL OR c.updated_at OPERATOR(pg_catalog.>=) $2::pg_catalog.timestamptz)"
-	 " AND ROW(c.conversation_id, c.account_id)" GREATER "ROW($3, $4)"
-	 " ORDER BY c.conversation_id, c.account_id LIMIT $5) k"
-	 " ORDER BY k.conversation_id DESC, k.account_id DESC LIMIT 1",
-	 5,
-	 {TEXTOID, TEXTOID, UUIDOID, TEXTOID, INT8OID},
-	 .ordered = true};
+enum
+{
+	BATCH_ACCOUNT, BATCH_SINCE, BATCH_AFTER_ID, BATCH_AFTER_ACCOUNT, BATCH_SIZE,
+	BATCH_PARAMETERS
+};
+static PlanStatement find_batch = {
+	"SELECT k.conversation_id, k.account_id FROM ("
+	"   SELECT c.conversation_id, c.account_id"
+	"   FROM memory_store.conversations c"
+	"   WHERE c.deleted_at IS NULL AND ($1 IS NULL OR c.account_id" OP(=) "$1)"
+	"   AND ($2 IS NULL OR c.updated_at" OP(>=) "$2::pg_catalog.timestamptz)"
+	"   AND ROW(c.conversation_id, c.account_id)" OP(>) "ROW($3, $4)"
+	"   ORDER BY c.conversation_id, c.account_id"
+	"   LIMIT $5) k"
+	" ORDER BY k.conversation_id DESC, k.account_id DESC"
+	" LIMIT 1",
+	BATCH_PARAMETERS, {TEXTOID, TEXTOID, UUIDOID, TEXTOID, INT8OID}, .ordered = true};
+/* clang-format on */
 
 static char *
 part_path(const Job *job)
@@ -190,80 +214,96 @@ key_columns(int column, ExportKey *key)
 static void
 get_cursor(const Job *job, ExportCursor *cursor)
 {
-	Datum values[2] = {Int64GetDatum(job->id), Int32GetDatum(0)};
+	Datum values[PART_PARAMETERS] =
+		{[PART_JOB] = Int64GetDatum(job->id), [PART_NUMBER] = Int32GetDatum(0)};
 
 	memset(cursor, 0, sizeof(*cursor));
 	if (plan_execute(&read_cursor, values, NULL, false) == 0)
 		elog(ERROR, "an export has lost its cursor");
-	cursor->claims = number_column(1);
-	cursor->offset = number_column(2);
-	cursor->begun = key_columns(3, &cursor->last);
+	cursor->claims = number_column(CURSOR_CLAIMS);
+	cursor->offset = number_column(CURSOR_OFFSET);
+	cursor->begun = key_columns(CURSOR_LAST, &cursor->last);
 }
 
 /* Takes over a claim whose worker is gone; the cursor is locked. */
 static bool
-adopt(const Job *job)
+adopt(JobExport *batch)
 {
-	Datum values[2] = {Int64GetDatum(job->id), Int32GetDatum(job->part)};
+	const Job *job = batch->job;
+	ExportClaim *claimed = &batch->claimed;
+	Datum values[PART_PARAMETERS] =
+		{[PART_JOB] = Int64GetDatum(job->id), [PART_NUMBER] = Int32GetDatum(job->part)};
 	bool isnull;
 	int32 part;
 
 	if (plan_execute(&find_orphan, values, NULL, false) == 0)
 		return false;
-	part = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	claimed.number = number_column(2);
-	claimed.has_after = key_columns(3, &claimed.after);
-	(void) key_columns(5, &claimed.last);
+	part = DatumGetInt32(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, ORPHAN_PART, &isnull));
+	claimed->number = number_column(ORPHAN_NUMBER);
+	claimed->has_after = key_columns(ORPHAN_AFTER, &claimed->after);
+	(void) key_columns(ORPHAN_LAST, &claimed->last);
 	job_give_claim(job, part);
 	return true;
 }
 
 /* The keys of the next batch; false: none is left. */
 static bool
-find_next(const Job *job, const ExportCursor *cursor)
+find_next(JobExport *batch, const ExportCursor *cursor)
 {
+	const Job *job = batch->job;
+	ExportClaim *claimed = &batch->claimed;
 	pg_uuid_t nil = {{0}};
-	Datum values[5];
-	char nulls[] = "     ";
+	Datum batch_values[BATCH_PARAMETERS] = {
+		[BATCH_ACCOUNT] = PointerGetDatum(job->account_id),
+		[BATCH_SINCE] = job->since != NULL ? CStringGetTextDatum(job->since) : (Datum) 0,
+		[BATCH_AFTER_ID] = UUIDPGetDatum(cursor->begun ? &cursor->last.conversation_id : &nil),
+		/* no account_id is empty: behind this one are all */
+		[BATCH_AFTER_ACCOUNT] =
+			cursor->begun ? PointerGetDatum(cursor->last.account_id) : CStringGetTextDatum(""),
+		[BATCH_SIZE] = Int64GetDatum(job->batch_size),
+	};
+	char nulls[BATCH_PARAMETERS];
+	Datum move_values[MOVE_PARAMETERS];
 
-	/* no account_id is empty: behind this one are all */
-	values[0] = PointerGetDatum(job->account_id);
-	nulls[0] = job->account_id == NULL ? 'n' : ' ';
-	values[1] = job->since != NULL ? CStringGetTextDatum(job->since) : (Datum) 0;
-	nulls[1] = job->since == NULL ? 'n' : ' ';
-	values[2] = UUIDPGetDatum(cursor->begun ? &cursor->last.conversation_id : &nil);
-	values[3] = cursor->begun ? PointerGetDatum(cursor->last.account_id) : CStringGetTextDatum("");
-	values[4] = Int64GetDatum(job->batch_size);
-	if (plan_execute(&find_batch, values, nulls, false) == 0)
+	memset(nulls, ' ', sizeof(nulls));
+	nulls[BATCH_ACCOUNT] = job->account_id == NULL ? 'n' : ' ';
+	nulls[BATCH_SINCE] = job->since == NULL ? 'n' : ' ';
+	if (plan_execute(&find_batch, batch_values, nulls, false) == 0)
 		return false;
-	claimed.number = cursor->claims + 1;
-	claimed.has_after = cursor->begun;
-	claimed.after = cursor->last;
-	(void) key_columns(1, &claimed.last);
+	claimed->number = cursor->claims + 1;
+	claimed->has_after = cursor->begun;
+	claimed->after = cursor->last;
+	(void) key_columns(1, &claimed->last);
 
-	values[0] = Int64GetDatum(job->id);
-	values[1] = Int32GetDatum(0);
-	values[2] = Int64GetDatum(claimed.number);
-	values[3] = UUIDPGetDatum(&claimed.last.conversation_id);
-	values[4] = PointerGetDatum(claimed.last.account_id);
-	plan_execute(&move_cursor, values, NULL, false);
+	move_values[PART_JOB] = Int64GetDatum(job->id);
+	move_values[PART_NUMBER] = Int32GetDatum(0);
+	move_values[MOVE_CLAIMS] = Int64GetDatum(claimed->number);
+	move_values[MOVE_LAST_ID] = UUIDPGetDatum(&claimed->last.conversation_id);
+	move_values[MOVE_LAST_ACCOUNT] = PointerGetDatum(claimed->last.account_id);
+	plan_execute(&move_cursor, move_values, NULL, false);
 	return true;
 }
 
 static void
-note_claim(const Job *job)
+note_claim(const JobExport *batch)
 {
-	Datum values[7];
-	char nulls[] = "       ";
+	const Job *job = batch->job;
+	const ExportClaim *claimed = &batch->claimed;
+	Datum values[CLAIM_PARAMETERS] = {
+		[PART_JOB] = Int64GetDatum(job->id),
+		[PART_NUMBER] = Int32GetDatum(job->part),
+		[CLAIM_NUMBER] = Int64GetDatum(claimed->number),
+		[CLAIM_AFTER_ID] = UUIDPGetDatum(&claimed->after.conversation_id),
+		[CLAIM_AFTER_ACCOUNT] = PointerGetDatum(claimed->after.account_id),
+		[CLAIM_LAST_ID] = UUIDPGetDatum(&claimed->last.conversation_id),
+		[CLAIM_LAST_ACCOUNT] = PointerGetDatum(claimed->last.account_id),
+	};
+	char nulls[CLAIM_PARAMETERS];
 
-	values[0] = Int64GetDatum(job->id);
-	values[1] = Int32GetDatum(job->part);
-	values[2] = Int64GetDatum(claimed.number);
-	values[3] = UUIDPGetDatum(&claimed.after.conversation_id);
-	values[4] = PointerGetDatum(claimed.after.account_id);
-	nulls[3] = nulls[4] = claimed.has_after ? ' ' : 'n';
-	values[5] = UUIDPGetDatum(&claimed.last.conversation_id);
-	values[6] = PointerGetDatum(claimed.last.account_id);
+	memset(nulls, ' ', sizeof(nulls));
+	if (!claimed->has_after)
+		nulls[CLAIM_AFTER_ID] = nulls[CLAIM_AFTER_ACCOUNT] = 'n';
 	plan_execute(&write_claim, values, nulls, false);
 }
 
@@ -271,12 +311,13 @@ note_claim(const Job *job)
 static bool
 earlier_claim(const Job *job, int64 number, int32 *pid)
 {
-	Datum values[3];
+	Datum values[EARLIER_PARAMETERS] = {
+		[PART_JOB] = Int64GetDatum(job->id),
+		[PART_NUMBER] = Int32GetDatum(job->part),
+		[EARLIER_NUMBER] = Int64GetDatum(number),
+	};
 	bool isnull;
 
-	values[0] = Int64GetDatum(job->id);
-	values[1] = Int32GetDatum(job->part);
-	values[2] = Int64GetDatum(number);
 	if (plan_execute(&find_earlier, values, NULL, false) == 0)
 		return false;
 	*pid = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -286,9 +327,11 @@ earlier_claim(const Job *job, int64 number, int32 *pid)
 }
 
 static bool
-earlier_than_claimed(const Job *job, int32 *pid)
+earlier_than_claimed(void *arg, int32 *pid)
 {
-	return earlier_claim(job, claimed.number, pid);
+	const JobExport *batch = arg;
+
+	return earlier_claim(batch->job, batch->claimed.number, pid);
 }
 
 /* ---------- the file ---------- */
@@ -357,31 +400,41 @@ finish_file(const Job *job, const ExportCursor *cursor)
 
 /* ---------- both transactions ---------- */
 
+/* A worker's export, in the current context; the job must live as long. */
+JobExport *
+job_export_begin(const Job *job)
+{
+	JobExport *batch = palloc0(sizeof(JobExport));
+
+	batch->job = job;
+	batch->context =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext job batch", ALLOCSET_DEFAULT_SIZES);
+	return batch;
+}
+
 /*
  * The next batch is claimed, in the caller's transaction.  False: nothing is
  * left, and the file is complete unless others are still at it; or the export
  * is not to go on.
  */
 bool
-job_export_claim(Job *job)
+job_export_claim(JobExport *batch)
 {
+	const Job *job = batch->job;
 	MemoryContext old = CurrentMemoryContext;
 	JobClaim locked;
 	ExportCursor cursor;
 	int32 pid;
 	bool found;
 
-	if (batch_context == NULL)
-		batch_context =
-			AllocSetContextCreate(TopMemoryContext, "memory_ext job batch", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextReset(batch_context);
+	MemoryContextReset(batch->context);
 	if (!job_lock_cursor(job, &locked))
 		return false;
-	MemoryContextSwitchTo(batch_context);
+	MemoryContextSwitchTo(batch->context);
 	get_cursor(job, &cursor);
-	found = adopt(job) || find_next(job, &cursor);
+	found = adopt(batch) || find_next(batch, &cursor);
 	if (found)
-		note_claim(job);
+		note_claim(batch);
 	else if (!earlier_claim(job, PG_INT64_MAX, &pid))
 		finish_file(job, &cursor);
 	MemoryContextSwitchTo(old);
@@ -390,11 +443,12 @@ job_export_claim(Job *job)
 
 /* Waits until the claims before this one are done, and opens the file at its end. */
 static void
-take_turn(const Job *job, Turn *turn)
+take_turn(JobExport *batch, Turn *turn)
 {
+	const Job *job = batch->job;
 	ExportCursor cursor;
 
-	job_wait_for_turn(job, earlier_than_claimed, TURN_MILLISECONDS);
+	job_wait_for_turn(job, earlier_than_claimed, batch, TURN_MILLISECONDS);
 	get_cursor(job, &cursor);
 	turn->from = turn->offset = cursor.offset;
 	turn->file = open_part(job, cursor.offset);
@@ -402,43 +456,45 @@ take_turn(const Job *job, Turn *turn)
 
 /* Writes the claimed batch, with its counts and the claim's end. */
 void
-job_export_write(Job *job)
+job_export_write(JobExport *batch)
 {
-	MemoryContext old = MemoryContextSwitchTo(batch_context);
+	const Job *job = batch->job;
+	const ExportClaim *claimed = &batch->claimed;
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
 	ImportCounts counts = {0};
 	ExportScope scope = {0};
 	Turn turn = {.file = 0};
 	Export *export;
-	Datum values[3];
+	Datum values[LENGTH_PARAMETERS];
 
 	scope.format = transfer_format_argument(job->format, true);
 	scope.account_id = job->account_id;
 	scope.has_since = job->since != NULL;
 	if (scope.has_since && !transfer_parse_time(job->since, strlen(job->since), &scope.since))
 		elog(ERROR, "an export's time cannot be read: %s", job->since);
-	scope.after = claimed.has_after ? &claimed.after : NULL;
-	scope.last = &claimed.last;
+	scope.after = claimed->has_after ? &claimed->after : NULL;
+	scope.last = &claimed->last;
 	initStringInfo(&turn.out);
 	export = export_begin(&scope);
 	while (export_next(export, &turn.out))
 	{
 		appendStringInfoChar(&turn.out, '\n');
 		if (turn.file == 0 && turn.out.len >= HOLD_BYTES)
-			take_turn(job, &turn);
+			take_turn(batch, &turn);
 		if (turn.file != 0 && turn.out.len >= WRITE_BYTES)
 			flush(job, &turn);
 	}
 	export_end(export);
 	if (turn.file == 0)
-		take_turn(job, &turn);
+		take_turn(batch, &turn);
 	flush(job, &turn);
 	if (FileSync(turn.file, PG_WAIT_EXTENSION) != 0)
 		report_file("fsync", part_path(job));
 	FileClose(turn.file);
 
-	values[0] = Int64GetDatum(job->id);
-	values[1] = Int32GetDatum(0);
-	values[2] = Int64GetDatum(turn.offset);
+	values[PART_JOB] = Int64GetDatum(job->id);
+	values[PART_NUMBER] = Int32GetDatum(0);
+	values[LENGTH_OFFSET] = Int64GetDatum(turn.offset);
 	plan_execute(&note_length, values, NULL, false);
 	counts.documents = export_conversations(export);
 	counts.messages = export_messages(export);

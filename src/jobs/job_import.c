@@ -28,30 +28,35 @@
 
 #define TURN_MILLISECONDS 10
 
-/* The batch at hand. */
-static MemoryContext batch_context = NULL;
-static JobClaim claimed;
-static StringInfoData bytes; /* of the input from claimed.from to claimed.to */
-static ImportOptions options;
-static bool is_rows; /* of CSV, with these columns; else documents */
-static CsvColumns columns;
+/* A worker's import, and the batch at hand. */
+struct JobImport
+{
+	const Job *job;
+	MemoryContext context; /* of the batch; the next claim resets it */
+	JobClaim claimed;
+	StringInfoData bytes; /* of the input from claimed.from to claimed.to */
+	ImportOptions options;
+	bool is_rows; /* of CSV, with these columns; else documents */
+	CsvColumns columns;
+};
 
 /* ---------- the file ---------- */
 
 /* Appends the next chunk of the input; false: it has ended. */
 static bool
-read_chunk(const Job *job, File file, uint64 offset)
+read_chunk(JobImport *batch, File file, uint64 offset)
 {
+	StringInfo bytes = &batch->bytes;
 	int got;
 
 	/* a document may be as large as the setting allows, the chunk before it is in here too */
-	enlargeStringInfo(&bytes, CHUNK_BYTES);
-	got = FileRead(file, bytes.data + bytes.len, CHUNK_BYTES, (off_t) offset, PG_WAIT_EXTENSION);
+	enlargeStringInfo(bytes, CHUNK_BYTES);
+	got = FileRead(file, bytes->data + bytes->len, CHUNK_BYTES, (off_t) offset, PG_WAIT_EXTENSION);
 	if (got < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(), errmsg("could not read file \"%s\": %m", job->target)));
-	bytes.len += got;
-	bytes.data[bytes.len] = '\0';
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not read file \"%s\": %m", batch->job->target)));
+	bytes->len += got;
+	bytes->data[bytes->len] = '\0';
 	return got > 0;
 }
 
@@ -85,15 +90,15 @@ open_file(const Job *job)
 
 /* The next piece of the input, behind those that are in bytes; false: it has ended. */
 static bool
-read_more(const Job *job, File file, uint64 *offset, JobStagePosition *position)
+read_more(JobImport *batch, File file, uint64 *offset, JobStagePosition *position)
 {
-	int before = bytes.len;
+	int before = batch->bytes.len;
 
 	if (file < 0)
-		return job_stage_read(job, &claimed, &bytes, offset, position);
-	if (!read_chunk(job, file, *offset))
+		return job_stage_read(batch->job, &batch->claimed, &batch->bytes, offset, position);
+	if (!read_chunk(batch, file, *offset))
 		return false;
-	*offset += bytes.len - before;
+	*offset += batch->bytes.len - before;
 	return true;
 }
 
@@ -102,49 +107,52 @@ read_more(const Job *job, File file, uint64 *offset, JobStagePosition *position)
  * rows 0.
  */
 static void
-read_rows_claim(const Job *job, int32 rows)
+read_rows_claim(JobImport *batch, int32 rows)
 {
+	const Job *job = batch->job;
+	JobClaim *claimed = &batch->claimed;
+	StringInfo bytes = &batch->bytes;
 	bool staged = strcmp(job->source, "staged") == 0;
 	JobStagePosition position = {0};
 	File file = staged ? -1 : open_file(job);
-	CsvCutter cutter = {.line = claimed.from.line};
-	uint64 offset = claimed.from.offset;
-	bool header = claimed.from.offset == 0;
+	CsvCutter cutter = {.line = claimed->from.line};
+	uint64 offset = claimed->from.offset;
+	bool header = claimed->from.offset == 0;
 	bool ended = false;
 	CsvRecord record;
 	int32 n = 0;
 
 	if (!staged)
 		check_size(job, file);
-	while (rows > 0 || offset < claimed.to.offset)
+	while (rows > 0 || offset < claimed->to.offset)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (claimed.from.offset == 0)
-			csv_skip_mark(&cutter, bytes.data, bytes.len);
-		while (n < rows && csv_cut(&cutter, bytes.data, bytes.len, ended, &record))
+		if (claimed->from.offset == 0)
+			csv_skip_mark(&cutter, bytes->data, bytes->len);
+		while (n < rows && csv_cut(&cutter, bytes->data, bytes->len, ended, &record))
 		{
 			if (record.length > 0 && !header)
 				n++;
 			header &= record.length == 0;
 		}
-		if (ended || (rows > 0 && (n == rows || (n > 0 && bytes.len >= CLAIM_BYTES))))
+		if (ended || (rows > 0 && (n == rows || (n > 0 && bytes->len >= CLAIM_BYTES))))
 			break;
-		ended = !read_more(job, file, &offset, &position);
+		ended = !read_more(batch, file, &offset, &position);
 	}
 	if (!staged)
 		FileClose(file);
 
 	if (rows > 0)
 	{
-		claimed.end = ended && n < rows;
-		claimed.to = claimed.from;
-		claimed.to.offset += cutter.begin;
-		claimed.to.line = cutter.line;
-		claimed.to.documents += n;
-		if (staged && !claimed.end && position.count > 0)
-			job_stage_locate(&claimed, &position);
+		claimed->end = ended && n < rows;
+		claimed->to = claimed->from;
+		claimed->to.offset += cutter.begin;
+		claimed->to.line = cutter.line;
+		claimed->to.documents += n;
+		if (staged && !claimed->end && position.count > 0)
+			job_stage_locate(claimed, &position);
 	}
-	bytes.len = (int) (claimed.to.offset - claimed.from.offset);
+	bytes->len = (int) (claimed->to.offset - claimed->from.offset);
 }
 
 /*
@@ -152,33 +160,36 @@ read_rows_claim(const Job *job, int32 rows)
  * where that is.  documents 0: up to claimed.to.
  */
 static void
-read_claim(const Job *job, int32 documents)
+read_claim(JobImport *batch, int32 documents)
 {
+	const Job *job = batch->job;
+	JobClaim *claimed = &batch->claimed;
+	StringInfo bytes = &batch->bytes;
 	bool staged = strcmp(job->source, "staged") == 0;
 	JobStagePosition position = {0};
 	File file = staged ? -1 : open_file(job);
-	Import *skim = import_begin(&options);
-	uint64 offset = claimed.from.offset;
+	Import *skim = import_begin(&batch->options);
+	uint64 offset = claimed->from.offset;
 
 	if (!staged)
 		check_size(job, file);
-	import_resume(skim, &claimed.from);
+	import_resume(skim, &claimed->from);
 	for (;;)
 	{
-		int before = bytes.len;
+		int before = bytes->len;
 
 		CHECK_FOR_INTERRUPTS();
-		if (documents == 0 && offset >= claimed.to.offset)
+		if (documents == 0 && offset >= claimed->to.offset)
 			break;
-		if (!read_more(job, file, &offset, &position))
+		if (!read_more(batch, file, &offset, &position))
 		{
-			claimed.end = true;
+			claimed->end = true;
 			break;
 		}
 		if (documents == 0)
 			continue;
-		import_feed(skim, bytes.data + before, bytes.len - before);
-		if (import_pass(skim, documents) || (bytes.len >= CLAIM_BYTES && import_passed(skim) > 0))
+		import_feed(skim, bytes->data + before, bytes->len - before);
+		if (import_pass(skim, documents) || (bytes->len >= CLAIM_BYTES && import_passed(skim) > 0))
 			break;
 	}
 	if (!staged)
@@ -186,49 +197,74 @@ read_claim(const Job *job, int32 documents)
 
 	if (documents > 0)
 	{
-		import_mark(skim, &claimed.to);
-		if (claimed.end)
-			claimed.to.offset = offset;
+		import_mark(skim, &claimed->to);
+		if (claimed->end)
+			claimed->to.offset = offset;
 		else if (staged)
-			job_stage_locate(&claimed, &position);
+			job_stage_locate(claimed, &position);
 	}
-	if (claimed.to.offset < offset)
-		bytes.len -= (int) (offset - claimed.to.offset);
+	if (claimed->to.offset < offset)
+		bytes->len -= (int) (offset - claimed->to.offset);
 }
 
 /* ---------- both transactions ---------- */
 
-static void
-begin_batch(const Job *job)
+/* A worker's import, in the current context; the job must live as long. */
+JobImport *
+job_import_begin(const Job *job)
 {
-	if (batch_context == NULL)
-		batch_context =
-			AllocSetContextCreate(TopMemoryContext, "memory_ext job batch", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextReset(batch_context);
-	MemoryContextSwitchTo(batch_context);
-	memset(&claimed, 0, sizeof(claimed));
-	initStringInfo(&bytes);
+	JobImport *batch = palloc0(sizeof(JobImport));
 
-	is_rows = job->columns != NULL;
-	import_options(&options);
-	options.account_id = job->account_id;
-	options.format = is_rows ? &csv_format : transfer_format_argument(job->format, false);
-	options.skip = job->skip;
-	import_arguments(&options, NULL, job->on_conflict);
-	options.arguments = true;
-	options.job_id = job->id;
-	options.part = job->part;
-	/* one write a claim: in several, locks would not be taken in order */
-	options.batch_documents = job->batch_size + 2;
-	options.batch_bytes = MaxAllocHugeSize;
-	if (is_rows)
-		csv_columns(job->columns, &columns);
-	options.places = is_rows && columns.field_of[CSV_SEQ] < 0;
+	batch->job = job;
+	batch->context =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext job batch", ALLOCSET_DEFAULT_SIZES);
+	return batch;
 }
 
-bool
-job_import_claim(Job *job)
+static void
+begin_batch(JobImport *batch)
 {
+	const Job *job = batch->job;
+	ImportOptions *options = &batch->options;
+
+	MemoryContextReset(batch->context);
+	MemoryContextSwitchTo(batch->context);
+	memset(&batch->claimed, 0, sizeof(batch->claimed));
+	initStringInfo(&batch->bytes);
+
+	batch->is_rows = job->columns != NULL;
+	import_options(options);
+	options->account_id = job->account_id;
+	options->format = batch->is_rows ? &csv_format : transfer_format_argument(job->format, false);
+	options->skip = job->skip;
+	import_arguments(options, NULL, job->on_conflict);
+	options->arguments = true;
+	options->job_id = job->id;
+	options->part = job->part;
+	/* one write a claim: in several, locks would not be taken in order */
+	options->batch_documents = job->batch_size + 2;
+	options->batch_bytes = MaxAllocHugeSize;
+	if (batch->is_rows)
+		csv_columns(job->columns, &batch->columns);
+	options->places = batch->is_rows && batch->columns.field_of[CSV_SEQ] < 0;
+}
+
+/* Reads what is claimed; limit: the batch's end is looked for, 0: it is known. */
+static void
+read_batch(JobImport *batch, int32 limit)
+{
+	if (batch->is_rows)
+		read_rows_claim(batch, limit);
+	else
+		read_claim(batch, limit);
+}
+
+/* The next batch is claimed and read, in the caller's transaction; false: nothing is left. */
+bool
+job_import_claim(JobImport *batch)
+{
+	const Job *job = batch->job;
+	JobClaim *claimed = &batch->claimed;
 	MemoryContext old = CurrentMemoryContext;
 	JobClaim cursor;
 	bool found = job_lock_cursor(job, &cursor);
@@ -236,37 +272,31 @@ job_import_claim(Job *job)
 	/* if this is lost in a crash, so is all that comes after */
 	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_LOCAL, true, 0, false);
-	begin_batch(job);
-	if (found && job_adopt(job, &claimed))
-	{
-		if (is_rows)
-			read_rows_claim(job, 0);
-		else
-			read_claim(job, 0);
-	}
+	begin_batch(batch);
+	if (found && job_adopt(job, claimed))
+		read_batch(batch, 0);
 	else if (found && !cursor.end)
 	{
-		claimed.from = cursor.to;
-		claimed.from_row = cursor.to_row;
-		claimed.from_skip = cursor.to_skip;
-		if (is_rows)
-			read_rows_claim(job, job->batch_size);
-		else
-			read_claim(job, job->batch_size);
-		job_move_cursor(job, &claimed);
+		claimed->from = cursor.to;
+		claimed->from_row = cursor.to_row;
+		claimed->from_skip = cursor.to_skip;
+		read_batch(batch, job->batch_size);
+		job_move_cursor(job, claimed);
 	}
 	else
 		found = false;
 	if (found)
-		job_claim(job, &claimed);
+		job_claim(job, claimed);
 	MemoryContextSwitchTo(old);
 	return found;
 }
 
 static bool
-earlier_than_claimed(const Job *job, int32 *pid)
+earlier_than_claimed(void *arg, int32 *pid)
 {
-	return job_earlier_claim(job, &claimed, pid);
+	const JobImport *batch = arg;
+
+	return job_earlier_claim(batch->job, &batch->claimed, pid);
 }
 
 /*
@@ -277,17 +307,19 @@ earlier_than_claimed(const Job *job, int32 *pid)
 static void
 wait_for_turn(void *arg)
 {
-	job_wait_for_turn(arg, earlier_than_claimed, TURN_MILLISECONDS);
+	JobImport *batch = arg;
+
+	job_wait_for_turn(batch->job, earlier_than_claimed, batch, TURN_MILLISECONDS);
 }
 
 static void
-add_documents(Import *import)
+add_documents(Import *import, const JobImport *batch)
 {
-	import_resume(import, &claimed.from);
-	import_feed(import, bytes.data, bytes.len);
+	import_resume(import, &batch->claimed.from);
+	import_feed(import, batch->bytes.data, batch->bytes.len);
 	if (import_gather(import))
 		elog(ERROR, "a claim has more documents than were counted");
-	if (claimed.end)
+	if (batch->claimed.end)
 	{
 		import_finish(import);
 		if (import_gather(import))
@@ -297,30 +329,38 @@ add_documents(Import *import)
 
 /* Stores the claimed batch, with its counts and the claim's end. */
 void
-job_import_write(Job *job)
+job_import_write(JobImport *batch)
 {
-	MemoryContext old = MemoryContextSwitchTo(batch_context);
+	const Job *job = batch->job;
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
 	Import *import;
 
-	options.before_lock = wait_for_turn;
-	options.before_lock_arg = job;
-	import = import_begin(&options);
-	if (is_rows)
-		import_add_csv(import, &columns, bytes.data, bytes.len, &claimed.from);
+	batch->options.before_lock = wait_for_turn;
+	batch->options.before_lock_arg = batch;
+	import = import_begin(&batch->options);
+	if (batch->is_rows)
+		import_add_csv(import, &batch->columns, batch->bytes.data, batch->bytes.len,
+					   &batch->claimed.from);
 	else
-		add_documents(import);
+		add_documents(import, batch);
 	import_write(import);
 	if (strcmp(job->source, "staged") == 0)
-		job_stage_delete(job, &claimed);
+		job_stage_delete(job, &batch->claimed);
 	job_done(job, import_counts(import));
 	MemoryContextSwitchTo(old);
 }
 
 /* ---------- the header line of rows ---------- */
 
+/*
+ * Of CSV: job->columns becomes those of the header line.  Needs SPI, and the
+ * owner's rights if lines are staged.  Error: 22023 there is none.
+ */
 void
 job_import_header(Job *job)
 {
+	JobImport batch = {.job = job};
+	StringInfo bytes = &batch.bytes;
 	bool staged = strcmp(job->source, "staged") == 0;
 	JobStagePosition position = {0};
 	File file = staged ? -1 : open_file(job);
@@ -329,14 +369,13 @@ job_import_header(Job *job)
 	uint64 offset = 0;
 	bool ended = false;
 
-	memset(&claimed, 0, sizeof(claimed));
-	initStringInfo(&bytes);
-	while (record.length == 0 && !ended && bytes.len < CLAIM_BYTES)
+	initStringInfo(bytes);
+	while (record.length == 0 && !ended && bytes->len < CLAIM_BYTES)
 	{
 		CHECK_FOR_INTERRUPTS();
-		ended = !read_more(job, file, &offset, &position);
-		csv_skip_mark(&cutter, bytes.data, bytes.len);
-		while (record.length == 0 && csv_cut(&cutter, bytes.data, bytes.len, ended, &record))
+		ended = !read_more(&batch, file, &offset, &position);
+		csv_skip_mark(&cutter, bytes->data, bytes->len);
+		while (record.length == 0 && csv_cut(&cutter, bytes->data, bytes->len, ended, &record))
 			;
 	}
 	if (!staged)
@@ -345,7 +384,7 @@ job_import_header(Job *job)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the input has no header line"),
 				 errhint("The first line of CSV names the columns.")));
-	import_options(&options);
-	job->columns = csv_header(&record, options.csv_delimiter, options.csv_encoding);
-	pfree(bytes.data);
+	import_options(&batch.options);
+	job->columns = csv_header(&record, batch.options.csv_delimiter, batch.options.csv_encoding);
+	pfree(bytes->data);
 }

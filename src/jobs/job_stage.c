@@ -16,49 +16,55 @@
 #include "utils/builtins.h"
 
 #include "job.h"
+#include "sql_text.h"
 #include "statement.h"
 
 /* Lines that are read at once. */
 #define PAGE_LINES 1000
 
-#define MINE                                                                                       \
-	"staged_by OPERATOR(pg_catalog.=) $1 AND account_id OPERATOR(pg_catalog.=) $2"                 \
-	" AND line_id OPERATOR(pg_catalog.<=) $3"
+/*
+ * The lines that one role has staged while confined to one account ('': to
+ * none), up to those that were there when the job was made.  STAGE_FIRST is used
+ * by the statements that begin at a line.
+ */
+/* clang-format off */
+enum { STAGE_ROLE, STAGE_ACCOUNT, STAGE_LAST, STAGE_FIRST, STAGE_LIMIT };
+#define MINE "staged_by" OP(=) "$1 AND account_id" OP(=) "$2 AND line_id" OP(<=) "$3"
 
-static PlanStatement measure_lines =
-	{"SELECT pg_catalog.max(line_id),"
-	 " pg_catalog.sum(pg_catalog.octet_length(line) OPERATOR(pg_catalog.+) 1)::pg_catalog.int8"
-	 " FROM memory.import_stage WHERE " MINE,
-	 3,
-	 {TEXTOID, TEXTOID, INT8OID},
-	 NULL};
+static PlanStatement measure_lines = {
+	"SELECT pg_catalog.max(line_id),"
+	"       pg_catalog.sum(pg_catalog.octet_length(line)" OP(+) "1)::pg_catalog.int8"
+	" FROM memory.import_stage"
+	" WHERE " MINE,
+	STAGE_LAST + 1, {TEXTOID, TEXTOID, INT8OID}};
 
-static PlanStatement read_lines =
-	{"SELECT line_id, line FROM memory.import_stage WHERE " MINE
-	 " AND line_id OPERATOR(pg_catalog.>=) $4 ORDER BY staged_by, account_id, line_id LIMIT $5",
-	 5,
-	 {TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID},
-	 NULL};
+static PlanStatement read_lines = {
+	"SELECT line_id, line"
+	" FROM memory.import_stage"
+	" WHERE " MINE " AND line_id" OP(>=) "$4"
+	" ORDER BY staged_by, account_id, line_id"
+	" LIMIT $5",
+	STAGE_LIMIT + 1, {TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID}};
 
-static PlanStatement delete_lines = {"DELETE FROM memory.import_stage WHERE " MINE
-									 " AND line_id OPERATOR(pg_catalog.>=) $4",
-									 4,
-									 {TEXTOID, TEXTOID, INT8OID, INT8OID},
-									 NULL};
+static PlanStatement delete_lines = {
+	"DELETE FROM memory.import_stage"
+	" WHERE " MINE " AND line_id" OP(>=) "$4",
+	STAGE_FIRST + 1, {TEXTOID, TEXTOID, INT8OID, INT8OID}};
+/* clang-format on */
 
 static void
 set_owner(const Job *job, Datum *values)
 {
-	values[0] = CStringGetTextDatum(job->role);
-	values[1] = CStringGetTextDatum(job->confined != NULL ? job->confined : "");
-	values[2] = Int64GetDatum(job->last_row);
+	values[STAGE_ROLE] = CStringGetTextDatum(job->role);
+	values[STAGE_ACCOUNT] = CStringGetTextDatum(job->confined != NULL ? job->confined : "");
+	values[STAGE_LAST] = Int64GetDatum(job->last_row);
 }
 
 /* How much there is; total_bytes 0: nothing. */
 void
 job_stage_measure(Job *job)
 {
-	Datum values[3];
+	Datum values[STAGE_LAST + 1];
 	bool isnull;
 
 	job->last_row = PG_INT64_MAX;
@@ -74,13 +80,13 @@ job_stage_measure(Job *job)
 static void
 note_line(JobStagePosition *position, int64 row, uint64 offset, Size length)
 {
-	if (position->count == position->room)
+	if (position->count == position->capacity)
 	{
-		position->room = Max(position->room * 2, PAGE_LINES);
-		position->lines =
-			position->lines == NULL
-				? palloc(mul_size(position->room, sizeof(JobStageLine)))
-				: repalloc_huge(position->lines, mul_size(position->room, sizeof(JobStageLine)));
+		position->capacity = Max(position->capacity * 2, PAGE_LINES);
+		position->lines = position->lines == NULL
+							  ? palloc(mul_size(position->capacity, sizeof(JobStageLine)))
+							  : repalloc_huge(position->lines,
+											  mul_size(position->capacity, sizeof(JobStageLine)));
 	}
 	position->lines[position->count].row = row;
 	position->lines[position->count].offset = offset;
@@ -96,13 +102,14 @@ bool
 job_stage_read(const Job *job, JobClaim *claim, StringInfo bytes, uint64 *offset,
 			   JobStagePosition *position)
 {
-	Datum values[5];
+	Datum values[STAGE_LIMIT + 1];
 	uint64 rows;
 	SPITupleTable *table;
 
 	set_owner(job, values);
-	values[3] = Int64GetDatum(position->count == 0 ? claim->from_row : position->next_row);
-	values[4] = Int64GetDatum(PAGE_LINES);
+	values[STAGE_FIRST] =
+		Int64GetDatum(position->count == 0 ? claim->from_row : position->next_row);
+	values[STAGE_LIMIT] = Int64GetDatum(PAGE_LINES);
 	rows = plan_execute(&read_lines, values, NULL, false);
 	table = SPI_tuptable;
 	for (uint64 i = 0; i < rows; i++)
@@ -151,13 +158,13 @@ job_stage_locate(JobClaim *claim, const JobStagePosition *position)
 void
 job_stage_delete(const Job *job, const JobClaim *claim)
 {
-	Datum values[4];
+	Datum values[STAGE_FIRST + 1];
 	int64 first = claim->from_row + (claim->from_skip > 0 ? 1 : 0);
 	int64 last = claim->end ? job->last_row : claim->to_row - 1;
 
 	set_owner(job, values);
-	values[2] = Int64GetDatum(last);
-	values[3] = Int64GetDatum(first);
+	values[STAGE_LAST] = Int64GetDatum(last);
+	values[STAGE_FIRST] = Int64GetDatum(first);
 	plan_execute(&delete_lines, values, NULL, false);
 }
 
@@ -165,9 +172,9 @@ job_stage_delete(const Job *job, const JobClaim *claim)
 uint64
 job_stage_clear(const Job *job)
 {
-	Datum values[4];
+	Datum values[STAGE_FIRST + 1];
 
 	set_owner(job, values);
-	values[3] = Int64GetDatum(0);
+	values[STAGE_FIRST] = Int64GetDatum(0);
 	return plan_execute(&delete_lines, values, NULL, false);
 }

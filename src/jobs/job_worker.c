@@ -9,10 +9,6 @@
  * at the next interrupt check, so that neither a shutdown nor DROP DATABASE
  * (FORCE) waits for it.
  *
- * While it works, a worker holds a lock of its own kind on the job, shared, to
- * its end: who can have it exclusively knows that nobody works on the job.  The
- * lock is an advisory one with a fourth field that pg_advisory_lock never uses.
- *
  * A session that waits keeps the workers' handles in TopMemoryContext.  When
  * its transaction aborts, because it was cancelled or terminated, it stops
  * them.
@@ -29,97 +25,55 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lock.h"
-#include "storage/proc.h"
-#include "storage/procarray.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/wait_event.h"
 
+#include "compat.h"
 #include "job.h"
 #include "statement.h"
-
-/* The fourth field of the lock; PostgreSQL itself uses 1 and 2. */
-#define JOB_LOCK_KIND 77
 
 /* The workers that this session waits for. */
 static BackgroundWorkerHandle *handles[JOB_MAX_WORKERS];
 static int nhandles = 0;
 
-/* In a worker: what it works on. */
-static MemoryContext job_context = NULL;
-static Job job;
+/* What a worker works on. */
+typedef struct JobWorker
+{
+	MemoryContext context; /* as long as the worker */
+	OwnerScope scope;      /* of the transaction at hand */
+	int64 job_id;
+	Job job;
+	JobImport *import; /* one of them, by the kind of the job */
+	JobExport *export;
+} JobWorker;
 
 PGDLLEXPORT void memory_job_worker_main(Datum main_arg);
-
-/* ---------- the lock ---------- */
-
-static void
-set_lock_tag(LOCKTAG *tag, int64 job_id)
-{
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (job_id >> 32), (uint32) job_id,
-						 JOB_LOCK_KIND);
-}
-
-/* Whether nobody works on the job; hold: nobody can begin to before the transaction ends. */
-bool
-job_idle(int64 job_id, bool hold)
-{
-	LOCKTAG tag;
-
-	set_lock_tag(&tag, job_id);
-	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		return false;
-	if (!hold)
-		LockRelease(&tag, ExclusiveLock, false);
-	return true;
-}
-
-void
-job_wait_for_turn(const Job *job, JobEarlier earlier, long milliseconds)
-{
-	int32 pid;
-
-	while (earlier(job, &pid))
-	{
-		/* asked once more: it may have been done just before its process ended */
-		if (BackendPidGetProc(pid) == NULL && earlier(job, &pid) && BackendPidGetProc(pid) == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("another worker of the job has ended within a batch"),
-					 errhint("CALL memory.resume_job(" INT64_FORMAT ") to go on.", job->id)));
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
-}
 
 /* ---------- a worker ---------- */
 
 static void
-begin_transaction(OwnerScope *scope, const char *activity)
+begin_transaction(JobWorker *worker, const char *activity)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	SPI_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, activity);
-	owner_enter(scope);
-	MemoryContextSwitchTo(job_context);
+	owner_enter(&worker->scope);
+	MemoryContextSwitchTo(worker->context);
 }
 
 static void
-end_transaction(const OwnerScope *scope)
+end_transaction(const JobWorker *worker)
 {
-	owner_leave(scope);
+	owner_leave(&worker->scope);
 	PopActiveSnapshot();
 	SPI_finish();
 	CommitTransactionCommand();
-	MemoryContextSwitchTo(job_context);
+	MemoryContextSwitchTo(worker->context);
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	if (ConfigReloadPending)
@@ -133,11 +87,11 @@ end_transaction(const OwnerScope *scope)
 static void
 take_settings(const Job *job)
 {
-	static PlanStatement pairs =
-		{"SELECT key, value FROM pg_catalog.json_each_text($1::pg_catalog.json)",
-		 1,
-		 {TEXTOID},
-		 NULL};
+	/* clang-format off */
+	static PlanStatement pairs = {
+		"SELECT key, value FROM pg_catalog.json_each_text($1::pg_catalog.json)",
+		1, {TEXTOID}};
+	/* clang-format on */
 	Datum values[1] = {CStringGetTextDatum(job->settings != NULL ? job->settings : "{}")};
 	uint64 rows = plan_execute(&pairs, values, NULL, true);
 	SPITupleTable *table = SPI_tuptable;
@@ -151,81 +105,90 @@ take_settings(const Job *job)
 
 /* Reads the job, takes on its role and settings and a part of it; false: there is nothing to do. */
 static bool
-take_job(int64 job_id)
+take_job(JobWorker *worker)
 {
-	OwnerScope scope;
+	Job *job = &worker->job;
 	bool taken;
 
-	begin_transaction(&scope, "taking a part of a job");
-	taken = job_read(job_id, &job) && job_take_part(&job);
+	begin_transaction(worker, "taking a part of a job");
+	taken = job_read(worker->job_id, job) && job_take_part(job);
 	if (taken)
-		take_settings(&job);
-	end_transaction(&scope);
+		take_settings(job);
+	end_transaction(worker);
 	if (!taken)
 		return false;
 
 	/* as SET ROLE would, with its check that the user may */
 	StartTransactionCommand();
-	SetConfigOption("role", job.role, PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("role", job->role, PGC_USERSET, PGC_S_SESSION);
 	CommitTransactionCommand();
-	MemoryContextSwitchTo(job_context);
+	MemoryContextSwitchTo(worker->context);
+	if (strcmp(job->kind, "export") == 0)
+		worker->export = job_export_begin(job);
+	else
+		worker->import = job_import_begin(job);
 	return true;
 }
 
-/* All batches, each in its transactions. */
-static void
-work(void)
+/* The next batch, in its two transactions; false: nothing is left. */
+static bool
+work_batch(JobWorker *worker)
 {
-	bool export = strcmp(job.kind, "export") == 0;
-	OwnerScope scope;
-	bool more = true;
+	bool more;
+
+	begin_transaction(worker, "claiming a batch of a job");
+	job_check_files(&worker->job, job_role_oid(&worker->job));
+	more = worker->export != NULL ? job_export_claim(worker->export)
+								  : job_import_claim(worker->import);
+	end_transaction(worker);
+	if (!more)
+		return false;
+	begin_transaction(worker, "storing a batch of a job");
+	if (worker->export != NULL)
+		job_export_write(worker->export);
+	else
+		job_import_write(worker->import);
+	end_transaction(worker);
+	return true;
+}
+
+/* All batches, and the end of the worker's part. */
+static void
+work(JobWorker *worker)
+{
+	const Job *job = &worker->job;
 	char *state;
 	Job now;
 
-	while (more)
-	{
+	while (work_batch(worker))
 		CHECK_FOR_INTERRUPTS();
-		begin_transaction(&scope, "claiming a batch of a job");
-		job_check_files(&job, job_role_oid(&job));
-		more = export ? job_export_claim(&job) : job_import_claim(&job);
-		end_transaction(&scope);
-		if (!more)
-			break;
-		begin_transaction(&scope, "storing a batch of a job");
-		if (export)
-			job_export_write(&job);
-		else
-			job_import_write(&job);
-		end_transaction(&scope);
-	}
-	begin_transaction(&scope, "ending a job");
-	state = job_read(job.id, &now) && now.cancel_requested ? "cancelled" : "finished";
-	job_leave_part(&job, state);
-	if (job_read(job.id, &now) && strcmp(now.state, "finished") == 0)
+	begin_transaction(worker, "ending a job");
+	state = job_read(job->id, &now) && now.cancel_requested ? "cancelled" : "finished";
+	job_leave_part(job, state);
+	if (job_read(job->id, &now) && strcmp(now.state, "finished") == 0)
 	{
-		job_clear_places(job.id);
-		if (strcmp(job.source, "staged") == 0)
-			job_stage_clear(&job);
+		job_clear_places(job->id);
+		if (strcmp(job->source, "staged") == 0)
+			job_stage_clear(job);
 	}
-	end_transaction(&scope);
+	end_transaction(worker);
 }
 
 /* An error ends the job: it is written down where memory.jobs shows it. */
 static void
-record_failure(const ErrorData *failure, int64 job_id)
+record_failure(JobWorker *worker, const ErrorData *failure)
 {
-	OwnerScope scope;
 	StringInfoData message;
 
-	begin_transaction(&scope, "recording the failure of a job");
+	begin_transaction(worker, "recording the failure of a job");
 	initStringInfo(&message);
 	appendStringInfoString(&message, failure->message != NULL ? failure->message : "");
 	if (failure->detail != NULL)
 		appendStringInfo(&message, "\nDETAIL:  %s", failure->detail);
 	if (failure->hint != NULL)
 		appendStringInfo(&message, "\nHINT:  %s", failure->hint);
-	job_fail(job_id, job.part, unpack_sql_state(failure->sqlerrcode), message.data);
-	end_transaction(&scope);
+	job_fail(worker->job_id, worker->job.part, unpack_sql_state(failure->sqlerrcode), message.data);
+	end_transaction(worker);
 }
 
 /*
@@ -244,9 +207,7 @@ set_defaults(void)
 
 	for (int i = 0; i < lengthof(defaults); i++)
 		SetConfigOption(defaults[i][0], defaults[i][1], PGC_USERSET, PGC_S_SESSION);
-#if PG_VERSION_NUM >= 170000
-	SetConfigOption("transaction_timeout", "0", PGC_USERSET, PGC_S_SESSION);
-#endif
+	compat_no_transaction_timeout();
 }
 
 /* The entry point that the postmaster looks up by name. */
@@ -254,7 +215,8 @@ void
 memory_job_worker_main(Datum main_arg)
 {
 	JobWorkerArgs args;
-	LOCKTAG tag;
+	MemoryContext context;
+	JobWorker *worker;
 
 	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
 	pqsignal(SIGTERM, die);
@@ -263,32 +225,33 @@ memory_job_worker_main(Datum main_arg)
 	BackgroundWorkerInitializeConnectionByOid(args.database, args.session_user, 0);
 	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_SESSION);
 	set_defaults();
-	job_context = AllocSetContextCreate(TopMemoryContext, "memory_ext job", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextSwitchTo(job_context);
+	context = AllocSetContextCreate(TopMemoryContext, "memory_ext job", ALLOCSET_DEFAULT_SIZES);
+	worker = MemoryContextAllocZero(context, sizeof(JobWorker));
+	worker->context = context;
+	worker->job_id = args.job_id;
 
 	StartTransactionCommand();
-	set_lock_tag(&tag, args.job_id);
-	(void) LockAcquire(&tag, ShareLock, true, false);
+	job_hold(args.job_id);
 	CommitTransactionCommand();
-	MemoryContextSwitchTo(job_context);
+	MemoryContextSwitchTo(context);
 
 	PG_TRY();
 	{
-		if (take_job(args.job_id))
-			work();
+		if (take_job(worker))
+			work(worker);
 	}
 	PG_CATCH();
 	{
 		ErrorData *failure;
 
-		MemoryContextSwitchTo(job_context);
+		MemoryContextSwitchTo(context);
 		failure = CopyErrorData();
 		HOLD_INTERRUPTS();
 		EmitErrorReport();
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
 		RESUME_INTERRUPTS();
-		record_failure(failure, args.job_id);
+		record_failure(worker, failure);
 		proc_exit(1);
 	}
 	PG_END_TRY();

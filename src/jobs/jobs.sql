@@ -130,12 +130,19 @@ CREATE VIEW memory.job_errors WITH (security_barrier = true) AS
 	WHERE memory.account_visible(COALESCE(e.account_id, ''));
 COMMENT ON VIEW memory.job_errors IS 'documents that imports rejected, or mended and stored: where, why, and how they begin';
 
-CREATE FUNCTION memory.trim_jobs() RETURNS bigint
+CREATE FUNCTION memory_store.trim_jobs() RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_trim_jobs' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.trim_jobs() IS 'removes jobs that ended long ago; a step of maintain()';
+COMMENT ON FUNCTION memory_store.trim_jobs() IS 'removes jobs that ended long ago; a step of maintain()';
+
+CREATE FUNCTION memory_store.trim_jobs_step(INOUT place text, batch_size integer, OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT NULL, memory_store.trim_jobs(), NULL
+$$;
+COMMENT ON FUNCTION memory_store.trim_jobs_step(text, integer) IS 'a step of maintain(): ended jobs';
+INSERT INTO memory_store.maintenance_phases (phase, position, step, message) VALUES ('trim jobs', 1300, 'trim_jobs_step', 'removed % jobs');
 
 INSERT INTO memory_store.grants VALUES
-	('EXECUTE ON FUNCTION memory.trim_jobs()', 'operator'),
 	('SELECT ON memory.jobs', 'reader'),
 	('SELECT ON memory.job_errors', 'reader'),
 	-- an error, an option or the name of a file can hold somebody's text

@@ -137,7 +137,7 @@ find_newest(CompactPlan *plan)
 	for (uint64 i = 0; i < plan->count; i++)
 		raw_bytes += plan->segments[i].raw_bytes;
 	plan->newest = 0;
-	if (raw_bytes <= (int64) store_segment_bytes * 1024)
+	if (raw_bytes <= (int64) store_segment_kb * 1024)
 		return; /* it is short */
 	plan->newest = plan->count;
 	while (plan->newest > 0 && messages < (uint32) store_segment_messages)
@@ -479,6 +479,18 @@ prepare_found(CompactBatch *batch, uint64 n)
 	}
 }
 
+/* Locks the subscriptions of the plans' accounts, which are in order, where that is needed. */
+static void
+lock_subscriptions(const CompactBatch *batch)
+{
+	text **accounts = palloc(mul_size(Max(batch->nplans, 1), sizeof(text *)));
+
+	for (uint64 i = 0; i < batch->nplans; i++)
+		accounts[i] = batch->plans[i].account_id;
+	store_lock_before_moving(accounts, batch->nplans, true);
+	pfree(accounts);
+}
+
 /* What a batch that looks at everything has left as it was, whyever, loses its mark. */
 static void
 unmark_rest(const CompactBatch *batch)
@@ -514,7 +526,7 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	bool marks;
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "memory.compact_batch returns no record");
+		elog(ERROR, "memory_store.compact_batch returns no record");
 	descriptor = BlessTupleDesc(descriptor);
 	account_check_unconfined();
 	store_check_limit("max_conversations", PG_GETARG_INT32(2));
@@ -544,6 +556,7 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	}
 
 	qsort(batch.plans, batch.nplans, sizeof(CompactPlan), compare_accounts);
+	lock_subscriptions(&batch);
 	for (uint64 i = 0; i < batch.nplans; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -28,16 +28,17 @@
 #include "utils/timestamp.h"
 
 #include "dictionary.h"
+#include "erase.h"
 #include "store.h"
 
 #define MAX_FORGETS 4
 
-static StoreForget forgets_elsewhere[MAX_FORGETS];
+static EraseElsewhere forgets_elsewhere[MAX_FORGETS];
 static int nforgets = 0;
 
 /* What rooms above this one keep of accounts is erased with them, by a function of each. */
 void
-store_set_forget(StoreForget forget)
+erase_set_elsewhere(EraseElsewhere forget)
 {
 	if (nforgets == MAX_FORGETS)
 		elog(ERROR, "too many rooms forget");
@@ -184,6 +185,8 @@ memory_forget(PG_FUNCTION_ARGS)
 					 store_execute(STORE_FORGET_TOMBSTONES, values, NULL, false));
 	store_execute(STORE_FORGET_CONVERSATIONS, values, NULL, false);
 	store_execute(STORE_FORGET_RETENTION, values, NULL, false);
+	store_execute(STORE_FORGET_PURGED, values, NULL, false);
+	store_mark_changed(account_id, 0);
 	for (int i = 0; i < nforgets; i++)
 		forgets_elsewhere[i](account_id);
 	store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
@@ -200,6 +203,30 @@ memory_forget(PG_FUNCTION_ARGS)
 	SPI_finish();
 	dictionary_changed();
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(receipt.data)));
+}
+
+/*
+ * An account's retention is erased under the account's locks, and set under
+ * them.  One that does not exist is made and taken away again, which keeps
+ * others from making it to the end of the transaction.
+ */
+static void
+lock_before_retention(text *account_id)
+{
+	StoreCharge charge = {.account_id = account_id};
+	char *name = text_to_cstring(account_id);
+	Datum values[2] = {PointerGetDatum(account_id), TimestampTzGetDatum(GetCurrentTimestamp())};
+
+	if (name[0] == '\0')
+		return; /* the default of all accounts */
+	if (quota_account_exists(name) || quota_exists(name))
+		store_lock_charges(&charge, 1);
+	if (store_hold_account(account_id))
+		return;
+	if (store_execute(STORE_ACCOUNT_KNOW, values, NULL, false) > 0)
+		store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
+	else
+		(void) store_hold_account(account_id);
 }
 
 PG_FUNCTION_INFO_V1(memory_set_retention);
@@ -219,6 +246,7 @@ memory_set_retention(PG_FUNCTION_ARGS)
 	Datum values[2] = {PointerGetDatum(account_id), (Datum) 0};
 
 	SPI_connect();
+	lock_before_retention(account_id);
 	if (PG_ARGISNULL(1))
 		store_execute(STORE_RETENTION_CLEAR, values, NULL, false);
 	else
@@ -395,16 +423,16 @@ memory_purge(PG_FUNCTION_ARGS)
 {
 	Datum values[1] = {
 		TimestampTzGetDatum(GetCurrentTimestamp() - store_purge_after * INT64CONST(1000) * 1000)};
-	uint64 purged;
+	int64 purged;
 
 	account_check_unconfined();
 	SPI_connect();
-	purged = store_execute(STORE_PURGE_TOMBSTONES, values, NULL, false);
-	purged += store_execute(STORE_PURGE_CONVERSATIONS, values, NULL, false);
+	store_execute(STORE_PURGE, values, NULL, false);
+	purged = column_or_zero(1);
 	(void) quota_purge(DatumGetTimestampTz(values[0]));
 	purge_statistics();
 	SPI_finish();
-	PG_RETURN_INT64((int64) purged);
+	PG_RETURN_INT64(purged);
 }
 
 /*

@@ -449,6 +449,7 @@ settle_blocks(const Settling *settling, Relation relation, BlockNumber from, Blo
 	text *locked = NULL;
 	bool living = false;
 	SettleRow *rows;
+	text **accounts;
 	int64 moved = 0;
 	bool isnull;
 	uint64 n;
@@ -457,12 +458,14 @@ settle_blocks(const Settling *settling, Relation relation, BlockNumber from, Blo
 	ItemPointerSet(&bounds[1], to, 0);
 	n = settling->list(relation, values);
 	rows = palloc(mul_size(Max(n, 1), sizeof(SettleRow)));
+	accounts = palloc(mul_size(Max(n, 1), sizeof(text *)));
 	for (uint64 i = 0; i < n; i++)
 	{
-		rows[i].account_id = DatumGetTextPCopy(store_column(i, 1, &isnull));
+		rows[i].account_id = accounts[i] = DatumGetTextPCopy(store_column(i, 1, &isnull));
 		rows[i].id = *DatumGetUUIDP(store_column(i, 2, &isnull));
 		rows[i].first_seq = DatumGetInt64(store_column(i, 3, &isnull));
 	}
+	store_lock_before_moving(accounts, n, true);
 	for (uint64 i = 0; i < n; i++)
 	{
 		Datum key[5] = {UUIDPGetDatum(&rows[i].id), PointerGetDatum(rows[i].account_id),
@@ -558,10 +561,10 @@ find_range(const Settling *settling, Relation relation, bool refresh, BlockNumbe
 	return true;
 }
 
-PG_FUNCTION_INFO_V1(memory_settle_begin);
+PG_FUNCTION_INFO_V1(memory_reclaim_begin);
 
 /*
- * memory_settle_begin(part text, changed bigint, end_block bigint)
+ * memory_reclaim_begin(part text, changed bigint, end_block bigint)
  *		→ (from_block bigint, to_block bigint)
  *		The blocks at the end of the table of that name whose rows fit into the
  *		free space before them; NULL: it is not worth it.  changed: how many rows
@@ -571,7 +574,7 @@ PG_FUNCTION_INFO_V1(memory_settle_begin);
  *		session is confined.
  */
 Datum
-memory_settle_begin(PG_FUNCTION_ARGS)
+memory_reclaim_begin(PG_FUNCTION_ARGS)
 {
 	const Settling *settling = find_settling(fcinfo);
 	int64 changed = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
@@ -583,7 +586,7 @@ memory_settle_begin(PG_FUNCTION_ARGS)
 
 	account_check_unconfined();
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "settle_begin does not return a row");
+		elog(ERROR, "reclaim_begin does not return a row");
 	relation = open_table(settling);
 	if (relation != NULL)
 	{
@@ -607,17 +610,17 @@ memory_settle_begin(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
-PG_FUNCTION_INFO_V1(memory_settle_batch);
+PG_FUNCTION_INFO_V1(memory_reclaim_batch);
 
 /*
- * memory_settle_batch(part text, from_block bigint, to_block bigint)
+ * memory_reclaim_batch(part text, from_block bigint, to_block bigint)
  *		→ (next_block bigint, moved bigint)
  *		Moves the rows of some blocks into free space before them.  Returns where
  *		the next batch goes on, NULL at the end, and how many rows were moved.  A
  *		step of maintain().  Errors: 22023, 42501 the session is confined.
  */
 Datum
-memory_settle_batch(PG_FUNCTION_ARGS)
+memory_reclaim_batch(PG_FUNCTION_ARGS)
 {
 	const Settling *settling = find_settling(fcinfo);
 	BlockNumber from = block_argument(fcinfo, 1, 0);
@@ -629,12 +632,13 @@ memory_settle_batch(PG_FUNCTION_ARGS)
 
 	account_check_unconfined();
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "settle_batch does not return a row");
+		elog(ERROR, "reclaim_batch does not return a row");
 	if (to < from)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("there are no blocks %u to %u", from, to),
-				 errhint("Give what memory.settle_begin or the batch before has returned.")));
+				 errhint(
+					 "Give what memory_store.reclaim_begin or the batch before has returned.")));
 	relation = open_table(settling);
 	to = relation == NULL ? 0 : Min(to, RelationGetNumberOfBlocks(relation));
 	if (from < to)
@@ -653,16 +657,16 @@ memory_settle_batch(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
-PG_FUNCTION_INFO_V1(memory_settle_end);
+PG_FUNCTION_INFO_V1(memory_reclaim_end);
 
 /*
- * memory_settle_end(part text) → boolean
+ * memory_reclaim_end(part text) → boolean
  *		Makes the indexes of the table of that name anew, unless they are large:
  *		what was moved has left them half empty.  False: somebody uses them.  A
  *		step of maintain().  Errors: 22023, 42501 the session is confined.
  */
 Datum
-memory_settle_end(PG_FUNCTION_ARGS)
+memory_reclaim_end(PG_FUNCTION_ARGS)
 {
 	const Settling *settling = find_settling(fcinfo);
 	bool done;

@@ -61,8 +61,20 @@ seal_candidate(const Candidate *candidate, MeteringBatch *usage)
 	return true;
 }
 
+/* Locks the subscriptions of the candidates' accounts, which are in order. */
+static void
+lock_subscriptions(const Candidate *candidates, uint64 n, bool step)
+{
+	text **accounts = palloc(mul_size(Max(n, 1), sizeof(text *)));
+
+	for (uint64 i = 0; i < n; i++)
+		accounts[i] = candidates[i].account_id;
+	store_lock_before_moving(accounts, n, step);
+	pfree(accounts);
+}
+
 static int64
-seal_candidates(const Candidate *candidates, uint64 n)
+seal_candidates(const Candidate *candidates, uint64 n, bool step)
 {
 	MemoryContext scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext tail", ALLOCSET_DEFAULT_SIZES);
@@ -70,6 +82,7 @@ seal_candidates(const Candidate *candidates, uint64 n)
 	MeteringBatch *usage = NULL;
 	int64 sealed = 0;
 
+	lock_subscriptions(candidates, n, step);
 	for (uint64 i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -110,7 +123,7 @@ memory_seal(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	n = store_execute(STORE_TAIL_ALL, values, nulls, false);
-	sealed = seal_candidates(list_candidates(n), n);
+	sealed = seal_candidates(list_candidates(n), n, false);
 	SPI_finish();
 	PG_RETURN_INT64(sealed);
 }
@@ -164,7 +177,7 @@ seal_idle_behind(const Candidate *after, int64 limit, Candidate *last)
 		MemoryContextSwitchTo(old);
 	}
 	qsort(candidates, n, sizeof(Candidate), compare_candidates);
-	sealed = seal_candidates(candidates, n);
+	sealed = seal_candidates(candidates, n, true);
 	SPI_finish();
 	return sealed;
 }
@@ -207,7 +220,7 @@ memory_seal_batch(PG_FUNCTION_ARGS)
 	bool nulls[3] = {0};
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "memory.seal_batch returns no record");
+		elog(ERROR, "memory_store.seal_batch returns no record");
 	descriptor = BlessTupleDesc(descriptor);
 	store_check_limit("max_conversations", limit);
 	result[2] = Int64GetDatum(seal_idle_behind(&after, limit, &last));

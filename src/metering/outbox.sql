@@ -112,12 +112,12 @@ CREATE VIEW memory.outbox_consumers AS
 	SELECT c.consumer, c.acknowledged AS "position", c.acknowledged_at,
 		(SELECT count(*) FROM memory_store.outbox o WHERE o.position > c.acknowledged OR o.position IS NULL) AS waiting
 	FROM memory_store.outbox_consumers c
-	WHERE c.consumer <> '';
+	WHERE c.consumer <> '' AND memory.account_visible('');
 COMMENT ON VIEW memory.outbox_consumers IS 'how far each consumer has come, and how many events wait for it';
 
 -- A step of maintain(): an event goes when every consumer has acknowledged it
 -- and it is old enough; without any consumer, when it is old enough.
-CREATE FUNCTION memory.trim_outbox() RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+CREATE FUNCTION memory_store.trim_outbox() RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -135,11 +135,19 @@ BEGIN
 	RETURN trimmed;
 END
 $$;
-COMMENT ON FUNCTION memory.trim_outbox() IS 'removes events that every consumer has acknowledged, and request ids, once they are older than memory_ext.outbox_retention; returns how many events';
+COMMENT ON FUNCTION memory_store.trim_outbox() IS 'removes events that every consumer has acknowledged, and request ids, once they are older than memory_ext.outbox_retention; returns how many events';
+
+CREATE FUNCTION memory_store.trim_outbox_step(INOUT place text, batch_size integer, OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT NULL, memory_store.trim_outbox(), NULL
+$$;
+COMMENT ON FUNCTION memory_store.trim_outbox_step(text, integer) IS 'a step of maintain(): acknowledged events';
+INSERT INTO memory_store.maintenance_phases (phase, position, step, message) VALUES ('trim outbox', 1200, 'trim_outbox_step', 'removed % events');
 
 -- Usage events: one for each account and closed day.  A day is closed when no
 -- message can come that counts on it any more.
-CREATE FUNCTION memory.report_usage(max_accounts integer DEFAULT 100) RETURNS bigint
+CREATE FUNCTION memory_store.report_usage(max_accounts integer DEFAULT 100) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off
 AS $$
@@ -199,7 +207,15 @@ BEGIN
 	RETURN accounts;
 END
 $$;
-COMMENT ON FUNCTION memory.report_usage(integer) IS 'puts the usage of the next accounts on the next closed day into the outbox, if memory_ext.usage_events is on; 0: nothing is left to report';
+COMMENT ON FUNCTION memory_store.report_usage(integer) IS 'puts the usage of the next accounts on the next closed day into the outbox, if memory_ext.usage_events is on; 0: nothing is left to report';
+
+CREATE FUNCTION memory_store.report_usage_step(INOUT place text, batch_size integer, OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN b > 0 THEN '' END, b, NULL FROM memory_store.report_usage(batch_size) b
+$$;
+COMMENT ON FUNCTION memory_store.report_usage_step(text, integer) IS 'a step of maintain(): events of usage';
+INSERT INTO memory_store.maintenance_phases (phase, position, step, message) VALUES ('report usage', 1100, 'report_usage_step', NULL);
 
 -- https://cloudevents.io, version 1.0, in its JSON form
 CREATE FUNCTION memory.to_cloudevent(event memory.outbox_event, source text DEFAULT 'memory_ext') RETURNS jsonb
@@ -238,8 +254,6 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.outbox_read(text, integer)', 'operator'),
 	('EXECUTE ON FUNCTION memory.outbox_ack(text, bigint)', 'operator'),
 	('EXECUTE ON FUNCTION memory.outbox_drop_consumer(text)', 'operator'),
-	('EXECUTE ON FUNCTION memory.trim_outbox()', 'operator'),
-	('EXECUTE ON FUNCTION memory.report_usage(integer)', 'operator'),
 	('EXECUTE ON FUNCTION memory.to_cloudevent(memory.outbox_event, text)', 'operator'),
 	('EXECUTE ON FUNCTION memory.to_stripe_meter_event(memory.outbox_event, text, text, text)', 'operator'),
 	('SELECT ON memory.outbox_consumers', 'operator'),

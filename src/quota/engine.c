@@ -2,8 +2,8 @@
  * engine.c
  *		The row engine: a subscription's counters in one row.
  *
- * The row is locked before anything of the subscription's accounts, and written
- * once a statement; its lock, held to commit, makes limits exact under any
+ * The row is locked before anything of the subscription's accounts (a row that is
+ * still to be made: after them), and written once a statement; its lock, held to commit, makes limits exact under any
  * concurrency: whoever comes next sees what was committed.  Nothing is indexed
  * that changes with the counters, so that updates stay HOT.
  *
@@ -15,15 +15,18 @@
 
 #include "access/htup_details.h"
 #include "access/stratnum.h"
+#include "access/xact.h"
 #include "common/int.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "direct.h"
 #include "metering.h"
-#include "quota.h"
+#include "quota_private.h"
 #include "quota_statements.h"
 
 /* ---- rows to holds and back ---- */
@@ -163,12 +166,32 @@ found_hold(const char *account_id)
 	return hold;
 }
 
-static QuotaStanding count_standing = NULL;
+static QuotaClaim claim_name = NULL;
+static QuotaCount count_standing = NULL;
 
 void
-quota_set_standing(QuotaStanding standing)
+quota_set_standing(QuotaClaim claim, QuotaCount count)
 {
-	count_standing = standing;
+	claim_name = claim;
+	count_standing = count;
+}
+
+/* ---- what stands outside the store ---- */
+
+/* What the account has outside goes from a subscription's counters (sign -1), or to them. */
+static void
+count_outside(QuotaHold *hold, const int64 *outside, int sign)
+{
+	QuotaAmounts amounts = {{0}};
+
+	if (hold == NULL)
+		return;
+	for (int i = 0; i < QUOTA_NSTANDING; i++)
+	{
+		amounts.by_meter[quota_standing_meter(i)] = sign * outside[i];
+		hold->outside[i] = Max(hold->outside[i] + sign * outside[i], 0);
+	}
+	quota_consume_held(hold, &amounts);
 }
 
 /*
@@ -179,25 +202,29 @@ static void
 add_standing(const char *subscription_id, const QuotaAmounts *standing)
 {
 	Datum values[1] = {CStringGetTextDatum(subscription_id)};
+	int64 outside[QUOTA_NSTANDING];
 	QuotaHold *hold;
 
 	if (quota_execute(QUOTA_SUBSCRIPTION_LOCK, values, NULL, false) == 0)
 		elog(ERROR, "subscription \"%s\" is gone", subscription_id);
 	hold = found_hold(subscription_id);
 	quota_consume_held(hold, standing);
-	quota_save(hold);
+	quota_outside_columns(quota_execute(QUOTA_OUTSIDE_SUM, values, NULL, false), outside);
+	count_outside(hold, outside, 1);
+	if (hold->changed)
+		quota_save(hold);
 }
 
-bool
-quota_create(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
-			 const char *time_zone)
+/* Puts the row into the table; false: it exists. */
+static bool
+insert_row(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
+		   const char *time_zone)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz start;
 	TimestampTz end;
 	Datum values[4 + 2 * QUOTA_NBOUNDS];
 	char nulls[] = "          ";
-	QuotaAmounts standing;
 
 	values[0] = CStringGetTextDatum(subscription_id);
 	nulls[1] = plan_id == NULL ? 'n' : ' ';
@@ -214,11 +241,61 @@ quota_create(const char *subscription_id, const char *plan_id, TimestampTz start
 		return false;
 	if (plan_id != NULL)
 		quota_note_plan(subscription_id, plan_id, starts_at);
-
-	standing = count_standing(subscription_id);
-	if (standing.by_meter[QUOTA_CONVERSATIONS] != 0 || standing.by_meter[QUOTA_CONTENT_BYTES] != 0)
-		add_standing(subscription_id, &standing);
 	return true;
+}
+
+/*
+ * The same for accounts that exist.  They are locked before the row is made,
+ * against the order of locks, which needs a row to begin with: who has locked
+ * one of them without it, and makes the row now, waits for nobody.  If somebody
+ * else has made the row meanwhile, the subtransaction gives the accounts' locks
+ * back, so that the caller can begin with the row.
+ */
+static bool
+insert_counted_row(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
+				   const char *time_zone)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool made = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		QuotaAmounts standing = count_standing(subscription_id);
+
+		made = insert_row(subscription_id, plan_id, starts_at, time_zone);
+		if (made)
+			add_standing(subscription_id, &standing);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		RollbackAndReleaseCurrentSubTransaction();
+		CurrentResourceOwner = owner;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (made)
+		ReleaseCurrentSubTransaction();
+	else
+		RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return made;
+}
+
+bool
+quota_create(const char *subscription_id, const char *plan_id, TimestampTz starts_at,
+			 const char *time_zone)
+{
+	if (quota_exists(subscription_id))
+		return false;
+	/* a bulk statement's new accounts do without a subtransaction each */
+	if (claim_name(subscription_id))
+		return insert_row(subscription_id, plan_id, starts_at, time_zone);
+	return insert_counted_row(subscription_id, plan_id, starts_at, time_zone);
 }
 
 /* Locks the row, which is made for the default plan; false: there is none. */
@@ -622,6 +699,43 @@ quota_note_plan(const char *subscription_id, const char *plan_id, TimestampTz fr
 	quota_execute(QUOTA_HISTORY_NOTE, values, NULL, false);
 }
 
+void
+quota_move_outside(QuotaHold *from, QuotaHold *to, const char *account_id)
+{
+	int64 outside[QUOTA_NSTANDING];
+
+	quota_read_outside(account_id, outside);
+	count_outside(from, outside, -1);
+	count_outside(to, outside, 1);
+}
+
+bool
+quota_recount(QuotaHold *hold, const QuotaAmounts *standing)
+{
+	Datum values[1] = {CStringGetTextDatum(hold->subscription_id)};
+	QuotaHold before;
+	uint64 n;
+
+	quota_reap(hold);
+	before = *hold;
+	quota_outside_columns(quota_execute(QUOTA_OUTSIDE_SUM, values, NULL, false), hold->outside);
+	for (int i = 0; i < QUOTA_NSTANDING; i++)
+	{
+		QuotaMeter meter = quota_standing_meter(i);
+
+		if (pg_add_s64_overflow(standing->by_meter[meter], hold->outside[i],
+								&hold->used[quota_slot(meter, QUOTA_CURRENT)]))
+			ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+							errmsg("usage of %s is out of range", quota_meter_name(meter))));
+	}
+	memset(hold->reserved, 0, sizeof(hold->reserved));
+	n = quota_execute(QUOTA_RESERVED_SUM, values, NULL, false);
+	change_reserved_by(hold, n, 1);
+	return memcmp(before.used, hold->used, sizeof(before.used)) != 0 ||
+		   memcmp(before.outside, hold->outside, sizeof(before.outside)) != 0 ||
+		   memcmp(before.reserved, hold->reserved, sizeof(before.reserved)) != 0;
+}
+
 /* ---- holds of calls ---- */
 
 void
@@ -650,12 +764,15 @@ quota_forget_account(QuotaHold *hold, const char *account_id)
 {
 	Datum values[1] = {CStringGetTextDatum(account_id)};
 	uint64 n = quota_execute(QUOTA_FORGET_RESERVATIONS, values, NULL, false);
+	int64 outside[QUOTA_NSTANDING];
 	bool isnull;
 
 	for (uint64 i = 0; i < n && hold != NULL; i++)
 		if (strcmp(quota_string(i, 3), "held") == 0)
 			quota_change_reserved(hold, quota_meter_by_name(quota_string(i, 1)),
 								  -DatumGetInt64(quota_column(i, 2, &isnull)));
+	quota_outside_columns(quota_execute(QUOTA_OUTSIDE_FORGET, values, NULL, false), outside);
+	count_outside(hold, outside, -1);
 	if (hold != NULL)
 		quota_save(hold);
 	quota_execute(QUOTA_FORGET_SUBSCRIPTION, values, NULL, false);

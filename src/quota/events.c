@@ -9,7 +9,7 @@
 #include "utils/json.h"
 
 #include "metering.h"
-#include "quota.h"
+#include "quota_private.h"
 
 #define MX001 MAKE_SQLSTATE('M', 'X', '0', '0', '1')
 
@@ -94,6 +94,14 @@ limit_json(const QuotaHold *hold, const char *account_id, const QuotaLimit *limi
 	return json;
 }
 
+/* What one of a meter is called in a sentence, and several. */
+static const char *const units[QUOTA_NMETERS][2] = {
+	[QUOTA_CONVERSATIONS] = {"conversation", "conversations"},
+	[QUOTA_MESSAGES] = {"message", "messages"},
+	[QUOTA_TOKENS] = {"token", "tokens"},
+	[QUOTA_CONTENT_BYTES] = {"byte of content", "bytes of content"},
+};
+
 void
 quota_refuse(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
 			 const QuotaAmounts *amounts)
@@ -105,10 +113,10 @@ quota_refuse(const QuotaHold *hold, const char *account_id, const QuotaLimit *li
 	add_json_text(json, "upgrade_to", upgrade);
 	appendStringInfoChar(json, '}');
 	ereport(ERROR, (errcode(MX001),
-					errmsg("account \"%s\" has " INT64_FORMAT " of " INT64_FORMAT
-						   " %s left, " INT64_FORMAT " are needed",
-						   account_id, quota_remaining(hold, limit), limit->limit,
-						   quota_meter_name(limit->meter), requested),
+					errmsg("quota exceeded for account \"%s\": " INT64_FORMAT
+						   " %s requested, " INT64_FORMAT " of " INT64_FORMAT " left",
+						   account_id, requested, units[limit->meter][requested != 1],
+						   quota_remaining(hold, limit), limit->limit),
 					errdetail_internal("%s", json->data),
 					upgrade != NULL
 						? errhint("Plan \"%s\" would allow it: see memory.change_plan.", upgrade)

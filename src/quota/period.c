@@ -14,7 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "quota.h"
+#include "quota_private.h"
 
 /* The wall clock's reading of a moment. */
 static Timestamp

@@ -27,7 +27,7 @@
 
 #include "memory_limits.h"
 #include "owner.h"
-#include "quota.h"
+#include "quota_private.h"
 #include "quota_statements.h"
 
 static const char *const meter_names[QUOTA_NMETERS] = {"conversations", "messages", "tokens",
@@ -76,6 +76,12 @@ quota_meter_by_name(const char *name)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("meter \"%s\" is not known", name),
 			 errhint("The meters are conversations, messages, tokens and content_bytes.")));
 	return QUOTA_NMETERS; /* keep compilers quiet */
+}
+
+QuotaMeter
+quota_standing_meter(int i)
+{
+	return i == 0 ? QUOTA_CONVERSATIONS : QUOTA_CONTENT_BYTES;
 }
 
 /* messages by period, tokens by period, conversations, content_bytes */

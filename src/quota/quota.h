@@ -4,11 +4,13 @@
  *
  * The room knows numbers, not conversations.  Who writes calls quota_begin
  * before it locks an account (subscription → account → conversation), and
- * quota_charge once it knows the amounts; both in one transaction.
+ * quota_consume and quota_save once it knows the amounts; both in one transaction.
  *
- * Files: quota_functions.c and trigger.c are what SQL calls; engine.c has the rows and
- * their locks, limits.c what plans allow, events.c what is told of it; all of
- * them use plan_cache.c and period.c.
+ * Calls inside the room go downward: quota_functions.c and trigger.c, which SQL
+ * calls → admit.c (what hard limits refuse) → engine.c (rows and their locks) →
+ * consume.c (counting) → events.c (what is told) → headroom.c (what limits
+ * leave) → plan_cache.c and period.c.  What only they share is in
+ * quota_private.h.
  */
 #ifndef QUOTA_H
 #define QUOTA_H
@@ -53,15 +55,6 @@ typedef struct QuotaAmounts
 	bool outside; /* what stands of it is not in the store */
 } QuotaAmounts;
 
-/* ---- period.c ---- */
-
-/*
- * The period of the kind (hour, day, month) that holds the moment: anchor + k
- * units of local time in the zone, half-open.  Error: 22008 out of range.
- */
-extern void quota_period_bounds(QuotaPeriod period, TimestampTz anchor, const char *time_zone,
-								TimestampTz moment, TimestampTz *start, TimestampTz *end);
-
 /* ---- plan_cache.c ---- */
 typedef struct QuotaLimit
 {
@@ -81,28 +74,12 @@ typedef struct QuotaPlan
 	QuotaLimit limits[QUOTA_NSLOTS];
 } QuotaPlan;
 
-extern const char *quota_meter_name(QuotaMeter meter);
-extern const char *quota_period_name(QuotaPeriod period);
-extern QuotaMeter quota_meter_by_name(const char *name);
-extern int quota_slot(QuotaMeter meter, QuotaPeriod period);
-
-/* The plan's limits; none, when there is no such plan. */
-extern void quota_read_plan(const char *plan_id, QuotaPlan *plan);
+/* Has all backends look anew at the plans, and at the subscriptions that accounts have. */
+extern void quota_changed(void);
 
 /* Whether there is any plan: without, nothing is counted. */
 extern bool quota_active(void);
 
-/*
- * The subscription that an account had when it was last seen, NULL: not known;
- * valid until the next call.  An account may be given another at any time.
- */
-extern const char *quota_subscription_hint(const char *account_id);
-extern void quota_remember_subscription(const char *account_id, const char *subscription_id);
-extern void quota_changed(void);
-extern void quota_forget_plans(void);
-
-/* The plan of subscriptions that were given none, palloc'd; NULL: none. */
-extern char *quota_default_plan(void);
 /* Defines the room's settings; called once, from _PG_init. */
 extern void quota_init(void);
 
@@ -135,17 +112,12 @@ extern QuotaHold *quota_begin_expecting(const char *account_id, const QuotaAmoun
  * of subscription_id (byte order).
  */
 extern QuotaHold *quota_begin_on(const char *subscription_id, const char *account_id);
-extern QuotaHold *quota_begin_on_expecting(const char *subscription_id, const char *account_id,
-										   const QuotaAmounts *amounts);
 
 /* The same lock, without reading what it covers; false: it has no plan. */
 extern bool quota_lock(const char *subscription_id);
 
 /* Whether the subscription has a row that others see, too. */
 extern bool quota_exists(const char *subscription_id);
-
-/* Whether there is such an account. */
-extern bool quota_account_exists(const char *account_id);
 
 /*
  * Takes a locked subscription back that the default plan has made for an
@@ -156,20 +128,8 @@ extern void quota_drop_unused(const char *subscription_id);
 /* Raises 40001: the account's subscription is not what it was. */
 pg_noreturn extern void quota_moved(const char *account_id);
 
-/*
- * Has so many of the subscriptions whose month has ended begin the next one, in
- * key order; returns how many.
- */
-extern uint64 quota_close_periods(int64 limit);
-
-/* The counters as they are, without a lock; NULL likewise. */
-extern QuotaHold *quota_peek(const char *account_id);
-
 /* Writes the hold's counters. */
 extern void quota_save(QuotaHold *hold);
-
-/* quota_consume for the hold's own account, and quota_save. */
-extern void quota_charge(QuotaHold *hold, const QuotaAmounts *amounts);
 
 /*
  * Makes a subscription's row and counts what stands in its accounts; false: it
@@ -179,20 +139,34 @@ extern bool quota_create(const char *subscription_id, const char *plan_id, Times
 						 const char *time_zone);
 
 /*
- * What stands in a subscription's accounts is known to the store only.  It
- * locks them before it counts: whoever writes holds one of these locks.
+ * What stands in a subscription's accounts is known to the store only.
+ *
+ * claim: keeps everybody else from making the account of this name, to the end
+ * of the transaction; true: it did not exist, and nobody shares the
+ * subscription, so that nothing stands.
+ *
+ * count: what stands in the accounts, which it locks before: whoever writes
+ * holds one of these locks.
  */
-typedef QuotaAmounts (*QuotaStanding)(const char *subscription_id);
-extern void quota_set_standing(QuotaStanding standing);
-
-/* Notes from when on the subscription has the plan; a later change that was noted is not to be. */
-extern void quota_note_plan(const char *subscription_id, const char *plan_id, TimestampTz from);
+typedef bool (*QuotaClaim)(const char *subscription_id);
+typedef QuotaAmounts (*QuotaCount)(const char *subscription_id);
+extern void quota_set_standing(QuotaClaim claim, QuotaCount count);
 
 /* Error 42704 when there is no such plan. */
 extern void quota_check_plan(const char *plan_id);
 
-/* Changes what is held of a meter, in all its periods. */
-extern void quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amount);
+/* Whether there is such an account. */
+extern bool quota_account_exists(const char *account_id);
+
+/* Takes what stands of the account outside the store along to another subscription. */
+extern void quota_move_outside(QuotaHold *from, QuotaHold *to, const char *account_id);
+
+/*
+ * Counts the hold anew, where standing is what its accounts have in the store:
+ * this, what stands outside of it, and what is reserved.  True: something was
+ * wrong; quota_save writes it.
+ */
+extern bool quota_recount(QuotaHold *hold, const QuotaAmounts *standing);
 
 /* Takes the account's held reservations along to another subscription. */
 extern void
@@ -210,10 +184,7 @@ extern uint64 quota_purge(TimestampTz before);
 /* An account's subscription_id, palloc'd. */
 extern char *quota_subscription_of(const char *account_id, bool read_only);
 
-/* Has expired holds of calls given back, so that they refuse nobody. */
-extern void quota_reap(QuotaHold *hold);
-
-/* ---- limits.c ---- */
+/* ---- admit.c, consume.c ---- */
 
 /*
  * Consumes the amounts in the hold, for one of the subscription's accounts;
@@ -224,41 +195,6 @@ extern void quota_consume(QuotaHold *hold, const char *account_id, const QuotaAm
 
 /* Consumes what was held for it: no limit refuses what has been promised. */
 extern void quota_consume_held(QuotaHold *hold, const QuotaAmounts *amounts);
-
-/* Raises MX001 unless the amounts fit; consumes nothing. */
-extern void quota_require(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts);
-
-/* What a limit leaves. */
-extern int64 quota_remaining(const QuotaHold *hold, const QuotaLimit *limit);
-
-/* The limit that leaves least of a meter, NULL if the plan has none. */
-extern const QuotaLimit *quota_tightest(const QuotaHold *hold, QuotaMeter meter);
-
-/* The first limit that the amounts would exceed, hard or of any kind; NULL: none. */
-extern const QuotaLimit *quota_exceeded(const QuotaHold *hold, const QuotaPlan *plan,
-										const QuotaAmounts *amounts, bool only_hard);
-
-/*
- * The cheapest plan under which the amounts would fit, of those that are
- * offered and cost no less than the present one; NULL: none.
- */
-extern char *quota_upgrade_for(const QuotaHold *hold, const QuotaAmounts *amounts);
-
-/* ---- events.c ---- */
-
-/* Raises MX001; the limit is the one that is exceeded. */
-pg_noreturn extern void quota_refuse(const QuotaHold *hold, const char *account_id,
-									 const QuotaLimit *limit, const QuotaAmounts *amounts);
-
-/* Puts an event of a limit into the outbox; threshold 0: it is of none. */
-extern void quota_tell_limit(const char *type, const QuotaHold *hold, const char *account_id,
-							 const QuotaLimit *limit, int64 amount, double threshold);
-
-/* The event of a change, from the plan that the hold was read with. */
-extern void quota_tell_change(const QuotaHold *hold, const char *plan_id, TimestampTz from);
-
-/* The data of the event that the hold's month has ended, palloc'd. */
-extern char *quota_closed_json(const QuotaHold *hold);
 
 struct QuotaHold
 {

@@ -38,9 +38,17 @@ CREATE FUNCTION memory.change_plan(subscription_id text, plan_id text, timing te
 	AS 'MODULE_PATHNAME', 'memory_change_plan' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.change_plan(text, text, text) IS 'changes a subscription''s plan, auto: upgrades now, downgrades when the month''s period ends; returns when';
 
-CREATE FUNCTION memory.close_periods(max_subscriptions integer DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION memory_store.close_periods(max_subscriptions integer DEFAULT NULL) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_close_periods' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.close_periods(integer) IS 'begins the next month of subscriptions whose month has ended, with an event period.closed each, and returns how many; a batch of maintain()';
+COMMENT ON FUNCTION memory_store.close_periods(integer) IS 'begins the next month of subscriptions whose month has ended, with an event period.closed each, and returns how many; a batch of maintain()';
+
+CREATE FUNCTION memory_store.close_periods_step(INOUT place text, batch_size integer, OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN b >= batch_size THEN '' END, b, NULL FROM memory_store.close_periods(batch_size) b
+$$;
+COMMENT ON FUNCTION memory_store.close_periods_step(text, integer) IS 'a step of maintain(): months that have ended';
+INSERT INTO memory_store.maintenance_phases (phase, position, step, message) VALUES ('close periods', 400, 'close_periods_step', NULL);
 
 CREATE FUNCTION memory.reserve_usage(account_id text, reservation_id text, amount bigint, meter text DEFAULT 'tokens', keep_for interval DEFAULT '15 minutes') RETURNS memory.quota_status
 	AS 'MODULE_PATHNAME', 'memory_reserve_usage' LANGUAGE C VOLATILE SECURITY DEFINER;
@@ -75,5 +83,4 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.settle_usage(text, text, bigint)', 'writer'),
 	('EXECUTE ON FUNCTION memory.release_usage(text, text)', 'writer'),
 	('EXECUTE ON FUNCTION memory.quota_trigger()', 'operator'),
-	('EXECUTE ON FUNCTION memory.close_periods(integer)', 'operator'),
 	('EXECUTE ON FUNCTION memory.change_plan(text, text, text)', 'operator');

@@ -14,7 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "account.h"
-#include "quota.h"
+#include "quota_private.h"
 #include "quota_statements.h"
 
 static char *
@@ -343,6 +343,24 @@ argument_reservation(FunctionCallInfo fcinfo, int n)
 	return id;
 }
 
+/* A reservation whose id is given again must be the same one, and hold what it held. */
+static void
+check_repeated(const Reservation *found, const char *id, QuotaMeter meter, int64 amount)
+{
+	if (found->meter != meter || found->amount != amount)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("reservation \"%s\" exists already with " INT64_FORMAT " %s", id,
+							   found->amount, quota_meter_name(found->meter)),
+						errhint("Use a new id for another call.")));
+	if (strcmp(found->state, "held") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("reservation \"%s\" %s already and holds nothing", id,
+						strcmp(found->state, "expired") == 0 ? "has expired"
+															 : psprintf("was %s", found->state)),
+				 errhint("Use a new id for another call.")));
+}
+
 PG_FUNCTION_INFO_V1(memory_reserve_usage);
 
 /*
@@ -351,7 +369,7 @@ PG_FUNCTION_INFO_V1(memory_reserve_usage);
  *		Holds an amount for a call whose usage is not known yet: it counts as
  *		used until it is settled, released or keep_for has passed.  The same id
  *		again changes nothing.  Errors: MX001 no room, 22023 the id was used for
- *		something else.
+ *		something else, 55000 what it held was settled or released, or has expired.
  */
 Datum
 memory_reserve_usage(PG_FUNCTION_ARGS)
@@ -377,13 +395,13 @@ memory_reserve_usage(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	hold = quota_begin_settled(account_id);
+	if (hold != NULL)
+		quota_reap(hold);
 	if (hold != NULL && read_reservation(hold, id, &found))
 	{
-		if (found.meter != meter || found.amount != amount)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("reservation \"%s\" exists already with " INT64_FORMAT " %s", id,
-								   found.amount, quota_meter_name(found.meter)),
-							errhint("Use a new id for another call.")));
+		check_repeated(&found, id, meter, amount);
+		if (hold->changed)
+			quota_save(hold);
 	}
 	else if (hold != NULL)
 	{
@@ -391,7 +409,6 @@ memory_reserve_usage(PG_FUNCTION_ARGS)
 		Datum values[6];
 
 		wanted.by_meter[meter] = amount;
-		quota_reap(hold);
 		quota_require(hold, account_id, &wanted);
 		quota_change_reserved(hold, meter, amount);
 		quota_save(hold);

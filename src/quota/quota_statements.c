@@ -40,7 +40,9 @@
 	"$1), $1)"
 
 static PlanStatement statements[QUOTA_NSTATEMENTS] = {
-	[QUOTA_STATE] = {"SELECT EXISTS (SELECT FROM memory.plans),"
+	/* what subscriptions have is counted on where all plans are deleted: they may come back */
+	[QUOTA_STATE] = {"SELECT EXISTS (SELECT FROM memory.plans)"
+					 " OR EXISTS (SELECT FROM memory_store.subscriptions),"
 					 " (SELECT plan_id FROM memory.plans WHERE is_default),"
 					 " EXISTS (SELECT FROM memory_store.accounts"
 					 " WHERE subscription_id OPERATOR(pg_catalog.<>) account_id)",
@@ -99,10 +101,12 @@ static PlanStatement statements[QUOTA_NSTATEMENTS] = {
 		 "$2) RETURNING " COLUMNS,
 		 5,
 		 {TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID}},
+	/* where there is one, ON CONFLICT would wait for whoever charges it, with accounts locked */
 	[QUOTA_SUBSCRIPTION_CREATE] =
 		{"INSERT INTO memory_store.subscriptions (subscription_id, plan_id, starts_at, time_zone,"
 		 " hour_start, hour_end, day_start, day_end, month_start, month_end)"
-		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+		 " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 WHERE NOT EXISTS ("
+		 "SELECT FROM memory_store.subscriptions WHERE subscription_id" EQ "$1)"
 		 " ON CONFLICT (subscription_id) DO NOTHING",
 		 10,
 		 {TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
@@ -187,6 +191,35 @@ static PlanStatement statements[QUOTA_NSTATEMENTS] = {
 		 "$1 AND a.subscription_id OPERATOR(pg_catalog.<>) a.account_id)",
 		 1,
 		 {TEXTOID}},
+	[QUOTA_OUTSIDE_READ] = {"SELECT conversations, content_bytes FROM memory_store.outside_usage"
+							" WHERE account_id" EQ "$1",
+							1,
+							{TEXTOID}},
+	[QUOTA_OUTSIDE_WRITE] =
+		{"INSERT INTO memory_store.outside_usage (account_id, conversations, content_bytes)"
+		 " VALUES ($1, $2, $3) ON CONFLICT (account_id) DO UPDATE"
+		 " SET conversations = excluded.conversations, content_bytes = excluded.content_bytes",
+		 3,
+		 {TEXTOID, INT8OID, INT8OID}},
+	/* of the accounts that share the subscription, and of the one of its name */
+	[QUOTA_OUTSIDE_SUM] =
+		{"SELECT COALESCE(pg_catalog.sum(o.conversations), 0)::pg_catalog.int8,"
+		 " COALESCE(pg_catalog.sum(o.content_bytes), 0)::pg_catalog.int8 FROM ("
+		 "SELECT a.account_id FROM memory_store.accounts a WHERE a.subscription_id" EQ
+		 "$1 AND a.subscription_id OPERATOR(pg_catalog.<>) a.account_id"
+		 " UNION ALL SELECT $1 WHERE " OF_ACCOUNT EQ "$1) u"
+		 " JOIN memory_store.outside_usage o ON o.account_id" EQ "u.account_id",
+		 1,
+		 {TEXTOID}},
+	[QUOTA_OUTSIDE_FORGET] = {"DELETE FROM memory_store.outside_usage WHERE account_id" EQ
+							  "$1 RETURNING conversations, content_bytes",
+							  1,
+							  {TEXTOID}},
+	[QUOTA_RESERVED_SUM] = {"SELECT meter, pg_catalog.sum(amount)::pg_catalog.int8"
+							" FROM memory_store.reservations WHERE subscription_id" EQ
+							"$1 AND state" EQ "'held' GROUP BY meter",
+							1,
+							{TEXTOID}},
 	/* only what a write made by itself, and has not used */
 	[QUOTA_DROP_UNUSED] =
 		{"DELETE FROM memory_store.subscriptions s WHERE s.subscription_id" EQ

@@ -84,6 +84,14 @@ CREATE INDEX reservations_expiry ON memory_store.reservations (subscription_id, 
 CREATE INDEX reservations_ended ON memory_store.reservations (expires_at) WHERE state <> 'held';
 COMMENT ON TABLE memory_store.reservations IS 'holds for calls of models: held, then settled, released or expired';
 
+-- So that it moves along with the account, is forgotten with it, and counted again.
+CREATE TABLE memory_store.outside_usage (
+	account_id text COLLATE "C" NOT NULL PRIMARY KEY,
+	conversations bigint NOT NULL,
+	content_bytes bigint NOT NULL
+);
+COMMENT ON TABLE memory_store.outside_usage IS 'what stands of an account outside the store: charged by memory.enforce_limit, memory.quota_trigger and settled reservations';
+
 -- An invoice of a month that has passed goes by the plan of that time.
 CREATE TABLE memory_store.subscription_plans (
 	subscription_id text COLLATE "C" NOT NULL,
@@ -98,10 +106,12 @@ SELECT pg_catalog.pg_extension_config_dump('memory.plan_limits', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.subscriptions', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.subscription_plans', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.reservations', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.outside_usage', '');
 
 -- the planner's statistics shall not hold account ids (see the store's tables)
 ALTER TABLE memory_store.subscriptions ALTER COLUMN subscription_id SET STATISTICS 0;
 ALTER TABLE memory_store.subscription_plans ALTER COLUMN subscription_id SET STATISTICS 0;
+ALTER TABLE memory_store.outside_usage ALTER COLUMN account_id SET STATISTICS 0;
 ALTER TABLE memory_store.reservations ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN reservation_id SET STATISTICS 0,
 	ALTER COLUMN subscription_id SET STATISTICS 0;
 

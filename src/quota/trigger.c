@@ -21,7 +21,7 @@
 
 #include "account.h"
 #include "owner.h"
-#include "quota.h"
+#include "quota_private.h"
 
 /* What one account did in the statement. */
 typedef struct Charge
@@ -163,6 +163,22 @@ begin_run(const Charge *charges, uint64 first, uint64 next, QuotaMeter meter)
 }
 
 /*
+ * Accounts may have been given another subscription while the lock of theirs was
+ * waited for.  To lock the other one now could be a deadlock.  Error: 40001.
+ */
+static void
+check_unmoved(const Charge *charges, uint64 n)
+{
+	for (uint64 i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (strcmp(quota_subscription_of(charges[i].account_id, false),
+				   charges[i].subscription_id) != 0)
+			quota_moved(charges[i].account_id);
+	}
+}
+
+/*
  * Charges in order of subscription.  Each subscription's row is read and
  * written once, however many accounts share it.
  */
@@ -182,6 +198,8 @@ charge_all(Charge *charges, uint64 n, QuotaMeter meter)
 			if (compare_subscription(&charges[first], &charges[next]) != 0)
 				break;
 		hold = begin_run(charges, first, next, meter);
+		if (hold != NULL)
+			check_unmoved(&charges[first], next - first);
 		for (uint64 i = first; i < next && hold != NULL; i++)
 		{
 			QuotaAmounts amounts = {{0}};
@@ -201,7 +219,7 @@ PG_FUNCTION_INFO_V1(memory_quota_trigger);
  * memory_quota_trigger(meter, account column [, amount column]) → trigger
  *		Charges what a statement on the table adds, 1 a row or a column's value:
  *		INSERT with NEW TABLE, DELETE with OLD TABLE, UPDATE with both.  Errors:
- *		MX001, 22023 unknown meter, 42703 unknown column, 42P17 attached in
+ *		MX001, 40001 an account was given another subscription meanwhile, 22023 unknown meter, 42703 unknown column, 42P17 attached in
  *		another way, 42501 not the session's account.
  */
 Datum

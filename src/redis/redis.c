@@ -236,21 +236,11 @@ import_session(const RedisSession *session, void *arg)
 	MemoryContextReset(state->document);
 }
 
-static PlanStatement next_job = {"SELECT pg_catalog.nextval('memory_store.job_ids')",
-								 0,
-								 {InvalidOid},
-								 NULL};
-
-static PlanStatement insert_job = {
-	"INSERT INTO memory_store.jobs (job_id, kind, source, format, account_id, target, options, state,"
-	" started_by, created_at, started_at, finished_at)"
-	" VALUES ($1, 'import', 'redis', $2, $3, $4, pg_catalog.jsonb_build_object('layout', $5,"
-	" 'match', $6, 'on_error', $7, 'on_conflict', $10), 'finished', $8, $9, $9,"
-	" pg_catalog.clock_timestamp())",
-	10,
-	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID,
-	 TEXTOID},
-	NULL};
+/* clang-format off */
+static PlanStatement next_job = {
+	"SELECT pg_catalog.nextval('memory_store.job_ids')",
+	0, {InvalidOid}};
+/* clang-format on */
 
 static void
 begin_import(RedisImport *state, const RedisKeys *keys, text *account_id, const char *on_error,
@@ -278,6 +268,36 @@ begin_import(RedisImport *state, const RedisKeys *keys, text *account_id, const 
 											ALLOCSET_DEFAULT_SIZES);
 }
 
+/* clang-format off */
+enum
+{
+	JOB_ID, JOB_FORMAT, JOB_ACCOUNT, JOB_TARGET, JOB_LAYOUT, JOB_MATCH, JOB_ON_ERROR, JOB_ROLE,
+	JOB_STARTED_AT, JOB_ON_CONFLICT, JOB_PARAMETERS
+};
+static PlanStatement insert_job = {
+	"INSERT INTO memory_store.jobs (job_id, kind, source, format, account_id, target, options,"
+	"     state, started_by, created_at, started_at, finished_at)"
+	" VALUES ($1, 'import', 'redis', $2, $3, $4,"
+	"     pg_catalog.jsonb_build_object('layout', $5, 'match', $6, 'on_error', $7,"
+	"         'on_conflict', $10),"
+	"     'finished', $8, $9, $9, pg_catalog.clock_timestamp())",
+	JOB_PARAMETERS,
+	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID,
+	 TEXTOID}};
+/* clang-format on */
+
+/* The columns of memory.redis_import's result. */
+enum
+{
+	RESULT_JOB,
+	RESULT_IMPORTED,
+	RESULT_EXTENDED,
+	RESULT_UNCHANGED,
+	RESULT_REJECTED,
+	RESULT_MESSAGES,
+	RESULT_COLUMNS
+};
+
 /* The job's row, and the function's result. */
 static Datum
 end_import(FunctionCallInfo fcinfo, RedisImport *state, const RedisKeys *keys, text *account_id,
@@ -285,29 +305,32 @@ end_import(FunctionCallInfo fcinfo, RedisImport *state, const RedisKeys *keys, t
 {
 	const ImportCounts *counts;
 	TupleDesc descriptor;
-	Datum values[10];
-	bool nulls[6] = {0};
+	Datum job[JOB_PARAMETERS] = {
+		[JOB_ID] = Int64GetDatum(state->job_id),
+		[JOB_FORMAT] = CStringGetTextDatum(keys->layout->format),
+		[JOB_ACCOUNT] = PointerGetDatum(account_id),
+		[JOB_TARGET] = CStringGetTextDatum(target),
+		[JOB_LAYOUT] = CStringGetTextDatum(keys->layout->name),
+		[JOB_MATCH] = CStringGetTextDatum(keys->match),
+		[JOB_ON_ERROR] = CStringGetTextDatum(state->options.skip ? "skip" : "stop"),
+		[JOB_ROLE] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false)),
+		[JOB_STARTED_AT] = TimestampTzGetDatum(state->started_at),
+		[JOB_ON_CONFLICT] = CStringGetTextDatum(import_conflict_name(state->options.on_conflict)),
+	};
+	Datum values[RESULT_COLUMNS];
+	bool nulls[RESULT_COLUMNS] = {0};
 
 	import_write(state->import);
 	counts = import_counts(state->import);
-	values[0] = Int64GetDatum(state->job_id);
-	values[1] = CStringGetTextDatum(keys->layout->format);
-	values[2] = PointerGetDatum(account_id);
-	values[3] = CStringGetTextDatum(target);
-	values[4] = CStringGetTextDatum(keys->layout->name);
-	values[5] = CStringGetTextDatum(keys->match);
-	values[6] = CStringGetTextDatum(state->options.skip ? "skip" : "stop");
-	values[7] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false));
-	values[8] = TimestampTzGetDatum(state->started_at);
-	values[9] = CStringGetTextDatum(import_conflict_name(state->options.on_conflict));
-	(void) plan_execute(&insert_job, values, NULL, false);
+	(void) plan_execute(&insert_job, job, NULL, false);
 	import_note_part(state->job_id, counts);
 
-	values[1] = Int64GetDatum(counts->imported);
-	values[2] = Int64GetDatum(counts->extended);
-	values[3] = Int64GetDatum(counts->unchanged);
-	values[4] = Int64GetDatum(counts->rejected);
-	values[5] = Int64GetDatum(counts->messages);
+	values[RESULT_JOB] = Int64GetDatum(state->job_id);
+	values[RESULT_IMPORTED] = Int64GetDatum(counts->imported);
+	values[RESULT_EXTENDED] = Int64GetDatum(counts->extended);
+	values[RESULT_UNCHANGED] = Int64GetDatum(counts->unchanged);
+	values[RESULT_REJECTED] = Int64GetDatum(counts->rejected);
+	values[RESULT_MESSAGES] = Int64GetDatum(counts->messages);
 	SPI_finish();
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "a Redis import must return a row");

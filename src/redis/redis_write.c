@@ -20,6 +20,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "sql_text.h"
 #include "statement.h"
 #include "redis.h"
 #include "formats.h"
@@ -60,44 +61,57 @@ typedef struct Session
 	int64 room;
 } Session;
 
-static PlanStatement export_documents =
-	{"SELECT d::pg_catalog.jsonb FROM memory.export($1, $2, $3) d",
-	 3,
-	 {TEXTOID, TEXTOID, UUIDOID},
-	 NULL};
+/* clang-format off */
+/* Read through the relation, which shows only what the session may see. */
+enum { LIST_ACCOUNT, LIST_CONVERSATION, LIST_SINCE, LIST_PARAMETERS };
+enum
+{
+	LISTED_ID = 1, LISTED_ACCOUNT, LISTED_SOURCE_ID, LISTED_EXPIRES_AT, LISTED_FIELDS,
+	LISTED_CREATED_AT, LISTED_UPDATED_AT
+};
+static const char list_conversations[] =
+	"SELECT conversation_id, account_id,"
+	"       metadata" OP(#>>) "'{import,source_id}',"
+	"       (metadata" OP(#>>) "'{redis,expires_at}')::pg_catalog.timestamptz,"
+	"       metadata" OP(#>) "'{redis,fields}',"
+	"       created_at, updated_at"
+	" FROM memory.conversations"
+	" WHERE ($1 IS NULL OR account_id" OP(=) "$1)"
+	" AND ($2 IS NULL OR conversation_id" OP(=) "$2)"
+	" AND ($3 IS NULL OR updated_at" OP(>=) "$3)"
+	" ORDER BY account_id, conversation_id";
+/* clang-format on */
 
+/*
+ * Begins to write the conversations of an account, one conversation, or those
+ * that changed since then: NULL and DT_NOBEGIN stand for all.  Within the caller's
+ * SPI connection; the writer lives in the current context.
+ */
 RedisWriter *
 redis_write_begin(const RedisKeys *keys, text *account_id, pg_uuid_t *id, TimestampTz since,
 				  bool replace, bool transaction)
 {
-	static const char query[] =
-		"SELECT conversation_id, account_id,"
-		" metadata OPERATOR(pg_catalog.#>>) '{import,source_id}',"
-		" (metadata OPERATOR(pg_catalog.#>>) '{redis,expires_at}')::pg_catalog.timestamptz,"
-		" metadata OPERATOR(pg_catalog.#>) '{redis,fields}', created_at, updated_at"
-		" FROM memory.conversations"
-		" WHERE ($1 IS NULL OR account_id OPERATOR(pg_catalog.=) $1)"
-		" AND ($2 IS NULL OR conversation_id OPERATOR(pg_catalog.=) $2)"
-		" AND ($3 IS NULL OR updated_at OPERATOR(pg_catalog.>=) $3)"
-		" ORDER BY account_id, conversation_id";
 	MemoryContext context = CurrentMemoryContext;
 	RedisWriter *writer = palloc0(sizeof(RedisWriter));
-	Oid types[3] = {TEXTOID, UUIDOID, TIMESTAMPTZOID};
-	Datum values[3];
-	char nulls[] = "   ";
+	Oid types[LIST_PARAMETERS] = {TEXTOID, UUIDOID, TIMESTAMPTZOID};
+	Datum values[LIST_PARAMETERS] = {
+		[LIST_ACCOUNT] = PointerGetDatum(account_id),
+		[LIST_CONVERSATION] = UUIDPGetDatum(id),
+		[LIST_SINCE] = TimestampTzGetDatum(since),
+	};
+	char nulls[LIST_PARAMETERS] = {
+		[LIST_ACCOUNT] = account_id == NULL ? 'n' : ' ',
+		[LIST_CONVERSATION] = id == NULL ? 'n' : ' ',
+		[LIST_SINCE] = TIMESTAMP_IS_NOBEGIN(since) ? 'n' : ' ',
+	};
 	Portal portal;
 
 	writer->keys = keys;
 	writer->replace = replace;
 	writer->transaction = transaction;
 	writer->now = GetCurrentTimestamp() / 1000 + REDIS_EPOCH_MS;
-	values[0] = PointerGetDatum(account_id);
-	nulls[0] = account_id == NULL ? 'n' : ' ';
-	values[1] = UUIDPGetDatum(id);
-	nulls[1] = id == NULL ? 'n' : ' ';
-	values[2] = TimestampTzGetDatum(since);
-	nulls[2] = TIMESTAMP_IS_NOBEGIN(since) ? 'n' : ' ';
-	portal = SPI_cursor_open_with_args(NULL, query, 3, types, values, nulls, true, 0);
+	portal = SPI_cursor_open_with_args(NULL, list_conversations, LIST_PARAMETERS, types, values,
+									   nulls, true, 0);
 	MemoryContextSwitchTo(context); /* SPI leaves its own behind, which ends with the call */
 	writer->cursor = pstrdup(portal->name);
 	return writer;
@@ -391,6 +405,13 @@ seconds(TimestampTz time)
 	return (time / 1000 + REDIS_EPOCH_MS) / 1000;
 }
 
+/* clang-format off */
+enum { EXPORT_FORMAT, EXPORT_ACCOUNT, EXPORT_CONVERSATION, EXPORT_PARAMETERS };
+static PlanStatement export_documents = {
+	"SELECT d::pg_catalog.jsonb FROM memory.export($1, $2, $3) d",
+	EXPORT_PARAMETERS, {TEXTOID, TEXTOID, UUIDOID}};
+/* clang-format on */
+
 /* The conversation of a row of the cursor; its documents are not read yet. */
 static void
 take_conversation(RedisWriter *writer, Session *session, Datum *values)
@@ -402,21 +423,25 @@ take_conversation(RedisWriter *writer, Session *session, Datum *values)
 
 	memset(session, 0, sizeof(*session));
 	session->keys = writer->keys;
-	values[0] = CStringGetTextDatum(writer->keys->layout->format);
-	values[1] = PointerGetDatum(DatumGetTextPCopy(SPI_getbinval(row, descriptor, 2, &isnull)));
-	value = SPI_getbinval(row, descriptor, 1, &isnull);
-	values[2] = UUIDPGetDatum(memcpy(palloc(UUID_LEN), DatumGetUUIDP(value), UUID_LEN));
+	values[EXPORT_FORMAT] = CStringGetTextDatum(writer->keys->layout->format);
+	values[EXPORT_ACCOUNT] =
+		PointerGetDatum(DatumGetTextPCopy(SPI_getbinval(row, descriptor, LISTED_ACCOUNT, &isnull)));
+	value = SPI_getbinval(row, descriptor, LISTED_ID, &isnull);
+	values[EXPORT_CONVERSATION] =
+		UUIDPGetDatum(memcpy(palloc(UUID_LEN), DatumGetUUIDP(value), UUID_LEN));
 	session->hash = hash_bytes_extended((const unsigned char *) DatumGetUUIDP(value), UUID_LEN, 0);
-	session->id = SPI_getvalue(row, descriptor, 3);
+	session->id = SPI_getvalue(row, descriptor, LISTED_SOURCE_ID);
 	if (session->id == NULL)
-		session->id = SPI_getvalue(row, descriptor, 1);
-	value = SPI_getbinval(row, descriptor, 4, &isnull);
+		session->id = SPI_getvalue(row, descriptor, LISTED_ID);
+	value = SPI_getbinval(row, descriptor, LISTED_EXPIRES_AT, &isnull);
 	if (!isnull)
 		session->expires_at = DatumGetTimestampTz(value) / 1000 + REDIS_EPOCH_MS;
-	value = SPI_getbinval(row, descriptor, 5, &isnull);
+	value = SPI_getbinval(row, descriptor, LISTED_FIELDS, &isnull);
 	session->fields = isnull ? NULL : DatumGetJsonbPCopy(value);
-	session->created_at = seconds(DatumGetTimestampTz(SPI_getbinval(row, descriptor, 6, &isnull)));
-	session->updated_at = seconds(DatumGetTimestampTz(SPI_getbinval(row, descriptor, 7, &isnull)));
+	session->created_at =
+		seconds(DatumGetTimestampTz(SPI_getbinval(row, descriptor, LISTED_CREATED_AT, &isnull)));
+	session->updated_at =
+		seconds(DatumGetTimestampTz(SPI_getbinval(row, descriptor, LISTED_UPDATED_AT, &isnull)));
 }
 
 /* Without the notice of what the format cannot hold, which would come for each conversation. */
@@ -439,7 +464,7 @@ redis_write_next(RedisWriter *writer, RedisOutput *output)
 	MemoryContext context = CurrentMemoryContext;
 	Portal portal = SPI_cursor_find(writer->cursor);
 	Session session;
-	Datum values[3];
+	Datum values[EXPORT_PARAMETERS];
 	uint64 documents;
 	SPITupleTable *table;
 

@@ -33,7 +33,7 @@ struct Lookahead
 	int next;                            /* the run whose rows are given out */
 	StoreKey keys[WINDOW_CONVERSATIONS]; /* their account ids are the buffer's */
 	int nkeys;
-	StoreKnown known;
+	ExistingConversations existing;
 };
 
 /* A lookahead in the current memory context, where it lives as long as its rows are read. */
@@ -99,15 +99,15 @@ next_window(Lookahead *ahead)
 	MemoryContext old;
 
 	store_queue_write(ahead->queue);
-	SPI_freetuptable(ahead->known.rows);
-	ahead->known.rows = NULL;
+	SPI_freetuptable(ahead->existing.rows);
+	ahead->existing.rows = NULL;
 	MemoryContextReset(ahead->context);
 	ahead->nruns = 0;
 	ahead->next = 0;
 	ahead->nkeys = 0;
 	old = MemoryContextSwitchTo(ahead->context);
 	read_runs(ahead);
-	store_read_known(ahead->keys, ahead->nkeys, &ahead->known);
+	store_read_existing(ahead->keys, ahead->nkeys, &ahead->existing);
 	MemoryContextSwitchTo(old);
 }
 
@@ -129,16 +129,16 @@ lookahead_next(Lookahead *ahead, TupleTableSlot **row)
 }
 
 /* What was read of the conversations of the row at hand. */
-const StoreKnown *
-lookahead_known(const Lookahead *ahead)
+const ExistingConversations *
+lookahead_existing(const Lookahead *ahead)
 {
-	return &ahead->known;
+	return &ahead->existing;
 }
 
 void
 lookahead_end(Lookahead *ahead)
 {
-	SPI_freetuptable(ahead->known.rows);
+	SPI_freetuptable(ahead->existing.rows);
 	MemoryContextDelete(ahead->context);
 	pfree(ahead->runs);
 	pfree(ahead);

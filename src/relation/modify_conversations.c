@@ -272,7 +272,7 @@ insert_rows(Flush *flush)
 			conversation = store_open_conversation(flush->account, id, STORE_CREATE);
 		}
 		else
-			conversation = store_open_known(flush->account, id, lookahead_known(ahead));
+			conversation = store_open_existing(flush->account, id, lookahead_existing(ahead));
 		conversation->queue = queue;
 		store_create_conversation(conversation, &fields);
 		MemoryContextSwitchTo(flush->context);

@@ -423,7 +423,7 @@ open_conversation(Flush *flush, const pg_uuid_t *id, StoreOpenMode mode)
 {
 	if (flush->ahead == NULL)
 		return store_open_conversation(flush->account, id, mode);
-	return store_open_known(flush->account, id, lookahead_known(flush->ahead));
+	return store_open_existing(flush->account, id, lookahead_existing(flush->ahead));
 }
 
 /* Goes on to the row's account and conversation, in key order. */

@@ -329,7 +329,7 @@ extern void row_buffer_pop_error_context(RowErrorContext *where);
 typedef struct Lookahead Lookahead;
 extern Lookahead *lookahead_create(RowBuffer *buffer, StoreQueue *queue);
 extern bool lookahead_next(Lookahead *ahead, TupleTableSlot **row);
-extern const StoreKnown *lookahead_known(const Lookahead *ahead);
+extern const ExistingConversations *lookahead_existing(const Lookahead *ahead);
 extern void lookahead_end(Lookahead *ahead);
 
 /* ---- modify.c: statements that write, as the executor calls them ---- */

@@ -593,7 +593,7 @@ memory_build_blocks(PG_FUNCTION_ARGS)
 	bool nulls[3] = {0};
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "memory.build_search_blocks returns no record");
+		elog(ERROR, "memory_store.build_search_blocks returns no record");
 	descriptor = BlessTupleDesc(descriptor);
 	account_check_unconfined();
 	SPI_connect();

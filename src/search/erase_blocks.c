@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "erase.h"
 #include "search_private.h"
 #include "statement.h"
 
@@ -266,5 +267,5 @@ void
 search_erase_init(void)
 {
 	store_set_erase(erase);
-	store_set_forget(forget);
+	erase_set_elsewhere(forget);
 }

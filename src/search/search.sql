@@ -94,18 +94,26 @@ CREATE FUNCTION memory.highlight(
 	AS 'MODULE_PATHNAME', 'memory_highlight' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION memory.highlight(text, integer[], text, text, boolean) IS 'a snippet with start before and stop behind each highlighted part, the rest escaped for HTML';
 
-CREATE FUNCTION memory.build_search_blocks(
+CREATE FUNCTION memory_store.build_search_blocks(
 	after_account_id text,
 	OUT account_id text,
 	OUT accounts bigint,
 	OUT content_bytes bigint
 ) RETURNS record
 	AS 'MODULE_PATHNAME', 'memory_build_blocks' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
-COMMENT ON FUNCTION memory.build_search_blocks(text) IS 'builds search blocks for the next accounts behind one; returns the account to go on behind (null: done), how many were worked on, and the bytes that were read';
+COMMENT ON FUNCTION memory_store.build_search_blocks(text) IS 'builds search blocks for the next accounts behind one; returns the account to go on behind (null: done), how many were worked on, and the bytes that were read';
+
+CREATE FUNCTION memory_store.search_blocks_step(INOUT place text, batch_size integer, OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT b.account_id, COALESCE(b.content_bytes, 0), NULL FROM memory_store.build_search_blocks(COALESCE(place, '')) b
+$$;
+COMMENT ON FUNCTION memory_store.search_blocks_step(text, integer) IS 'a step of maintain(): search blocks';
+INSERT INTO memory_store.maintenance_phases (phase, position, step, message) VALUES
+	('search blocks', 850, 'search_blocks_step', 'built search blocks for % bytes of messages');
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.search(text, text, integer, uuid, text[], text[], timestamptz, timestamptz, boolean, text, text, integer, integer, boolean)', 'reader'),
 	('EXECUTE ON FUNCTION memory.search_conversations(text, text, integer, boolean, text, integer, boolean)', 'reader'),
 	('EXECUTE ON FUNCTION memory.list_conversations(text, text, text[], text[], bigint, bigint, timestamptz, timestamptz, boolean, jsonb, text, integer, text)', 'reader'),
-	('EXECUTE ON FUNCTION memory.highlight(text, integer[], text, text, boolean)', 'reader'),
-	('EXECUTE ON FUNCTION memory.build_search_blocks(text)', 'operator');
+	('EXECUTE ON FUNCTION memory.highlight(text, integer[], text, text, boolean)', 'reader');

@@ -15,7 +15,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
-#include "store.h"
+#include "store_private.h"
 
 /* Arguments of memory.append, memory.edit_message by position. */
 static void
@@ -102,17 +102,95 @@ find_repeated(text *account_id, const pg_uuid_t *id, const TranscriptMessage *me
 	return conversation == NULL ? 0 : store_known_message(conversation, message);
 }
 
+/* What an append in one step has left: the account, and the message's seq; 0: not written. */
+static StoreAccount *
+take_appended(text *account_id, const TranscriptMessage *message, const FastAppended *appended,
+			  QuotaHold *hold, int64 *seq)
+{
+	StoreAccount *account =
+		store_found_account(account_id, appended->revision, appended->subscription_id,
+							hold == NULL ? NULL : hold->subscription_id);
+
+	account->hold = hold;
+	*seq = appended->seq;
+	if (*seq > 0)
+	{
+		account->amounts.by_meter[QUOTA_MESSAGES] = 1;
+		account->amounts.by_meter[QUOTA_TOKENS] = message->tokens;
+		account->amounts.by_meter[QUOTA_CONTENT_BYTES] = message->content_len;
+	}
+	return account;
+}
+
+/*
+ * append_directly
+ *		Appends a message in one step, where nothing else is to be done.  seq 0:
+ *		it is not the case, and nothing but the account is changed.  NULL with a
+ *		seq: the conversation has the message already; NULL without: it was not
+ *		possible, store_append_statement is to do it.  Either way nothing is
+ *		changed.  Error: 23505 its message_id is another one's.
+ */
+static StoreAccount *
+append_directly(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+				QuotaHold *hold, int64 *seq)
+{
+	FastAppended appended;
+
+	*seq = 0;
+	if (!fast_append(account_id, id, message, &appended))
+		return NULL;
+	*seq = appended.seq;
+	return appended.repeated ? NULL : take_appended(account_id, message, &appended, hold, seq);
+}
+
+/*
+ * append_by_statement
+ *		The same with STORE_APPEND, for a message that the conversation is known
+ *		not to have; NULL: there is no such account.
+ */
+static StoreAccount *
+append_by_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+					QuotaHold *hold, int64 *seq)
+{
+	FastAppended appended = {0};
+	Datum values[12];
+	char nulls[12 + 1] = "            ";
+	Datum number;
+	bool isnull;
+
+	*seq = 0;
+	values[0] = UUIDPGetDatum(id);
+	values[1] = PointerGetDatum(account_id);
+	values[2] = store_bytes_datum(message->role, message->role_len, &nulls[2]);
+	values[3] = store_bytes_datum(message->content, message->content_len, &nulls[3]);
+	values[4] = store_bytes_datum(message->model, message->model_len, &nulls[4]);
+	values[5] = Int32GetDatum(message->tokens);
+	values[6] = TimestampTzGetDatum(message->created_at);
+	values[7] = store_bytes_datum(message->message_id, message->message_id_len, &nulls[7]);
+	values[8] = store_bytes_datum(message->metadata, message->metadata_len, &nulls[8]);
+	values[9] = Int64GetDatum(message->content_len);
+	values[10] = Int32GetDatum(store_segment_messages);
+	values[11] = Int64GetDatum((int64) store_segment_kb * 1024);
+	if (store_execute(STORE_APPEND, values, nulls, false) == 0)
+		return NULL;
+	appended.revision = DatumGetInt64(store_column(0, 1, &isnull));
+	appended.subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
+	number = store_column(0, 3, &isnull);
+	appended.seq = isnull ? 0 : DatumGetInt64(number);
+	return take_appended(account_id, message, &appended, hold, seq);
+}
+
 /* Appends in one step, if nothing else is to be done; the results are those of the two. */
 static StoreAccount *
 append_simple(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
 			  QuotaHold *hold, int64 *seq)
 {
-	StoreAccount *account = store_append_simple(account_id, id, message, hold, seq);
+	StoreAccount *account = append_directly(account_id, id, message, hold, seq);
 
 	if (account != NULL || *seq > 0)
 		return account;
 	*seq = find_repeated(account_id, id, message);
-	return *seq > 0 ? NULL : store_append_statement(account_id, id, message, hold, seq);
+	return *seq > 0 ? NULL : append_by_statement(account_id, id, message, hold, seq);
 }
 
 /* The hold on what the message is charged to: NULL, there is no plan. */

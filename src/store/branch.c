@@ -16,7 +16,7 @@
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
-#include "store.h"
+#include "store_private.h"
 
 struct BranchReader
 {
@@ -34,7 +34,7 @@ struct BranchReader
 	MemoryContext block_context;
 };
 
-/* STORE_BRANCH_OPEN, with live_branch_start's result. */
+/* STORE_BRANCH_OPEN, with fast_branch_start's result. */
 static void
 start_by_statement(const pg_uuid_t *id, text *account_id, int64 before_seq, StoreBranchStart *start)
 {
@@ -74,7 +74,7 @@ branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_m
 	BranchReader *reader = palloc0(sizeof(BranchReader));
 	StoreBranchStart start;
 
-	if (!live_branch_start(id, account_id, before_seq, &start))
+	if (!fast_branch_start(id, account_id, before_seq, &start))
 		start_by_statement(id, account_id, before_seq, &start);
 	if (!start.found)
 		store_unknown_conversation(id, account_id);
@@ -109,7 +109,7 @@ load_tail(BranchReader *reader)
 	Datum values[4];
 	uint64 rows;
 
-	if (live_tail_before(&reader->id, reader->account_id, reader->want + 1, limit,
+	if (fast_tail_before(&reader->id, reader->account_id, reader->want + 1, limit,
 						 Min(limit, reader->tail_count), &reader->messages, &reader->count))
 		return;
 	values[0] = UUIDPGetDatum(&reader->id);

@@ -10,7 +10,7 @@
 #include "utils/memutils.h"
 
 #include "memory_limits.h"
-#include "store.h"
+#include "store_private.h"
 
 /* ---- one conversation ---- */
 

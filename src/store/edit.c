@@ -16,7 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "store.h"
+#include "store_private.h"
 
 /* A removed message, and the one that its answers fall to. */
 typedef struct Removed
@@ -198,7 +198,7 @@ insert_between(StoreConversation *conversation, StoreChange *change)
 	{
 		transcript_read_header(segment.body, &header);
 		if (header.message_count < (uint32) store_segment_messages &&
-			header.content_bytes < (uint32) store_segment_bytes * 1024)
+			header.content_bytes < (uint32) store_segment_kb * 1024)
 		{
 			rewrite_segment(conversation, &segment, change, 1);
 			return;
@@ -432,12 +432,25 @@ store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n
 	store_check_new_ids(conversation, changes, n);
 	done = apply_all(conversation, changes, n);
 	mend_tree(conversation, changes, n);
-	store_ids_changed(conversation->ids);
+	conversation->segments_changed = true;
 	conversation->changed = true;
 	for (int i = 0; i < n; i++)
 		if (changes[i].done && !changes[i].insert)
 			conversation->updated_at = Max(conversation->updated_at, now);
 	return done;
+}
+
+/* The seq that a deleted message of this message_id had; 0: its tombstone is not there. */
+int64
+store_buried_message(const StoreConversation *conversation, const char *message_id)
+{
+	Datum values[3] = {UUIDPGetDatum(&conversation->id), PointerGetDatum(conversation->account_id),
+					   CStringGetTextDatum(message_id)};
+	bool isnull;
+
+	if (store_execute(STORE_TOMBSTONE_ID, values, NULL, false) == 0)
+		return 0;
+	return DatumGetInt64(store_column(0, 1, &isnull));
 }
 
 /* The rows of a tail that was taken leave the ledger. */

@@ -56,7 +56,7 @@
 #include "miscadmin.h"
 
 #include "compat.h"
-#include "store.h"
+#include "store_private.h"
 
 #define EST_ONE 256              /* the cost of one token */
 #define EST_BREATH (1024 * 1024) /* bytes between two checks for interrupts */

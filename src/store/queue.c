@@ -20,7 +20,8 @@
 #include "utils/memutils.h"
 
 #include "direct.h"
-#include "store.h"
+#include "statement.h"
+#include "store_private.h"
 #include "tables.h"
 
 #define QUEUE_ROWS 256
@@ -198,9 +199,9 @@ write_with_statement(QueueRows *rows)
 	Datum values[STORE_CONVERSATION_COLUMNS];
 
 	for (int i = 0; i < rows->ncolumns; i++)
-		values[i] = column_array(rows->values[i], rows->nulls[i], rows->count,
-								 OidIsValid(rows->types[i]) ? rows->types[i]
-															: store_type_oid("transcript"));
+		values[i] =
+			column_array(rows->values[i], rows->nulls[i], rows->count,
+						 OidIsValid(rows->types[i]) ? rows->types[i] : statement_transcript_type());
 	store_execute(rows->statement, values, NULL, false);
 }
 

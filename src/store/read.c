@@ -17,7 +17,7 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
-#include "store.h"
+#include "store_private.h"
 
 /* Messages in the order they were read, as rows of memory.message. */
 typedef struct MessageList

@@ -14,69 +14,11 @@
 #include "utils/memutils.h"
 
 #include "dictionary.h"
-#include "store.h"
+#include "store_private.h"
 
-void
-store_run_init(StoreRun *run)
-{
-	memset(run, 0, sizeof(*run));
-	run->context =
-		AllocSetContextCreate(CurrentMemoryContext, "memory_ext run", ALLOCSET_DEFAULT_SIZES);
-}
-
-/* Forgets the run's messages and frees their texts. */
-void
-store_run_reset(StoreRun *run)
-{
-	MemoryContextReset(run->context);
-	run->messages = NULL;
-	run->count = 0;
-	run->space = 0;
-	run->bytes = 0;
-}
-
-static const char *
-copy_bytes(const char *data, uint32 length)
-{
-	char *copy;
-
-	if (data == NULL)
-		return NULL;
-	copy = palloc(length + 1);
-	memcpy(copy, data, length);
-	copy[length] = '\0';
-	return copy;
-}
-
-/* Adds a copy of the message to the run and returns the copy. */
-TranscriptMessage *
-store_run_push(StoreRun *run, const TranscriptMessage *message)
-{
-	MemoryContext old = MemoryContextSwitchTo(run->context);
-	TranscriptMessage *copy;
-
-	if (run->count == run->space)
-	{
-		uint32 space = run->space == 0 ? 8 : run->space * 2;
-		Size size = mul_size(space, sizeof(TranscriptMessage));
-
-		run->messages = run->messages == NULL ? palloc(size) : repalloc(run->messages, size);
-		run->space = space;
-	}
-	copy = &run->messages[run->count++];
-	*copy = *message;
-	copy->role = copy_bytes(message->role, message->role_len);
-	copy->content = copy_bytes(message->content, message->content_len);
-	copy->model = copy_bytes(message->model, message->model_len);
-	copy->message_id = copy_bytes(message->message_id, message->message_id_len);
-	copy->metadata = copy_bytes(message->metadata, message->metadata_len);
-	run->bytes += message->content_len;
-	MemoryContextSwitchTo(old);
-	return copy;
-}
-
-static Datum
-bytes_datum(const char *data, uint32 length, char *is_null)
+/* Bytes as a text parameter; is_null: its place among the nulls, as SPI takes them. */
+Datum
+store_bytes_datum(const char *data, uint32 length, char *is_null)
 {
 	*is_null = data == NULL ? 'n' : ' ';
 	return data == NULL ? (Datum) 0 : PointerGetDatum(cstring_to_text_with_len(data, length));
@@ -94,93 +36,15 @@ tail_parameters(StoreConversation *conversation, const TranscriptMessage *messag
 	values[1] = PointerGetDatum(conversation->account_id);
 	values[2] = Int64GetDatum(message->seq);
 	values[3] = Int64GetDatum(message->parent_seq);
-	values[4] = bytes_datum(message->role, message->role_len, &nulls[4]);
-	values[5] = bytes_datum(message->content, message->content_len, &nulls[5]);
-	values[6] = bytes_datum(message->model, message->model_len, &nulls[6]);
+	values[4] = store_bytes_datum(message->role, message->role_len, &nulls[4]);
+	values[5] = store_bytes_datum(message->content, message->content_len, &nulls[5]);
+	values[6] = store_bytes_datum(message->model, message->model_len, &nulls[6]);
 	values[7] = Int32GetDatum(message->tokens);
 	values[8] = TimestampTzGetDatum(message->created_at);
-	values[9] = bytes_datum(message->message_id, message->message_id_len, &nulls[9]);
-	values[10] = bytes_datum(message->metadata, message->metadata_len, &nulls[10]);
+	values[9] = store_bytes_datum(message->message_id, message->message_id_len, &nulls[9]);
+	values[10] = store_bytes_datum(message->metadata, message->metadata_len, &nulls[10]);
 	values[11] = Int64GetDatum(message->revision);
 	values[12] = BoolGetDatum(message->counted);
-}
-
-/* What an append in one step has left: the account, and the message's seq; 0: not written. */
-static StoreAccount *
-take_appended(text *account_id, const TranscriptMessage *message, const LiveAppended *appended,
-			  QuotaHold *hold, int64 *seq)
-{
-	StoreAccount *account =
-		store_found_account(account_id, appended->revision, appended->subscription_id,
-							hold == NULL ? NULL : hold->subscription_id);
-
-	account->hold = hold;
-	*seq = appended->seq;
-	if (*seq > 0)
-	{
-		account->amounts.by_meter[QUOTA_MESSAGES] = 1;
-		account->amounts.by_meter[QUOTA_TOKENS] = message->tokens;
-		account->amounts.by_meter[QUOTA_CONTENT_BYTES] = message->content_len;
-	}
-	return account;
-}
-
-/*
- * store_append_simple
- *		Appends a message in one step, where nothing else is to be done.  seq 0:
- *		it is not the case, and nothing but the account is changed.  NULL with a
- *		seq: the conversation has the message already; NULL without: it was not
- *		possible, store_append_statement is to do it.  Either way nothing is
- *		changed.  Error: 23505 its message_id is another one's.
- */
-StoreAccount *
-store_append_simple(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
-					QuotaHold *hold, int64 *seq)
-{
-	LiveAppended appended;
-
-	*seq = 0;
-	if (!live_append(account_id, id, message, &appended))
-		return NULL;
-	*seq = appended.seq;
-	return appended.repeated ? NULL : take_appended(account_id, message, &appended, hold, seq);
-}
-
-/*
- * store_append_statement
- *		The same with STORE_APPEND, for a message that the conversation is known
- *		not to have; NULL: there is no such account.
- */
-StoreAccount *
-store_append_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
-					   QuotaHold *hold, int64 *seq)
-{
-	LiveAppended appended = {0};
-	Datum values[12];
-	char nulls[12 + 1] = "            ";
-	Datum number;
-	bool isnull;
-
-	*seq = 0;
-	values[0] = UUIDPGetDatum(id);
-	values[1] = PointerGetDatum(account_id);
-	values[2] = bytes_datum(message->role, message->role_len, &nulls[2]);
-	values[3] = bytes_datum(message->content, message->content_len, &nulls[3]);
-	values[4] = bytes_datum(message->model, message->model_len, &nulls[4]);
-	values[5] = Int32GetDatum(message->tokens);
-	values[6] = TimestampTzGetDatum(message->created_at);
-	values[7] = bytes_datum(message->message_id, message->message_id_len, &nulls[7]);
-	values[8] = bytes_datum(message->metadata, message->metadata_len, &nulls[8]);
-	values[9] = Int64GetDatum(message->content_len);
-	values[10] = Int32GetDatum(store_segment_messages);
-	values[11] = Int64GetDatum((int64) store_segment_bytes * 1024);
-	if (store_execute(STORE_APPEND, values, nulls, false) == 0)
-		return NULL;
-	appended.revision = DatumGetInt64(store_column(0, 1, &isnull));
-	appended.subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
-	number = store_column(0, 3, &isnull);
-	appended.seq = isnull ? 0 : DatumGetInt64(number);
-	return take_appended(account_id, message, &appended, hold, seq);
 }
 
 void
@@ -202,6 +66,29 @@ store_update_tail(StoreConversation *conversation, const TranscriptMessage *mess
 	tail_parameters(conversation, message, values, nulls);
 	if (store_execute(STORE_TAIL_UPDATE, values, nulls, false) != 1)
 		elog(ERROR, "message " INT64_FORMAT " is not in the tail", message->seq);
+}
+
+/* What a message takes of store_segment_kb. */
+uint64
+store_message_bytes(const TranscriptMessage *message)
+{
+	return (uint64) message->content_len + message->metadata_len;
+}
+
+/* How many of n > 0 messages the next segment takes. */
+uint32
+store_segment_share(const TranscriptMessage *messages, uint32 n)
+{
+	uint64 bytes = 0;
+	uint32 taken = 0;
+
+	while (taken < n && taken < (uint32) store_segment_messages &&
+		   bytes < (uint64) store_segment_kb * 1024)
+	{
+		bytes += store_message_bytes(&messages[taken]);
+		taken++;
+	}
+	return taken;
 }
 
 /* The setting, with the database's current dictionary. */
@@ -275,13 +162,13 @@ store_insert_segment(StoreConversation *conversation, const TranscriptMessage *m
 	values[4] = Int64GetDatum(revision);
 	values[5] = PointerGetDatum(body);
 	store_filter_datum(filter, values, nulls, 6);
-	if (conversation->ready != NULL)
-		store_ready_segment(conversation->ready, values, nulls);
+	if (conversation->prepared != NULL)
+		store_prepared_segment(conversation->prepared, values, nulls);
 	else if (conversation->queue != NULL)
 		store_queue_segment(conversation->queue, values, nulls);
 	else
 		store_execute(STORE_SEGMENT_INSERT, values, nulls, false);
-	store_ids_changed(conversation->ids);
+	conversation->segments_changed = true;
 	pfree(body);
 	if (filter != NULL)
 		pfree(filter);
@@ -346,7 +233,7 @@ store_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, bool read
 {
 	bool found;
 
-	if (read_only && live_segment_before(id, account_id, seq, segment, &found))
+	if (read_only && fast_segment_before(id, account_id, seq, segment, &found))
 		return found;
 	return segment_read(STORE_SEGMENT_BEFORE, id, account_id, seq, read_only, segment);
 }
@@ -370,25 +257,6 @@ store_delete_segment(const pg_uuid_t *id, text *account_id, int64 first_seq)
 	values[2] = Int64GetDatum(first_seq);
 	if (store_execute(STORE_SEGMENT_DELETE, values, NULL, false) != 1)
 		elog(ERROR, "segment at " INT64_FORMAT " is gone", first_seq);
-}
-
-/* The message with this seq in a decoded transcript, or NULL. */
-TranscriptMessage *
-store_find_message(TranscriptMessage *messages, uint32 n, int64 seq)
-{
-	uint32 low = 0;
-	uint32 high = n;
-
-	while (low < high)
-	{
-		uint32 middle = low + (high - low) / 2;
-
-		if (messages[middle].seq < seq)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < n && messages[low].seq == seq ? &messages[low] : NULL;
 }
 
 /*
@@ -454,4 +322,19 @@ store_message_exists(StoreConversation *conversation, int64 seq)
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
 	return found;
+}
+
+/* The largest seq that the conversation has on disk; 0: it has none. */
+int64
+store_last_message(StoreConversation *conversation)
+{
+	Datum values[2];
+	Datum last;
+	bool isnull;
+
+	values[0] = UUIDPGetDatum(&conversation->id);
+	values[1] = PointerGetDatum(conversation->account_id);
+	store_execute(STORE_LAST_MESSAGE, values, NULL, false);
+	last = store_column(0, 1, &isnull);
+	return isnull ? 0 : DatumGetInt64(last);
 }

@@ -25,7 +25,7 @@
 #include "utils/uuid.h"
 
 #include "dictionary.h"
-#include "store.h"
+#include "store_private.h"
 #include "sampler.h"
 #include "sampling.h"
 

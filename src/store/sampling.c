@@ -19,7 +19,7 @@
 #include "utils/memutils.h"
 
 #include "sampling.h"
-#include "store.h"
+#include "store_private.h"
 
 /* of the held-out payloads, which are compressed once for each size */
 #define MAX_HOLDOUT_BYTES (1024 * 1024)

@@ -4,20 +4,16 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/syscache.h"
 
 #include "memory_limits.h"
-#include "store.h"
+#include "store_private.h"
 
 int store_segment_messages = 64;
-int store_segment_bytes = 64;
+int store_segment_kb = 64;
 int store_buffer_kb = -1;
 int store_seal_after = 300;
 int store_compact_after = 3600;
@@ -88,15 +84,15 @@ define_maintenance_settings(void)
 void
 store_init(void)
 {
-	subscription_init();
 	define_maintenance_settings();
+	store_changed_init();
 	DefineCustomIntVariable("memory_ext.segment_messages",
 							"A conversation's tail is sealed when it has so many messages.", NULL,
 							&store_segment_messages, 64, 1, 65536, PGC_USERSET, 0, NULL, NULL,
 							NULL);
 	DefineCustomIntVariable("memory_ext.segment_size",
 							"A conversation's tail is sealed when its contents reach this size.",
-							NULL, &store_segment_bytes, 64, 1, 32 * 1024, PGC_USERSET, GUC_UNIT_KB,
+							NULL, &store_segment_kb, 64, 1, 32 * 1024, PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"memory_ext.buffer_size",
@@ -180,21 +176,6 @@ store_check_metadata(Jsonb *metadata, const char *what)
 				 errmsg("metadata of a %s must be a JSON object", what),
 				 errdetail("It is %s.", JB_ROOT_IS_SCALAR(metadata) ? "a scalar" : "an array"),
 				 errhint("Put it under a key: {\"key\": ...}.")));
-}
-
-/* A type of schema memory by name; schema memory is the extension's own. */
-Oid
-store_type_oid(const char *name)
-{
-	Oid namespace = get_namespace_oid("memory", false);
-	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
-							   ObjectIdGetDatum(namespace));
-
-	if (!OidIsValid(type))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("type memory.%s does not exist", name),
-				 errhint("Run CREATE EXTENSION memory_ext in this database.")));
-	return type;
 }
 
 /*

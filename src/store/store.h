@@ -1,13 +1,23 @@
 /*
  * store.h
- *		The store: accounts, conversations, segments and tail.
+ *		The store: accounts, conversations, segments and tail.  What other rooms
+ *		call; what only the store's files share is in store_private.h.
  *
- * Calls inside the room go downward: SQL functions (append.c, conversation.c,
- * seal.c, read.c) → write.c and edit.c → message_ids.c → rows.c and queue.c →
- * live.c and store_statements.c; usage.c stands beside rows.c.  What message_ids.c
- * knows of filters and of single messages needs nothing of the store, and is
- * everybody's.  The relations memory.messages and memory.conversations are a
- * room above, src/relation.
+ * Calls inside the room go downward, from the SQL functions to the tables:
+ *
+ *	append.c, conversation.c, read.c, subscription.c	SQL functions
+ *	bulk.c							new conversations, prepared before any lock
+ *	write.c							the one write path
+ *	edit.c							changes to messages that are there
+ *	branch.c, open.c				reading a branch, opening a conversation
+ *	message_ids.c, usage.c			unique message_ids; what metering is told
+ *	rows.c							messages to rows and back
+ *	account_lock.c, prepared.c, queue.c, fast.c, run.c
+ *	id_filter.c, tables.c, store.c	filters, tables, settings and checks
+ *
+ * sampler.h has the first dictionary of a bulk load.  The relations
+ * memory.messages and memory.conversations are a room above, src/relation.
+ * Functions need an SPI connection unless they say otherwise.
  */
 #ifndef STORE_H
 #define STORE_H
@@ -28,7 +38,7 @@
 
 /* ---- settings (store.c) ---- */
 extern int store_segment_messages;       /* a tail of so many messages is sealed */
-extern int store_segment_bytes;          /* or of so many bytes of content */
+extern int store_segment_kb;             /* or of so many bytes of content */
 extern int store_buffer_kb;              /* -1: work_mem */
 extern int store_seal_after;             /* seconds; an idle tail is sealed then */
 extern int store_compact_after;          /* seconds; a resting conversation is compacted then */
@@ -47,6 +57,9 @@ extern void store_init(void);
 typedef enum StoreStatement
 {
 	STORE_ACCOUNT_BUMP,
+	STORE_ACCOUNT_ADVANCE,
+	STORE_ACCOUNT_STATE,
+	STORE_EPOCH_RENEW,
 	STORE_ACCOUNT_CREATE,
 	STORE_ACCOUNT_HOLD,
 	STORE_ACCOUNT_KNOW,
@@ -70,6 +83,7 @@ typedef enum StoreStatement
 	STORE_TAIL_TAKE,
 	STORE_TAIL_READ,
 	STORE_TAIL_ONE,
+	STORE_TOMBSTONE_ID,
 	STORE_TAIL_ID,
 	STORE_TAIL_NEWEST,
 	STORE_BRANCH_OPEN,
@@ -116,6 +130,7 @@ typedef enum StoreStatement
 	STORE_TRAINING_CLEAR,
 	STORE_FORGET_COUNTS,
 	STORE_SUBSCRIPTION_ACCOUNTS,
+	STORE_SUBSCRIPTION_SHARED,
 	STORE_ACCOUNT_SUBSCRIBE,
 	STORE_FORGET_LEDGER,
 	STORE_FORGET_SEEN,
@@ -124,14 +139,14 @@ typedef enum StoreStatement
 	STORE_FORGET_TOMBSTONES,
 	STORE_FORGET_CONVERSATIONS,
 	STORE_FORGET_RETENTION,
+	STORE_FORGET_PURGED,
 	STORE_FORGET_ACCOUNT,
 	STORE_RETENTION_SET,
 	STORE_RETENTION_CLEAR,
 	STORE_RETENTION_DUE,
 	STORE_ERASURE_NOTE,
 	STORE_ERASURES_DONE,
-	STORE_PURGE_TOMBSTONES,
-	STORE_PURGE_CONVERSATIONS,
+	STORE_PURGE,
 	STORE_NSTATEMENTS
 } StoreStatement;
 
@@ -151,41 +166,59 @@ extern const Oid store_conversation_types[STORE_CONVERSATION_COLUMNS];
 /* Column of a row of SPI_tuptable. */
 extern Datum store_column(uint64 row, int column, bool *isnull);
 
-/* ---- store.c: arguments ---- */
+/* ---- store.c: checks of arguments ---- */
 
+/*
+ * What every message must fulfil, whichever way it comes; fills in an estimate
+ * for tokens left out.  Needs no SPI connection.  Errors: 22004, 22023, 54000.
+ */
 extern void store_check_message(TranscriptMessage *message);
-extern Oid store_type_oid(const char *name);
-extern pg_uuid_t *store_new_uuid(void);
-extern char *store_uuid_string(const pg_uuid_t *id);
+
+/* An upper limit that a caller gives, by the name of its argument.  Error: 22023. */
 extern void store_check_limit(const char *name, int64 limit);
+
+/* metadata of a "what" is an object, so that tools can add keys to it.  Error: 22023. */
 extern void store_check_metadata(Jsonb *metadata, const char *what);
-extern int32 store_estimate_tokens(const char *text, size_t len);
-extern void estimate_init(void);
+
+/* A new conversation_id: a version 7 UUID of the current time, palloc'd. */
+extern pg_uuid_t *store_new_uuid(void);
+
+/* A UUID's text form, palloc'd. */
+extern char *store_uuid_string(const pg_uuid_t *id);
 
 /* ---- queue.c: rows of a bulk statement, inserted many at a time ---- */
 typedef struct StoreQueue StoreQueue;
+
+/* A new queue in the current memory context. */
 extern StoreQueue *store_queue_create(void);
-extern void store_queue_segment(StoreQueue *queue, const Datum *values, const char *nulls);
-extern void store_queue_conversation(StoreQueue *queue, const Datum *values, const char *nulls,
-									 bool exists, const ItemPointerData *place);
+
+/* Whether the row of this conversation, a new one, waits here; NULL is an empty queue. */
 extern bool store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id, const text *account_id);
+
+/* Writes what is queued; NULL is an empty queue. */
 extern void store_queue_write(StoreQueue *queue);
 
-/* ---- bulk.c: new conversations made ready before the lock ---- */
-typedef struct StoreReady StoreReady;
+/* ---- what a statement works on ---- */
 
-/* ---- message_ids.c: what a statement knows of a conversation's message_ids ---- */
+/* A new conversation, prepared before the lock is taken: see bulk.c. */
+typedef struct PreparedConversation PreparedConversation;
+
+/* What a statement knows of a conversation's message_ids: see message_ids.c. */
 typedef struct StoreIds StoreIds;
 
-/* ---- write.c: the one write path ---- */
+/* Messages that wait in memory, in order of seq. */
 typedef struct StoreRun
 {
 	MemoryContext context; /* owns messages and their texts */
 	TranscriptMessage *messages;
 	uint32 count;
-	uint32 space;
+	uint32 capacity;
 	uint64 bytes; /* of content */
 } StoreRun;
+
+/* Conversations that one statement gives revisions of one bucket, and what are many of them. */
+#define STORE_BUCKET_CONVERSATIONS 4096
+#define STORE_MANY_CONVERSATIONS 64
 
 /* An account that a statement changes: its locks are held, its usage gathers. */
 typedef struct StoreAccount
@@ -196,6 +229,8 @@ typedef struct StoreAccount
 	bool charged;          /* usage is charged to the subscription, which is locked */
 	QuotaHold *hold;       /* NULL: begun when the amounts are known */
 	bool shared;           /* the hold is other accounts', too: who began it saves it */
+	bool advanced;         /* the statement has taken more revisions than its row says */
+	int64 opened;          /* conversations, in this statement */
 	QuotaAmounts amounts;
 	MemoryContext context;        /* that it lives in */
 	struct StoreErasure *erasure; /* NULL: nothing was erased */
@@ -224,22 +259,71 @@ typedef struct StoreConversation
 	int32 tail_count;
 	TimestampTz created_at;
 	TimestampTz updated_at;
-	text *title;          /* of a new conversation, until its row is written; NULL: none */
-	Jsonb *metadata;      /* likewise */
-	bool archived;        /* likewise */
-	bool has_times;       /* created_at and updated_at are set */
-	StoreRun run;         /* added, not yet written */
-	StoreRun held;        /* likewise, before the run: a full segment; see hold_run */
-	StoreQueue *queue;    /* where new rows gather; NULL: each is inserted at once */
-	StoreReady *ready;    /* made ready before the lock is taken; else NULL */
-	StoreIds *ids;        /* NULL: no message with a message_id has come */
+	text *title;       /* of a new conversation, until its row is written; NULL: none */
+	Jsonb *metadata;   /* likewise */
+	bool archived;     /* likewise */
+	bool has_times;    /* created_at and updated_at are set */
+	StoreRun run;      /* added, not yet written */
+	StoreRun held;     /* likewise, before the run: a full segment; see hold_run */
+	StoreQueue *queue; /* where new rows gather; NULL: each is inserted at once */
+	PreparedConversation *prepared; /* prepared before the lock is taken; else NULL */
+	StoreIds *ids;                  /* NULL: no message with a message_id has come */
+	bool segments_changed;          /* a segment was written or changed since ids were read */
 	bool ids_are_new;     /* the caller has seen to it, under the lock: they are not looked up */
+	bool used_now;        /* messages count as used today, however old they say they are */
 	bool repeated;        /* a message came that is there already */
 	bool changed;         /* something else was done */
 	MeteringBatch *usage; /* NULL: made when needed */
 	bool owns_usage;
 	int64 charged_bytes; /* content that is in the account's amounts already */
 } StoreConversation;
+
+/* ---- account_lock.c: the account's lock, and what is charged under it ---- */
+
+/*
+ * Locks the account until the transaction ends and takes its next revision.
+ * One that does not exist is made, or else the result is NULL: who only changes
+ * what is there must not bring back an account that was forgotten.  locked: the
+ * account's subscription, which is locked; NULL: it has no plan.  Error: 40001
+ * this has changed before the lock was ours.
+ */
+extern StoreAccount *store_lock_account(text *account_id, const char *locked, bool make);
+
+/*
+ * Charges what the statement used; all of it is written by now.  Error: MX001,
+ * which takes the whole statement back.
+ */
+extern void store_end_account(StoreAccount *account);
+
+/*
+ * The lock without a revision, for work that moves data and changes none.
+ * false: there is no such account.
+ */
+extern bool store_hold_account(text *account_id);
+
+/*
+ * The locks of a statement that does not know yet whether it changes anything,
+ * parent first; the account is made if it does not exist.  Once something was
+ * changed store_save_revision takes the revision that it has.  Error: 40001.
+ */
+extern StoreAccount *store_hold_for_change(text *account_id);
+
+/* Writes the last revision that the statement has taken, which others wait for. */
+extern void store_save_revision(StoreAccount *account);
+
+/* ---- open.c: conversations as a statement works on them ---- */
+typedef enum StoreStanding
+{
+	STORE_UNKNOWN,
+	STORE_LIVING,
+	STORE_DELETED /* and its tombstone is still there */
+} StoreStanding;
+
+/* Whether the account has a conversation of this id, or had one; its lock is held. */
+extern StoreStanding store_conversation_standing(text *account_id, const pg_uuid_t *id);
+
+/* Error: 02000. */
+extern void store_unknown_conversation(const pg_uuid_t *id, const text *account_id);
 
 typedef enum StoreOpenMode
 {
@@ -248,13 +332,11 @@ typedef enum StoreOpenMode
 	STORE_PROBE     /* NULL when unknown or deleted */
 } StoreOpenMode;
 
-extern StoreAccount *store_begin_account(text *account_id, bool make);
-extern StoreAccount *
-store_found_account(text *account_id, int64 revision, char *subscription_id, const char *locked);
-extern StoreAccount *store_lock_account(text *account_id, const char *locked, bool make);
-extern void store_end_account(StoreAccount *account);
-extern bool store_hold_account(text *account_id);
-extern void store_know_account(text *account_id);
+/*
+ * The conversation as a statement of the account's revision works on it, in the
+ * current memory context; the account's lock is held.  What other accounts have
+ * under this id is not looked at.  Errors: 02000 unknown, 55000 deleted.
+ */
 extern StoreConversation *
 store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode);
 
@@ -265,36 +347,136 @@ typedef struct StoreKey
 	text *account_id;
 } StoreKey;
 
-/* Rows of conversations that a batch of rows is for, in order of account and id. */
-typedef struct StoreKnown
+/* The rows of those conversations that exist, in order of account and id. */
+typedef struct ExistingConversations
 {
 	SPITupleTable *rows;
 	uint64 count;
-} StoreKnown;
+} ExistingConversations;
 
-/* Columns of STORE_CONVERSATION(S)_READ: the last are the owner, the id and the row's place. */
-#define STORE_CONVERSATION_READ_COLUMNS 15
-
+/*
+ * The keys of n conversations as two arrays, in the current memory context: the
+ * statements that look conversations up by their whole key take them so.
+ */
 extern void store_key_arrays(const StoreKey *keys, int n, Datum *arrays);
-extern void store_read_known(const StoreKey *keys, int n, StoreKnown *known);
-extern StoreConversation *
-store_open_known(StoreAccount *account, const pg_uuid_t *id, const StoreKnown *known);
+
+/*
+ * Reads the rows of n conversations, of those that there are.  The caller holds
+ * the locks of their accounts, and frees the rows with SPI_freetuptable.
+ */
+extern void store_read_existing(const StoreKey *keys, int n, ExistingConversations *existing);
+
+/* store_open_conversation, for one that store_read_existing has looked up: else it is new. */
+extern StoreConversation *store_open_existing(StoreAccount *account, const pg_uuid_t *id,
+											  const ExistingConversations *existing);
+
+/*
+ * The account of a row that names none, in the current memory context: the
+ * session's, else that of the only conversation of this id.  Error: 22004.
+ */
+extern text *store_owner_of(const pg_uuid_t *id);
+
+/*
+ * The conversation's revision as the active snapshot sees it; 0: it does not.
+ * An UPDATE's new values were made from what it saw, so a message that has a
+ * later revision must not take them: the other change would be lost.
+ */
+extern int64 store_seen_revision(StoreConversation *conversation);
+
+/* ---- write.c: the one write path ---- */
+
+/*
+ * Adds a checked message (store_check_message); seq 0 is assigned, as is
+ * parent_seq -1; a missing created_at is now.  The message is copied.  Returns
+ * its seq.  One whose message_id is there already is not added: see
+ * store_check_repeated.  Errors: 22023 seq or parent_seq, 23505 seq or
+ * message_id is taken.
+ */
 extern int64 store_add_message(StoreConversation *conversation, const TranscriptMessage *message);
-extern void store_init_conversation(StoreConversation *conversation, StoreAccount *account,
-									const pg_uuid_t *id);
-extern void store_finish_messages(StoreConversation *conversation, bool bulk);
+
+/*
+ * Writes what is still in memory, the conversation's row, and what it used;
+ * nothing if all that came was there already.  bulk: a conversation that was
+ * empty is sealed to its end.
+ */
 extern void store_close_conversation(StoreConversation *conversation, bool bulk);
 
+/* Refuses a number that the caller gives and that no message can have.  Error: 22023. */
 extern void store_check_seq(int64 seq);
+
+/* A parent that the caller gives, not to be taken for the default, -1.  Error: 22023. */
 extern void store_check_parent_given(int64 parent_seq);
-extern void store_save_conversation(StoreConversation *conversation);
-extern uint32 store_segment_share(const TranscriptMessage *messages, uint32 n);
-extern void store_seal_tail(StoreConversation *conversation);
+
+/*
+ * The parent of the message with this seq: -1 becomes the default, the message
+ * before; 0 is a root; any other must be an earlier message that exists.
+ * Error: 22023.
+ */
 extern void store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq);
-extern int64 store_last_message(StoreConversation *conversation);
-extern void store_unknown_conversation(const pg_uuid_t *id, const text *account_id);
-extern text *store_owner_of(const pg_uuid_t *id);
-extern int64 store_seen_revision(StoreConversation *conversation);
+
+/* The last message before a number; 0: there is none. */
+extern int64 store_message_before(StoreConversation *conversation, int64 seq);
+
+/* Writes tail and run as segments; both are empty then. */
+extern void store_seal_tail(StoreConversation *conversation);
+
+/* ---- changed.c: which accounts a transaction has changed ---- */
+
+/*
+ * To be told of the accounts that a transaction has changed, once it has been
+ * committed: one call an account, with its last revision (0: it was forgotten).
+ * Called where no error may be raised and nothing be read.
+ */
+typedef void (*StoreChangedSink)(const char *account_id, int64 revision);
+extern void store_set_changed_sink(StoreChangedSink sink);
+extern void store_mark_changed(const text *account_id, int64 revision);
+extern void store_changed_init(void);
+
+/* ---- feed.c: what has changed since a revision, under one snapshot ---- */
+typedef struct StoreAccountState
+{
+	int64 revision;
+	int64 purged;      /* the last revision of a tombstone that was removed; 0: none was */
+	const char *epoch; /* palloc'd */
+} StoreAccountState;
+
+/* A conversation as the feed gives it; its texts are in the feed's row context. */
+typedef struct StoreChanged
+{
+	pg_uuid_t id;
+	int64 revision;
+	int64 head_seq; /* 0: there is no message */
+	int64 message_count;
+	int64 token_count;
+	int64 content_bytes;
+	TimestampTz created_at;
+	TimestampTz updated_at;
+	bool archived;
+	bool deleted;
+	text *title;     /* NULL: none */
+	Jsonb *metadata; /* NULL: none */
+} StoreChanged;
+
+typedef struct StoreChangedMessage
+{
+	bool deleted; /* of the message there are seq, message_id and revision then */
+	TranscriptMessage message;
+} StoreChangedMessage;
+
+typedef struct StoreFeed StoreFeed;
+
+extern bool store_account_state(text *account_id, StoreAccountState *state);
+extern StoreFeed *store_feed_open(text *account_id, Snapshot snapshot);
+extern void store_feed_close(StoreFeed *feed);
+extern bool store_feed_newest(StoreFeed *feed, int64 n, int64 *revision, pg_uuid_t *id);
+extern void store_feed_start(StoreFeed *feed, int64 revision, const pg_uuid_t *id, bool inclusive);
+extern bool store_feed_next(StoreFeed *feed, StoreChanged *changed);
+extern bool store_feed_conversation(StoreFeed *feed, const pg_uuid_t *id, StoreChanged *changed);
+extern void
+store_feed_messages(StoreFeed *feed, const pg_uuid_t *id, int64 after_seq, int64 after_revision);
+extern bool store_feed_next_message(StoreFeed *feed, StoreChangedMessage *message);
+extern bool
+store_feed_message_id(StoreFeed *feed, const pg_uuid_t *id, int64 seq, char **message_id);
 
 /* ---- conversation.c: the fields that people set ---- */
 typedef enum StoreField
@@ -318,23 +500,43 @@ typedef struct StoreFields
 	TimestampTz updated_at;
 } StoreFields;
 
+/* Refuses infinite times.  Error: 22023. */
 extern void store_check_fields(const StoreFields *fields);
+
+/* store_set_fields for a conversation that must be new.  Error: 23505 it exists. */
 extern void store_create_conversation(StoreConversation *conversation, const StoreFields *fields);
+
+/* Takes the given fields over and writes the row. */
 extern void store_set_fields(StoreConversation *conversation, const StoreFields *fields);
+
+/*
+ * An UPDATE's new title and metadata were made from what the active snapshot
+ * sees.  given: bits of StoreField.  Error: 40001 another transaction has
+ * changed one that is given since, and its change would be lost.
+ */
 extern void store_check_unchanged(StoreConversation *conversation, int32 given);
 
-/* ---- bulk.c ---- */
-extern StoreConversation *store_ready_begin(text *account_id, const pg_uuid_t *id);
-extern void store_ready_segment(StoreReady *ready, const Datum *values, const char *nulls);
-extern void store_ready_usage(StoreReady *ready, const MeteringMessage *message, MeteringKind kind);
-extern void store_ready_end(StoreConversation *conversation);
-extern void store_ready_write(StoreConversation *conversation, StoreAccount *account,
-							  MeteringBatch *usage, StoreQueue *queue);
-
 /* ---- append.c: what functions on one conversation begin with ---- */
+
+/* The first two arguments: account_id and conversation_id.  Errors: see account_check; 22004. */
 extern void
 store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid_t **id);
-extern StoreConversation *store_begin(text *account_id, const pg_uuid_t *id, StoreOpenMode mode);
+
+/* ---- bulk.c: new conversations, prepared before any lock ---- */
+
+/* A new conversation, to which messages are added, in the current memory context. */
+extern StoreConversation *store_prepare_conversation(text *account_id, const pg_uuid_t *id);
+
+/* All messages have been added: they are compressed to the last one. */
+extern void store_prepared_end(StoreConversation *conversation);
+
+/*
+ * Queues the rows, and adds what the messages use to the account and the batch.
+ * The account's lock is held, and the conversation does not exist.  The caller
+ * writes the queue and the batch, then ends the account.
+ */
+extern void store_prepared_write(StoreConversation *conversation, StoreAccount *account,
+								 MeteringBatch *usage, StoreQueue *queue);
 
 /* ---- rows.c: segments and tail rows to messages and back ---- */
 typedef struct StoreSegment
@@ -345,63 +547,55 @@ typedef struct StoreSegment
 	Datum body;     /* gone with the next statement where SPI_tuptable holds it */
 } StoreSegment;
 
-extern void store_run_init(StoreRun *run);
-extern void store_run_reset(StoreRun *run);
-extern TranscriptMessage *store_run_push(StoreRun *run, const TranscriptMessage *message);
-extern StoreAccount *
-store_append_simple(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
-					QuotaHold *hold, int64 *seq);
-extern StoreAccount *
-store_append_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
-					   QuotaHold *hold, int64 *seq);
-extern void store_insert_tail(StoreConversation *conversation, const TranscriptMessage *message);
-extern void
-store_insert_segment(StoreConversation *conversation, const TranscriptMessage *messages, uint32 n);
-extern void store_tail_row(uint64 row, TranscriptMessage *message);
-extern void store_update_tail(StoreConversation *conversation, const TranscriptMessage *message);
-extern bool store_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
-								 StoreSegment *segment);
+/*
+ * The first segment that begins at seq or later; false: there is none.
+ * read_only: as the active snapshot sees it.
+ */
 extern bool store_segment_after(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
 								StoreSegment *segment);
+
+/* A segment's messages, each with its revision, in the current memory context.  No SPI. */
 extern Transcript *store_open_segment(const StoreSegment *segment);
-extern int64 store_fold_revisions(TranscriptMessage *messages, uint32 n);
-extern void store_delete_segment(const pg_uuid_t *id, text *account_id, int64 first_seq);
-extern TranscriptMessage *store_find_message(TranscriptMessage *messages, uint32 n, int64 seq);
-extern bool store_read_message(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
-							   TranscriptMessage *message);
-extern bool store_message_exists(StoreConversation *conversation, int64 seq);
 
 /*
- * ---- live.c: without the executor ----
- * false: not possible now, and nothing is changed; a statement is to do it.
+ * The revision of a segment of n > 0 messages, which is the largest one of
+ * theirs.  Where all have the same, the row alone keeps it: they lose their own.
+ * See store_open_segment.  Needs no SPI connection.
  */
-typedef struct LiveAppended
-{
-	int64 revision; /* the account's */
-	char *subscription_id;
-	int64 seq;     /* 0: there is more to be done, nothing but the account is changed */
-	bool repeated; /* it is there already, as message seq: nothing is changed */
-} LiveAppended;
+extern int64 store_fold_revisions(TranscriptMessage *messages, uint32 n);
 
-typedef struct StoreBranchStart
-{
-	bool found; /* false: unknown or deleted, and nothing else is set */
-	int64 next_seq;
-	int64 head_seq;
-	int32 tail_count;
-	bool branched;        /* and there are messages */
-	bool has_segment;     /* the last segment that the branch may reach into */
-	StoreSegment segment; /* its body is in the current memory context */
-} StoreBranchStart;
+/* Finds one written message; its texts are in the current memory context or in SPI_tuptable. */
+extern bool store_read_message(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
+							   TranscriptMessage *message);
 
-extern bool live_append(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
-						LiveAppended *appended);
-extern bool
-live_branch_start(const pg_uuid_t *id, text *account_id, int64 before_seq, StoreBranchStart *start);
-extern bool live_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit,
-							 uint32 expected, TranscriptMessage **messages, uint32 *count);
-extern bool live_segment_before(const pg_uuid_t *id, text *account_id, int64 seq,
-								StoreSegment *segment, bool *found);
+/* Deletes the segment that begins at first_seq. */
+extern void store_delete_segment(const pg_uuid_t *id, text *account_id, int64 first_seq);
+
+/*
+ * A row of the tail's columns (TAIL_COLUMNS of rows.c) in SPI_tuptable as a
+ * message.  Its texts point into SPI_tuptable (or, detoasted, into the current
+ * memory context).
+ */
+extern void store_tail_row(uint64 row, TranscriptMessage *message);
+
+/* Whether the conversation has the message, written or waiting in memory. */
+extern bool store_message_exists(StoreConversation *conversation, int64 seq);
+
+/* The largest seq that the conversation has on disk; 0: it has none. */
+extern int64 store_last_message(StoreConversation *conversation);
+
+/* ---- run.c ---- */
+
+/* The message with this seq among n that are in order of seq, or NULL.  No SPI. */
+extern TranscriptMessage *store_find_message(TranscriptMessage *messages, uint32 n, int64 seq);
+
+/* ---- id_filter.c: filters over message_ids; no SPI ---- */
+
+/* The filter of n messages, in the current memory context; NULL: none of them has an id. */
+extern bytea *store_filter_ids(const TranscriptMessage *messages, uint32 n);
+
+/* The filter as a statement's parameter: the value at n, and its place in nulls. */
+extern void store_filter_datum(const bytea *filter, Datum *values, char *nulls, int n);
 
 /* ---- edit.c: changes to messages that are there ---- */
 typedef struct StoreChange
@@ -422,35 +616,49 @@ typedef struct StoreChange
 	TranscriptMessage message;
 } StoreChange;
 
+/*
+ * Applies n changes, in order of seq, each seq once; a change whose message is
+ * gone is left undone.  Returns how many were applied.  The caller saves the
+ * conversation afterwards.  Errors: 23505 a message_id is given to a second
+ * message, 40001 a message has changed since its seen_revision.
+ */
 extern int64 store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n);
+
+/* The seq that a deleted message of this message_id had; 0: its tombstone is not there. */
+extern int64 store_buried_message(const StoreConversation *conversation, const char *message_id);
+
+/* Deletes all that the conversation holds; its row stays as a tombstone. */
 extern void store_delete_conversation(StoreConversation *conversation);
 
 /* ---- message_ids.c: a message_id is unique within its conversation ---- */
-typedef struct StoreIdHash
-{
-	uint32 first;
-	uint32 step;
-} StoreIdHash;
 
-extern bool store_same_id(const TranscriptMessage *a, const TranscriptMessage *b);
-extern StoreIdHash store_hash_id(const TranscriptMessage *message);
-extern bytea *store_filter_ids(const TranscriptMessage *messages, uint32 n);
-extern bool store_filter_has(const bytea *filter, StoreIdHash hash);
-extern void store_filter_datum(const bytea *filter, Datum *values, char *nulls, int n);
-extern TranscriptMessage *
-store_find_id(TranscriptMessage *messages, uint32 n, const TranscriptMessage *wanted);
-extern void store_check_repeated(const pg_uuid_t *id, const TranscriptMessage *message,
-								 const TranscriptMessage *stored);
+/*
+ * What is known of a conversation's ids, in the current memory context.
+ * has_tail, has_segments: whether it has messages there.
+ */
 extern StoreIds *
 store_ids_create(const pg_uuid_t *id, text *account_id, bool has_tail, bool has_segments);
-extern void store_ids_free(StoreIds *ids);
-extern void store_ids_changed(StoreIds *ids);
-extern int64 store_ids_number(StoreIds *ids, const TranscriptMessage *message, int64 next_seq);
-extern bool store_has_message_id(StoreConversation *conversation, const TranscriptMessage *message);
-extern int64 store_known_message(StoreConversation *conversation, const TranscriptMessage *message);
-extern void store_check_new_ids(StoreConversation *conversation, const StoreChange *changes, int n);
 
-/* ---- subscription.c: what stands, for the quota room; locks ---- */
+/*
+ * For a statement that gives numbers before it writes: the seq of the message
+ * that has this one's id, stored or earlier in the statement, or else next_seq,
+ * which is the id's from now on.  Error: 23505 the stored one differs.
+ */
+extern int64 store_ids_number(StoreIds *ids, const TranscriptMessage *message, int64 next_seq);
+
+/* Whether the conversation has a message with this one's message_id, whatever else it has. */
+extern bool store_has_message_id(StoreConversation *conversation, const TranscriptMessage *message);
+
+/*
+ * The same, with the message: its texts are valid until the next statement, or
+ * the next message that is looked for.
+ */
+extern bool store_get_message_by_id(StoreConversation *conversation,
+									const TranscriptMessage *wanted, TranscriptMessage *found);
+
+/* ---- subscription.c: what an account is charged to ---- */
+
+/* Tells the quota room how to count what an account has; called once, from _PG_init. */
 extern void subscription_init(void);
 
 /* An account that is to be written to, and what it is charged to. */
@@ -460,23 +668,18 @@ typedef struct StoreCharge
 	char *subscription_id; /* locked; NULL: there is no plan, nothing is charged */
 } StoreCharge;
 
+/*
+ * Locks the subscriptions of n accounts, in key order, before the first account
+ * is locked.  Those that have no plan become NULL.
+ */
 extern void store_lock_charges(StoreCharge *charges, uint64 n);
+extern void store_lock_before_moving(text **accounts, uint64 n, bool step);
 
 /* ---- usage.c: what metering is told ---- */
-extern void
-store_usage_added(StoreConversation *conversation, TranscriptMessage *message, bool late);
+
+/* Messages that leave the ledger, to become a segment or to be deleted. */
 extern void
 store_usage_taken(StoreConversation *conversation, TranscriptMessage *messages, uint32 n);
-extern void store_usage_edited(StoreConversation *conversation, TranscriptMessage *before,
-							   TranscriptMessage *after, bool in_tail);
-extern void
-store_usage_removed(StoreConversation *conversation, TranscriptMessage *message, bool in_tail);
-extern void store_usage_deleted(StoreConversation *conversation);
-extern void store_usage_write(StoreConversation *conversation);
-
-/* ---- erase.c: what else memory.forget erases, for rooms above this one ---- */
-typedef void (*StoreForget)(text *account_id);
-extern void store_set_forget(StoreForget forget);
 
 /*
  * ---- erasure.c: texts that a statement has erased ----
@@ -546,11 +749,25 @@ extern void store_scan_messages(StoreScan *scan, text *account_id, const pg_uuid
 								const StoreRange *range);
 extern bool store_scan_next_messages(StoreScan *scan, StoreMessages *messages);
 
-/* ---- branch.c: reading along the current branch ---- */
+/* ---- branch.c: reading along the current branch, newest message first ---- */
 typedef struct BranchReader BranchReader;
+
+/*
+ * A reader at the head of the branch, in the current memory context.
+ * before_seq: it begins with messages before that, if the conversation is
+ * linear.  max_messages: it is asked for no more.  Error: 02000 unknown, or
+ * deleted.
+ */
 extern BranchReader *
 branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_messages);
+
+/*
+ * The next older message of the branch, or NULL at its root.  It is valid until
+ * the next call or the next statement of the store.
+ */
 extern const TranscriptMessage *branch_next(BranchReader *reader);
+
+/* Whether the conversation has never branched. */
 extern bool branch_is_linear(BranchReader *reader);
 
 #endif /* STORE_H */

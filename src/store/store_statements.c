@@ -14,7 +14,7 @@
 #include "utils/lsyscache.h"
 
 #include "statement.h"
-#include "store.h"
+#include "store_private.h"
 
 #define EQ " OPERATOR(pg_catalog.=) "
 #define LT " OPERATOR(pg_catalog.<) "
@@ -82,6 +82,23 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							" WHERE account_id" EQ "$1 RETURNING revision, subscription_id",
 							1,
 							{TEXTOID}},
+	/* what a statement in between has taken stays taken */
+	[STORE_ACCOUNT_ADVANCE] = {"UPDATE memory_store.accounts SET revision = GREATEST(revision, $2)"
+							   " WHERE account_id" EQ "$1",
+							   2,
+							   {TEXTOID, INT8OID}},
+	[STORE_ACCOUNT_STATE] =
+		{"SELECT a.revision, a.created_at, p.revision, e.epoch FROM memory_store.accounts a"
+		 " LEFT JOIN memory_store.purged p ON p.account_id" EQ "a.account_id"
+		 " LEFT JOIN memory_store.epochs e ON true"
+		 " WHERE a.account_id" EQ "$1 ORDER BY e.renewed_at DESC LIMIT 1",
+		 1,
+		 {TEXTOID}},
+	[STORE_EPOCH_RENEW] = {"WITH d AS (DELETE FROM memory_store.epochs)"
+						   " INSERT INTO memory_store.epochs (epoch, renewed_at)"
+						   " VALUES ($1, pg_catalog.clock_timestamp())",
+						   1,
+						   {UUIDOID}},
 	[STORE_ACCOUNT_CREATE] =
 		{"INSERT INTO memory_store.accounts AS a"
 		 " (account_id, subscription_id, revision, created_at) VALUES ($1, $1, 1, $2)"
@@ -89,7 +106,7 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " RETURNING revision, subscription_id",
 		 2,
 		 {TEXTOID, TIMESTAMPTZOID}},
-	[STORE_ACCOUNT_HOLD] = {"SELECT revision FROM memory_store.accounts"
+	[STORE_ACCOUNT_HOLD] = {"SELECT revision, subscription_id FROM memory_store.accounts"
 							" WHERE account_id" EQ "$1 FOR NO KEY UPDATE",
 							1,
 							{TEXTOID}},
@@ -250,6 +267,10 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 						" WHERE " THIS_CONVERSATION " AND seq" EQ "$3",
 						3,
 						{UUIDOID, TEXTOID, INT8OID}},
+	[STORE_TOMBSTONE_ID] = {"SELECT seq FROM memory_store.tombstones"
+							" WHERE " THIS_CONVERSATION " AND message_id" EQ "$3",
+							3,
+							{UUIDOID, TEXTOID, TEXTOID}},
 	[STORE_TAIL_ID] = {"SELECT " TAIL_COLUMNS " FROM memory_store.tail"
 					   " WHERE " THIS_CONVERSATION " AND message_id" EQ "$3",
 					   3,
@@ -526,6 +547,11 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 		 " ORDER BY account_id FOR NO KEY UPDATE",
 		 1,
 		 {TEXTOID}},
+	[STORE_SUBSCRIPTION_SHARED] = {"SELECT FROM memory_store.accounts WHERE subscription_id" EQ
+								   "$1 AND subscription_id OPERATOR(pg_catalog.<>) account_id"
+								   " LIMIT 1",
+								   1,
+								   {TEXTOID}},
 	[STORE_ACCOUNT_SUBSCRIBE] =
 		{"INSERT INTO memory_store.accounts (account_id, subscription_id, revision, created_at)"
 		 " VALUES ($1, $2, 0, $3)"
@@ -562,6 +588,9 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 	[STORE_FORGET_RETENTION] = {"DELETE FROM memory_store.retention WHERE account_id" EQ "$1",
 								1,
 								{TEXTOID}},
+	[STORE_FORGET_PURGED] = {"DELETE FROM memory_store.purged WHERE account_id" EQ "$1",
+							 1,
+							 {TEXTOID}},
 	[STORE_FORGET_ACCOUNT] = {"DELETE FROM memory_store.accounts WHERE account_id" EQ "$1",
 							  1,
 							  {TEXTOID}},
@@ -587,13 +616,20 @@ static const StatementText statement_texts[STORE_NSTATEMENTS] = {
 							0,
 							{0}},
 	[STORE_ERASURES_DONE] = {"DELETE FROM memory_store.erasures", 0, {0}},
-	[STORE_PURGE_TOMBSTONES] = {"DELETE FROM memory_store.tombstones WHERE deleted_at" LT "$1",
-								1,
-								{TIMESTAMPTZOID}},
-	[STORE_PURGE_CONVERSATIONS] = {"DELETE FROM memory_store.conversations WHERE deleted_at" LT
-								   "$1",
-								   1,
-								   {TIMESTAMPTZOID}},
+	/* in one statement: what it removes is all locked before the first note is written */
+	[STORE_PURGE] = {"WITH t AS (DELETE FROM memory_store.tombstones WHERE deleted_at" LT
+					 "$1 RETURNING account_id, revision),"
+					 " c AS (DELETE FROM memory_store.conversations WHERE deleted_at" LT
+					 "$1 RETURNING account_id, revision),"
+					 " p AS (INSERT INTO memory_store.purged AS p (account_id, revision)"
+					 " SELECT r.account_id, pg_catalog.max(r.revision) FROM ("
+					 "SELECT * FROM t UNION ALL SELECT * FROM c) r GROUP BY r.account_id ORDER BY 1"
+					 " ON CONFLICT (account_id) DO UPDATE SET"
+					 " revision = GREATEST(p.revision, excluded.revision))"
+					 " SELECT (SELECT pg_catalog.count(*) FROM t) OPERATOR(pg_catalog.+)"
+					 " (SELECT pg_catalog.count(*) FROM c)",
+					 1,
+					 {TIMESTAMPTZOID}},
 };
 
 static SPIPlanPtr statement_plans[STORE_NSTATEMENTS];
@@ -609,9 +645,9 @@ statement_prepare(StoreStatement id)
 	{
 		argtypes[i] = text->argtypes[i];
 		if (argtypes[i] == TRANSCRIPT)
-			argtypes[i] = store_type_oid("transcript");
+			argtypes[i] = statement_transcript_type();
 		else if (argtypes[i] == TRANSCRIPT_ARRAY)
-			argtypes[i] = get_array_type(store_type_oid("transcript"));
+			argtypes[i] = get_array_type(statement_transcript_type());
 	}
 
 	return plan_prepare(text->sql, text->nargs, argtypes);
@@ -624,7 +660,7 @@ statement_prepare(StoreStatement id)
 static void
 forget_plans_of_another_extension(void)
 {
-	Oid transcript = store_type_oid("transcript");
+	Oid transcript = statement_transcript_type();
 
 	if (transcript == plans_transcript)
 		return;

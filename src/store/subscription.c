@@ -7,11 +7,12 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "store.h"
+#include "store_private.h"
 
 static void
 add_standing(QuotaAmounts *amounts, const char *account_id)
@@ -28,23 +29,36 @@ add_standing(QuotaAmounts *amounts, const char *account_id)
 }
 
 /*
+ * Whether the account of this name is new and nobody shares its subscription.
+ * To make the account waits for whoever makes it, and keeps others from it: it
+ * is made and taken away again, so that only who writes leaves an account.
+ */
+static bool
+claim(const char *subscription_id)
+{
+	Datum values[2] = {CStringGetTextDatum(subscription_id)};
+
+	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	if (store_execute(STORE_ACCOUNT_KNOW, values, NULL, false) == 0)
+		return false;
+	store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
+	return store_execute(STORE_SUBSCRIPTION_SHARED, values, NULL, false) == 0;
+}
+
+/*
  * What stands in a subscription's accounts.  They are locked first: what a
  * transaction wrote that began before the subscription is counted once it has
- * committed.  The account of the same name may be new, and nobody else's to see
- * yet: to make it, too, waits for whoever makes it.
+ * committed.
  */
 static QuotaAmounts
 standing(const char *subscription_id)
 {
-	Datum values[2] = {CStringGetTextDatum(subscription_id)};
+	Datum values[1] = {CStringGetTextDatum(subscription_id)};
 	QuotaAmounts amounts = {{0}};
 	char **accounts;
 	uint64 n;
 	bool isnull;
 
-	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
-	if (store_execute(STORE_ACCOUNT_KNOW, values, NULL, false) > 0)
-		store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
 	n = store_execute(STORE_SUBSCRIPTION_ACCOUNTS, values, NULL, false);
 	accounts = palloc(mul_size(Max(n, 1), sizeof(char *)));
 	for (uint64 i = 0; i < n; i++)
@@ -58,7 +72,7 @@ standing(const char *subscription_id)
 void
 subscription_init(void)
 {
-	quota_set_standing(standing);
+	quota_set_standing(claim, standing);
 }
 
 static int
@@ -105,6 +119,30 @@ store_lock_charges(StoreCharge *charges, uint64 n)
 	pfree(sorted);
 }
 
+/*
+ * store_lock_before_moving
+ *		The same for work that moves the data of accounts, which are given in
+ *		order, and charges nothing: the transaction may go on to write.  A step
+ *		of maintain(), which commits behind each, leaves it out: the accounts'
+ *		locks are enough then, and those who share a subscription do not wait for
+ *		maintenance.
+ */
+void
+store_lock_before_moving(text **accounts, uint64 n, bool step)
+{
+	StoreCharge *charges;
+	uint64 count = 0;
+
+	if (step && !IsTransactionBlock())
+		return;
+	charges = palloc0(mul_size(Max(n, 1), sizeof(StoreCharge)));
+	for (uint64 i = 0; i < n; i++)
+		if (count == 0 || !account_same(accounts[i], charges[count - 1].account_id))
+			charges[count++].account_id = accounts[i];
+	store_lock_charges(charges, count);
+	pfree(charges);
+}
+
 static char *
 argument_id(FunctionCallInfo fcinfo, int n)
 {
@@ -135,7 +173,6 @@ memory_subscribe(PG_FUNCTION_ARGS)
 						errmsg("starts_at must be a finite time")));
 
 	SPI_connect();
-	quota_check_plan(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	/* refuses an unknown zone before anything is written */
 	(void) DirectFunctionCall2(timestamptz_zone, CStringGetTextDatum(time_zone),
 							   TimestampTzGetDatum(starts_at));
@@ -143,6 +180,8 @@ memory_subscribe(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
 						errmsg("subscription \"%s\" exists already", subscription_id),
 						errhint("Use memory.change_plan to change its plan.")));
+	/* locks the plan: behind the subscription, as memory.change_plan does */
+	quota_check_plan(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -178,6 +217,7 @@ memory_set_subscription(PG_FUNCTION_ARGS)
 			quota_moved(account_id);
 		add_standing(&amounts, account_id);
 		quota_move_reservations(from, to, account_id, to_id);
+		quota_move_outside(from, to, account_id);
 		if (to != NULL)
 		{
 			quota_consume_held(to, &amounts);
@@ -198,4 +238,36 @@ memory_set_subscription(PG_FUNCTION_ARGS)
 	}
 	SPI_finish();
 	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(memory_recount);
+
+/*
+ * memory_recount(subscription_id text) → boolean
+ *		Counts anew what stands in the subscription's accounts, in the store and
+ *		outside of it, and what its reservations hold; returns whether the
+ *		counters were wrong.  What flows (messages, tokens) stays as it is: it
+ *		cannot be told from what is stored.  Errors: 22004, 42501, P0002 there is
+ *		no such subscription.
+ */
+Datum
+memory_recount(PG_FUNCTION_ARGS)
+{
+	char *subscription_id = argument_id(fcinfo, 0);
+	QuotaHold *hold = NULL;
+	QuotaAmounts amounts;
+	bool wrong;
+
+	SPI_connect();
+	if (quota_exists(subscription_id))
+		hold = quota_begin_on(subscription_id, subscription_id);
+	if (hold == NULL)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("subscription \"%s\" does not exist", subscription_id),
+						errhint("memory.subscribe makes it.")));
+	amounts = standing(subscription_id);
+	wrong = quota_recount(hold, &amounts);
+	quota_save(hold);
+	SPI_finish();
+	PG_RETURN_BOOL(wrong);
 }

@@ -8,6 +8,10 @@ CREATE FUNCTION memory.set_subscription(account_id text, subscription_id text) R
 	AS 'MODULE_PATHNAME', 'memory_set_subscription' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.set_subscription(text, text) IS 'has an account share a subscription; what stands in it moves along';
 
+CREATE FUNCTION memory.recount(subscription_id text) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'memory_recount' LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION memory.recount(text) IS 'counts anew what stands in a subscription''s accounts and what is reserved; returns whether the counters were wrong';
+
 -- A session that is confined to one account sees where the account's
 -- subscription stands, as memory.check_quota tells it, too.
 --
@@ -75,6 +79,7 @@ COMMENT ON FUNCTION memory.load_example_plans() IS 'an example to begin with: pl
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.subscribe(text, text, timestamptz, text)', 'operator'),
 	('EXECUTE ON FUNCTION memory.set_subscription(text, text)', 'operator'),
+	('EXECUTE ON FUNCTION memory.recount(text)', 'operator'),
 	('EXECUTE ON FUNCTION memory.load_example_plans()', 'operator'),
 	('SELECT ON memory.subscriptions', 'reader'),
 	('SELECT ON memory.quota_usage', 'reader'),

@@ -31,6 +31,10 @@ static const char *const tail_columns[TAIL_NCOLUMNS] = {"conversation_id", "seq"
 														"message_id",      "metadata",
 														"counted"};
 
+static const char *const tombstone_columns[TOMBSTONE_NCOLUMNS] = {"conversation_id", "seq",
+																  "revision",        "deleted_at",
+																  "account_id",      "message_id"};
+
 DirectTable store_accounts = {"accounts", ACCOUNT_NCOLUMNS, account_columns,
 							  1,          {ACCOUNT_ID},     InvalidOid};
 
@@ -54,6 +58,13 @@ DirectTable store_tail = {"tail",
 						  3,
 						  {TAIL_CONVERSATION_ID, TAIL_ACCOUNT_ID, TAIL_SEQ},
 						  InvalidOid};
+
+DirectTable store_tombstones = {"tombstones",
+								TOMBSTONE_NCOLUMNS,
+								tombstone_columns,
+								3,
+								{TOMBSTONE_CONVERSATION_ID, TOMBSTONE_ACCOUNT_ID, TOMBSTONE_SEQ},
+								InvalidOid};
 
 void
 store_conversation_keys(ScanKeyData *keys, const pg_uuid_t *id, text *account_id)

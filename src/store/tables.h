@@ -11,6 +11,7 @@
 #include "utils/uuid.h"
 
 #include "direct.h"
+#include "transcript.h"
 
 enum
 {
@@ -75,13 +76,29 @@ enum
 	TAIL_NCOLUMNS
 };
 
+enum
+{
+	TOMBSTONE_CONVERSATION_ID,
+	TOMBSTONE_SEQ,
+	TOMBSTONE_REVISION,
+	TOMBSTONE_DELETED_AT,
+	TOMBSTONE_ACCOUNT_ID,
+	TOMBSTONE_MESSAGE_ID,
+	TOMBSTONE_NCOLUMNS
+};
+
 /* Of CONVERSATION_REVISION_BUCKET; store_statements.c has the same in SQL. */
 #define CONVERSATION_BUCKET(revision) ((int32) ((revision) >> 10))
+#define CONVERSATION_BUCKET_END(revision) ((revision) | 1023)
 
 extern DirectTable store_accounts;
 extern DirectTable store_conversations;
 extern DirectTable store_segments;
 extern DirectTable store_tail;
+extern DirectTable store_tombstones;
+
+/* live.c */
+extern void live_tail_row(const DirectRows *rows, TranscriptMessage *message);
 
 /* The first two columns of every key but the accounts'. */
 extern void store_conversation_keys(ScanKeyData *keys, const pg_uuid_t *id, text *account_id);

@@ -98,7 +98,24 @@ CREATE TABLE memory_store.tombstones (
 CREATE INDEX tombstones_deleted ON memory_store.tombstones (deleted_at);
 COMMENT ON TABLE memory_store.tombstones IS 'deleted messages of living conversations, so that other devices learn of it';
 
+-- What devices that come back are told: a checkpoint is of an epoch, and no older than what was purged.
+CREATE TABLE memory_store.epochs (
+	epoch uuid NOT NULL,
+	renewed_at timestamptz NOT NULL,
+	PRIMARY KEY (epoch)
+);
+COMMENT ON TABLE memory_store.epochs IS 'at most one row: what memory.renew_epoch() made; with an account''s created_at it is part of the account''s epoch';
+
+CREATE TABLE memory_store.purged (
+	account_id text COLLATE "C" NOT NULL,
+	revision bigint NOT NULL,
+	PRIMARY KEY (account_id)
+);
+COMMENT ON TABLE memory_store.purged IS 'the last revision of an account''s tombstones that maintain() has removed: a device that knows no later one starts anew';
+
 SELECT pg_catalog.pg_extension_config_dump('memory_store.accounts', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.epochs', '');
+SELECT pg_catalog.pg_extension_config_dump('memory_store.purged', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.conversations', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.segments', '');
 SELECT pg_catalog.pg_extension_config_dump('memory_store.tail', '');
@@ -152,3 +169,4 @@ ALTER TABLE memory_store.segments ALTER COLUMN message_ids SET STATISTICS 0;
 ALTER TABLE memory_store.tombstones ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN message_id SET STATISTICS 0;
 ALTER TABLE memory_store.dictionary_accounts ALTER COLUMN account_id SET STATISTICS 0;
 ALTER TABLE memory_store.retention ALTER COLUMN account_id SET STATISTICS 0;
+ALTER TABLE memory_store.purged ALTER COLUMN account_id SET STATISTICS 0;

@@ -23,7 +23,7 @@
 #include "utils/memutils.h"
 
 #include "memory_limits.h"
-#include "store.h"
+#include "store_private.h"
 
 static MeteringBatch *
 usage_batch(StoreConversation *conversation)
@@ -59,22 +59,34 @@ count_as(StoreConversation *conversation, TranscriptMessage *message, MeteringKi
 {
 	MeteringMessage usage = usage_of(message);
 
-	if (conversation->ready != NULL)
-		store_ready_usage(conversation->ready, &usage, kind);
+	if (conversation->prepared != NULL)
+		store_prepared_usage(conversation->prepared, &usage, kind);
 	else
 		metering_batch_message(usage_batch(conversation), &usage, kind);
 	message->counted = true;
+}
+
+/*
+ * How a message that a statement adds counts: by its time, or as used today
+ * where the time is a device's word, which would otherwise decide what is paid.
+ */
+MeteringKind
+store_usage_kind(const StoreConversation *conversation, const TranscriptMessage *message)
+{
+	MeteringKind kind = metering_classify(message->created_at);
+
+	return conversation->used_now && kind == METERING_IMPORTED ? METERING_FLOW_NOW : kind;
 }
 
 /* A message that a statement adds; late: its number was passed over. */
 void
 store_usage_added(StoreConversation *conversation, TranscriptMessage *message, bool late)
 {
-	MeteringKind kind = metering_classify(message->created_at);
+	MeteringKind kind = store_usage_kind(conversation, message);
 
 	message->counted = false;
-	/* what is made ready has its texts from the caller now, and in a run later */
-	if (late || kind != METERING_FLOW || conversation->ready != NULL)
+	/* what is prepared has its texts from the caller now, and in a run later */
+	if (late || kind != METERING_FLOW || conversation->prepared != NULL)
 		count_as(conversation, message, kind);
 }
 
@@ -221,7 +233,12 @@ memory_record_usage(PG_FUNCTION_ARGS)
 						errmsg("occurred_at must be a finite time")));
 
 	SPI_connect();
-	store_execute(STORE_ACCOUNT_KNOW, values, NULL, false);
+	/* who makes an account holds its subscription before */
+	if (!quota_account_exists(text_to_cstring(account_id)))
+	{
+		(void) quota_lock(text_to_cstring(account_id));
+		store_execute(STORE_ACCOUNT_KNOW, values, NULL, false);
+	}
 	recorded = metering_record_call(account_id, model != NULL ? model : cstring_to_text(""), &call,
 									request_id);
 	SPI_finish();
@@ -253,6 +270,7 @@ memory_roll_up_usage(PG_FUNCTION_ARGS)
 
 		accounts[i] = (text *) DatumGetPointer(account);
 	}
+	store_lock_before_moving(accounts, n, true);
 	for (uint64 i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

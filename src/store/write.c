@@ -23,383 +23,7 @@
 #include "utils/memutils.h"
 
 #include "memory_limits.h"
-#include "store.h"
-
-/*
- * store_found_account
- *		The account with what its row had when its lock was taken.  locked: its
- *		subscription, which is locked; NULL: it has no plan.  Error: 40001 this
- *		has changed before the lock was ours.  To lock the other subscription
- *		now, after the account, could be a deadlock.
- */
-StoreAccount *
-store_found_account(text *account_id, int64 revision, char *subscription_id, const char *locked)
-{
-	StoreAccount *account = palloc0(sizeof(StoreAccount));
-
-	account->account_id = account_id;
-	account->context = CurrentMemoryContext;
-	account->charged = locked != NULL;
-	account->revision = revision;
-	account->subscription_id = subscription_id;
-	if (locked != NULL ? strcmp(locked, account->subscription_id) != 0
-					   : quota_active() && quota_exists(account->subscription_id))
-		quota_moved(text_to_cstring(account_id));
-	return account;
-}
-
-/*
- * store_lock_account
- *		Locks the account until the transaction ends and takes its next revision.
- *		One that does not exist is made, or else the result is NULL: who only
- *		changes what is there must not bring back an account that was forgotten.
- *		locked and error: see store_found_account.
- */
-StoreAccount *
-store_lock_account(text *account_id, const char *locked, bool make)
-{
-	Datum values[2] = {PointerGetDatum(account_id)};
-	bool isnull;
-
-	if (store_execute(STORE_ACCOUNT_BUMP, values, NULL, false) == 0)
-	{
-		if (!make)
-		{
-			if (locked != NULL)
-				quota_drop_unused(locked);
-			return NULL;
-		}
-		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
-		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
-	}
-	return store_found_account(account_id, DatumGetInt64(store_column(0, 1, &isnull)),
-							   TextDatumGetCString(store_column(0, 2, &isnull)), locked);
-}
-
-/*
- * store_begin_account
- *		The same for a statement on one account: takes both locks, parent first.
- */
-StoreAccount *
-store_begin_account(text *account_id, bool make)
-{
-	QuotaHold *hold = quota_active() ? quota_begin(text_to_cstring(account_id)) : NULL;
-	StoreAccount *account =
-		store_lock_account(account_id, hold != NULL ? hold->subscription_id : NULL, make);
-
-	if (account != NULL)
-		account->hold = hold;
-	return account;
-}
-
-/*
- * store_end_account
- *		Charges what the statement used; all of it is written by now.  Error:
- *		MX001, which takes the whole statement back.
- */
-void
-store_end_account(StoreAccount *account)
-{
-	static const QuotaAmounts nothing = {{0}};
-	char *name;
-
-	store_erase_noted(account);
-	if (!account->charged)
-		return;
-	if (memcmp(&account->amounts, &nothing, sizeof(nothing)) == 0 &&
-		(account->hold == NULL || !account->hold->ahead))
-		return;
-	name = text_to_cstring(account->account_id);
-	if (account->hold == NULL)
-		account->hold = quota_begin_on(account->subscription_id, name);
-	if (account->hold == NULL)
-		return;
-	quota_consume(account->hold, name, &account->amounts);
-	if (!account->shared)
-		quota_save(account->hold);
-}
-
-/*
- * The same lock without a revision, for work that moves data and changes
- * none.  False: there is no such account.
- */
-bool
-store_hold_account(text *account_id)
-{
-	Datum values[1];
-
-	values[0] = PointerGetDatum(account_id);
-	return store_execute(STORE_ACCOUNT_HOLD, values, NULL, false) == 1;
-}
-
-/* Makes the account if it does not exist, and takes the same lock. */
-void
-store_know_account(text *account_id)
-{
-	Datum values[2] = {PointerGetDatum(account_id)};
-
-	while (!store_hold_account(account_id))
-	{
-		CHECK_FOR_INTERRUPTS();
-		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
-		store_execute(STORE_ACCOUNT_KNOW, values, NULL, false);
-	}
-}
-
-void
-store_unknown_conversation(const pg_uuid_t *id, const text *account_id)
-{
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA),
-					errmsg("conversation %s of account \"%s\" does not exist",
-						   store_uuid_string(id), text_to_cstring(account_id)),
-					errhint("See memory.conversations for the conversations of the account.")));
-}
-
-/*
- * store_owner_of
- *		The account of a row that names none, in the current memory context: the
- *		session's, else that of the only conversation of this id.  Error: 22004.
- */
-text *
-store_owner_of(const pg_uuid_t *id)
-{
-	Datum values[1] = {UUIDPGetDatum(id)};
-	bool isnull;
-	uint64 owners;
-
-	if (account_confined() != NULL)
-		return account_check(NULL);
-	owners = store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false);
-	if (owners != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("account_id must not be null"),
-				 owners == 0
-					 ? errdetail("Conversation %s does not exist.", store_uuid_string(id))
-					 : errdetail("Several accounts have a conversation %s.", store_uuid_string(id)),
-				 errhint("Name the account; it can be left out only for an existing "
-						 "conversation.")));
-	return DatumGetTextPCopy(store_column(0, 1, &isnull));
-}
-
-/*
- * store_seen_revision
- *		The conversation's revision as the statement saw it, by its snapshot,
- *		which is the active one; 0: it did not see it.  An UPDATE's new values
- *		were made from what it saw, so a message that has a later revision must
- *		not take them: the other change would be lost.
- */
-int64
-store_seen_revision(StoreConversation *conversation)
-{
-	Datum values[2] = {UUIDPGetDatum(&conversation->id), PointerGetDatum(conversation->account_id)};
-	bool isnull;
-
-	if (store_execute(STORE_CONVERSATION_READ, values, NULL, true) != 1)
-		return 0;
-	return DatumGetInt64(store_column(0, 12, &isnull));
-}
-
-/* The largest seq that the conversation has on disk; 0: it has none. */
-int64
-store_last_message(StoreConversation *conversation)
-{
-	Datum values[2];
-	Datum last;
-	bool isnull;
-
-	values[0] = UUIDPGetDatum(&conversation->id);
-	values[1] = PointerGetDatum(conversation->account_id);
-	store_execute(STORE_LAST_MESSAGE, values, NULL, false);
-	last = store_column(0, 1, &isnull);
-	return isnull ? 0 : DatumGetInt64(last);
-}
-
-/* An empty conversation that the store does not know; its run is in the current context. */
-void
-store_init_conversation(StoreConversation *conversation, StoreAccount *account, const pg_uuid_t *id)
-{
-	memset(conversation, 0, sizeof(*conversation));
-	conversation->id = *id;
-	conversation->account = account;
-	conversation->account_id = account->account_id;
-	conversation->revision = account->revision;
-	ItemPointerSetInvalid(&conversation->place);
-	conversation->next_seq = 1;
-	conversation->last_seq = -1;
-	conversation->fresh = true;
-	store_run_init(&conversation->run);
-}
-
-static StoreConversation *
-new_conversation(StoreAccount *account, const pg_uuid_t *id)
-{
-	StoreConversation *conversation = palloc(sizeof(StoreConversation));
-
-	store_init_conversation(conversation, account, id);
-	return conversation;
-}
-
-/* Takes over the columns of STORE_CONVERSATION_READ.  Error: 55000 deleted. */
-static void
-take_row(StoreConversation *conversation, HeapTuple row, TupleDesc descriptor)
-{
-	Datum values[STORE_CONVERSATION_READ_COLUMNS];
-	bool nulls[STORE_CONVERSATION_READ_COLUMNS];
-
-	heap_deform_tuple(row, descriptor, values, nulls);
-	if (!nulls[10])
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("conversation %s has been deleted", store_uuid_string(&conversation->id)),
-				 errhint("Choose a new conversation_id.")));
-	conversation->next_seq = DatumGetInt64(values[0]);
-	conversation->head_seq = DatumGetInt64(values[1]);
-	conversation->message_count = DatumGetInt64(values[2]);
-	conversation->token_count = DatumGetInt64(values[3]);
-	conversation->content_bytes = DatumGetInt64(values[4]);
-	conversation->tail_bytes = DatumGetInt64(values[5]);
-	conversation->tail_count = DatumGetInt32(values[6]);
-	conversation->branched = conversation->message_count > 0 && DatumGetBool(values[7]);
-	conversation->created_at = DatumGetTimestampTz(values[8]);
-	conversation->updated_at = DatumGetTimestampTz(values[9]);
-	conversation->has_times = true;
-	conversation->exists = true;
-	conversation->place = *(ItemPointer) DatumGetPointer(values[14]);
-	conversation->fresh = conversation->message_count == 0;
-	conversation->charged_bytes = conversation->content_bytes;
-
-	conversation->pinned = conversation->head_seq >= conversation->next_seq;
-	if (!conversation->pinned)
-		conversation->leaf = conversation->head_seq;
-	else if (!conversation->fresh)
-		conversation->leaf = store_last_message(conversation);
-}
-
-/*
- * store_open_conversation
- *		The conversation as a statement of this revision works on it, in the
- *		current memory context; the account's lock is held.  What other accounts
- *		have under this id is not looked at.  Errors: 02000 unknown, 55000
- *		deleted.
- */
-StoreConversation *
-store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode)
-{
-	StoreConversation *conversation = new_conversation(account, id);
-	Datum values[2] = {UUIDPGetDatum(id), PointerGetDatum(account->account_id)};
-	bool living;
-
-	if (store_execute(STORE_CONVERSATION_READ, values, NULL, false) > 0)
-	{
-		(void) store_column(0, 11, &living);
-		if (mode == STORE_PROBE && !living)
-			return NULL;
-		take_row(conversation, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
-		return conversation;
-	}
-	if (mode == STORE_PROBE)
-		return NULL;
-	if (mode == STORE_EXISTING)
-		store_unknown_conversation(id, account->account_id);
-	return conversation;
-}
-
-/*
- * The keys of n conversations as two arrays, in the current memory context:
- * the statements that look conversations up by their whole key take them so.
- */
-void
-store_key_arrays(const StoreKey *keys, int n, Datum *arrays)
-{
-	Datum *ids = palloc(mul_size(Max(n, 1), sizeof(Datum)));
-	Datum *accounts = palloc(mul_size(Max(n, 1), sizeof(Datum)));
-
-	for (int i = 0; i < n; i++)
-	{
-		ids[i] = UUIDPGetDatum(&keys[i].id);
-		accounts[i] = PointerGetDatum(keys[i].account_id);
-	}
-	arrays[0] = PointerGetDatum(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-	arrays[1] = PointerGetDatum(construct_array(accounts, n, TEXTOID, -1, false, TYPALIGN_INT));
-	pfree(ids);
-	pfree(accounts);
-}
-
-/*
- * store_read_known
- *		Reads the rows of n conversations, of those that there are.  The caller
- *		holds the locks of their accounts, and frees the rows with
- *		SPI_freetuptable.
- */
-void
-store_read_known(const StoreKey *keys, int n, StoreKnown *known)
-{
-	Datum values[2];
-
-	store_key_arrays(keys, n, values);
-	known->count = store_execute(STORE_CONVERSATIONS_READ, values, NULL, false);
-	known->rows = SPI_tuptable;
-	SPI_tuptable = NULL; /* kept while others come and go */
-}
-
-/* The order of the rows: that of the store's locks. */
-static int
-compare_known(const StoreKnown *known, uint64 row, const pg_uuid_t *id, const text *account_id)
-{
-	HeapTuple tuple = known->rows->vals[row];
-	TupleDesc descriptor = known->rows->tupdesc;
-	bool isnull;
-	Datum owner = SPI_getbinval(tuple, descriptor, STORE_CONVERSATION_READ_COLUMNS - 2, &isnull);
-	Datum have = SPI_getbinval(tuple, descriptor, STORE_CONVERSATION_READ_COLUMNS - 1, &isnull);
-	int order = account_compare(DatumGetTextPP(owner), account_id);
-
-	return order != 0 ? order : memcmp(DatumGetUUIDP(have), id, UUID_LEN);
-}
-
-/* store_open_conversation, for a conversation that store_read_known has looked up, or made. */
-StoreConversation *
-store_open_known(StoreAccount *account, const pg_uuid_t *id, const StoreKnown *known)
-{
-	StoreConversation *conversation = new_conversation(account, id);
-	uint64 low = 0;
-	uint64 high = known->count;
-
-	while (low < high)
-	{
-		uint64 middle = low + (high - low) / 2;
-
-		if (compare_known(known, middle, id, account->account_id) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low < known->count && compare_known(known, low, id, account->account_id) == 0)
-		take_row(conversation, known->rows->vals[low], known->rows->tupdesc);
-	return conversation;
-}
-
-/* What a message takes of store_segment_bytes. */
-static uint64
-segment_bytes_of(const TranscriptMessage *message)
-{
-	return (uint64) message->content_len + message->metadata_len;
-}
-
-/* How many of n > 0 messages the next segment takes. */
-uint32
-store_segment_share(const TranscriptMessage *messages, uint32 n)
-{
-	uint64 bytes = 0;
-	uint32 taken = 0;
-
-	while (taken < n && taken < (uint32) store_segment_messages &&
-		   bytes < (uint64) store_segment_bytes * 1024)
-	{
-		bytes += segment_bytes_of(&messages[taken]);
-		taken++;
-	}
-	return taken;
-}
+#include "store_private.h"
 
 /* Writes messages as segments: one, as a rule; more where metadata is large or a tail long. */
 static void
@@ -476,11 +100,11 @@ fill_run(StoreConversation *conversation)
 	if (run->count == 0 || held->count == 0)
 		return;
 	for (uint32 i = 0; i < run->count; i++)
-		bytes += segment_bytes_of(&run->messages[i]);
+		bytes += store_message_bytes(&run->messages[i]);
 	while (moved < room && moved < held->count - 1)
 	{
-		bytes += segment_bytes_of(&held->messages[held->count - 1 - moved]);
-		if (bytes > (uint64) store_segment_bytes * 1024)
+		bytes += store_message_bytes(&held->messages[held->count - 1 - moved]);
+		if (bytes > (uint64) store_segment_kb * 1024)
 			break;
 		moved++;
 	}
@@ -490,7 +114,7 @@ fill_run(StoreConversation *conversation)
 	memcpy(messages + moved, run->messages, run->count * sizeof(TranscriptMessage));
 	run->messages = messages; /* some of their texts are in the other's context, which stays */
 	run->count += moved;
-	run->space = run->count;
+	run->capacity = run->count;
 	held->count -= moved;
 }
 
@@ -521,9 +145,9 @@ comes_late(StoreConversation *conversation, int64 seq)
 	return seq <= conversation->last_seq;
 }
 
-/* The message before a number that was passed over; 0: there is none. */
-static int64
-message_before(StoreConversation *conversation, int64 seq)
+/* The last message before a number; 0: there is none. */
+int64
+store_message_before(StoreConversation *conversation, int64 seq)
 {
 	Datum values[3];
 	Datum before;
@@ -550,8 +174,8 @@ void
 store_check_parent(StoreConversation *conversation, int64 seq, int64 *parent_seq)
 {
 	if (*parent_seq == -1)
-		*parent_seq =
-			comes_late(conversation, seq) ? message_before(conversation, seq) : conversation->leaf;
+		*parent_seq = comes_late(conversation, seq) ? store_message_before(conversation, seq)
+													: conversation->leaf;
 	else if (*parent_seq != 0 &&
 			 (*parent_seq >= seq || !store_message_exists(conversation, *parent_seq)))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -665,7 +289,7 @@ count_message(StoreConversation *conversation, const TranscriptMessage *message)
 	QuotaAmounts *amounts = &conversation->account->amounts;
 
 	/* one of long ago is an import: stored, but not used in this period */
-	if (metering_classify(message->created_at) != METERING_IMPORTED)
+	if (store_usage_kind(conversation, message) != METERING_IMPORTED)
 	{
 		amounts->by_meter[QUOTA_MESSAGES]++;
 		amounts->by_meter[QUOTA_TOKENS] += message->tokens;
@@ -773,7 +397,7 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 
 	store_run_push(run, &added);
 	if (run->count + (uint32) conversation->tail_count < (uint32) store_segment_messages &&
-		run->bytes + conversation->tail_bytes < (uint64) store_segment_bytes * 1024)
+		run->bytes + conversation->tail_bytes < (uint64) store_segment_kb * 1024)
 		return added.seq;
 	if (conversation->fresh && conversation->tail_count == 0)
 		hold_run(conversation);

@@ -23,48 +23,59 @@
 
 #include "account.h"
 #include "export.h"
+#include "sql_text.h"
 #include "statement.h"
 #include "stored.h"
 
 /* At most so many; their bodies are inline only when they are small. */
 #define ROWS_AT_ONCE 50
 
-#define EQUAL " OPERATOR(pg_catalog.=) "
+/* clang-format off */
+enum { FIRST_ID, LAST_ID, CHANGED_SINCE, OF_ACCOUNT, READ_PARAMETERS };
 
-#define CONVERSATIONS                                                                              \
-	"SELECT c.conversation_id, c.account_id, c.title, c.metadata, c.archived, c.head_seq,"         \
-	" c.created_at, c.updated_at, c.tail_count FROM memory_store.conversations c WHERE "
-#define SEGMENTS "SELECT s.conversation_id, s.account_id, s.body FROM memory_store.segments s"
-#define OF_CONVERSATIONS                                                                           \
-	" JOIN memory_store.conversations c ON c.conversation_id" EQUAL "s.conversation_id"            \
-	" AND c.account_id" EQUAL "s.account_id"
-#define IN_RANGE(name)                                                                             \
-	name ".conversation_id OPERATOR(pg_catalog.>=) $1"                                             \
-		 " AND " name ".conversation_id OPERATOR(pg_catalog.<=) $2"
-#define NOT_DELETED " AND c.deleted_at IS NULL"
-#define SINCE " AND ($3 IS NULL OR c.updated_at OPERATOR(pg_catalog.>=) $3)"
-#define OF_ACCOUNT " AND c.account_id" EQUAL "$4"
+#define CONVERSATIONS \
+	"SELECT c.conversation_id, c.account_id, c.title, c.metadata, c.archived, c.head_seq," \
+	"       c.created_at, c.updated_at, c.tail_count" \
+	" FROM memory_store.conversations c" \
+	" WHERE c.deleted_at IS NULL AND " IN_RANGE("c")
+#define SEGMENTS \
+	"SELECT s.conversation_id, s.account_id, s.body" \
+	" FROM memory_store.segments s"
+#define SEGMENTS_OF_CONVERSATIONS \
+	SEGMENTS " JOIN memory_store.conversations c" \
+	" ON c.conversation_id" OP(=) "s.conversation_id AND c.account_id" OP(=) "s.account_id" \
+	" WHERE c.deleted_at IS NULL AND " IN_RANGE("s") " AND " IN_RANGE("c")
+#define IN_RANGE(name) \
+	name ".conversation_id" OP(>=) "$1 AND " name ".conversation_id" OP(<=) "$2"
+#define SINCE " AND ($3 IS NULL OR c.updated_at" OP(>=) "$3)"
+#define ACCOUNT " AND c.account_id" OP(=) "$4"
 #define IN_ORDER(name) " ORDER BY " name ".conversation_id, " name ".account_id"
 
-/* Conversations and segments: of all; of those that changed; of an account. */
-static PlanStatement statements[][2] = {
-	{{CONVERSATIONS IN_RANGE("c") NOT_DELETED IN_ORDER("c"), 2, {UUIDOID, UUIDOID}},
-	 {SEGMENTS " WHERE " IN_RANGE("s") IN_ORDER("s") ", s.first_seq", 2, {UUIDOID, UUIDOID}}},
-	{{CONVERSATIONS IN_RANGE("c") NOT_DELETED SINCE IN_ORDER("c"),
-	  3,
-	  {UUIDOID, UUIDOID, TIMESTAMPTZOID}},
-	 {SEGMENTS OF_CONVERSATIONS " WHERE " IN_RANGE("s") " AND " IN_RANGE("c")
-		  NOT_DELETED SINCE IN_ORDER("s") ", s.first_seq",
-	  3,
-	  {UUIDOID, UUIDOID, TIMESTAMPTZOID}}},
-	{{CONVERSATIONS IN_RANGE("c") NOT_DELETED SINCE OF_ACCOUNT IN_ORDER("c"),
-	  4,
-	  {UUIDOID, UUIDOID, TIMESTAMPTZOID, TEXTOID}},
-	 {SEGMENTS OF_CONVERSATIONS " WHERE " IN_RANGE("s") " AND " IN_RANGE("c")
-		  NOT_DELETED SINCE OF_ACCOUNT IN_ORDER("s") ", s.first_seq",
-	  4,
-	  {UUIDOID, UUIDOID, TIMESTAMPTZOID, TEXTOID}}},
-};
+/* A statement for conversations, and one for their segments in the same order. */
+typedef struct ReadStatements
+{
+	PlanStatement conversations;
+	PlanStatement segments;
+} ReadStatements;
+
+static ReadStatements read_all = {
+	{CONVERSATIONS IN_ORDER("c"),
+	 LAST_ID + 1, {UUIDOID, UUIDOID}},
+	{SEGMENTS " WHERE " IN_RANGE("s") IN_ORDER("s") ", s.first_seq",
+	 LAST_ID + 1, {UUIDOID, UUIDOID}}};
+
+static ReadStatements read_changed = {
+	{CONVERSATIONS SINCE IN_ORDER("c"),
+	 CHANGED_SINCE + 1, {UUIDOID, UUIDOID, TIMESTAMPTZOID}},
+	{SEGMENTS_OF_CONVERSATIONS SINCE IN_ORDER("s") ", s.first_seq",
+	 CHANGED_SINCE + 1, {UUIDOID, UUIDOID, TIMESTAMPTZOID}}};
+
+static ReadStatements read_account = {
+	{CONVERSATIONS SINCE ACCOUNT IN_ORDER("c"),
+	 OF_ACCOUNT + 1, {UUIDOID, UUIDOID, TIMESTAMPTZOID, TEXTOID}},
+	{SEGMENTS_OF_CONVERSATIONS SINCE ACCOUNT IN_ORDER("s") ", s.first_seq",
+	 OF_ACCOUNT + 1, {UUIDOID, UUIDOID, TIMESTAMPTZOID, TEXTOID}}};
+/* clang-format on */
 
 /* The columns of both cursors. */
 enum
@@ -340,11 +351,12 @@ export_read_begin(const ExportScope *scope)
 	ExportReader *reader = palloc0(sizeof(ExportReader));
 	pg_uuid_t first = {{0}};
 	pg_uuid_t last;
-	Datum values[4];
-	char nulls[] = "    ";
-	PlanStatement *pair;
+	Datum values[READ_PARAMETERS];
+	char nulls[READ_PARAMETERS];
+	ReadStatements *statements;
 
 	reader->scope = *scope;
+	memset(nulls, ' ', sizeof(nulls));
 	memset(&last, 0xFF, sizeof(last));
 	if (scope->after != NULL)
 		first = scope->after->conversation_id;
@@ -352,21 +364,21 @@ export_read_begin(const ExportScope *scope)
 		last = scope->last->conversation_id;
 	if (scope->conversation_id != NULL)
 		first = last = *scope->conversation_id;
-	values[0] = UUIDPGetDatum(&first);
-	values[1] = UUIDPGetDatum(&last);
-	values[2] = TimestampTzGetDatum(scope->since);
-	nulls[2] = scope->has_since ? ' ' : 'n';
-	values[3] = PointerGetDatum(scope->account_id);
+	values[FIRST_ID] = UUIDPGetDatum(&first);
+	values[LAST_ID] = UUIDPGetDatum(&last);
+	values[CHANGED_SINCE] = TimestampTzGetDatum(scope->since);
+	nulls[CHANGED_SINCE] = scope->has_since ? ' ' : 'n';
+	values[OF_ACCOUNT] = PointerGetDatum(scope->account_id);
 
 	/* of one conversation, whose range is exact, the rest is compared here */
 	if (scope->conversation_id != NULL)
-		pair = statements[0];
+		statements = &read_all;
 	else if (scope->account_id != NULL)
-		pair = statements[2];
+		statements = &read_account;
 	else
-		pair = statements[scope->has_since ? 1 : 0];
-	cursor_open(&reader->conversations, &pair[0], values, nulls);
-	cursor_open(&reader->segments, &pair[1], values, nulls);
+		statements = scope->has_since ? &read_changed : &read_all;
+	cursor_open(&reader->conversations, &statements->conversations, values, nulls);
+	cursor_open(&reader->segments, &statements->segments, values, nulls);
 	return reader;
 }
 

@@ -1,10 +1,11 @@
 /*
  * import.c
- *		An import: documents gathered into batches, what is rejected.
+ *		An import: documents gathered into batches.
  *
- * Calls go import_settings.c, import_csv.c → import.c → import_read.c,
- * import_write.c → import_prepare.c → import_match.c, import_rows.c;
- * splitter.c, csv.c, csv_cut.c and the formats are below all.
+ * Calls go import_settings.c, import_csv.c → import.c → import_write.c →
+ * import_prepare.c → import_match.c → import_rows.c → import_groups.c →
+ * import_read.c, import_known.c → import_batch.c; splitter.c, csv.c, csv_cut.c
+ * and the formats are below all.
  *
  * Memory contexts: the import's own has the splitter with its buffer; below it
  * one for the batch, reset when that is written, and one for the text at hand,
@@ -13,7 +14,6 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "import_private.h"
@@ -75,159 +75,7 @@ import_state_name(ImportState state)
 	return names[state];
 }
 
-/* Whose a document is that names no account: the import's, else the session's; NULL: not known. */
-text *
-import_default_account(const Import *import)
-{
-	if (import->options.account_id == NULL && account_confined() != NULL)
-		return cstring_to_text(account_confined());
-	return import->options.account_id;
-}
-
-/* ---- what is rejected ---- */
-
-static int
-reason_sqlstate(TransferReason reason)
-{
-	switch (reason)
-	{
-		case TRANSFER_BAD_JSON:
-			return ERRCODE_INVALID_TEXT_REPRESENTATION;
-		case TRANSFER_BAD_TIME:
-			return ERRCODE_INVALID_DATETIME_FORMAT;
-		case TRANSFER_NUL:
-		case TRANSFER_SURROGATE:
-			return ERRCODE_UNTRANSLATABLE_CHARACTER;
-		case TRANSFER_TOO_LARGE:
-			return ERRCODE_PROGRAM_LIMIT_EXCEEDED;
-		case TRANSFER_CONFLICT:
-			return ERRCODE_UNIQUE_VIOLATION;
-		case TRANSFER_DELETED:
-			return ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-		default:
-			return ERRCODE_INVALID_PARAMETER_VALUE;
-	}
-}
-
-/* What leaves such documents out: a setting, or the argument that the caller has. */
-static const char *
-skip_hint(const ImportOptions *options)
-{
-	return options->arguments
-			   ? "on_error => 'skip' leaves such documents out; memory.job_errors then has them."
-			   : "Set memory_ext.import_on_error to skip to leave such documents out; "
-				 "memory.job_errors then has them.";
-}
-
-static const char *
-reason_hint(const ImportOptions *options, TransferReason reason)
-{
-	switch (reason)
-	{
-		case TRANSFER_NUL:
-			return psprintf("Set memory_ext.import_on_nul to replace. %s", skip_hint(options));
-		case TRANSFER_SURROGATE:
-			return psprintf("Set memory_ext.import_on_surrogate to replace. %s",
-							skip_hint(options));
-		case TRANSFER_CONFLICT:
-			return options->arguments
-					   ? "on_conflict says what becomes of messages that differ: 'keep', 'replace' "
-						 "or 'copy'."
-					   : "memory_ext.import_on_conflict says what becomes of messages that differ: "
-						 "keep, replace or copy.";
-		case TRANSFER_TOO_LARGE:
-			return psprintf("See memory_ext.import_max_document. %s", skip_hint(options));
-		case TRANSFER_UNKNOWN_FORMAT:
-			return options->arguments ? "Name the format by the argument."
-									  : "Name the format by setting memory_ext.import_format.";
-		default:
-			return skip_hint(options);
-	}
-}
-
-/* Of what comes from Redis: its key. */
-static void
-name_origin(ImportDocument *document)
-{
-	if (document->origin != NULL)
-		document->problem.message =
-			psprintf("%s (%s)", document->problem.message, document->origin);
-}
-
-/*
- * import_reject
- *		The document, whose problem is filled in, is not stored: an error, or a
- *		note that import_write writes.
- */
-void
-import_reject(Import *import, ImportDocument *document)
-{
-	TransferProblem *problem = &document->problem;
-
-	document->state = IMPORT_REJECTED;
-	document->added = 0;
-	name_origin(document);
-	/* noted with the batch, whatever context it was found in */
-	problem->path = MemoryContextStrdup(import->batch_context, problem->path);
-	problem->message = MemoryContextStrdup(import->batch_context, problem->message);
-	if (document->excerpt == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(import->batch_context);
-
-		document->excerpt = import_excerpt(document->text, document->text_length, 0);
-		MemoryContextSwitchTo(old);
-	}
-	if (import->options.skip)
-		return;
-	ereport(ERROR,
-			(errcode(reason_sqlstate(problem->reason)),
-			 errmsg("document " UINT64_FORMAT " is rejected: %s", document->number,
-					problem->message),
-			 errdetail("Reason %s, at %s, line " UINT64_FORMAT ", byte " UINT64_FORMAT ": %s",
-					   transfer_reason_name(problem->reason), problem->path, document->line,
-					   document->offset, document->excerpt),
-			 errhint("%s", reason_hint(&import->options, problem->reason))));
-}
-
-/*
- * import_mend
- *		Notes, for import_write, a defect of a document that is stored all the
- *		same; the message says what became of it.
- */
-void
-import_mend(Import *import, ImportDocument *document, TransferReason reason, const char *message)
-{
-	MemoryContext old = MemoryContextSwitchTo(import->batch_context);
-
-	transfer_mend(&document->problem, reason, "$", "%s", message);
-	if (document->problem.mended == 1)
-		name_origin(document);
-	if (document->excerpt == NULL)
-		document->excerpt = import_excerpt(document->text, document->text_length, 0);
-	MemoryContextSwitchTo(old);
-}
-
 /* ---- documents into the batch ---- */
-
-/* The batch's next document, empty; it counts once ndocuments does. */
-ImportDocument *
-import_next_document(Import *import)
-{
-	ImportDocument *document;
-
-	if (import->ndocuments == 0)
-	{
-		MemoryContextReset(import->batch_context); /* the batch before is written */
-		import->last_account = NULL;
-	}
-	if (import->documents == NULL)
-		import->documents =
-			MemoryContextAlloc(import->context,
-							   mul_size(import->options.batch_documents, sizeof(ImportDocument)));
-	document = &import->documents[import->ndocuments];
-	memset(document, 0, sizeof(*document));
-	return document;
-}
 
 static bool
 batch_is_full(const Import *import)
@@ -302,15 +150,6 @@ import_gather(Import *import)
 			add_refused(import, &found, result);
 	}
 	return true;
-}
-
-bool
-import_is_partial(const Import *import)
-{
-	for (int32 i = 0; i < import->ndocuments; i++)
-		if (import->documents[i].conversation.partial)
-			return true;
-	return false;
 }
 
 bool

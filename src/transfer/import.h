@@ -90,6 +90,9 @@ typedef struct ImportResult
 
 typedef struct Import Import;
 
+/* Defines the room's settings; called once, from _PG_init. */
+extern void transfer_init(void);
+
 extern const char *import_conflict_name(ImportConflict on_conflict);
 
 /*

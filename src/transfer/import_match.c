@@ -17,226 +17,16 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 
 #include "import_private.h"
 #include "order.h"
-#include "statement.h"
 #include "stored.h"
 
 /* So many conversations are compared with a document of which each is a copy. */
 #define MAX_COPIES 100
-
-/* ---- messages by id ---- */
-
-static uint32
-hash_text(const void *key, Size size)
-{
-	const TransferText *text = key;
-
-	return hash_bytes((const unsigned char *) text->data, (int) text->length);
-}
-
-static int
-compare_texts(const void *a, const void *b, Size size)
-{
-	const TransferText *left = a;
-	const TransferText *right = b;
-
-	if (left->length != right->length)
-		return 1;
-	return memcmp(left->data, right->data, left->length);
-}
-
-static HTAB *
-create_table(int32 n)
-{
-	HASHCTL control = {0};
-
-	control.keysize = sizeof(TransferText);
-	control.entrysize = sizeof(ImportKnown);
-	control.hash = hash_text;
-	control.match = compare_texts;
-	control.hcxt = CurrentMemoryContext;
-	return hash_create("memory_ext messages by id", Max(n, 16), &control,
-					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
-}
-
-static ImportKnown *
-know(HTAB *table, TransferText id, int64 seq, TransferText role, TransferText content)
-{
-	bool found;
-	ImportKnown *known = hash_search(table, &id, HASH_ENTER, &found);
-
-	if (found)
-		return known;
-	known->seq = seq;
-	known->role = role;
-	known->content = content;
-	return known;
-}
-
-TransferText
-import_text_of(const char *data, uint32 length)
-{
-	TransferText result = {data, length};
-
-	return result;
-}
-
-static PlanStatement tombstones =
-	{"SELECT t.message_id FROM memory_store.tombstones t"
-	 " WHERE t.conversation_id OPERATOR(pg_catalog.=) $1 AND t.account_id OPERATOR(pg_catalog.=) $2"
-	 " AND t.message_id IS NOT NULL",
-	 2,
-	 {UUIDOID, TEXTOID}};
-
-/* What the conversation has. */
-static HTAB *
-stored_ids(const TranscriptMessage *stored, int32 n)
-{
-	HTAB *table = create_table(n);
-
-	for (int32 i = 0; i < n; i++)
-		if (stored[i].message_id != NULL)
-			(void) know(table, import_text_of(stored[i].message_id, stored[i].message_id_len),
-						stored[i].seq, import_text_of(stored[i].role, stored[i].role_len),
-						import_text_of(stored[i].content, stored[i].content_len));
-	return table;
-}
-
-/* What the conversation has, and what it had. */
-HTAB *
-import_known_messages(const ImportDocument *document, const TranscriptMessage *stored, int32 n)
-{
-	HTAB *table = stored_ids(stored, n);
-	TransferText nothing = {NULL, 0};
-	Datum values[2];
-	uint64 deleted;
-
-	values[0] = UUIDPGetDatum(&document->id);
-	values[1] = PointerGetDatum(document->account_id);
-	deleted = plan_execute(&tombstones, values, NULL, false);
-	for (uint64 i = 0; i < deleted; i++)
-	{
-		bool isnull;
-		text *id =
-			DatumGetTextPP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-
-		(void) know(table,
-					import_text_of(pnstrdup(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id)),
-								   VARSIZE_ANY_EXHDR(id)),
-					0, nothing, nothing);
-	}
-	return table;
-}
-
-/* A message that is about to be stored under its id; what is known already stays. */
-ImportKnown *
-import_know(HTAB *table, const TransferMessage *message, int64 seq)
-{
-	return know(table, message->message_id, seq, message->role, message->content);
-}
-
-/* ---- comparing ---- */
-
-bool
-import_same_text(TransferText left, TransferText right)
-{
-	return left.length == right.length && memcmp(left.data, right.data, left.length) == 0;
-}
-
-/* A message with a number of its own has the id of another. */
-bool
-import_refuse_id(ImportDocument *document, int32 index, int64 seq)
-{
-	return transfer_refuse(&document->problem, TRANSFER_CONFLICT, "$",
-						   "message %d has the message_id of message " INT64_FORMAT
-						   " of conversation %s",
-						   index + 1, seq, store_uuid_string(&document->id));
-}
-
-static void
-add_change(ImportGroup *group, const ImportDifference *difference)
-{
-	ImportRow *change;
-
-	if (group->changes == NULL)
-		group->changes = MemoryContextAllocHuge(CurrentMemoryContext, group->rows_size);
-	change = &group->changes[group->nchanges++];
-	change->document = difference->document;
-	change->message = &difference->document->conversation.messages[difference->index];
-	change->seq = difference->seq;
-	change->parent_seq = 0;
-}
-
-/* "the content of message 2 differs from that of message 3 of conversation …" */
-static char *
-difference_text(const ImportDifference *difference)
-{
-	const TransferMessage *message =
-		&difference->document->conversation.messages[difference->index];
-
-	return psprintf("the %s of message %d differs from that of message " INT64_FORMAT
-					" of conversation %s, which is stored already",
-					import_same_text(difference->role, message->role) ? "content" : "role",
-					difference->index + 1, difference->seq,
-					store_uuid_string(&difference->document->id));
-}
-
-bool
-import_compare(Import *import, ImportGroup *group, const ImportDifference *difference)
-{
-	ImportDocument *document = difference->document;
-	const TransferMessage *message = &document->conversation.messages[difference->index];
-
-	if (import_same_text(difference->role, message->role) &&
-		import_same_text(difference->content, message->content))
-		return true;
-	switch (import->options.on_conflict)
-	{
-		case IMPORT_CONFLICT_KEEP:
-			import_mend(import, document, TRANSFER_CONFLICT,
-						psprintf("%s; the stored one was kept", difference_text(difference)));
-			return true;
-		case IMPORT_CONFLICT_REPLACE:
-			add_change(group, difference);
-			import_mend(import, document, TRANSFER_CONFLICT,
-						psprintf("%s; it took the place of the stored one",
-								 difference_text(difference)));
-			return true;
-		case IMPORT_CONFLICT_COPY:
-			document->again = !document->conversation.partial;
-			break;
-		case IMPORT_CONFLICT_ERROR:
-			break;
-	}
-	return transfer_refuse(&document->problem, TRANSFER_CONFLICT, "$", "%s%s",
-						   difference_text(difference),
-						   import->options.on_conflict == IMPORT_CONFLICT_COPY &&
-								   document->conversation.partial
-							   ? "; a message that comes by itself cannot be copied"
-							   : "");
-}
-
-/* The same of a document that is one message: it may be replaced, or rejected. */
-void
-import_compare_part(Import *import, ImportGroup *group, ImportDocument *document,
-					const ImportKnown *known)
-{
-	ImportDifference difference = {document, 0, known->seq, known->role, known->content};
-	int32 changes = group->nchanges;
-
-	document->state = IMPORT_UNCHANGED;
-	if (!import_compare(import, group, &difference))
-		import_reject(import, document);
-	else if (group->nchanges > changes)
-		document->state = IMPORT_EXTENDED;
-}
 
 static void
 add_row(ImportGroup *group, const ImportDocument *document, const TransferMessage *message,
@@ -268,7 +58,7 @@ match_by(const TransferConversation *conversation)
 		return BY_PLACE;
 	if (conversation->messages[0].seq > 0)
 		return BY_SEQ;
-	ids = create_table(conversation->count);
+	ids = import_create_known(conversation->count);
 	for (int32 i = 0; i < conversation->count; i++)
 	{
 		const TransferMessage *message = &conversation->messages[i];
@@ -339,7 +129,7 @@ find_same_id(Matching *matching, const TransferMessage *message, int64 seq, Tran
 	if (message->message_id.data == NULL)
 		return 0;
 	if (matching->known == NULL)
-		matching->known = stored_ids(matching->stored, matching->nstored);
+		matching->known = import_know_stored(matching->stored, matching->nstored);
 	known = hash_search(matching->known, &message->message_id, HASH_FIND, NULL);
 	if (known == NULL)
 	{
@@ -450,13 +240,13 @@ match_whole(Import *import, ImportGroup *group, const TranscriptMessage *stored,
 static int32 *
 find_parents(const ImportGroup *group)
 {
-	HTAB *ids = create_table(group->ndocuments);
+	HTAB *ids = import_create_known(group->ndocuments);
 	int32 *parents = palloc(mul_size(group->ndocuments, sizeof(int32)));
 	TransferText nothing = {NULL, 0};
 
 	for (int32 i = 0; i < group->ndocuments; i++)
-		(void) know(ids, group->documents[i]->conversation.messages->message_id, i, nothing,
-					nothing);
+		(void) import_know_text(ids, group->documents[i]->conversation.messages->message_id, i,
+								nothing, nothing);
 	for (int32 i = 0; i < group->ndocuments; i++)
 	{
 		const TransferMessage *message = group->documents[i]->conversation.messages;
@@ -568,7 +358,7 @@ static void
 match_parts(Import *import, ImportGroup *group, const TranscriptMessage *stored, int32 nstored)
 {
 	HTAB *known = group->exists ? import_known_messages(group->documents[0], stored, nstored)
-								: create_table(group->ndocuments);
+								: import_create_known(group->ndocuments);
 	int64 leaf = group->head_seq;
 	int64 next_seq = group->next_seq;
 
@@ -586,7 +376,8 @@ match_parts(Import *import, ImportGroup *group, const TranscriptMessage *stored,
 		document->state = !group->exists && group->nrows == 0 ? IMPORT_IMPORTED : IMPORT_EXTENDED;
 		document->added = 1;
 		add_row(group, document, message, next_seq, parent_of_part(import, known, document, leaf));
-		(void) know(known, message->message_id, next_seq, message->role, message->content);
+		(void) import_know_text(known, message->message_id, next_seq, message->role,
+								message->content);
 		leaf = next_seq++;
 	}
 }

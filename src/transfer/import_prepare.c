@@ -88,7 +88,7 @@ static void
 prepare_group(ImportGroup *group, MemoryContext scratch)
 {
 	ImportDocument *first = group->documents[0];
-	StoreConversation *to = store_ready_begin(first->account_id, &first->id);
+	StoreConversation *to = store_prepare_conversation(first->account_id, &first->id);
 	TimestampTz created_at;
 	TimestampTz earliest;
 	TimestampTz latest;
@@ -106,7 +106,7 @@ prepare_group(ImportGroup *group, MemoryContext scratch)
 		store_add_message(to, &message);
 		MemoryContextReset(scratch);
 	}
-	store_ready_end(to);
+	store_prepared_end(to);
 
 	/* the document's times count, also where its messages' say something else */
 	to->created_at = created_at;

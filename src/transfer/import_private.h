@@ -54,11 +54,11 @@ struct Import
 	ImportCounts counts;
 };
 
-/* ---- import.c ---- */
+/* ---- import_batch.c: the batch's documents, and what is rejected ---- */
 
 extern text *import_default_account(const Import *import);
-
 extern ImportDocument *import_next_document(Import *import);
+extern const char *import_excerpt(const char *data, Size length, Size at);
 
 /* Notes the rejection in the document, or raises it. */
 extern void import_reject(Import *import, ImportDocument *document);
@@ -74,9 +74,8 @@ extern bool import_accept(Import *import, ImportDocument *document, Jsonb *parse
 extern bool import_is_input_error(const ErrorData *error);
 extern void import_name_copy(ImportDocument *document);
 extern bool import_array_is_document(void *import, const char *first, Size length);
-extern const char *import_excerpt(const char *data, Size length, Size at);
 
-/* ---- import_match.c: what of a document is new ---- */
+/* ---- import_groups.c: the batch by conversation ---- */
 
 /* A row that is to be inserted into memory.messages. */
 typedef struct ImportRow
@@ -108,8 +107,16 @@ typedef struct ImportGroup
 	StoreConversation *ready; /* made ready before the lock; else NULL */
 } ImportGroup;
 
-/* Fills in rows and the documents' states, in the current context. */
-extern void import_match(Import *import, ImportGroup *group);
+extern ImportDocument **import_sort_documents(Import *import, int32 *n);
+extern void import_take_copies(Import *import, ImportDocument **sorted, int32 *n);
+extern ImportGroup *import_take_groups(ImportDocument **sorted, int32 *n, int32 *ngroups);
+extern void import_look_up(ImportGroup *groups, int32 n);
+extern void import_key_arrays(const ImportGroup *groups, int32 n, Datum *arrays);
+extern ImportGroup *
+import_find_group(ImportGroup *groups, int32 n, const pg_uuid_t *id, const text *account_id);
+extern bool import_message_times(const ImportGroup *group, TimestampTz *first, TimestampTz *last);
+
+/* ---- import_known.c: messages by their ids ---- */
 
 /* A message that is stored, by its id; seq 0: it was deleted. */
 typedef struct ImportKnown
@@ -122,10 +129,15 @@ typedef struct ImportKnown
 
 extern HTAB *
 import_known_messages(const ImportDocument *document, const TranscriptMessage *stored, int32 n);
+extern HTAB *import_know_stored(const TranscriptMessage *stored, int32 n);
+extern HTAB *import_create_known(int32 n);
+extern ImportKnown *
+import_know_text(HTAB *table, TransferText id, int64 seq, TransferText role, TransferText content);
 extern ImportKnown *import_know(HTAB *table, const TransferMessage *message, int64 seq);
 extern bool import_same_text(TransferText left, TransferText right);
 extern TransferText import_text_of(const char *data, uint32 length);
 extern bool import_refuse_id(ImportDocument *document, int32 index, int64 seq);
+
 /* A message that is known, of the same role and content or not. */
 typedef struct ImportDifference
 {
@@ -146,13 +158,12 @@ extern void import_match_rows(Import *import, ImportGroup *group);
 extern void import_read_places(const Import *import, ImportGroup *groups, int32 n);
 extern void import_write_places(const Import *import, const ImportGroup *groups, int32 n);
 
+/* ---- import_match.c: what of a document is new ---- */
+
+/* Fills in rows and the documents' states, in the current context. */
+extern void import_match(Import *import, ImportGroup *group);
+
 /* ---- import_prepare.c: what can be done before a lock ---- */
 extern void import_prepare(Import *import, ImportGroup *groups, int32 n);
-
-/* ---- import_write.c ---- */
-extern void import_key_arrays(const ImportGroup *groups, int32 n, Datum *arrays);
-extern ImportGroup *
-import_find_group(ImportGroup *groups, int32 n, const pg_uuid_t *id, const text *account_id);
-extern bool import_message_times(const ImportGroup *group, TimestampTz *first, TimestampTz *last);
 
 #endif /* TRANSFER_IMPORT_PRIVATE_H */

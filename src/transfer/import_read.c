@@ -29,45 +29,6 @@
 /* PostgreSQL's parser has room for 2^23 pairs of one object. */
 #define MAX_VALUES 8000000
 
-/* ---- excerpts ---- */
-
-/*
- * import_excerpt
- *		A piece of the text, for notes: from a bit before `at`, on one line,
- *		valid UTF-8 whatever the text is.
- */
-const char *
-import_excerpt(const char *data, Size length, Size at)
-{
-	Size begin = at > IMPORT_EXCERPT_BYTES / 2 ? at - IMPORT_EXCERPT_BYTES / 2 : 0;
-	char *excerpt = palloc(IMPORT_EXCERPT_BYTES + 1);
-	Size used = 0;
-
-	while (begin < length && begin > 0 && ((unsigned char) data[begin] & 0xc0) == 0x80)
-		begin++;
-	while (begin < length && used < IMPORT_EXCERPT_BYTES)
-	{
-		const char *p = data + begin;
-		int size = pg_utf_mblen((const unsigned char *) p);
-
-		if (size > length - begin || used + size > IMPORT_EXCERPT_BYTES)
-			break;
-		if (!pg_utf8_islegal((const unsigned char *) p, size))
-		{
-			excerpt[used++] = '?';
-			begin++;
-			continue;
-		}
-		memcpy(excerpt + used, p, size);
-		if ((unsigned char) *p < 0x20)
-			excerpt[used] = ' ';
-		used += size;
-		begin += size;
-	}
-	excerpt[used] = '\0';
-	return excerpt;
-}
-
 /* ---- JSON ---- */
 
 /* Moves the document's line and offset to a place in its text. */

@@ -25,15 +25,9 @@
 
 #include "account.h"
 #include "import_private.h"
+#include "sql_text.h"
 #include "statement.h"
 #include "stored.h"
-
-#define EQUAL " OPERATOR(pg_catalog.=) "
-
-static PlanStatement is_deleted = {"SELECT FROM memory_store.tombstones WHERE conversation_id" EQUAL
-								   "$1 AND account_id" EQUAL "$2 AND seq" EQUAL "$3",
-								   3,
-								   {UUIDOID, TEXTOID, INT8OID}};
 
 /* ---- which message a row is ---- */
 
@@ -72,6 +66,13 @@ needs_stored(const ImportGroup *group, bool *by_id)
 	}
 	return needs && group->exists;
 }
+
+/* clang-format off */
+static PlanStatement is_deleted = {
+	"SELECT FROM memory_store.tombstones"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND seq" OP(=) "$3",
+	3, {UUIDOID, TEXTOID, INT8OID}};
+/* clang-format on */
 
 static bool
 was_deleted(const ImportDocument *document, int64 seq)
@@ -310,72 +311,86 @@ import_match_rows(Import *import, ImportGroup *group)
 
 /* ---- places ---- */
 
-static PlanStatement read_places =
-	{"SELECT p.conversation_id, p.account_id, p.rows"
-	 " FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) u (id, account)"
-	 " CROSS JOIN LATERAL (SELECT * FROM memory_store.job_places WHERE job_id" EQUAL
-	 "$1 AND conversation_id" EQUAL "u.id AND account_id" EQUAL "u.account OFFSET 0) p",
-	 3,
-	 {INT8OID, UUIDARRAYOID, TEXTARRAYOID}};
-
-static PlanStatement add_places =
-	{"INSERT INTO memory_store.job_places AS p (job_id, conversation_id, account_id, rows)"
-	 " SELECT $1, u.* FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3),"
-	 " pg_catalog.unnest($4)) u ON CONFLICT (job_id, conversation_id, account_id)"
-	 " DO UPDATE SET rows = p.rows OPERATOR(pg_catalog.+) excluded.rows",
-	 4,
-	 {INT8OID, UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID}};
+/* clang-format off */
+enum { READ_PLACES_JOB, READ_PLACES_KEYS, READ_PLACES_PARAMETERS = READ_PLACES_KEYS + 2 };
+enum { PLACE_CONVERSATION_ID = 1, PLACE_ACCOUNT_ID, PLACE_ROWS };
+static PlanStatement read_places = {
+	"SELECT p.conversation_id, p.account_id, p.rows"
+	" FROM unnest($2, $3) u (id, account)"
+	" CROSS JOIN LATERAL ("
+	"   SELECT * FROM memory_store.job_places"
+	"   WHERE job_id" OP(=) "$1"
+	"   AND conversation_id" OP(=) "u.id AND account_id" OP(=) "u.account"
+	"   OFFSET 0) p",
+	READ_PLACES_PARAMETERS, {INT8OID, UUIDARRAYOID, TEXTARRAYOID}};
+/* clang-format on */
 
 /* How many rows of the conversations came in the job's batches before. */
 void
 import_read_places(const Import *import, ImportGroup *groups, int32 n)
 {
-	Datum values[3];
+	Datum values[READ_PLACES_PARAMETERS];
 	uint64 rows;
 
-	values[0] = Int64GetDatum(import->options.job_id);
-	import_key_arrays(groups, n, &values[1]);
+	values[READ_PLACES_JOB] = Int64GetDatum(import->options.job_id);
+	import_key_arrays(groups, n, &values[READ_PLACES_KEYS]);
 	rows = plan_execute(&read_places, values, NULL, false);
 	for (uint64 i = 0; i < rows; i++)
 	{
 		HeapTuple tuple = SPI_tuptable->vals[i];
 		bool isnull;
-		pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
-		text *account_id = DatumGetTextPP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
+		pg_uuid_t *id = DatumGetUUIDP(
+			SPI_getbinval(tuple, SPI_tuptable->tupdesc, PLACE_CONVERSATION_ID, &isnull));
+		text *account_id =
+			DatumGetTextPP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, PLACE_ACCOUNT_ID, &isnull));
 		ImportGroup *group = import_find_group(groups, n, id, account_id);
 
 		if (group == NULL)
 			elog(ERROR, "places of a conversation that was not asked for");
-		group->place = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
+		group->place =
+			DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, PLACE_ROWS, &isnull));
 	}
 }
+
+/* clang-format off */
+enum
+{
+	ADD_PLACES_JOB, ADD_PLACES_IDS, ADD_PLACES_ACCOUNTS, ADD_PLACES_ROWS, ADD_PLACES_PARAMETERS
+};
+static PlanStatement add_places = {
+	"INSERT INTO memory_store.job_places AS p (job_id, conversation_id, account_id, rows)"
+	" SELECT $1, u.* FROM unnest($2, $3, $4) u"
+	" ON CONFLICT (job_id, conversation_id, account_id)"
+	" DO UPDATE SET rows = p.rows" OP(+) "excluded.rows",
+	ADD_PLACES_PARAMETERS, {INT8OID, UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID}};
+/* clang-format on */
 
 /* And how many with this one. */
 void
 import_write_places(const Import *import, const ImportGroup *groups, int32 n)
 {
-	Datum *columns[3];
-	Datum values[4];
-	int written = 0;
+	Datum *ids = palloc(mul_size(Max(n, 1), sizeof(Datum)));
+	Datum *accounts = palloc(mul_size(Max(n, 1), sizeof(Datum)));
+	Datum *rows = palloc(mul_size(Max(n, 1), sizeof(Datum)));
+	Datum values[ADD_PLACES_PARAMETERS];
+	int count = 0;
 
-	for (int i = 0; i < lengthof(columns); i++)
-		columns[i] = palloc(mul_size(Max(n, 1), sizeof(Datum)));
 	for (int32 i = 0; i < n; i++)
 	{
 		if (groups[i].places == 0)
 			continue;
-		columns[0][written] = UUIDPGetDatum(&groups[i].documents[0]->id);
-		columns[1][written] = PointerGetDatum(groups[i].documents[0]->account_id);
-		columns[2][written++] = Int64GetDatum(groups[i].places);
+		ids[count] = UUIDPGetDatum(&groups[i].documents[0]->id);
+		accounts[count] = PointerGetDatum(groups[i].documents[0]->account_id);
+		rows[count++] = Int64GetDatum(groups[i].places);
 	}
-	if (written == 0)
+	if (count == 0)
 		return;
-	values[0] = Int64GetDatum(import->options.job_id);
-	values[1] = PointerGetDatum(
-		construct_array(columns[0], written, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-	values[2] =
-		PointerGetDatum(construct_array(columns[1], written, TEXTOID, -1, false, TYPALIGN_INT));
-	values[3] = PointerGetDatum(construct_array(columns[2], written, INT8OID, sizeof(int64),
-												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[ADD_PLACES_JOB] = Int64GetDatum(import->options.job_id);
+	values[ADD_PLACES_IDS] =
+		PointerGetDatum(construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	values[ADD_PLACES_ACCOUNTS] =
+		PointerGetDatum(construct_array(accounts, count, TEXTOID, -1, false, TYPALIGN_INT));
+	values[ADD_PLACES_ROWS] = PointerGetDatum(
+		construct_array(rows, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	(void) plan_execute(&add_places, values, NULL, false);
 }

@@ -213,23 +213,11 @@ typedef struct LineImport
 	TimestampTz started_at;
 } LineImport;
 
-static PlanStatement next_job =
-	{"SELECT pg_catalog.nextval('memory_store.job_ids'::pg_catalog.regclass)", 0, {0}};
-
-static PlanStatement insert_job = {
-	"INSERT INTO memory_store.jobs (job_id, kind, source, format, account_id, options, state,"
-	" started_by, created_at, started_at, finished_at, total_bytes)"
-	" VALUES ($1, 'import', 'copy', $2, $3, pg_catalog.jsonb_build_object('on_error', $4, 'on_nul',"
-	" $5, 'on_conflict', $9), 'finished', $6, $7, $7, pg_catalog.clock_timestamp(), $8)",
-	9,
-	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID}};
-
-static PlanStatement insert_part = {
-	"INSERT INTO memory_store.job_parts (job_id, part, state, bytes, documents, imported, extended,"
-	" unchanged, rejected, messages, updated_at)"
-	" VALUES ($1, 0, 'finished', $2, $3, $4, $5, $6, $7, $8, pg_catalog.clock_timestamp())",
-	8,
-	{INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}};
+/* clang-format off */
+static PlanStatement next_job = {
+	"SELECT pg_catalog.nextval('memory_store.job_ids'::pg_catalog.regclass)",
+	0, {0}};
+/* clang-format on */
 
 /* Begins an import of lines, in the current memory context. */
 static void *
@@ -262,7 +250,10 @@ take_chunk(Import *import, const char *data, Size length)
 		import_write(import);
 }
 
-/* A line of the input, whose end it has lost; NULL is an empty one.  Errors: those of the import. */
+/*
+ * A line of the input, whose end it has lost; NULL is an empty one.  Errors: those
+ * of the import.
+ */
 static void
 put_line(void *state, TupleTableSlot *row)
 {
@@ -279,40 +270,74 @@ put_line(void *state, TupleTableSlot *row)
 	take_chunk(lines->import, "\n", 1);
 }
 
+/* clang-format off */
+enum
+{
+	PART_JOB, PART_BYTES, PART_DOCUMENTS, PART_IMPORTED, PART_EXTENDED, PART_UNCHANGED,
+	PART_REJECTED, PART_MESSAGES, PART_PARAMETERS
+};
+static PlanStatement insert_part = {
+	"INSERT INTO memory_store.job_parts (job_id, part, state, bytes, documents, imported,"
+	"     extended, unchanged, rejected, messages, updated_at)"
+	" VALUES ($1, 0, 'finished', $2, $3, $4, $5, $6, $7, $8, pg_catalog.clock_timestamp())",
+	PART_PARAMETERS,
+	{INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}};
+/* clang-format on */
+
 /* The counts of a job of one part, which is finished.  Needs SPI. */
 void
 import_note_part(int64 job_id, const ImportCounts *counts)
 {
-	Datum values[8];
+	Datum values[PART_PARAMETERS] = {
+		[PART_JOB] = Int64GetDatum(job_id),
+		[PART_BYTES] = Int64GetDatum(counts->bytes),
+		[PART_DOCUMENTS] = Int64GetDatum(counts->documents),
+		[PART_IMPORTED] = Int64GetDatum(counts->imported),
+		[PART_EXTENDED] = Int64GetDatum(counts->extended),
+		[PART_UNCHANGED] = Int64GetDatum(counts->unchanged),
+		[PART_REJECTED] = Int64GetDatum(counts->rejected),
+		[PART_MESSAGES] = Int64GetDatum(counts->messages),
+	};
 
-	values[0] = Int64GetDatum(job_id);
-	values[1] = Int64GetDatum(counts->bytes);
-	values[2] = Int64GetDatum(counts->documents);
-	values[3] = Int64GetDatum(counts->imported);
-	values[4] = Int64GetDatum(counts->extended);
-	values[5] = Int64GetDatum(counts->unchanged);
-	values[6] = Int64GetDatum(counts->rejected);
-	values[7] = Int64GetDatum(counts->messages);
 	(void) plan_execute(&insert_part, values, NULL, false);
 }
+
+/* clang-format off */
+enum
+{
+	JOB_ID, JOB_FORMAT, JOB_ACCOUNT, JOB_ON_ERROR, JOB_ON_NUL, JOB_ROLE, JOB_STARTED_AT,
+	JOB_BYTES, JOB_ON_CONFLICT, JOB_PARAMETERS
+};
+static PlanStatement insert_job = {
+	"INSERT INTO memory_store.jobs (job_id, kind, source, format, account_id, options, state,"
+	"     started_by, created_at, started_at, finished_at, total_bytes)"
+	" VALUES ($1, 'import', 'copy', $2, $3,"
+	"     pg_catalog.jsonb_build_object('on_error', $4, 'on_nul', $5, 'on_conflict', $9),"
+	"     'finished', $6, $7, $7, pg_catalog.clock_timestamp(), $8)",
+	JOB_PARAMETERS,
+	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID}};
+/* clang-format on */
 
 static void
 note_job(const LineImport *lines, const ImportOptions *options, const ImportCounts *counts)
 {
 	text *account_id = import_default_account(lines->import);
-	Datum values[9];
-	char nulls[] = "         ";
+	const char *format = options->format == NULL ? "auto" : options->format->name;
+	Datum values[JOB_PARAMETERS] = {
+		[JOB_ID] = Int64GetDatum(options->job_id),
+		[JOB_FORMAT] = CStringGetTextDatum(format),
+		[JOB_ACCOUNT] = PointerGetDatum(account_id),
+		[JOB_ON_ERROR] = CStringGetTextDatum(options->skip ? "skip" : "stop"),
+		[JOB_ON_NUL] = CStringGetTextDatum(options->replace_nul ? "replace" : "error"),
+		[JOB_ROLE] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false)),
+		[JOB_STARTED_AT] = TimestampTzGetDatum(lines->started_at),
+		[JOB_BYTES] = Int64GetDatum(counts->bytes),
+		[JOB_ON_CONFLICT] = CStringGetTextDatum(import_conflict_name(options->on_conflict)),
+	};
+	char nulls[JOB_PARAMETERS];
 
-	values[0] = Int64GetDatum(options->job_id);
-	values[1] = CStringGetTextDatum(options->format == NULL ? "auto" : options->format->name);
-	values[2] = PointerGetDatum(account_id);
-	nulls[2] = account_id == NULL ? 'n' : ' ';
-	values[3] = CStringGetTextDatum(options->skip ? "skip" : "stop");
-	values[4] = CStringGetTextDatum(options->replace_nul ? "replace" : "error");
-	values[5] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false));
-	values[6] = TimestampTzGetDatum(lines->started_at);
-	values[7] = Int64GetDatum(counts->bytes);
-	values[8] = CStringGetTextDatum(import_conflict_name(options->on_conflict));
+	memset(nulls, ' ', sizeof(nulls));
+	nulls[JOB_ACCOUNT] = account_id == NULL ? 'n' : ' ';
 	(void) plan_execute(&insert_job, values, nulls, false);
 	import_note_part(options->job_id, counts);
 }

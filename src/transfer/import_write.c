@@ -22,6 +22,7 @@
 
 #include "account.h"
 #include "import_private.h"
+#include "sql_text.h"
 #include "statement.h"
 
 /* ---- rows of a statement, as arrays ---- */
@@ -33,7 +34,7 @@ typedef struct Rows
 	int ncolumns;
 	const Oid *types;
 	int32 count;
-	int32 space;
+	int32 capacity;
 	Datum *values[ROWS_MAX_COLUMNS];
 	bool *nulls[ROWS_MAX_COLUMNS];
 } Rows;
@@ -41,18 +42,19 @@ typedef struct Rows
 static void
 rows_add(Rows *rows, const Datum *values, const bool *nulls)
 {
-	if (rows->count == rows->space)
+	if (rows->count == rows->capacity)
 	{
-		int32 space = rows->space == 0 ? 256 : rows->space * 2;
+		int32 capacity = rows->capacity == 0 ? 256 : rows->capacity * 2;
 
 		for (int i = 0; i < rows->ncolumns; i++)
 		{
-			Size size = mul_size(space, sizeof(Datum));
+			Size size = mul_size(capacity, sizeof(Datum));
 
-			rows->values[i] = rows->space == 0 ? palloc(size) : repalloc(rows->values[i], size);
-			rows->nulls[i] = rows->space == 0 ? palloc(space) : repalloc(rows->nulls[i], space);
+			rows->values[i] = rows->capacity == 0 ? palloc(size) : repalloc(rows->values[i], size);
+			rows->nulls[i] =
+				rows->capacity == 0 ? palloc(capacity) : repalloc(rows->nulls[i], capacity);
 		}
-		rows->space = space;
+		rows->capacity = capacity;
 	}
 	for (int i = 0; i < rows->ncolumns; i++)
 	{
@@ -102,248 +104,7 @@ text_datum(const TransferText *text, bool *isnull)
 				   : PointerGetDatum(cstring_to_text_with_len(text->data, text->length));
 }
 
-static const Oid conversation_types[] = {UUIDOID, TEXTOID, TEXTOID,        JSONBOID,
-										 BOOLOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
-static PlanStatement insert_conversations =
-	{"INSERT INTO memory.conversations (conversation_id, account_id, title, metadata, archived,"
-	 " head_seq, created_at, updated_at) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)",
-	 8,
-	 {UUIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, BOOLARRAYOID, INT8ARRAYOID,
-	  TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}};
-
-static const Oid message_types[] = {UUIDOID, TEXTOID, INT8OID,        INT8OID, TEXTOID, TEXTOID,
-									TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, JSONBOID};
-static PlanStatement insert_messages =
-	{"INSERT INTO memory.messages (conversation_id, account_id, seq, parent_seq, role, content,"
-	 " model, tokens, created_at, message_id, metadata)"
-	 " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-	 11,
-	 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-	  TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, JSONBARRAYOID}};
-
-/*
- * What a document that has grown says of its conversation: the head, what its
- * format keeps in metadata, and the title if there is none.  $4 is
- * {"format": …}, $5 the format.
- */
-static PlanStatement update_conversation =
-	{"UPDATE memory.conversations SET head_seq = COALESCE($3, head_seq),"
-	 " metadata = CASE WHEN $4 IS NULL THEN metadata"
-	 " ELSE COALESCE(metadata, '{}') OPERATOR(pg_catalog.||) $4 END,"
-	 " title = COALESCE(title, $6), updated_at = GREATEST(updated_at, $7)"
-	 " WHERE conversation_id OPERATOR(pg_catalog.=) $1 AND account_id OPERATOR(pg_catalog.=) $2"
-	 " AND (head_seq OPERATOR(pg_catalog.<>) $3 OR ($6 IS NOT NULL AND title IS NULL)"
-	 " OR COALESCE((metadata OPERATOR(pg_catalog.->) $5) OPERATOR(pg_catalog.<>)"
-	 " ($4 OPERATOR(pg_catalog.->) $5), $4 IS NOT NULL) OR updated_at OPERATOR(pg_catalog.<) $7)",
-	 7,
-	 {UUIDOID, TEXTOID, INT8OID, JSONBOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}};
-
-/* Messages that take the place of stored ones; tokens are estimated where none are given. */
-static const Oid change_types[] = {UUIDOID, TEXTOID, INT8OID, TEXTOID,
-								   TEXTOID, TEXTOID, INT4OID, JSONBOID};
-static PlanStatement change_messages =
-	{"UPDATE memory.messages m SET role = u.role, content = u.content, model = u.model,"
-	 " tokens = COALESCE(u.tokens, m.tokens), metadata = u.metadata"
-	 " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)"
-	 " u (conversation_id, account_id, seq, role, content, model, tokens, metadata)"
-	 " WHERE m.conversation_id OPERATOR(pg_catalog.=) u.conversation_id"
-	 " AND m.account_id OPERATOR(pg_catalog.=) u.account_id"
-	 " AND m.seq OPERATOR(pg_catalog.=) u.seq",
-	 8,
-	 {UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-	  INT4ARRAYOID, JSONBARRAYOID}};
-
-/*
- * A message may be later than its document says that it was changed last; the
- * store takes the later time over, and is told the document's.
- */
-static const Oid time_types[] = {UUIDOID, TEXTOID, TIMESTAMPTZOID};
-static PlanStatement restore_times =
-	{"UPDATE memory.conversations c SET updated_at = t.updated_at"
-	 " FROM unnest($1, $2, $3) t (conversation_id, account_id, updated_at)"
-	 " WHERE c.conversation_id OPERATOR(pg_catalog.=) t.conversation_id"
-	 " AND c.account_id OPERATOR(pg_catalog.=) t.account_id"
-	 " AND c.updated_at OPERATOR(pg_catalog.<>) t.updated_at",
-	 3,
-	 {UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID}};
-
-/* What the store knows of conversations; OFFSET as in STORE_CONVERSATIONS_READ. */
-static PlanStatement look_up =
-	{"SELECT c.conversation_id, c.account_id, c.next_seq, c.head_seq, c.deleted_at IS NOT NULL"
-	 " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) u (id, account)"
-	 " CROSS JOIN LATERAL (SELECT * FROM memory_store.conversations"
-	 " WHERE conversation_id OPERATOR(pg_catalog.=) u.id"
-	 " AND account_id OPERATOR(pg_catalog.=) u.account OFFSET 0) c",
-	 2,
-	 {UUIDARRAYOID, TEXTARRAYOID}};
-
-static const Oid error_types[] = {INT8OID, INT8OID, INT8OID, TEXTOID, UUIDOID,
-								  TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID};
-static PlanStatement insert_errors =
-	{"INSERT INTO memory_store.job_errors (job_id, part, document, line, byte_offset, account_id,"
-	 " conversation_id, reason, path, message, excerpt, rejected, rejected_at)"
-	 " SELECT $1, $2, e.*, pg_catalog.clock_timestamp()"
-	 " FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12) e",
-	 12,
-	 {INT8OID, INT4OID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, UUIDARRAYOID,
-	  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID}};
-
-/* ---- the batch in order ---- */
-
-static int
-compare_conversations(const ImportDocument *left, const ImportDocument *right)
-{
-	int order = account_compare(left->account_id, right->account_id);
-
-	return order != 0 ? order : memcmp(&left->id, &right->id, UUID_LEN);
-}
-
-static int
-compare_documents(const void *a, const void *b)
-{
-	const ImportDocument *left = *(ImportDocument *const *) a;
-	const ImportDocument *right = *(ImportDocument *const *) b;
-	int order = compare_conversations(left, right);
-
-	return order != 0 ? order : (left > right) - (left < right);
-}
-
-/* The batch's documents that are to be stored, in order. */
-static ImportDocument **
-sort_documents(Import *import, int32 *n)
-{
-	ImportDocument **sorted = palloc(mul_size(Max(import->ndocuments, 1), sizeof(*sorted)));
-
-	*n = 0;
-	for (int32 i = 0; i < import->ndocuments; i++)
-		if (import->documents[i].state != IMPORT_REJECTED)
-			sorted[(*n)++] = &import->documents[i];
-	qsort(sorted, *n, sizeof(*sorted), compare_documents);
-	return sorted;
-}
-
-/*
- * The groups of a round: of each conversation the first document that is left,
- * or as many as are one message each.  What is left moves to the front of the
- * array, and n becomes its number.
- */
-static ImportGroup *
-take_groups(ImportDocument **sorted, int32 *n, int32 *ngroups)
-{
-	ImportGroup *groups = palloc0(mul_size(*n, sizeof(ImportGroup)));
-	ImportDocument **taken = palloc(mul_size(*n, sizeof(*taken)));
-	int32 left = 0;
-
-	*ngroups = 0;
-	for (int32 i = 0; i < *n;)
-	{
-		ImportGroup *group = &groups[(*ngroups)++];
-		ImportDocument *first = sorted[i];
-
-		group->documents = &taken[i];
-		for (; i < *n && compare_conversations(first, sorted[i]) == 0; i++)
-		{
-			bool together = first->conversation.partial && sorted[i]->conversation.partial &&
-							&taken[i] == group->documents + group->ndocuments;
-
-			if (sorted[i] == first || together)
-				group->documents[group->ndocuments++] = sorted[i];
-			else
-				sorted[left++] = sorted[i];
-		}
-	}
-	*n = left;
-	return groups;
-}
-
-/* ---- what is there already ---- */
-
-/* The keys of the groups' conversations, as arrays. */
-void
-import_key_arrays(const ImportGroup *groups, int32 n, Datum *arrays)
-{
-	StoreKey *keys = palloc(mul_size(Max(n, 1), sizeof(StoreKey)));
-
-	for (int32 i = 0; i < n; i++)
-	{
-		keys[i].id = groups[i].documents[0]->id;
-		keys[i].account_id = groups[i].documents[0]->account_id;
-	}
-	store_key_arrays(keys, n, arrays);
-	pfree(keys);
-}
-
-/* The group of a conversation, of groups in order of account and conversation; NULL: none. */
-ImportGroup *
-import_find_group(ImportGroup *groups, int32 n, const pg_uuid_t *id, const text *account_id)
-{
-	int32 low = 0;
-	int32 high = n;
-
-	while (low < high)
-	{
-		int32 middle = low + (high - low) / 2;
-		const ImportDocument *document = groups[middle].documents[0];
-		int order = account_compare(document->account_id, account_id);
-
-		if (order == 0)
-			order = memcmp(&document->id, id, UUID_LEN);
-		if (order == 0)
-			return &groups[middle];
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
-
-/* Takes a row of look_up over into the group of its conversation. */
-static void
-take_stored(ImportGroup *groups, int32 n, uint64 row)
-{
-	HeapTuple tuple = SPI_tuptable->vals[row];
-	TupleDesc descriptor = SPI_tuptable->tupdesc;
-	bool isnull;
-	pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(tuple, descriptor, 1, &isnull));
-	text *account_id = DatumGetTextPP(SPI_getbinval(tuple, descriptor, 2, &isnull));
-	ImportGroup *group = import_find_group(groups, n, id, account_id);
-
-	if (group == NULL)
-		elog(ERROR, "a conversation that was not asked for");
-	group->exists = true;
-	group->next_seq = DatumGetInt64(SPI_getbinval(tuple, descriptor, 3, &isnull));
-	group->head_seq = DatumGetInt64(SPI_getbinval(tuple, descriptor, 4, &isnull));
-	group->deleted = DatumGetBool(SPI_getbinval(tuple, descriptor, 5, &isnull));
-}
-
-/*
- * Asks the store for the conversations of n groups, which are in order of
- * account and conversation.  What was made ready of one that is there by now is
- * not used.
- */
-static void
-look_up_groups(ImportGroup *groups, int32 n)
-{
-	Datum keys[2];
-	uint64 rows;
-
-	if (n == 0)
-		return;
-	for (int32 i = 0; i < n; i++)
-	{
-		groups[i].exists = groups[i].deleted = false;
-		groups[i].next_seq = 1;
-		groups[i].head_seq = 0;
-	}
-	import_key_arrays(groups, n, keys);
-	rows = plan_execute(&look_up, keys, NULL, false);
-	for (uint64 i = 0; i < rows; i++)
-		take_stored(groups, n, i);
-	for (int32 i = 0; i < n; i++)
-		if (groups[i].exists)
-			groups[i].ready = NULL;
-}
+/* ---- what cannot be stored, and the locks ---- */
 
 static void
 reject_group(Import *import, ImportGroup *group, TransferReason reason, const char *what)
@@ -403,24 +164,23 @@ lock_accounts(ImportGroup *groups, int32 n)
 
 /* ---- rows ---- */
 
-/* Earliest and latest time of the messages that are to be stored; false: none has one. */
-bool
-import_message_times(const ImportGroup *group, TimestampTz *first, TimestampTz *last)
+/* clang-format off */
+enum
 {
-	bool any = false;
-
-	for (int32 i = 0; i < group->nrows; i++)
-	{
-		const TransferMessage *message = group->rows[i].message;
-
-		if (!message->has_created_at)
-			continue;
-		*first = any ? Min(*first, message->created_at) : message->created_at;
-		*last = any ? Max(*last, message->created_at) : message->created_at;
-		any = true;
-	}
-	return any;
-}
+	CONVERSATION_ID, CONVERSATION_ACCOUNT, CONVERSATION_TITLE, CONVERSATION_METADATA,
+	CONVERSATION_ARCHIVED, CONVERSATION_HEAD_SEQ, CONVERSATION_CREATED_AT,
+	CONVERSATION_UPDATED_AT, CONVERSATION_COLUMNS
+};
+static const Oid conversation_types[CONVERSATION_COLUMNS] = {
+	UUIDOID, TEXTOID, TEXTOID, JSONBOID, BOOLOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+static PlanStatement insert_conversations = {
+	"INSERT INTO memory.conversations (conversation_id, account_id, title, metadata, archived,"
+	"     head_seq, created_at, updated_at)"
+	" SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)",
+	CONVERSATION_COLUMNS,
+	{UUIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, BOOLARRAYOID, INT8ARRAYOID,
+	 TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}};
+/* clang-format on */
 
 static void
 add_conversation(Rows *rows, ImportGroup *group)
@@ -430,27 +190,42 @@ add_conversation(Rows *rows, ImportGroup *group)
 	TimestampTz first = 0;
 	TimestampTz last = 0;
 	bool has_times = import_message_times(group, &first, &last);
-	Datum values[8];
-	bool nulls[8] = {0};
+	Datum values[CONVERSATION_COLUMNS];
+	bool nulls[CONVERSATION_COLUMNS] = {0};
 
 	if (conversation->has_created_at)
 		first = conversation->created_at;
 	if (conversation->has_updated_at)
 		last = conversation->updated_at;
-	values[0] = UUIDPGetDatum(&document->id);
-	values[1] = PointerGetDatum(document->account_id);
-	values[2] = text_datum(&conversation->title, &nulls[2]);
-	values[3] = PointerGetDatum(conversation->metadata);
-	nulls[3] = conversation->metadata == NULL;
-	values[4] = BoolGetDatum(conversation->archived);
-	values[5] = Int64GetDatum(group->new_head);
-	nulls[5] = group->new_head == 0;
-	values[6] = TimestampTzGetDatum(first);
-	nulls[6] = !has_times && !conversation->has_created_at;
-	values[7] = TimestampTzGetDatum(last);
-	nulls[7] = !has_times && !conversation->has_updated_at;
+	values[CONVERSATION_ID] = UUIDPGetDatum(&document->id);
+	values[CONVERSATION_ACCOUNT] = PointerGetDatum(document->account_id);
+	values[CONVERSATION_TITLE] = text_datum(&conversation->title, &nulls[CONVERSATION_TITLE]);
+	values[CONVERSATION_METADATA] = PointerGetDatum(conversation->metadata);
+	nulls[CONVERSATION_METADATA] = conversation->metadata == NULL;
+	values[CONVERSATION_ARCHIVED] = BoolGetDatum(conversation->archived);
+	values[CONVERSATION_HEAD_SEQ] = Int64GetDatum(group->new_head);
+	nulls[CONVERSATION_HEAD_SEQ] = group->new_head == 0;
+	values[CONVERSATION_CREATED_AT] = TimestampTzGetDatum(first);
+	nulls[CONVERSATION_CREATED_AT] = !has_times && !conversation->has_created_at;
+	values[CONVERSATION_UPDATED_AT] = TimestampTzGetDatum(last);
+	nulls[CONVERSATION_UPDATED_AT] = !has_times && !conversation->has_updated_at;
 	rows_add(rows, values, nulls);
 }
+
+/*
+ * A message may be later than its document says that it was changed last; the
+ * store takes the later time over, and is told the document's.
+ */
+/* clang-format off */
+enum { TIMES_ID, TIMES_ACCOUNT, TIMES_UPDATED_AT, TIMES_COLUMNS };
+static const Oid time_types[TIMES_COLUMNS] = {UUIDOID, TEXTOID, TIMESTAMPTZOID};
+static PlanStatement restore_times = {
+	"UPDATE memory.conversations c SET updated_at = t.updated_at"
+	" FROM unnest($1, $2, $3) t (conversation_id, account_id, updated_at)"
+	" WHERE c.conversation_id" OP(=) "t.conversation_id AND c.account_id" OP(=) "t.account_id"
+	" AND c.updated_at" OP(<>) "t.updated_at",
+	TIMES_COLUMNS, {UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID}};
+/* clang-format on */
 
 /* A new conversation whose messages would change its updated_at. */
 static void
@@ -459,61 +234,102 @@ add_times(Rows *rows, const ImportGroup *group)
 	const ImportDocument *document = group->documents[0];
 	TimestampTz first;
 	TimestampTz last;
-	Datum values[3];
-	bool nulls[3] = {0};
+	Datum values[TIMES_COLUMNS];
+	bool nulls[TIMES_COLUMNS] = {0};
 
 	if (!document->conversation.has_updated_at || !import_message_times(group, &first, &last) ||
 		last <= document->conversation.updated_at)
 		return;
-	values[0] = UUIDPGetDatum(&document->id);
-	values[1] = PointerGetDatum(document->account_id);
-	values[2] = TimestampTzGetDatum(document->conversation.updated_at);
+	values[TIMES_ID] = UUIDPGetDatum(&document->id);
+	values[TIMES_ACCOUNT] = PointerGetDatum(document->account_id);
+	values[TIMES_UPDATED_AT] = TimestampTzGetDatum(document->conversation.updated_at);
 	rows_add(rows, values, nulls);
 }
+
+/* clang-format off */
+enum
+{
+	ROW_CONVERSATION, ROW_ACCOUNT, ROW_SEQ, ROW_PARENT_SEQ, ROW_ROLE,
+	ROW_CONTENT, ROW_MODEL, ROW_TOKENS, ROW_CREATED_AT, ROW_MESSAGE_ID,
+	ROW_METADATA, ROW_COLUMNS
+};
+static const Oid message_types[ROW_COLUMNS] = {
+	UUIDOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID,
+	TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, JSONBOID};
+static PlanStatement insert_messages = {
+	"INSERT INTO memory.messages (conversation_id, account_id, seq, parent_seq, role, content,"
+	"     model, tokens, created_at, message_id, metadata)"
+	" SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+	ROW_COLUMNS,
+	{UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+	 TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, JSONBARRAYOID}};
+/* clang-format on */
 
 static void
 add_message(Rows *rows, const ImportRow *row)
 {
 	const ImportDocument *document = row->document;
 	const TransferMessage *message = row->message;
-	Datum values[11];
-	bool nulls[11] = {0};
+	Datum values[ROW_COLUMNS];
+	bool nulls[ROW_COLUMNS] = {0};
 
-	values[0] = UUIDPGetDatum(&document->id);
-	values[1] = PointerGetDatum(document->account_id);
-	values[2] = Int64GetDatum(row->seq);
-	values[3] = Int64GetDatum(row->parent_seq);
-	nulls[3] = row->parent_seq < 0;
-	values[4] = text_datum(&message->role, &nulls[4]);
-	values[5] = text_datum(&message->content, &nulls[5]);
-	values[6] = text_datum(&message->model, &nulls[6]);
-	values[7] = Int32GetDatum(message->tokens);
-	nulls[7] = message->tokens < 0;
-	values[8] = TimestampTzGetDatum(message->row_time);
-	nulls[8] = !message->has_row_time; /* then it is the time of the import */
-	values[9] = text_datum(&message->message_id, &nulls[9]);
-	values[10] = PointerGetDatum(message->metadata);
-	nulls[10] = message->metadata == NULL;
+	values[ROW_CONVERSATION] = UUIDPGetDatum(&document->id);
+	values[ROW_ACCOUNT] = PointerGetDatum(document->account_id);
+	values[ROW_SEQ] = Int64GetDatum(row->seq);
+	values[ROW_PARENT_SEQ] = Int64GetDatum(row->parent_seq);
+	nulls[ROW_PARENT_SEQ] = row->parent_seq < 0;
+	values[ROW_ROLE] = text_datum(&message->role, &nulls[ROW_ROLE]);
+	values[ROW_CONTENT] = text_datum(&message->content, &nulls[ROW_CONTENT]);
+	values[ROW_MODEL] = text_datum(&message->model, &nulls[ROW_MODEL]);
+	values[ROW_TOKENS] = Int32GetDatum(message->tokens);
+	nulls[ROW_TOKENS] = message->tokens < 0;
+	values[ROW_CREATED_AT] = TimestampTzGetDatum(message->row_time);
+	nulls[ROW_CREATED_AT] = !message->has_row_time; /* then it is the time of the import */
+	values[ROW_MESSAGE_ID] = text_datum(&message->message_id, &nulls[ROW_MESSAGE_ID]);
+	values[ROW_METADATA] = PointerGetDatum(message->metadata);
+	nulls[ROW_METADATA] = message->metadata == NULL;
 	rows_add(rows, values, nulls);
 }
+
+/* Messages that take the place of stored ones; tokens are estimated where none are given. */
+/* clang-format off */
+enum
+{
+	CHANGE_CONVERSATION, CHANGE_ACCOUNT, CHANGE_SEQ, CHANGE_ROLE, CHANGE_CONTENT, CHANGE_MODEL,
+	CHANGE_TOKENS, CHANGE_METADATA, CHANGE_COLUMNS
+};
+static const Oid change_types[CHANGE_COLUMNS] = {
+	UUIDOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, JSONBOID};
+static PlanStatement change_messages = {
+	"UPDATE memory.messages m"
+	" SET role = u.role, content = u.content, model = u.model,"
+	"     tokens = COALESCE(u.tokens, m.tokens), metadata = u.metadata"
+	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)"
+	"     u (conversation_id, account_id, seq, role, content, model, tokens, metadata)"
+	" WHERE m.conversation_id" OP(=) "u.conversation_id AND m.account_id" OP(=) "u.account_id"
+	" AND m.seq" OP(=) "u.seq",
+	CHANGE_COLUMNS,
+	{UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+	 INT4ARRAYOID, JSONBARRAYOID}};
+/* clang-format on */
 
 static void
 add_change(Rows *rows, const ImportRow *row)
 {
 	const TransferMessage *message = row->message;
-	Datum values[8];
-	bool nulls[8] = {0};
+	Datum values[CHANGE_COLUMNS];
+	bool nulls[CHANGE_COLUMNS] = {0};
 
-	values[0] = UUIDPGetDatum(&row->document->id);
-	values[1] = PointerGetDatum(row->document->account_id);
-	values[2] = Int64GetDatum(row->seq);
-	values[3] = text_datum(&message->role, &nulls[3]);
-	values[4] = text_datum(&message->content, &nulls[4]);
-	values[5] = text_datum(&message->model, &nulls[5]);
-	values[6] = Int32GetDatum(message->tokens);
-	nulls[6] = message->tokens < 0;
-	values[7] = PointerGetDatum(message->metadata);
-	nulls[7] = message->metadata == NULL;
+	values[CHANGE_CONVERSATION] = UUIDPGetDatum(&row->document->id);
+	values[CHANGE_ACCOUNT] = PointerGetDatum(row->document->account_id);
+	values[CHANGE_SEQ] = Int64GetDatum(row->seq);
+	values[CHANGE_ROLE] = text_datum(&message->role, &nulls[CHANGE_ROLE]);
+	values[CHANGE_CONTENT] = text_datum(&message->content, &nulls[CHANGE_CONTENT]);
+	values[CHANGE_MODEL] = text_datum(&message->model, &nulls[CHANGE_MODEL]);
+	values[CHANGE_TOKENS] = Int32GetDatum(message->tokens);
+	nulls[CHANGE_TOKENS] = message->tokens < 0;
+	values[CHANGE_METADATA] = PointerGetDatum(message->metadata);
+	nulls[CHANGE_METADATA] = message->metadata == NULL;
 	rows_add(rows, values, nulls);
 }
 
@@ -532,7 +348,7 @@ compare_changes(const void *a, const void *b)
 static void
 write_changes(ImportGroup *groups, int32 n)
 {
-	Rows changes = {.ncolumns = 8, .types = change_types};
+	Rows changes = {.ncolumns = CHANGE_COLUMNS, .types = change_types};
 
 	for (int32 i = 0; i < n; i++)
 	{
@@ -567,36 +383,63 @@ format_metadata(const ImportDocument *document)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
+/*
+ * What a document that has grown says of its conversation: the head, what its
+ * format keeps in metadata, and the title if there is none.  $4 is
+ * {"format": …}, $5 the format.
+ */
+/* clang-format off */
+enum
+{
+	EXTEND_ID, EXTEND_ACCOUNT, EXTEND_HEAD_SEQ, EXTEND_METADATA, EXTEND_FORMAT, EXTEND_TITLE,
+	EXTEND_UPDATED_AT, EXTEND_PARAMETERS
+};
+static PlanStatement update_conversation = {
+	"UPDATE memory.conversations"
+	" SET head_seq = COALESCE($3, head_seq),"
+	"     metadata = CASE WHEN $4 IS NULL THEN metadata"
+	"         ELSE COALESCE(metadata, '{}')" OP(||) "$4 END,"
+	"     title = COALESCE(title, $6), updated_at = GREATEST(updated_at, $7)"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" AND (head_seq" OP(<>) "$3"
+	"     OR ($6 IS NOT NULL AND title IS NULL)"
+	"     OR COALESCE((metadata" OP(->) "$5)" OP(<>) "($4" OP(->) "$5), $4 IS NOT NULL)"
+	"     OR updated_at" OP(<) "$7)",
+	EXTEND_PARAMETERS,
+	{UUIDOID, TEXTOID, INT8OID, JSONBOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}};
+/* clang-format on */
+
 /* A conversation that a whole document has extended. */
 static void
 extend_conversation(const ImportGroup *group)
 {
 	const ImportDocument *document = group->documents[0];
 	Jsonb *metadata = format_metadata(document);
-	Datum values[7];
-	char nulls[] = "       ";
+	Datum values[EXTEND_PARAMETERS];
+	char nulls[EXTEND_PARAMETERS];
 	bool no_title;
 
-	values[0] = UUIDPGetDatum(&document->id);
-	values[1] = PointerGetDatum(document->account_id);
-	values[2] = Int64GetDatum(group->new_head);
-	nulls[2] = group->new_head == 0 ? 'n' : ' ';
-	values[3] = PointerGetDatum(metadata);
-	nulls[3] = metadata == NULL ? 'n' : ' ';
-	values[4] = CStringGetTextDatum(document->format->name);
-	values[5] = text_datum(&document->conversation.title, &no_title);
-	nulls[5] = no_title ? 'n' : ' ';
-	values[6] = TimestampTzGetDatum(document->conversation.updated_at);
-	nulls[6] = document->conversation.has_updated_at ? ' ' : 'n';
+	memset(nulls, ' ', sizeof(nulls));
+	values[EXTEND_ID] = UUIDPGetDatum(&document->id);
+	values[EXTEND_ACCOUNT] = PointerGetDatum(document->account_id);
+	values[EXTEND_HEAD_SEQ] = Int64GetDatum(group->new_head);
+	nulls[EXTEND_HEAD_SEQ] = group->new_head == 0 ? 'n' : ' ';
+	values[EXTEND_METADATA] = PointerGetDatum(metadata);
+	nulls[EXTEND_METADATA] = metadata == NULL ? 'n' : ' ';
+	values[EXTEND_FORMAT] = CStringGetTextDatum(document->format->name);
+	values[EXTEND_TITLE] = text_datum(&document->conversation.title, &no_title);
+	nulls[EXTEND_TITLE] = no_title ? 'n' : ' ';
+	values[EXTEND_UPDATED_AT] = TimestampTzGetDatum(document->conversation.updated_at);
+	nulls[EXTEND_UPDATED_AT] = document->conversation.has_updated_at ? ' ' : 'n';
 	(void) plan_execute(&update_conversation, values, nulls, false);
 }
 
 static void
 write_groups(Import *import, ImportGroup *groups, int32 n)
 {
-	Rows conversations = {.ncolumns = 8, .types = conversation_types};
-	Rows messages = {.ncolumns = 11, .types = message_types};
-	Rows times = {.ncolumns = 3, .types = time_types};
+	Rows conversations = {.ncolumns = CONVERSATION_COLUMNS, .types = conversation_types};
+	Rows messages = {.ncolumns = ROW_COLUMNS, .types = message_types};
+	Rows times = {.ncolumns = TIMES_COLUMNS, .types = time_types};
 
 	for (int32 i = 0; i < n; i++)
 	{
@@ -647,7 +490,7 @@ write_account(ImportGroup *groups, int32 n, const StoreCharge *locked, StoreQueu
 			account = store_lock_account(locked->account_id, locked->subscription_id, true);
 			usage = metering_batch_create(locked->account_id);
 		}
-		store_ready_write(groups[i].ready, account, usage, queue);
+		store_prepared_write(groups[i].ready, account, usage, queue);
 	}
 	metering_batch_end(usage);
 	return account;
@@ -691,32 +534,52 @@ problem_message(const TransferProblem *problem)
 	return psprintf("%s (and %d more like this)", problem->message, problem->mended - 1);
 }
 
+/* clang-format off */
+/* The columns of $3 and the parameters behind it. */
+enum
+{
+	ERROR_DOCUMENT, ERROR_LINE, ERROR_OFFSET, ERROR_ACCOUNT, ERROR_CONVERSATION, ERROR_REASON,
+	ERROR_PATH, ERROR_MESSAGE, ERROR_EXCERPT, ERROR_REJECTED, ERROR_COLUMNS
+};
+enum { ERRORS_JOB, ERRORS_PART, ERRORS_ROWS, ERRORS_PARAMETERS = ERRORS_ROWS + ERROR_COLUMNS };
+static const Oid error_types[ERROR_COLUMNS] = {
+	INT8OID, INT8OID, INT8OID, TEXTOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID};
+static PlanStatement insert_errors = {
+	"INSERT INTO memory_store.job_errors (job_id, part, document, line, byte_offset, account_id,"
+	"     conversation_id, reason, path, message, excerpt, rejected, rejected_at)"
+	" SELECT $1, $2, e.*, pg_catalog.clock_timestamp()"
+	" FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12) e",
+	ERRORS_PARAMETERS,
+	{INT8OID, INT4OID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, UUIDARRAYOID,
+	 TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID}};
+/* clang-format on */
+
 static void
 add_error(Rows *rows, const ImportDocument *document)
 {
-	Datum values[10];
-	bool nulls[10] = {0};
+	Datum values[ERROR_COLUMNS];
+	bool nulls[ERROR_COLUMNS] = {0};
 
-	values[0] = Int64GetDatum((int64) document->number);
-	values[1] = Int64GetDatum((int64) document->line);
-	values[2] = Int64GetDatum((int64) document->offset);
-	values[3] = PointerGetDatum(document->account_id);
-	nulls[3] = document->account_id == NULL;
-	values[4] = UUIDPGetDatum(&document->id);
-	nulls[4] = !document->has_id;
-	values[5] = CStringGetTextDatum(transfer_reason_name(document->problem.reason));
-	values[6] = CStringGetTextDatum(document->problem.path);
-	values[7] = CStringGetTextDatum(problem_message(&document->problem));
-	values[8] = CStringGetTextDatum(document->excerpt);
-	values[9] = BoolGetDatum(document->state == IMPORT_REJECTED);
+	values[ERROR_DOCUMENT] = Int64GetDatum((int64) document->number);
+	values[ERROR_LINE] = Int64GetDatum((int64) document->line);
+	values[ERROR_OFFSET] = Int64GetDatum((int64) document->offset);
+	values[ERROR_ACCOUNT] = PointerGetDatum(document->account_id);
+	nulls[ERROR_ACCOUNT] = document->account_id == NULL;
+	values[ERROR_CONVERSATION] = UUIDPGetDatum(&document->id);
+	nulls[ERROR_CONVERSATION] = !document->has_id;
+	values[ERROR_REASON] = CStringGetTextDatum(transfer_reason_name(document->problem.reason));
+	values[ERROR_PATH] = CStringGetTextDatum(document->problem.path);
+	values[ERROR_MESSAGE] = CStringGetTextDatum(problem_message(&document->problem));
+	values[ERROR_EXCERPT] = CStringGetTextDatum(document->excerpt);
+	values[ERROR_REJECTED] = BoolGetDatum(document->state == IMPORT_REJECTED);
 	rows_add(rows, values, nulls);
 }
 
 static void
 write_errors(Import *import)
 {
-	Rows errors = {.ncolumns = lengthof(error_types), .types = error_types};
-	Datum values[2 + lengthof(error_types)];
+	Rows errors = {.ncolumns = ERROR_COLUMNS, .types = error_types};
+	Datum values[ERRORS_PARAMETERS];
 
 	for (int32 i = 0; i < import->ndocuments; i++)
 		if (import->documents[i].state == IMPORT_REJECTED ||
@@ -724,27 +587,10 @@ write_errors(Import *import)
 			add_error(&errors, &import->documents[i]);
 	if (errors.count == 0 || import->options.job_id == 0)
 		return;
-	values[0] = Int64GetDatum(import->options.job_id);
-	values[1] = Int32GetDatum(import->options.part);
-	rows_arrays(&errors, values + 2);
+	values[ERRORS_JOB] = Int64GetDatum(import->options.job_id);
+	values[ERRORS_PART] = Int32GetDatum(import->options.part);
+	rows_arrays(&errors, values + ERRORS_ROWS);
 	(void) plan_execute(&insert_errors, values, NULL, false);
-}
-
-/* The documents that are to be stored as copies, behind those that are left. */
-static void
-take_copies(Import *import, ImportDocument **sorted, int32 *n)
-{
-	for (int32 i = 0; i < import->ndocuments; i++)
-	{
-		ImportDocument *document = &import->documents[i];
-
-		if (!document->again)
-			continue;
-		document->again = false;
-		import_name_copy(document);
-		sorted[(*n)++] = document;
-	}
-	qsort(sorted, *n, sizeof(*sorted), compare_documents);
 }
 
 static void
@@ -775,13 +621,13 @@ write_round(Import *import, ImportGroup *groups, int32 n)
 {
 	StoreCharge *locked;
 
-	look_up_groups(groups, n);
+	import_look_up(groups, n);
 	reject_groups(import, groups, &n);
 	import_prepare(import, groups, n);
 	if (import->options.before_lock != NULL && import_is_partial(import))
 		import->options.before_lock(import->options.before_lock_arg);
 	locked = lock_accounts(groups, n);
-	look_up_groups(groups, n);
+	import_look_up(groups, n);
 	if (import->options.places)
 		import_read_places(import, groups, n);
 	reject_groups(import, groups, &n);
@@ -808,19 +654,19 @@ import_write(Import *import)
 
 	SPI_connect();
 	MemoryContextSwitchTo(import->batch_context);
-	sorted = sort_documents(import, &n);
+	sorted = import_sort_documents(import, &n);
 	while (n > 0)
 	{
 		ImportGroup *groups;
 		int32 ngroups;
 
 		MemoryContextSwitchTo(import->batch_context);
-		groups = take_groups(sorted, &n, &ngroups);
+		groups = import_take_groups(sorted, &n, &ngroups);
 		MemoryContextSwitchTo(context);
 		write_round(import, groups, ngroups);
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(import->batch_context);
-		take_copies(import, sorted, &n);
+		import_take_copies(import, sorted, &n);
 	}
 	write_errors(import);
 	count_documents(import);

@@ -6,19 +6,22 @@
 # in its folder.  What stands near it proves nothing: Debian's libpq-dev and postgresql-client-15
 # have a pg_config and a pgxs.mk, but not one header of the server.
 #
-# test/t/005_packages.pl walks through machines that lack this and that; the next three are for it.
+# test/t/005_packages.pl walks through machines that lack this and that; the next four are for it.
 
 PG_LIB=${PG_LIB:-/usr/lib/postgresql}	# Debian's folder of all its majors
 OS_RELEASE=${OS_RELEASE:-/etc/os-release}
 CREATECLUSTER_DIR=${CREATECLUSTER_DIR:-/etc/postgresql-common/createcluster.d}
+POLICY_RC_D=${POLICY_RC_D:-/usr/sbin/policy-rc.d}	# tells packages which services not to start
 
 # What the build and a server need: always.
 BUILD_NEEDS=(libzstd-dev:zstd.h:zstd liblz4-dev:lz4.h:lz4 make:make)
 
-# What only tests need.  Debian's redis-tools has the server, too.
+# What only tests need.  Debian's redis-tools has the server, too; pgbouncer is where an ordinary
+# user's PATH does not lead.
 # shellcheck disable=SC2034
 TEST_NEEDS=(libhiredis-dev:hiredis/hiredis.h:hiredis perl:Test::More perl:TAP::Harness
-	perl:Time::HiRes libipc-run-perl:IPC::Run redis-tools:redis-cli)
+	perl:Time::HiRes libipc-run-perl:IPC::Run redis-tools:redis-cli
+	pgbouncer:${PGBOUNCER:-/usr/sbin/pgbouncer})
 
 pg_major()
 {
@@ -228,13 +231,15 @@ show_progress()
 }
 
 # install_packages "NAME ..." [build-dep]: with build-dep, what a folder with debian/control needs.
-# Debian's package of a server makes a cluster "main" and starts it, at its first installation.
-# Nobody asked for that here, so a drop-in forbids it as long as the installation lasts.
+# Debian's package of a server makes a cluster "main" and starts it, at its first installation;
+# that of PgBouncer starts a service.  Nobody asked for either here, so a drop-in forbids the one
+# and policy-rc.d the other as long as the installation lasts.
 # What is installed already is not upgraded: that could restart somebody's servers.
 install_packages()
 {
 	local conf_dir=$CREATECLUSTER_DIR
 	local conf=$conf_dir/memory_ext-no-main-cluster.conf
+	local policy=""
 	local log status=0
 
 	say "installing: ${2:+what is needed to build }$1"
@@ -243,7 +248,7 @@ install_packages()
 		# shellcheck disable=SC2317,SC2329
 		tidy()
 		{
-			rm -f "$conf"
+			rm -f "$conf" ${policy:+"$policy"}
 			rmdir --ignore-fail-on-non-empty -p "$conf_dir" 2> /dev/null
 			true
 		}
@@ -251,6 +256,11 @@ install_packages()
 		trap 'exit 130' INT TERM HUP
 		mkdir -p "$conf_dir"
 		echo "create_main_cluster = false" > "$conf"
+		if [ ! -e "$POLICY_RC_D" ]; then
+			policy=$POLICY_RC_D
+			printf '#!/bin/sh\nexit 101\n' > "$policy"
+			chmod 755 "$policy"
+		fi
 		export DEBIAN_FRONTEND=noninteractive
 		# shellcheck disable=SC2086
 		apt-get "${2:-install}" -q -y --no-install-recommends --no-upgrade \

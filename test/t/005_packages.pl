@@ -35,7 +35,8 @@ sub packages
 		'libhiredis-dev' => 'touch $ROOT/include/hiredis/hiredis.h $ROOT/lib/libhiredis.so',
 		'perl' => 'touch $ROOT/perl/Test::More $ROOT/perl/TAP::Harness $ROOT/perl/Time::HiRes',
 		'libipc-run-perl' => 'touch $ROOT/perl/IPC::Run',
-		'redis-tools' => 'touch $ROOT/bin/redis-cli; chmod +x $ROOT/bin/redis-cli');
+		'redis-tools' => 'touch $ROOT/bin/redis-cli; chmod +x $ROOT/bin/redis-cli',
+		'pgbouncer' => 'touch $ROOT/sbin/pgbouncer; chmod +x $ROOT/sbin/pgbouncer; [ ! -e $ROOT/sbin/policy-rc.d ] || $ROOT/sbin/policy-rc.d || exit 0; touch $ROOT/started');
 	for my $major (13, 15, 17, 18)
 	{
 		my $folder = "\$ROOT/pg/$major";
@@ -61,7 +62,7 @@ sub machine
 	my %package = packages();
 
 	$root = File::Temp->newdir;
-	make_path(map { "$root/$_" } qw(bin lib include/hiredis perl tools mirror pg));
+	make_path(map { "$root/$_" } qw(bin sbin lib include/hiredis perl tools mirror pg));
 	symlink($_, "$root/bin/" . s{.*/}{}r) or die "$_: $!" for split /\n/, `ls $tools/*`;
 	script("$root/mirror/$_", "ROOT=$root\n$package{$_}\n") for keys %package;
 	open(my $out, '>', "$root/os-release") or die $!;
@@ -132,7 +133,7 @@ sub shell
 	  . ". $lib\n$command\n";
 	close $in;
 	my $output =
-	  `env -i PATH=$root/bin TMPDIR=$root PG_LIB=$root/pg OS_RELEASE=$root/os-release CREATECLUSTER_DIR=$root/etc/createcluster.d $set bash $root/command 2>&1`;
+	  `env -i PATH=$root/bin TMPDIR=$root PG_LIB=$root/pg OS_RELEASE=$root/os-release CREATECLUSTER_DIR=$root/etc/createcluster.d POLICY_RC_D=$root/sbin/policy-rc.d PGBOUNCER=$root/sbin/pgbouncer $set bash $root/command 2>&1`;
 	chomp $output;
 	return $output =~ s/\Q$root\E/ROOT/gr;
 }
@@ -155,14 +156,14 @@ for my $program (qw(bash sh env sed awk paste sort grep tail cat cp mkdir touch 
 
 my @compiler = qw(make gcc libc6-dev);
 my @build = (@compiler, qw(libzstd-dev liblz4-dev));
-my @test = (@build, qw(libhiredis-dev perl libipc-run-perl redis-tools));
+my @test = (@build, qw(libhiredis-dev perl libipc-run-perl redis-tools pgbouncer));
 my $test = '"${TEST_NEEDS[@]}"';
 my $pair = sub { "postgresql-$_[0] postgresql-server-dev-$_[0]" };
 my $sid = "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux forky/sid\"\nVERSION_CODENAME=forky\n";
 
 machine(has => []);
 missing_is('', $pair->(15) . ' gcc libc6-dev libzstd-dev liblz4-dev make', 'on a machine with nothing, all that the build needs is missing');
-missing_is($test, $pair->(15) . ' gcc libc6-dev libzstd-dev liblz4-dev make libhiredis-dev perl libipc-run-perl redis-tools',
+missing_is($test, $pair->(15) . ' gcc libc6-dev libzstd-dev liblz4-dev make libhiredis-dev perl libipc-run-perl redis-tools pgbouncer',
 	'and tests need more, each package once');
 machine(has => [@test], release => "ID=debian\nVERSION_ID=\"13\"\n");
 missing_is($test, $pair->(17), 'Debian 13 without lists is known to have PostgreSQL 17');
@@ -202,7 +203,7 @@ missing_is($test, $pair->(15), 'one that is too old is none');
 
 machine(has => [ @build, 'postgresql-15', 'postgresql-server-dev-15' ], apt => 15);
 missing_is('', '', 'the demo needs neither hiredis nor perl nor Redis');
-missing_is($test, 'libhiredis-dev perl libipc-run-perl redis-tools', 'tests need them');
+missing_is($test, 'libhiredis-dev perl libipc-run-perl redis-tools pgbouncer', 'tests need them');
 for my $lost (qw(include/hiredis/hiredis.h lib/libhiredis.so))
 {
 	machine(has => [ @test, 'postgresql-15', 'postgresql-server-dev-15' ], apt => 15);
@@ -248,6 +249,7 @@ like(
 	shell("ensure_packages $test; echo \$PG_CONFIG", FAKE_UID => 0),
 	qr/^installing: postgresql-17 postgresql-server-dev-17 .*ROOT\/bin\/pg_config\z/ms,
 	'on a new machine the lists are read first, since they say which PostgreSQL there is');
+ok(!-e "$root/started" && !-e "$root/sbin/policy-rc.d", 'no service is started, and later installations may start theirs');
 like(shell("ensure_packages $test", FAKE_UID => 0), qr/\A\z/, 'the second time nothing is installed');
 machine(has => [ @test, 'postgresql-15' ], apt => 15);
 unlink "$root/mirror/postgresql-server-dev-15";

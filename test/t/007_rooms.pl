@@ -108,18 +108,13 @@ __DATA__
 two files are called tables.sql: src/metering/tables.sql and src/quota/tables.sql
 two files are called tables.sql: src/quota/tables.sql and src/store/tables.sql
 src/base/direct.c has lines of more than 100 columns
-src/jobs/job.h has lines of more than 100 columns
-src/jobs/job_call.c has lines of more than 100 columns
-src/jobs/job_table.c has lines of more than 100 columns
 src/maintenance/reclaim.c has lines of more than 100 columns
 src/metering/batch.c has lines of more than 100 columns
 src/quota/quota_functions.c has lines of more than 100 columns
-src/redis/redis.c has lines of more than 100 columns
 src/relation/reader.c has lines of more than 100 columns
 src/relation/scan.c has lines of more than 100 columns
 src/relation/sizes.c has lines of more than 100 columns
 src/store/store_statements.c has lines of more than 100 columns
-src/transfer/import_settings.c has lines of more than 100 columns
 test/t/005_packages.pl has lines of more than 139 characters
 test/t/006_build.pl has lines of more than 139 characters
 test/t/010_transcript.pl has lines of more than 139 characters
@@ -149,57 +144,12 @@ test/t/112_jobs_csv.pl has lines of more than 139 characters
 test/t/120_redis.pl has lines of more than 139 characters
 test/t/130_relation_model.pl has lines of more than 139 characters
 test/t/131_relation_locks.pl has lines of more than 139 characters
-upward: src/base/account.c includes src/memory_ext.h
-upward: src/base/attempt.c includes src/store/store.h
-upward: src/base/attempt.c includes src/transcript/format.h
-upward: src/base/attempt.c uses src/transcript/format.c
-upward: src/base/attempt.c uses src/transcript/transcript_functions.c
-upward: src/formats/document_extras.c includes src/memory_ext.h
-upward: src/formats/document_fields.c includes src/memory_ext.h
-upward: src/formats/format_agents.c includes src/memory_ext.h
-upward: src/formats/format_anthropic.c includes src/memory_ext.h
-upward: src/formats/format_chatgpt.c includes src/memory_ext.h
-upward: src/formats/format_chatgpt_message.c includes src/memory_ext.h
-upward: src/formats/format_claude.c includes src/memory_ext.h
-upward: src/formats/format_langchain.c includes src/memory_ext.h
-upward: src/formats/format_librechat.c includes src/memory_ext.h
-upward: src/formats/format_openai.c includes src/memory_ext.h
-upward: src/formats/format_openwebui.c includes src/memory_ext.h
-upward: src/formats/format_vercel.c includes src/memory_ext.h
-upward: src/jobs/job_call.c includes src/memory_ext.h
-upward: src/jobs/job_worker.c includes src/memory_ext.h
 upward: src/maintenance/maintain.sql uses src/jobs/jobs.sql
-upward: src/maintenance/train.h includes src/memory_ext.h
-upward: src/metering/batch.c includes src/memory_ext.h
-upward: src/metering/outbox.c includes src/memory_ext.h
-upward: src/metering/settings.c includes src/memory_ext.h
 upward: src/metering/usage.sql uses src/store/usage.c
 upward: src/metering/usage.sql uses src/store/write.sql
-upward: src/quota/plan_cache.c includes src/memory_ext.h
-upward: src/relation/keys.c includes src/memory_ext.h
-upward: src/relation/modify_messages.c includes src/memory_ext.h
-upward: src/relation/relation_private.h includes src/maintenance/train.h
-upward: src/relation/row_buffer.c includes src/memory_ext.h
-upward: src/relation/row_sort.c includes src/memory_ext.h
-upward: src/store/sampler.c includes src/maintenance/train.h
-upward: src/store/sampler.c uses src/maintenance/train.c
-upward: src/store/store.c includes src/memory_ext.h
 upward: src/store/store_statements.c uses src/maintenance/maintain.sql
 upward: src/store/store_statements.c uses src/maintenance/verify.sql
-upward: src/store/usage.c includes src/memory_ext.h
-upward: src/store/write.c includes src/memory_ext.h
-upward: src/transcript/format_private.h includes src/memory_ext.h
-upward: src/transcript/io.c includes src/memory_ext.h
-upward: src/transcript/json.c includes src/memory_ext.h
-upward: src/transcript/messages.c includes src/memory_ext.h
-upward: src/transcript/transcript.c includes src/memory_ext.h
-upward: src/transcript/transcript_functions.c includes src/memory_ext.h
-upward: src/transfer/csv.c includes src/memory_ext.h
-upward: src/transfer/import_read.c includes src/memory_ext.h
-upward: src/transfer/import_settings.c includes src/memory_ext.h
-circle in src/jobs: job_call.c job_export.c job_import.c job_worker.c
 circle in src/quota: engine.c events.c limits.c
 circle in src/relation: handler.c modify.c paths.c
 circle in src/relation: scan.c scan_messages.c
 circle in src/store: bulk.c edit.c live.c message_ids.c queue.c rows.c store.c store_statements.c subscription.c usage.c write.c
-circle in src/transfer: import.c import_match.c import_prepare.c import_read.c import_rows.c import_write.c

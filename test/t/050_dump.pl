@@ -39,7 +39,7 @@ SELECT memory.append('busy', '$edited', 'assistant', 'an answer'), memory.append
 SELECT memory.update_conversation('busy', '$edited', head_seq => 2);
 SELECT memory.create_conversation('empty', '@{[ conversation(4) ]}', 'nothing yet');
 SET memory_ext.compact_after = 0;
-SELECT memory.compact_batch('00000000-0000-0000-0000-000000000000', '', 20);
+SELECT memory_store.compact_batch('00000000-0000-0000-0000-000000000000', '', 20);
 SELECT memory.set_retention('busy', '10 years'), memory.set_retention(NULL, '20 years');
 INSERT INTO memory.messages (account_id, conversation_id, seq, role, content)
 SELECT 'trained ' || i % 3, lpad(i::text, 32, 'a')::uuid, n, 'user', 'The ' || n || '. train of day ' || i || ' leaves from platform ' || i * n % 17 || ' and is ' || i * 7 % 13 || ' minutes late, for which we apologize.'

@@ -30,7 +30,7 @@ SELECT memory.append('a', '$branched', 'user', 'root'), memory.append('a', '$bra
 SELECT memory.append('a', '$branched', 'user', 'right', parent_seq => 1);
 SELECT memory.seal('acme');
 SET memory_ext.compact_after = 0;
-SELECT memory.compact_batch('00000000-0000-0000-0000-000000000000', '', 100);
+SELECT memory_store.compact_batch('00000000-0000-0000-0000-000000000000', '', 100);
 INSERT INTO memory.messages (account_id, conversation_id, seq, role, content)
 SELECT 'trained ' || i % 3, lpad(i::text, 32, 'a')::uuid, n, 'user', 'The ' || n || '. train of day ' || i || ' leaves from platform ' || i * n % 17 || ' and is ' || i * 7 % 13 || ' minutes late, for which we apologize.'
 FROM generate_series(1, 1500) i, generate_series(1, 8) n;

@@ -49,6 +49,7 @@ SELECT memory.set_retention('$forgotten', '1000 years');
 SELECT memory.load_example_plans();
 SELECT memory.subscribe('$forgotten', 'team');
 SELECT memory.reserve_usage('$forgotten', '$marker reservation ' || i, 1) FROM generate_series(1, 3) i;
+SELECT memory.enforce_limit('$forgotten', 'content_bytes', 1);
 SELECT memory.record_usage('$forgotten', 'model ' || i % 2, 1, 0, 1, request_id => '$marker request ' || i) FROM generate_series(1, 5) i;
 INSERT INTO memory_store.outbox (type, subscription_id, account_id, data) SELECT 'x', '$forgotten', '$forgotten', jsonb_build_object('account_id', '$forgotten', '$marker', i) FROM generate_series(1, 3) i;
 INSERT INTO memory_store.usage_reported VALUES (current_date, '$forgotten');
@@ -110,7 +111,7 @@ unlike($places, qr/pg_statistic/, 'the planner\'s statistics have none of it');
 $places = places_of($forgotten);
 like($places, qr/^memory\.import_stage: 2/m, 'before: the text is in import_stage');
 for my $table (qw(accounts conversations segments tail tombstones dictionary_accounts retention
-	subscriptions reservations subscription_plans usage_calls usage_requests usage_reported outbox jobs job_errors))
+	subscriptions reservations outside_usage subscription_plans usage_calls usage_requests usage_reported outbox jobs job_errors))
 {
 	like($places, qr/^memory_store\.\Q$table\E: [1-9]/m, "before: the account_id is in $table");
 }

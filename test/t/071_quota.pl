@@ -123,7 +123,7 @@ my @others;
 for my $psql (@psqls)
 {
 	$told += () = ${ $psql->{out} } =~ /^\d+$/mg;
-	$refused += () = ${ $psql->{err} } =~ /ERROR:  account "account \d+" has 0 of $limit messages left, 1 are needed/g;
+	$refused += () = ${ $psql->{err} } =~ /ERROR:  quota exceeded for account "account \d+": 1 message requested, 0 of $limit left/g;
 	push @others, grep { /ERROR/ && !/messages left/ } split /\n/, ${ $psql->{err} };
 }
 is($told, $limit, "errors: $limit appends were acknowledged");
@@ -299,7 +299,7 @@ new_database('copied');
 $node->safe_psql('copied', "SELECT memory.subscribe('b', 'p')");
 write_file("$dir/large.csv", map { sprintf("%s,%s,user,line %d\n", qw(a b c)[ $_ % 3 ], sprintf('%032d', $_ % 3), $_) } 1 .. 9000);
 my (undef, undef, $error) = $node->psql('copied', "COPY memory.messages (account_id, conversation_id, role, content) FROM '$dir/large.csv' (FORMAT csv)");
-like($error, qr/ERROR:  account "b" has 1000 of 1000 messages left, 3000 are needed\nDETAIL:  \{.*"meter": "messages".*\}\n/, 'copy: the error says which account and what');
+like($error, qr/ERROR:  quota exceeded for account "b": 3000 messages requested, 1000 of 1000 left\nDETAIL:  \{.*"meter": "messages".*\}\n/, 'copy: the error says which account and what');
 is($node->safe_psql('copied', 'SELECT (SELECT count(*) FROM memory_store.accounts), (SELECT count(*) FROM memory_store.conversations), (SELECT count(*) FROM memory_store.segments), (SELECT count(*) FROM memory_store.tail), (SELECT sum(messages_lifetime + tokens_lifetime + conversations + content_bytes) FROM memory_store.subscriptions)'), '0|0|0|0|0', 'copy: nothing is left behind');
 $node->safe_psql('copied', "UPDATE memory.plan_limits SET limit_value = 3000 WHERE meter = 'messages'");
 $node->safe_psql('copied', "COPY memory.messages (account_id, conversation_id, role, content) FROM '$dir/large.csv' (FORMAT csv)");
@@ -330,7 +330,7 @@ for my $how (qw(plain custom data_only))
 		: [ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $file, $node->connstr($restored) ], "$how: restored");
 	is(digest_of($node, $restored), $digest, "$how: the tables are the same");
 	is($node->safe_psql($restored, 'SELECT * FROM memory.quota_usage ORDER BY 1, 2, 3, 4; SELECT * FROM memory.subscriptions ORDER BY 1'), $usage, "$how: so are the views");
-	like(($node->psql($restored, "SELECT memory.append('b', conversation(1), 'user', 'x')"))[2], qr/account "b" has 0 of 3000 messages left, 1 are needed/, "$how: limits are in force");
+	like(($node->psql($restored, "SELECT memory.append('b', conversation(1), 'user', 'x')"))[2], qr/quota exceeded for account "b": 1 message requested, 0 of 3000 left/, "$how: limits are in force");
 	is($node->safe_psql($restored, "SELECT memory.settle_usage('c', 'call', 500); SELECT memory.append('free', conversation(7), 'user', 'x'); SELECT messages_lifetime, tokens_lifetime FROM memory_store.subscriptions WHERE subscription_id IN ('free', 'shared') ORDER BY subscription_id"),
 		"\n2\n2|" . $node->safe_psql($restored, 'SELECT sum(tokens) FROM memory.messages WHERE account_id = \'free\'') . "\n0|900", "$how: and counting goes on");
 }

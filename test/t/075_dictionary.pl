@@ -95,7 +95,7 @@ SET memory_ext.use_dictionary = off;
 SELECT memory.seal('three');
 SET memory_ext.use_dictionary = on;
 BEGIN;
-SELECT segments FROM memory.compact_batch(c(51, 0), '');
+SELECT segments FROM memory_store.compact_batch(c(51, 0), '');
 PREPARE TRANSACTION 'compact';
 SELECT memory.forget('account 10');
 SQL
@@ -103,7 +103,7 @@ is($node->safe_psql('postgres', 'SELECT is_current, stale_at IS NOT NULL FROM me
 sub drop_waits
 {
 	my ($name) = @_;
-	my ($status, $out, $err) = $node->psql('postgres', "SET lock_timeout = '200ms'; SELECT memory.drop_dictionaries()");
+	my ($status, $out, $err) = $node->psql('postgres', "SET lock_timeout = '200ms'; SELECT memory_store.drop_dictionaries()");
 	like($err, qr/canceling statement due to lock timeout/, $name);
 	return;
 }
@@ -114,7 +114,7 @@ drop_waits('and keep it over that');
 $node->safe_psql('postgres', "COMMIT PREPARED 'seal'");
 drop_waits('each of them');
 $node->safe_psql('postgres', "COMMIT PREPARED 'compact'");
-is($node->safe_psql('postgres', 'SELECT memory.drop_dictionaries()'), '0', 'then it is seen to be needed');
+is($node->safe_psql('postgres', 'SELECT memory_store.drop_dictionaries()'), '0', 'then it is seen to be needed');
 is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT memory.dictionary_id(body)), count(memory.dictionary_id(body)) FROM memory_store.segments WHERE account_id IN ('two', 'three')"),
 	'4|1|4', 'by what they wrote');
 is($node->safe_psql('postgres', "SELECT string_agg(content, '+' ORDER BY conversation_id, seq) FROM memory.messages WHERE account_id IN ('two', 'three')"),

@@ -92,7 +92,7 @@ DECLARE
 	b record := ('00000000-0000-0000-0000-000000000000'::uuid, ''::text, 0::bigint);
 BEGIN
 	LOOP
-		b := memory.compact_batch(b.f1, b.f2);
+		b := memory_store.compact_batch(b.f1, b.f2);
 		EXIT WHEN b.conversation_id IS NULL;
 		b := (b.conversation_id, b.account_id, 0::bigint);
 	END LOOP;
@@ -166,25 +166,25 @@ $node->safe_psql('postgres', "CREATE TABLE before AS SELECT indexrelid, pg_relat
 my $same = 'SELECT bool_and(pg_relation_filenode(indexrelid) = pg_relation_filenode) FROM before';
 $old = $node->background_psql('postgres', on_error_stop => 1);
 $old->query_safe("BEGIN; SELECT memory.append('b', lpad('9000', 32, '0')::uuid, 'user', 'open'), memory.seal('b', lpad('9000', 32, '0')::uuid)");
-is($node->safe_psql('postgres', "SELECT memory.settle_end('segments')"), 'f', 'indexes are not waited for');
+is($node->safe_psql('postgres', "SELECT memory_store.reclaim_end('segments')"), 'f', 'indexes are not waited for');
 is($node->safe_psql('postgres', $same), 't', 'nor made anew while somebody writes');
 $old->query_safe('COMMIT');
 $old->quit;
-is($node->safe_psql('postgres', "SELECT memory.settle_end('segments')"), 't', 'they are made anew');
+is($node->safe_psql('postgres', "SELECT memory_store.reclaim_end('segments')"), 't', 'they are made anew');
 is($node->safe_psql('postgres', $same), 'f', 'but when nobody does');
 
 # --- who may, and what is refused
-my ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory.settle_batch('segments', 5, 3)");
+my ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory_store.reclaim_batch('segments', 5, 3)");
 like($stderr, qr/there are no blocks 5 to 3/, 'blocks must be in order');
-($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory.settle_batch('segments', -1, 3)");
+($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory_store.reclaim_batch('segments', -1, 3)");
 like($stderr, qr/there is no block -1/, 'and be block numbers');
 for my $part ("'tail'", 'NULL')
 {
-	($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory.settle_begin($part)");
+	($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory_store.reclaim_begin($part)");
 	like($stderr, qr/nothing can be moved in "/, "there is nothing to settle in $part");
 }
-is($node->safe_psql('postgres', "SELECT * FROM memory.settle_batch('segments', 1000000, 2000000)"), '|0', 'behind the end there is nothing');
-for my $call ("settle_begin('segments')", "settle_batch('segments', 0, 1)", "settle_end('segments')")
+is($node->safe_psql('postgres', "SELECT * FROM memory_store.reclaim_batch('segments', 1000000, 2000000)"), '|0', 'behind the end there is nothing');
+for my $call ("reclaim_begin('segments')", "reclaim_batch('segments', 0, 1)", "reclaim_end('segments')")
 {
 	($status, $stdout, $stderr) = $node->psql('postgres', "SET memory_ext.account = 'a'; SELECT memory.$call");
 	like($stderr, qr/confined/, "$call: not for a confined session");

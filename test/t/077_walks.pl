@@ -164,7 +164,7 @@ $settings->('RESET ALL');
 for my $part ('segments', 'conversations')
 {
 	my $blocks = $node->safe_psql('postgres', "SELECT pg_relation_size('memory_store.$part') / 8192");
-	$node->safe_psql('postgres', "CALL walk(\$batch\$SELECT next_block::text FROM memory.settle_batch('$part', \$1::bigint, $blocks)\$batch\$, '0')");
+	$node->safe_psql('postgres', "CALL walk(\$batch\$SELECT next_block::text FROM memory_store.reclaim_batch('$part', \$1::bigint, $blocks)\$batch\$, '0')");
 	my $batches = $node->safe_psql('postgres', 'SELECT count(*) FROM batches');
 	my $read = $node->safe_psql('postgres', 'SELECT sum(blocks) FROM batches');
 	my $rows = $node->safe_psql('postgres', "SELECT count(*) FROM memory_store.$part");

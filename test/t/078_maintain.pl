@@ -116,7 +116,7 @@ is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body
 is($node->safe_psql('large', 'SELECT count(*) FROM memory_store.segments WHERE compact IS NULL'), 0, 'and marked');
 
 # a few batches with other settings, and no more: the next maintain() finds what they have left
-$node->safe_psql('large', q{SET memory_ext.compact_compression = 'zstd:3'; SELECT segments FROM memory.compact_batch('00000000-0000-0000-0000-000000000000', '', 100)});
+$node->safe_psql('large', q{SET memory_ext.compact_compression = 'zstd:3'; SELECT segments FROM memory_store.compact_batch('00000000-0000-0000-0000-000000000000', '', 100)});
 is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body), ', ' ORDER BY memory.compression(body)) FROM memory_store.segments"), 'zstd:3, zstd:9', 'two ways of compressing');
 $node->safe_psql('large', 'CALL memory.maintain()');
 is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body), ', ') FROM memory_store.segments"), 'zstd:9', 'and one again');

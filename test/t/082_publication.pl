@@ -36,7 +36,7 @@ UPDATE memory.messages SET content = 'edited' WHERE account_id = 'acme' AND seq 
 DELETE FROM memory.messages WHERE account_id = 'acme' AND seq = 3;
 DELETE FROM memory.conversations WHERE conversation_id = '00000000-0000-0000-0000-000000000002';
 SELECT memory.record_usage('acme', 'model', 1, 0, 1, request_id => 'r1'), memory.record_usage('globex', 'model', 1, 0, 1);
-SELECT memory.report_usage(1), memory.report_usage(1);
+SELECT memory_store.report_usage(1), memory_store.report_usage(1);
 SQL
 for my $step ('CALL memory.maintain()', "SELECT memory.record_usage('acme', 'model', 1, 0, 1)", "SELECT memory.forget('acme')", "SELECT memory.forget('globex')", 'CALL memory.maintain()')
 {

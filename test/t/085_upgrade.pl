@@ -117,24 +117,24 @@ cmp_ok(scalar @fresh, '>', 300, 'a catalog has many lines');
 is(join("\n", differences(\@fresh, \@other)), '', 'two fresh installations are the same');
 
 for (
-	[ 'a function\'s cost', 'ALTER FUNCTION memory.seal_idle(integer) COST 7', qr/^\+ function memory\.seal_idle\(integer\): .*COST 7/m ],
-	[ 'its volatility', 'ALTER FUNCTION memory.seal_idle(integer) STABLE', qr/^\+ function memory\.seal_idle/m ],
-	[ 'its rights', 'ALTER FUNCTION memory.seal_idle(integer) SECURITY INVOKER', qr/^\+ function memory\.seal_idle/m ],
-	[ 'its settings', 'ALTER FUNCTION memory.seal_idle(integer) SET search_path = public', qr/^\+ function memory\.seal_idle.*search_path/m ],
+	[ 'a function\'s cost', 'ALTER FUNCTION memory_store.seal_idle(integer) COST 7', qr/^\+ function memory\.seal_idle\(integer\): .*COST 7/m ],
+	[ 'its volatility', 'ALTER FUNCTION memory_store.seal_idle(integer) STABLE', qr/^\+ function memory\.seal_idle/m ],
+	[ 'its rights', 'ALTER FUNCTION memory_store.seal_idle(integer) SECURITY INVOKER', qr/^\+ function memory\.seal_idle/m ],
+	[ 'its settings', 'ALTER FUNCTION memory_store.seal_idle(integer) SET search_path = public', qr/^\+ function memory\.seal_idle.*search_path/m ],
 	[ 'its body', 'CREATE OR REPLACE FUNCTION memory.unprotect() RETURNS void LANGUAGE sql AS $$ SELECT 1 $$', qr/^\+ function memory\.unprotect/m ],
-	[ 'its symbol', q{CREATE OR REPLACE FUNCTION memory.purge() RETURNS bigint AS '$libdir/memory_ext', 'memory_drop_dictionaries' LANGUAGE C VOLATILE STRICT SECURITY DEFINER}, qr/^\+ function memory\.purge.*memory_drop_dictionaries/m ],
-	[ 'a default of an argument', q{CREATE OR REPLACE FUNCTION memory.seal_idle(max_conversations integer DEFAULT 101) RETURNS bigint AS '$libdir/memory_ext', 'memory_seal_idle' LANGUAGE C VOLATILE SECURITY DEFINER}, qr/^\+ function memory\.seal_idle.*DEFAULT 101/m ],
+	[ 'its symbol', q{CREATE OR REPLACE FUNCTION memory_store.purge() RETURNS bigint AS '$libdir/memory_ext', 'memory_drop_dictionaries' LANGUAGE C VOLATILE STRICT SECURITY DEFINER}, qr/^\+ function memory\.purge.*memory_drop_dictionaries/m ],
+	[ 'a default of an argument', q{CREATE OR REPLACE FUNCTION memory_store.seal_idle(max_conversations integer DEFAULT 101) RETURNS bigint AS '$libdir/memory_ext', 'memory_seal_idle' LANGUAGE C VOLATILE SECURITY DEFINER}, qr/^\+ function memory\.seal_idle.*DEFAULT 101/m ],
 	[ 'a procedure', 'CREATE OR REPLACE PROCEDURE memory.maintain(batch_size integer DEFAULT 100) LANGUAGE plpgsql AS $$ BEGIN END $$', qr/^\+ function memory\.maintain/m ],
-	[ 'a function that is missing', 'ALTER EXTENSION memory_ext DROP FUNCTION memory.purge(); DROP FUNCTION memory.purge()', qr/^- member function memory\.purge\(\)/m ],
-	[ 'one that is not a member', 'ALTER EXTENSION memory_ext DROP FUNCTION memory.purge()', qr/^- member function memory\.purge\(\)/m ],
+	[ 'a function that is missing', 'ALTER EXTENSION memory_ext DROP FUNCTION memory_store.purge(); DROP FUNCTION memory_store.purge()', qr/^- member function memory\.purge\(\)/m ],
+	[ 'one that is not a member', 'ALTER EXTENSION memory_ext DROP FUNCTION memory_store.purge()', qr/^- member function memory\.purge\(\)/m ],
 	[ 'one too many', 'CREATE FUNCTION memory.extra() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$; ALTER EXTENSION memory_ext ADD FUNCTION memory.extra()', qr/^\+ member function memory\.extra\(\)/m ],
-	[ 'privileges of a function', 'GRANT EXECUTE ON FUNCTION memory.purge() TO PUBLIC', qr/^\+ function memory\.purge/m ],
+	[ 'privileges of a function', 'GRANT EXECUTE ON FUNCTION memory_store.purge() TO PUBLIC', qr/^\+ function memory\.purge/m ],
 	[ 'of a table', 'GRANT SELECT ON memory_store.tail TO PUBLIC', qr/^\+ relation memory_store\.tail/m ],
 	[ 'of a column', 'GRANT SELECT (seq) ON memory_store.tail TO PUBLIC', qr/^\+ column memory_store\.tail\.seq/m ],
 	[ 'of a schema', 'GRANT USAGE ON SCHEMA memory_store TO PUBLIC', qr/^\+ schema memory_store/m ],
 	[ 'of the schema that CREATE EXTENSION made', 'GRANT USAGE ON SCHEMA memory TO PUBLIC', qr/^\+ schema memory:/m ],
 	[ 'of a type', 'GRANT USAGE ON TYPE memory.transcript TO PUBLIC', qr/^\+ type memory\.transcript/m ],
-	[ 'a comment', q{COMMENT ON FUNCTION memory.purge() IS 'x'}, qr/^\+ comment function memory\.purge\(\): x/m ],
+	[ 'a comment', q{COMMENT ON FUNCTION memory_store.purge() IS 'x'}, qr/^\+ comment function memory\.purge\(\): x/m ],
 	[ 'a comment on a column', q{COMMENT ON COLUMN memory_store.tail.seq IS 'x'}, qr/^\+ column memory_store\.tail\.seq: .* x$/m ],
 	[ 'a column', 'ALTER TABLE memory_store.tail ADD COLUMN extra integer DEFAULT 3', qr/^\+ column memory_store\.tail\.extra: .*integer.* 3/m ],
 	[ 'its type', 'ALTER TABLE memory_store.tombstones ALTER COLUMN message_id TYPE varchar(10)', qr/^\+ column memory_store\.tombstones\.message_id: .*character varying\(10\)/m ],
@@ -219,7 +219,7 @@ SKIP:
 	write_file("$folder/memory_ext--$current--testing.sql",
 		"\\echo Use \"ALTER EXTENSION memory_ext UPDATE\" to load this file. \\quit\n",
 		"ALTER TABLE memory_store.accounts ADD COLUMN IF NOT EXISTS note text;\n");
-	write_file("$folder/memory_ext--testing--testing2.sql", "COMMENT ON FUNCTION memory.purge() IS 'of testing2';\n");
+	write_file("$folder/memory_ext--testing--testing2.sql", "COMMENT ON FUNCTION memory_store.purge() IS 'of testing2';\n");
 	fill('other');
 	my $views = views_of($node, 'other');
 	walk('other', $current, 'testing2');

@@ -94,7 +94,7 @@ for (my $n = 0; $n < 2000; $n += 7)
 	$rejected++;
 }
 my $good = 2000 - $rejected;
-$node->safe_psql('postgres', "DELETE FROM memory.conversations WHERE account_id = 'a'; UPDATE memory_store.conversations SET deleted_at = '2000-01-01' WHERE deleted_at IS NOT NULL; SELECT memory.purge()");
+$node->safe_psql('postgres', "DELETE FROM memory.conversations WHERE account_id = 'a'; UPDATE memory_store.conversations SET deleted_at = '2000-01-01' WHERE deleted_at IS NOT NULL; SELECT memory_store.purge()");
 # what differs from nothing is not rejected
 my $different = grep { $_ % 7 == 0 && $_ % 5 == 4 } 0 .. 1999;
 my $result = import_file(write_file("$dir/bad.jsonl", map { "$_\n" } @bad), account => 'a', on_error => 'skip');

@@ -1,5 +1,5 @@
 /*
- * live.c
+ * fast.c
  *		What applications do at each turn: append a message, and read the newest
  *		ones; without the executor (direct.h).
  *
@@ -17,7 +17,7 @@
 #include "utils/fmgroids.h"
 
 #include "direct.h"
-#include "store.h"
+#include "store_private.h"
 #include "tables.h"
 
 /* ---- appending ---- */
@@ -27,12 +27,10 @@ typedef struct Appending
 	const pg_uuid_t *id;
 	text *account_id;
 	const TranscriptMessage *message;
-	LiveAppended *appended;
+	FastAppended *appended;
 	DirectRows *tail;     /* open */
 	DirectRows *segments; /* open if the message has an id */
 } Appending;
-
-static void read_tail_row(const DirectRows *rows, TranscriptMessage *message);
 
 /* Checks a message that has the id of the one that comes. */
 static void
@@ -61,7 +59,7 @@ find_in_tail(Appending *appending, ScanKeyData *keys)
 								  rows->slot->tts_isnull[TAIL_MESSAGE_ID], &stored.message_id_len);
 		if (!store_same_id(message, &stored))
 			continue;
-		read_tail_row(rows, &stored);
+		live_tail_row(rows, &stored);
 		take_repeated(appending, &stored);
 		return;
 	}
@@ -109,7 +107,7 @@ static bool
 bump_account(TupleTableSlot *row, void *arg)
 {
 	Appending *appending = arg;
-	LiveAppended *appended = appending->appended;
+	FastAppended *appended = appending->appended;
 
 	if (appending->message->message_id != NULL)
 	{
@@ -152,7 +150,7 @@ is_open(const TupleTableSlot *row, const TranscriptMessage *message)
 		   DatumGetInt64(values[CONVERSATION_MESSAGE_COUNT]) > 0 &&
 		   DatumGetInt32(values[CONVERSATION_TAIL_COUNT]) < store_segment_messages - 1 &&
 		   DatumGetInt64(values[CONVERSATION_TAIL_BYTES]) + message->content_len <
-			   (int64) store_segment_bytes * 1024;
+			   (int64) store_segment_kb * 1024;
 }
 
 /* Takes the conversation's next number for the message. */
@@ -160,7 +158,7 @@ static bool
 take_number(TupleTableSlot *row, void *arg)
 {
 	const TranscriptMessage *message = ((Appending *) arg)->message;
-	LiveAppended *appended = ((Appending *) arg)->appended;
+	FastAppended *appended = ((Appending *) arg)->appended;
 	Datum *values = row->tts_values;
 	TimestampTz updated_at = DatumGetTimestampTz(values[CONVERSATION_UPDATED_AT]);
 
@@ -190,7 +188,7 @@ set_text(TupleTableSlot *row, int column, const char *data, uint32 length)
 
 static void
 insert_message(DirectRows *rows, const pg_uuid_t *id, text *account_id,
-			   const TranscriptMessage *message, const LiveAppended *appended)
+			   const TranscriptMessage *message, const FastAppended *appended)
 {
 	TupleTableSlot *row = direct_new_row(rows);
 	Datum *values = row->tts_values;
@@ -216,7 +214,7 @@ insert_message(DirectRows *rows, const pg_uuid_t *id, text *account_id,
 static bool
 append(DirectRows *rows, Appending *appending)
 {
-	LiveAppended *appended = appending->appended;
+	FastAppended *appended = appending->appended;
 	const pg_uuid_t *id = appending->id;
 	text *account_id = appending->account_id;
 	ScanKeyData keys[2];
@@ -233,7 +231,7 @@ append(DirectRows *rows, Appending *appending)
 }
 
 /*
- * live_append
+ * fast_append
  *		What STORE_APPEND does: takes the account's next revision, its row's lock
  *		with it, and puts the message behind the conversation's last one.
  *		appended->seq 0: that is not all there is to be done, and nothing but the
@@ -242,8 +240,8 @@ append(DirectRows *rows, Appending *appending)
  *		Error: 23505 see store_check_repeated.
  */
 bool
-live_append(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
-			LiveAppended *appended)
+fast_append(text *account_id, const pg_uuid_t *id, const TranscriptMessage *message,
+			FastAppended *appended)
 {
 	DirectTable *const tables[] = {&store_accounts, &store_conversations, &store_tail,
 								   &store_segments};
@@ -269,7 +267,7 @@ live_append(text *account_id, const pg_uuid_t *id, const TranscriptMessage *mess
 
 /* The last segment that begins before seq: see store_segment_before. */
 bool
-live_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, StoreSegment *segment,
+fast_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, StoreSegment *segment,
 					bool *found)
 {
 	DirectRows rows;
@@ -292,9 +290,9 @@ live_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, StoreSegme
 	return true;
 }
 
-/* A copy of the row at hand as a message, in the current memory context. */
-static void
-read_tail_row(const DirectRows *rows, TranscriptMessage *message)
+/* A copy of the tail's row at hand as a message, in the current memory context. */
+void
+live_tail_row(const DirectRows *rows, TranscriptMessage *message)
 {
 	HeapTuple copy = ExecCopySlotHeapTuple(rows->slot);
 	Datum values[TAIL_NCOLUMNS];
@@ -333,12 +331,12 @@ reverse(TranscriptMessage *messages, uint32 n)
 }
 
 /*
- * live_tail_before
+ * fast_tail_before
  *		The newest messages of the tail before seq, at most limit, in order of
  *		seq.  expected: how many there may be; there is room for more.
  */
 bool
-live_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, uint32 expected,
+fast_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, uint32 expected,
 				 TranscriptMessage **messages, uint32 *count)
 {
 	uint32 space = Max(expected, 1);
@@ -360,7 +358,7 @@ live_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, 
 			space = Min(space, PG_UINT32_MAX / 2) * 2;
 			*messages = repalloc_huge(*messages, mul_size(space, sizeof(TranscriptMessage)));
 		}
-		read_tail_row(&rows, &(*messages)[(*count)++]);
+		live_tail_row(&rows, &(*messages)[(*count)++]);
 	}
 	direct_close(&rows);
 	reverse(*messages, *count);
@@ -369,7 +367,7 @@ live_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, 
 
 /* What a branch's reader begins with: see STORE_BRANCH_OPEN. */
 bool
-live_branch_start(const pg_uuid_t *id, text *account_id, int64 before_seq, StoreBranchStart *start)
+fast_branch_start(const pg_uuid_t *id, text *account_id, int64 before_seq, StoreBranchStart *start)
 {
 	DirectRows rows;
 	ScanKeyData keys[2];
@@ -394,7 +392,7 @@ live_branch_start(const pg_uuid_t *id, text *account_id, int64 before_seq, Store
 	direct_close(&rows);
 	if (!start->found)
 		return true;
-	return live_segment_before(id, account_id,
+	return fast_segment_before(id, account_id,
 							   start->branched ? start->head_seq + 1
 											   : Min(start->head_seq + 1, before_seq),
 							   &start->segment, &start->has_segment);

@@ -1,0 +1,248 @@
+/*
+ * open.c
+ *		Opening a conversation: its row as a statement works on it.
+ *
+ * The caller holds the account's lock and an SPI connection.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "store_private.h"
+
+/* Columns of STORE_CONVERSATION(S)_READ: the last are the owner, the id and the row's place. */
+#define STORE_CONVERSATION_READ_COLUMNS 15
+
+void
+store_unknown_conversation(const pg_uuid_t *id, const text *account_id)
+{
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA),
+					errmsg("conversation %s of account \"%s\" does not exist",
+						   store_uuid_string(id), text_to_cstring(account_id)),
+					errhint("See memory.conversations for the conversations of the account.")));
+}
+
+/*
+ * store_owner_of
+ *		The account of a row that names none, in the current memory context: the
+ *		session's, else that of the only conversation of this id.  Error: 22004.
+ */
+text *
+store_owner_of(const pg_uuid_t *id)
+{
+	Datum values[1] = {UUIDPGetDatum(id)};
+	bool isnull;
+	uint64 owners;
+
+	if (account_confined() != NULL)
+		return account_check(NULL);
+	owners = store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false);
+	if (owners != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("account_id must not be null"),
+				 owners == 0
+					 ? errdetail("Conversation %s does not exist.", store_uuid_string(id))
+					 : errdetail("Several accounts have a conversation %s.", store_uuid_string(id)),
+				 errhint("Name the account; it can be left out only for an existing "
+						 "conversation.")));
+	return DatumGetTextPCopy(store_column(0, 1, &isnull));
+}
+
+/*
+ * store_seen_revision
+ *		The conversation's revision as the statement saw it, by its snapshot,
+ *		which is the active one; 0: it did not see it.  An UPDATE's new values
+ *		were made from what it saw, so a message that has a later revision must
+ *		not take them: the other change would be lost.
+ */
+int64
+store_seen_revision(StoreConversation *conversation)
+{
+	Datum values[2] = {UUIDPGetDatum(&conversation->id), PointerGetDatum(conversation->account_id)};
+	bool isnull;
+
+	if (store_execute(STORE_CONVERSATION_READ, values, NULL, true) != 1)
+		return 0;
+	return DatumGetInt64(store_column(0, 12, &isnull));
+}
+
+/* An empty conversation that the store does not know; its run is in the current context. */
+void
+store_init_conversation(StoreConversation *conversation, StoreAccount *account, const pg_uuid_t *id)
+{
+	memset(conversation, 0, sizeof(*conversation));
+	conversation->id = *id;
+	conversation->account = account;
+	conversation->account_id = account->account_id;
+	conversation->revision = store_next_revision(account);
+	ItemPointerSetInvalid(&conversation->place);
+	conversation->next_seq = 1;
+	conversation->last_seq = -1;
+	conversation->fresh = true;
+	store_run_init(&conversation->run);
+}
+
+static StoreConversation *
+new_conversation(StoreAccount *account, const pg_uuid_t *id)
+{
+	StoreConversation *conversation = palloc(sizeof(StoreConversation));
+
+	store_init_conversation(conversation, account, id);
+	return conversation;
+}
+
+/* Whether the account has a conversation of this id, or had one; its lock is held. */
+StoreStanding
+store_conversation_standing(text *account_id, const pg_uuid_t *id)
+{
+	Datum values[2] = {UUIDPGetDatum(id), PointerGetDatum(account_id)};
+	bool living;
+
+	if (store_execute(STORE_CONVERSATION_READ, values, NULL, false) == 0)
+		return STORE_UNKNOWN;
+	(void) store_column(0, 11, &living);
+	return living ? STORE_LIVING : STORE_DELETED;
+}
+
+/* Takes over the columns of STORE_CONVERSATION_READ.  Error: 55000 deleted. */
+static void
+take_row(StoreConversation *conversation, HeapTuple row, TupleDesc descriptor)
+{
+	Datum values[STORE_CONVERSATION_READ_COLUMNS];
+	bool nulls[STORE_CONVERSATION_READ_COLUMNS];
+
+	heap_deform_tuple(row, descriptor, values, nulls);
+	if (!nulls[10])
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("conversation %s has been deleted", store_uuid_string(&conversation->id)),
+				 errhint("Choose a new conversation_id.")));
+	conversation->next_seq = DatumGetInt64(values[0]);
+	conversation->head_seq = DatumGetInt64(values[1]);
+	conversation->message_count = DatumGetInt64(values[2]);
+	conversation->token_count = DatumGetInt64(values[3]);
+	conversation->content_bytes = DatumGetInt64(values[4]);
+	conversation->tail_bytes = DatumGetInt64(values[5]);
+	conversation->tail_count = DatumGetInt32(values[6]);
+	conversation->branched = conversation->message_count > 0 && DatumGetBool(values[7]);
+	conversation->created_at = DatumGetTimestampTz(values[8]);
+	conversation->updated_at = DatumGetTimestampTz(values[9]);
+	conversation->has_times = true;
+	conversation->exists = true;
+	conversation->place = *(ItemPointer) DatumGetPointer(values[14]);
+	conversation->fresh = conversation->message_count == 0;
+	conversation->charged_bytes = conversation->content_bytes;
+
+	conversation->pinned = conversation->head_seq >= conversation->next_seq;
+	if (!conversation->pinned)
+		conversation->leaf = conversation->head_seq;
+	else if (!conversation->fresh)
+		conversation->leaf = store_last_message(conversation);
+}
+
+/*
+ * store_open_conversation
+ *		The conversation as a statement of this revision works on it, in the
+ *		current memory context; the account's lock is held.  What other accounts
+ *		have under this id is not looked at.  Errors: 02000 unknown, 55000
+ *		deleted.
+ */
+StoreConversation *
+store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode)
+{
+	StoreConversation *conversation = new_conversation(account, id);
+	Datum values[2] = {UUIDPGetDatum(id), PointerGetDatum(account->account_id)};
+	bool living;
+
+	if (store_execute(STORE_CONVERSATION_READ, values, NULL, false) > 0)
+	{
+		(void) store_column(0, 11, &living);
+		if (mode == STORE_PROBE && !living)
+			return NULL;
+		take_row(conversation, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+		return conversation;
+	}
+	if (mode == STORE_PROBE)
+		return NULL;
+	if (mode == STORE_EXISTING)
+		store_unknown_conversation(id, account->account_id);
+	return conversation;
+}
+
+/*
+ * The keys of n conversations as two arrays, in the current memory context:
+ * the statements that look conversations up by their whole key take them so.
+ */
+void
+store_key_arrays(const StoreKey *keys, int n, Datum *arrays)
+{
+	Datum *ids = palloc(mul_size(Max(n, 1), sizeof(Datum)));
+	Datum *accounts = palloc(mul_size(Max(n, 1), sizeof(Datum)));
+
+	for (int i = 0; i < n; i++)
+	{
+		ids[i] = UUIDPGetDatum(&keys[i].id);
+		accounts[i] = PointerGetDatum(keys[i].account_id);
+	}
+	arrays[0] = PointerGetDatum(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	arrays[1] = PointerGetDatum(construct_array(accounts, n, TEXTOID, -1, false, TYPALIGN_INT));
+	pfree(ids);
+	pfree(accounts);
+}
+
+/*
+ * store_read_existing
+ *		Reads the rows of n conversations, of those that there are.  The caller
+ *		holds the locks of their accounts, and frees the rows with
+ *		SPI_freetuptable.
+ */
+void
+store_read_existing(const StoreKey *keys, int n, ExistingConversations *existing)
+{
+	Datum values[2];
+
+	store_key_arrays(keys, n, values);
+	existing->count = store_execute(STORE_CONVERSATIONS_READ, values, NULL, false);
+	existing->rows = SPI_tuptable;
+	SPI_tuptable = NULL; /* kept while others come and go */
+}
+
+/* The order of the rows: that of the store's locks. */
+static int
+compare_existing(const ExistingConversations *existing, uint64 row, const pg_uuid_t *id,
+				 const text *account_id)
+{
+	HeapTuple tuple = existing->rows->vals[row];
+	TupleDesc descriptor = existing->rows->tupdesc;
+	bool isnull;
+	Datum owner = SPI_getbinval(tuple, descriptor, STORE_CONVERSATION_READ_COLUMNS - 2, &isnull);
+	Datum have = SPI_getbinval(tuple, descriptor, STORE_CONVERSATION_READ_COLUMNS - 1, &isnull);
+	int order = account_compare(DatumGetTextPP(owner), account_id);
+
+	return order != 0 ? order : memcmp(DatumGetUUIDP(have), id, UUID_LEN);
+}
+
+/* store_open_conversation, for a conversation that store_read_existing has looked up, or made. */
+StoreConversation *
+store_open_existing(StoreAccount *account, const pg_uuid_t *id,
+					const ExistingConversations *existing)
+{
+	StoreConversation *conversation = new_conversation(account, id);
+	uint64 low = 0;
+	uint64 high = existing->count;
+
+	while (low < high)
+	{
+		uint64 middle = low + (high - low) / 2;
+
+		if (compare_existing(existing, middle, id, account->account_id) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low < existing->count && compare_existing(existing, low, id, account->account_id) == 0)
+		take_row(conversation, existing->rows->vals[low], existing->rows->tupdesc);
+	return conversation;
+}

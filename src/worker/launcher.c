@@ -1,0 +1,369 @@
+/*
+ * launcher.c
+ *		Which database is visited next, and whom a worker stands in the way of.
+ *
+ * The launcher has no database: it reads pg_database only, and finds out
+ * whether a database has the extension by a visit.  One that has none is not
+ * visited again before somebody installs it there or the server restarts.
+ *
+ * DROP DATABASE, ALTER DATABASE … SET TABLESPACE and CREATE DATABASE …
+ * TEMPLATE lock the database and then wait for its sessions, five seconds at
+ * most.  While workers run the launcher looks for such a lock twice a second,
+ * and cancels the worker of that database.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+#include "utils/wait_event.h"
+
+#include "worker_private.h"
+
+PGDLLEXPORT void memory_launcher_main(Datum main_arg);
+
+/* How often the locks of databases are looked at while workers run. */
+#define LAUNCHER_WATCH_MS 500
+/* How long a database rests whose worker died, doubled with each death: a crash is no loop. */
+#define LAUNCHER_FIRST_PAUSE_SECONDS 60
+#define LAUNCHER_LONGEST_PAUSE_SECONDS 86400
+
+/* A worker that was started and has not been seen to end. */
+typedef struct RunningWorker
+{
+	Oid database;
+	BackgroundWorkerHandle *handle;
+} RunningWorker;
+
+static RunningWorker running[64];
+static int nrunning = 0;
+
+/* The names of memory_ext.worker_databases, in the current memory context; NIL: all. */
+static List *
+wanted_databases(void)
+{
+	List *names = NIL;
+	char *copy = pstrdup(worker_databases != NULL ? worker_databases : "");
+
+	if (!SplitIdentifierString(copy, ',', &names))
+		ereport(LOG, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					  errmsg("memory_ext.worker_databases is not a list of names: \"%s\"",
+							 worker_databases)));
+	return names;
+}
+
+static bool
+is_wanted(List *names, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, names)
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	return names == NIL;
+}
+
+/* The databases that may be connected to and are no templates, as a list of Oids. */
+static List *
+read_databases(MemoryContext context)
+{
+	List *wanted;
+	List *found = NIL;
+	Relation catalog;
+	TableScanDesc scan;
+	HeapTuple row;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	wanted = wanted_databases();
+	catalog = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(catalog, 0, NULL);
+	while ((row = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(row);
+
+		if (database->datallowconn && !database->datistemplate &&
+			is_wanted(wanted, NameStr(database->datname)))
+		{
+			MemoryContext old = MemoryContextSwitchTo(context);
+
+			found = lappend_oid(found, database->oid);
+			MemoryContextSwitchTo(old);
+		}
+	}
+	table_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return found;
+}
+
+/* Slots of databases that are gone or not wanted any more become free. */
+static void
+forget_others(List *databases)
+{
+	worker_lock(true);
+	for (int i = 0; i < WORKER_MAX_DATABASES; i++)
+	{
+		WorkerDatabase *slot = worker_nth_database(i);
+
+		if (slot->database != InvalidOid && !list_member_oid(databases, slot->database))
+			slot->database = InvalidOid;
+	}
+	worker_unlock();
+}
+
+/* Whether a worker of the database is at work. */
+static bool
+is_running(Oid database)
+{
+	for (int i = 0; i < nrunning; i++)
+		if (running[i].database == database)
+			return true;
+	return false;
+}
+
+/* False: max_worker_processes is used up. */
+static bool
+start_worker(Oid database)
+{
+	BackgroundWorker worker = {0};
+	MemoryContext old;
+	bool registered;
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_notify_pid = MyProcPid;
+	worker.bgw_main_arg = ObjectIdGetDatum(database);
+	strlcpy(worker.bgw_library_name, "memory_ext", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "memory_database_worker_main",
+			sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "memory_ext worker", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "memory_ext worker", BGW_MAXLEN);
+
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	registered = RegisterDynamicBackgroundWorker(&worker, &running[nrunning].handle);
+	MemoryContextSwitchTo(old);
+	if (registered)
+		running[nrunning++].database = database;
+	return registered;
+}
+
+/* When the database is due again, after a visit that ended, told or not. */
+static void
+note_end(WorkerDatabase *slot)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64 pause = worker_naptime_seconds;
+
+	if (slot->result == WORKER_UNKNOWN && !slot->stop)
+	{
+		slot->failures = Min(slot->failures + 1, 16);
+		pause = Max(pause, (int64) LAUNCHER_FIRST_PAUSE_SECONDS << (slot->failures - 1));
+		pause = Min(pause, LAUNCHER_LONGEST_PAUSE_SECONDS);
+	}
+	else
+		slot->failures = 0;
+	slot->stop = false;
+	if (slot->next_start == DT_NOBEGIN && slot->failures == 0)
+		return; /* it has been installed meanwhile */
+	slot->next_start = slot->result == WORKER_ABSENT ? DT_NOEND : now + pause * USECS_PER_SEC;
+}
+
+/* Takes the workers that have ended from the list. */
+static void
+reap_workers(void)
+{
+	for (int i = nrunning - 1; i >= 0; i--)
+	{
+		WorkerDatabase *slot;
+		pid_t pid;
+
+		if (GetBackgroundWorkerPid(running[i].handle, &pid) != BGWH_STOPPED)
+			continue;
+		worker_lock(true);
+		slot = worker_find_database(running[i].database, false);
+		if (slot != NULL)
+			note_end(slot);
+		worker_unlock();
+		pfree(running[i].handle);
+		running[i] = running[--nrunning];
+	}
+}
+
+/* Whether somebody holds, or waits for, a lock on the database that keeps new sessions out. */
+static bool
+is_locked(Oid database)
+{
+	LOCKTAG tag;
+	bool locked;
+
+	StartTransactionCommand();
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, database, 0);
+	locked = LockAcquire(&tag, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL;
+	CommitTransactionCommand();
+	return locked;
+}
+
+/* Cancels the workers that somebody waits for, or all of them. */
+static void
+stop_workers(bool all)
+{
+	for (int i = 0; i < nrunning; i++)
+	{
+		WorkerDatabase *slot;
+		pid_t pid;
+
+		if (!all && !is_locked(running[i].database))
+			continue;
+		worker_lock(true);
+		slot = worker_find_database(running[i].database, true);
+		if (slot != NULL)
+			slot->stop = true;
+		worker_unlock();
+		if (GetBackgroundWorkerPid(running[i].handle, &pid) == BGWH_STARTED)
+			kill(pid, SIGINT);
+	}
+}
+
+/* Starts workers for the databases that are due, the longest waiting first. */
+static void
+start_due_workers(List *databases)
+{
+	static bool told = false; /* that no worker could be started, once until one can */
+
+	while (nrunning < Min(worker_max_workers, lengthof(running)))
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		WorkerDatabase *due = NULL;
+		Oid database = InvalidOid;
+		ListCell *cell;
+
+		worker_lock(true);
+		foreach (cell, databases)
+		{
+			WorkerDatabase *slot = worker_find_database(lfirst_oid(cell), true);
+
+			if (slot != NULL && slot->next_start <= now && !is_running(slot->database) &&
+				(due == NULL || slot->next_start < due->next_start))
+				due = slot;
+		}
+		if (due != NULL)
+		{
+			database = due->database;
+			due->result = WORKER_UNKNOWN;
+			due->stop = false;
+			due->last_start = now;
+			due->next_start = now + worker_naptime_seconds * USECS_PER_SEC;
+		}
+		worker_unlock();
+		if (due == NULL)
+			return;
+		if (start_worker(database))
+		{
+			told = false;
+			continue;
+		}
+		if (!told)
+			ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						  errmsg("memory_ext could not start a worker for a database"),
+						  errhint("Raise max_worker_processes; it is tried again after "
+								  "memory_ext.worker_naptime.")));
+		told = true;
+		return;
+	}
+}
+
+/* How long the launcher may sleep, in milliseconds. */
+static long
+time_to_sleep(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = now + worker_naptime_seconds * USECS_PER_SEC;
+
+	if (nrunning > 0)
+		return LAUNCHER_WATCH_MS;
+	worker_lock(false);
+	for (int i = 0; i < WORKER_MAX_DATABASES; i++)
+	{
+		WorkerDatabase *slot = worker_nth_database(i);
+
+		if (slot->database != InvalidOid && slot->next_start < next)
+			next = slot->next_start;
+	}
+	worker_unlock();
+	/* one that is due already could not be started: not at once again */
+	return Max(TimestampDifferenceMilliseconds(now, next), 1000);
+}
+
+static void
+launcher_round(MemoryContext context)
+{
+	reap_workers();
+	if (worker_enabled)
+	{
+		List *databases = read_databases(context);
+
+		forget_others(databases);
+		start_due_workers(databases);
+	}
+	if (nrunning > 0)
+		stop_workers(!worker_enabled);
+}
+
+static void
+launcher_exit(int code, Datum arg)
+{
+	worker_set_launcher(false);
+}
+
+/* The entry point that the postmaster looks up by name. */
+void
+memory_launcher_main(Datum main_arg)
+{
+	MemoryContext context;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	before_shmem_exit(launcher_exit, (Datum) 0);
+	worker_set_launcher(true);
+	context =
+		AllocSetContextCreate(TopMemoryContext, "memory_ext launcher", ALLOCSET_DEFAULT_SIZES);
+	pgstat_report_appname("memory_ext launcher");
+
+	for (;;)
+	{
+		MemoryContextReset(context);
+		MemoryContextSwitchTo(context);
+		launcher_round(context);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, time_to_sleep(),
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+	}
+}

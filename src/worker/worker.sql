@@ -1,0 +1,1 @@
+-- What monitoring asks: numbers that are cheap, of a store of any size.
