@@ -311,8 +311,8 @@ $old->quit;
 compare('after more blocks', 60);
 
 # a document that is imported, and documents of another database
-$node->safe_psql('postgres', q(SELECT * FROM memory.import_document('ann', ) . quoted(JSON::PP->new->encode(
-	{ messages => [map { { role => 'user', content => text(20) } } 1 .. 20] })) . ')');
+my $document = decode_utf8(JSON::PP->new->utf8->encode({ messages => [map { { role => 'user', content => text(20) } } 1 .. 20] }));
+is($node->safe_psql('postgres', 'SELECT state FROM memory.import_document(' . quoted('ann') . ', ' . quoted($document) . ')'), 'stored', 'imported');
 compare('after import', 60);
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 my $dump = $node->basedir . '/search.dump';
