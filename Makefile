@@ -25,8 +25,7 @@
 # `make test-matrix` takes MATRIX= and MATRIX_DIR= (see test/matrix).
 
 # The rooms of src/, lowest first; src/README.md says what lives in each.
-ROOMS = base transcript formats metering quota store relation maintenance sync search transfer jobs \
-	redis worker
+ROOMS = base transcript formats metering quota store relation maintenance sync search transfer jobs redis worker
 
 # Built out of the tree (make -f DIR/Makefile, with VPATH=DIR as packagers call it), the sources
 # are in srcdir, as PGXS names it, and what is made is below the current folder.
@@ -57,10 +56,11 @@ C_FILES = $(call files,src/*.[ch] src/*/*.[ch] test/fuzz/*.c)
 INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/memory_ext.sql \
 	src/transcript/transcript.sql \
-	src/quota/tables.sql \
+	src/base/account.sql \
+	src/quota/quota_tables.sql \
 	src/quota/quota.sql \
-	src/metering/tables.sql \
-	src/store/tables.sql \
+	src/metering/metering_tables.sql \
+	src/store/store_tables.sql \
 	src/store/write.sql \
 	src/store/views.sql \
 	src/relation/relation.sql \
@@ -71,7 +71,8 @@ INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/sync/sync.sql \
 	src/search/tables.sql \
 	src/search/search.sql \
-	src/metering/usage.sql \
+	src/store/usage.sql \
+	src/metering/usage_views.sql \
 	src/metering/outbox.sql \
 	src/metering/rating.sql \
 	src/transfer/compress.sql \
@@ -128,7 +129,7 @@ override with_llvm = no
 
 # These need no pg_config: what they run installs what is missing.
 OWN_GOALS = test test-clients demo demo-web bench bench-transfer asan valgrind fuzz test-matrix deb \
-	format
+	torture format
 .PHONY: all $(OWN_GOALS)
 all:
 
@@ -148,6 +149,8 @@ asan valgrind:
 	@$(srcdir)/test/run CHECK=$@ $(MAKEOVERRIDES)
 fuzz:
 	@$(srcdir)/test/fuzz/run $(MAKEOVERRIDES)
+torture:
+	@$(srcdir)/test/torture/run $(MAKEOVERRIDES)
 test-matrix:
 	@$(srcdir)/test/matrix $(MAKEOVERRIDES)
 deb:

@@ -155,3 +155,11 @@ SELECT * FROM memory.verify();
 DELETE FROM memory.conversations;
 SET client_min_messages = warning;
 DROP SCHEMA direct_test CASCADE;
+
+-- unnest() of several arguments, in FROM, is the parser's own: no search_path gives it another meaning
+CREATE SCHEMA hijack;
+CREATE FUNCTION hijack.unnest(integer[], integer[]) RETURNS SETOF integer LANGUAGE sql AS 'SELECT -1';
+SET search_path = hijack, pg_catalog;
+SELECT * FROM unnest(ARRAY[1, 2], ARRAY[3, 4]) u (a, b);
+RESET search_path;
+DROP SCHEMA hijack CASCADE;

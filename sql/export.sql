@@ -142,3 +142,15 @@ BEGIN
 END
 $$;
 DELETE FROM memory.conversations WHERE account_id LIKE 'exp%';
+-- A cursor whose first row was fetched in a savepoint that was rolled back says so
+SELECT count(memory.append('exp', lpad(i::text, 32, '0')::uuid, 'user', 'hi')) FROM generate_series(1, 60) i;
+BEGIN;
+DECLARE documents CURSOR FOR SELECT left(memory.export('openai', 'exp'), 10);
+SAVEPOINT s;
+FETCH documents;
+ROLLBACK TO s;
+MOVE 49 FROM documents;
+FETCH documents;
+ROLLBACK;
+\echo :LAST_ERROR_SQLSTATE
+DELETE FROM memory.conversations WHERE account_id = 'exp';

@@ -198,9 +198,9 @@ SELECT raises($$SELECT memory.check_quota('mia', 'hours')$$);
 SELECT raises($$SELECT memory.check_quota('mia', NULL)$$);
 SELECT raises($$SELECT memory.check_quota(NULL, 'tokens')$$);
 SELECT raises($$SELECT memory.enforce_limit('mia', 'tokens', -1)$$);
--- numbers end where bigint does
-SELECT (memory.enforce_limit('mia', 'content_bytes', 9223372036854775000)).reason;
-SELECT raises($$SELECT memory.enforce_limit('mia', 'content_bytes', 9223372036854775807)$$);
+-- so much at once, and no more
+SELECT (memory.enforce_limit('mia', 'content_bytes', 1000000000000000)).reason;
+SELECT raises($$SELECT memory.enforce_limit('mia', 'content_bytes', 1000000000000001)$$);
 UPDATE memory_store.subscriptions SET content_bytes = 3, outside_content_bytes = 0 WHERE subscription_id = 'mia';
 
 --
@@ -334,10 +334,10 @@ SELECT raises($$SELECT memory.reserve_usage('ann', 'x', -1)$$);
 SELECT raises($$SELECT memory.reserve_usage('ann', 'x', 1, keep_for => '0')$$);
 SELECT raises($$SELECT memory.reserve_usage('ann', 'x', 1, keep_for => NULL)$$);
 SELECT raises($$SELECT memory.settle_usage('ann', 'x', NULL)$$);
--- what nothing limits can be reserved, to the end of bigint
+-- what nothing limits can be reserved
 SELECT memory.change_plan('ann', 'none') < now() + '1 minute';
-SELECT (memory.reserve_usage('ann', 'all', 9223372036854775807)).reason;
-SELECT raises($$SELECT memory.reserve_usage('ann', 'more', 1)$$);
+SELECT (memory.reserve_usage('ann', 'all', 1000000000000000)).reason;
+SELECT raises($$SELECT memory.reserve_usage('ann', 'more', 1000000000000001)$$);
 SELECT memory.release_usage('ann', 'all');
 SELECT subscription_id FROM drift;
 -- maintenance removes what has ended long ago, nothing else

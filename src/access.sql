@@ -22,11 +22,11 @@ COMMENT ON FUNCTION memory_store.refuse_confined() IS 'statement trigger that re
 DO $$
 DECLARE
 	of_one_account pg_catalog.text[] := ARRAY[
-		'memory.seal(text, uuid)',
-		'memory.forget(text)', 'memory.verify(text)', 'memory.set_retention(text, interval)',
+		'memory.seal(text, uuid)', 'memory.forget(text)', 'memory.verify(text)', 'memory.set_retention(text, interval)',
 		'memory.subscribe(text, text, timestamptz, text)', 'memory.set_subscription(text, text)',
 		'memory.change_plan(text, text, text)', 'memory.invoice(text, date, date, text, integer)',
-		'memory.quota_trigger()', 'memory.to_cloudevent(memory.outbox_event, text)',
+		'memory.quota_trigger()', 'memory.next_maintenance()',
+		'memory.maintenance_is_running(integer, timestamptz)', 'memory.to_cloudevent(memory.outbox_event, text)',
 		'memory.to_stripe_meter_event(memory.outbox_event, text, text, text)'];
 	name pg_catalog.text;
 BEGIN

@@ -15,6 +15,7 @@
 #include "job.h"
 #include "metering.h"
 #include "quota.h"
+#include "redis.h"
 #include "search.h"
 #include "store.h"
 #include "transcript.h"
@@ -37,6 +38,7 @@ _PG_init(void)
 	search_init();
 	transfer_init();
 	job_init();
+	redis_init();
 	worker_init();
 
 	MarkGUCPrefixReserved("memory_ext");

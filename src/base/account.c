@@ -217,3 +217,15 @@ account_same(const text *a, const text *b)
 
 	return length == VARSIZE_ANY_EXHDR(b) && memcmp(VARDATA_ANY(a), VARDATA_ANY(b), length) == 0;
 }
+
+PG_FUNCTION_INFO_V1(memory_check_account);
+
+/*
+ * memory_check_account(account_id text) → text
+ *		account_check, for functions in SQL.
+ */
+Datum
+memory_check_account(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
+}

@@ -6,7 +6,7 @@
  * or a look at the newest messages, is about.  These go straight to the access
  * methods of table and index, as a statement would: same snapshots, same locks.
  *
- * Only tables that are as tables.sql made them are touched so.  One with a
+ * Only tables that are as their room's SQL made them are touched so.  One with a
  * trigger, a rule, a check, row security or other columns (one that another
  * extension distributes has a trigger) is left to the statements, which every
  * caller has as well.
@@ -259,7 +259,7 @@ write_version(DirectRows *rows, TupleTableSlot *row)
 	return result;
 }
 
-/* Writes what change makes of the row at hand; false in *changed: refused, or somebody was first. */
+/* Writes what change makes of the row at hand; *changed false: refused, or somebody was first. */
 static TM_Result
 change_row(DirectRows *rows, DirectChange change, void *arg, bool *changed)
 {

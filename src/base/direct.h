@@ -17,7 +17,7 @@
 
 #define DIRECT_MAX_KEYS 3
 
-/* A table of memory_store as its room's tables.sql makes it. */
+/* A table of memory_store as its room's SQL makes it. */
 typedef struct DirectTable
 {
 	const char *name;
@@ -51,7 +51,7 @@ extern void direct_close(DirectRows *rows);
  * Opens a table that is only read, under the given snapshot: triggers, rules
  * and checks on it do not matter then.  keys and nkeys: the columns, counted
  * from 0, that the index begins with; nkeys 0: the primary key.  Error: 55000
- * the table has other columns than tables.sql gives it, or no such index.
+ * the table has other columns than the SQL gives it, or no such index.
  */
 extern void direct_open_reading(DirectRows *rows, DirectTable *table, Snapshot snapshot,
 								const int *keys, int nkeys);

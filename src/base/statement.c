@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "jit/jit.h"
 #include "optimizer/cost.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -74,19 +75,19 @@ set_planner_by_index(bool ordered)
 }
 
 static int
-execute_by_index(SPIPlanPtr plan, Datum *values, const char *nulls, PlanManner manner)
+execute_by_index(PlanStatement *statement, Datum *values, const char *nulls, bool read_only)
 {
 	PlannerSettings saved = planner_settings();
 	int result;
 
 	PG_TRY();
 	{
-		set_planner_by_index(manner.ordered);
-		if (manner.latest)
-			result = SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot,
-										  true, false, 0);
+		set_planner_by_index(statement->ordered);
+		if (statement->latest)
+			result = SPI_execute_snapshot(statement->plan, values, nulls, GetLatestSnapshot(),
+										  InvalidSnapshot, true, false, 0);
 		else
-			result = SPI_execute_plan(plan, values, nulls, manner.read_only, 0);
+			result = SPI_execute_plan(statement->plan, values, nulls, read_only, 0);
 	}
 	PG_FINALLY();
 	{
@@ -111,35 +112,58 @@ statement_transcript_type(void)
 	return type;
 }
 
-/* Prepares a statement for good. */
-SPIPlanPtr
-plan_prepare(const char *sql, int nargs, Oid *argtypes)
+/* Prepares a statement for good, unless it is already. */
+static void
+prepare(PlanStatement *statement)
 {
 	MemoryContext context = CurrentMemoryContext;
-	SPIPlanPtr plan = SPI_prepare_cursor(sql, nargs, argtypes, CURSOR_OPT_GENERIC_PLAN);
+	Oid types[PLAN_MAX_ARGS];
+	Oid transcript = InvalidOid;
 
-	if (plan == NULL)
-		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-	SPI_keepplan(plan);
+	for (int i = 0; i < statement->nargs; i++)
+	{
+		types[i] = statement->argtypes[i];
+		if (types[i] != STATEMENT_TRANSCRIPT && types[i] != STATEMENT_TRANSCRIPT_ARRAY)
+			continue;
+		transcript = statement_transcript_type();
+		types[i] = types[i] == STATEMENT_TRANSCRIPT ? transcript : get_array_type(transcript);
+	}
+	if (statement->plan != NULL && statement->transcript == transcript)
+		return;
+	if (statement->plan != NULL)
+	{
+		SPI_freeplan(statement->plan);
+		statement->plan = NULL;
+	}
+
+	statement->plan =
+		SPI_prepare_cursor(statement->sql, statement->nargs, types, CURSOR_OPT_GENERIC_PLAN);
+	if (statement->plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", statement->sql,
+			 SPI_result_code_string(SPI_result));
+	SPI_keepplan(statement->plan);
+	statement->transcript = transcript;
 	MemoryContextSwitchTo(context); /* SPI leaves its own behind */
-	return plan;
 }
 
 /*
- * Runs a plan; nulls as SPI takes them, or NULL.  Returns SPI_processed; rows
- * are in SPI_tuptable until the next call.
+ * Runs the statement, prepared when it is new to the backend; nulls as SPI takes
+ * them, or NULL.  Returns SPI_processed; rows are in SPI_tuptable until the next
+ * call.
  */
 uint64
-plan_run(SPIPlanPtr plan, Datum *values, const char *nulls, PlanManner manner)
+plan_execute(PlanStatement *statement, Datum *values, const char *nulls, bool read_only)
 {
 	MemoryContext context = CurrentMemoryContext;
 	int result;
+
+	prepare(statement);
 
 	/* SPI keeps every result until SPI_finish, which may be a million rows away */
 	if (SPI_tuptable != NULL)
 		SPI_freetuptable(SPI_tuptable);
 
-	result = execute_by_index(plan, values, nulls, manner);
+	result = execute_by_index(statement, values, nulls, read_only);
 
 	/* SPI leaves its own context behind, whose contents stay until SPI_finish */
 	MemoryContextSwitchTo(context);
@@ -149,15 +173,12 @@ plan_run(SPIPlanPtr plan, Datum *values, const char *nulls, PlanManner manner)
 	return SPI_processed;
 }
 
-/* Prepares the statement when it is new to the backend, and runs it likewise. */
-uint64
-plan_execute(PlanStatement *statement, Datum *values, const char *nulls, bool read_only)
+/* A column, counted from 1, of a row of SPI_tuptable. */
+Datum
+plan_column(uint64 row, int column, bool *isnull)
 {
-	PlanManner manner = {read_only, statement->latest, statement->ordered};
-
-	if (statement->plan == NULL)
-		statement->plan = plan_prepare(statement->sql, statement->nargs, statement->argtypes);
-	return plan_run(statement->plan, values, nulls, manner);
+	Assert(row < SPI_tuptable->numvals);
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
 }
 
 /*
@@ -172,8 +193,7 @@ plan_open(PlanStatement *statement, Datum *values, const char *nulls)
 	MemoryContext context = CurrentMemoryContext;
 	Portal portal;
 
-	if (statement->plan == NULL)
-		statement->plan = plan_prepare(statement->sql, statement->nargs, statement->argtypes);
+	prepare(statement);
 	PG_TRY();
 	{
 		set_planner_by_index(true);

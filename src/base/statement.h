@@ -11,10 +11,15 @@
 
 #define PLAN_MAX_ARGS 26
 
+/* Parameters of the type memory.transcript, and of its array, whose OIDs each database has. */
+#define STATEMENT_TRANSCRIPT ((Oid) 1)
+#define STATEMENT_TRANSCRIPT_ARRAY ((Oid) 2)
+
 /*
  * A statement of a room, prepared at its first use in a backend.  Its
  * parameters are of built-in types, so that the plan outlives DROP EXTENSION
- * and CREATE EXTENSION.
+ * and CREATE EXTENSION; one with a parameter of ours is prepared anew when that
+ * type has another OID.
  */
 typedef struct PlanStatement
 {
@@ -22,22 +27,21 @@ typedef struct PlanStatement
 	int nargs;
 	Oid argtypes[PLAN_MAX_ARGS];
 	SPIPlanPtr plan; /* NULL: not prepared yet */
+	Oid transcript;  /* the type that the plan was made for, if a parameter is of it */
 	bool latest;     /* reads what is committed now, whatever the transaction's snapshot */
 	bool ordered;    /* a batch of a walk by key: planned without sorts and hash tables */
 } PlanStatement;
 
-/* How a plan is run: as the fields of a statement say. */
-typedef struct PlanManner
-{
-	bool read_only;
-	bool latest;
-	bool ordered;
-} PlanManner;
-
-extern SPIPlanPtr plan_prepare(const char *sql, int nargs, Oid *argtypes);
-extern uint64 plan_run(SPIPlanPtr plan, Datum *values, const char *nulls, PlanManner manner);
+/*
+ * Runs the statement inside SPI, prepared when it is new to the backend; nulls
+ * as SPI takes them, or NULL.  Returns SPI_processed; rows are in SPI_tuptable
+ * until the next call.
+ */
 extern uint64
 plan_execute(PlanStatement *statement, Datum *values, const char *nulls, bool read_only);
+
+/* A column, counted from 1, of a row of SPI_tuptable. */
+extern Datum plan_column(uint64 row, int column, bool *isnull);
 
 /* The type memory.transcript.  Error: 42704 the extension is not there. */
 extern Oid statement_transcript_type(void);

@@ -420,6 +420,10 @@ document_read_content(const JsonbValue *object, const char *key, const DocumentP
 	return true;
 }
 
+/*
+ * Writes the key of a message's content: the string, or the parts that were read,
+ * around the text as it is now.
+ */
 void
 document_write_content(DocumentOut *out, const char *key, const DocumentPartRules *rules,
 					   bool null_if_empty, TransferText text, const DocumentTools *tools,
@@ -454,6 +458,7 @@ document_text_note(TransferText text)
 	return document_integer((int64) crc);
 }
 
+/* Whether the text is still the one that the note was made of; own is what the format kept. */
 bool
 document_text_noted(const JsonbValue *own, const char *note, TransferText text)
 {
@@ -532,6 +537,7 @@ document_read_both(const JsonbValue *object, const DocumentBoth *both, TransferT
 	return true;
 }
 
+/* Writes both keys of a message's text, or the one that a message from elsewhere gets. */
 void
 document_write_both(DocumentOut *out, const DocumentBoth *both, TransferText text,
 					const DocumentTools *tools, const JsonbValue *own)

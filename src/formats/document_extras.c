@@ -287,6 +287,7 @@ document_note_metadata(const char *format, const char *note, Jsonb **metadata)
 	return true;
 }
 
+/* Puts a note, which is true, among what is kept. */
 void
 document_note(DocumentExtras *extras, const char *note)
 {

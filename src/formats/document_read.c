@@ -28,6 +28,7 @@ document_place(TransferProblem *problem)
 	return place;
 }
 
+/* The place of a key, in the place of an object; the text must live as long. */
 DocumentPlace
 document_at_text(const DocumentPlace *up, TransferText key)
 {
@@ -36,12 +37,14 @@ document_at_text(const DocumentPlace *up, TransferText key)
 	return place;
 }
 
+/* The place of a key, which ends with NUL, in the place of an object. */
 DocumentPlace
 document_at_key(const DocumentPlace *up, const char *key)
 {
 	return document_at_text(up, document_literal(key));
 }
 
+/* The place of an element, counted from 0, in the place of an array. */
 DocumentPlace
 document_at_index(const DocumentPlace *up, int32 index)
 {
@@ -112,6 +115,7 @@ refuse(const DocumentPlace *place, TransferReason reason, const char *format, va
 	return transfer_refuse(place->problem, reason, path.data, "%s", message);
 }
 
+/* Refuses the document for what is at the place; false, for the caller to return. */
 bool
 document_refuse(const DocumentPlace *place, TransferReason reason, const char *format, ...)
 {
@@ -123,6 +127,7 @@ document_refuse(const DocumentPlace *place, TransferReason reason, const char *f
 	return false;
 }
 
+/* Refuses the document for what is under a key of the place; false, for the caller to return. */
 bool
 document_refuse_key(const DocumentPlace *place, const char *key, TransferReason reason,
 					const char *format, ...)
@@ -164,6 +169,7 @@ document_literal(const char *string)
 	return text;
 }
 
+/* Whether the text is the word; no text is none. */
 bool
 document_text_is(TransferText text, const char *word)
 {
@@ -199,12 +205,14 @@ document_root(Jsonb *document)
 	return value;
 }
 
+/* Whether the value is an object, in whichever form jsonb has it. */
 bool
 document_is_object(const JsonbValue *value)
 {
 	return value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data);
 }
 
+/* Whether the value is an array, in whichever form jsonb has it. */
 bool
 document_is_array(const JsonbValue *value)
 {
@@ -242,6 +250,7 @@ document_first(const JsonbValue *array, JsonbValue *value)
 	return true;
 }
 
+/* Whether the object has a string under the key. */
 bool
 document_has_string(const JsonbValue *object, const char *key)
 {
@@ -250,6 +259,7 @@ document_has_string(const JsonbValue *object, const char *key)
 	return document_get(object, key, &value) && value.type == jbvString;
 }
 
+/* Whether the object has an object under the key. */
 bool
 document_has_object(const JsonbValue *object, const char *key)
 {
@@ -258,6 +268,7 @@ document_has_object(const JsonbValue *object, const char *key)
 	return document_get(object, key, &value) && document_is_object(&value);
 }
 
+/* Whether the object has an array under the key. */
 bool
 document_has_array(const JsonbValue *object, const char *key)
 {
@@ -296,12 +307,14 @@ document_string(TransferText text)
 	return value;
 }
 
+/* Whether the value is a string that is the word. */
 bool
 document_is_word(const JsonbValue *value, const char *word)
 {
 	return document_text_is(document_text(value), word);
 }
 
+/* The string under a key of an object; no text where there is none. */
 TransferText
 document_get_text(const JsonbValue *object, const char *key)
 {

@@ -34,6 +34,7 @@ grown(void *array, int32 count, Size size)
 	return array;
 }
 
+/* Adds a call to a message's tools; what its texts and arguments point to is not copied. */
 void
 document_add_call(DocumentTools *tools, TransferText id, TransferText name,
 				  const JsonbValue *arguments)
@@ -47,6 +48,7 @@ document_add_call(DocumentTools *tools, TransferText id, TransferText name,
 	call->arguments = *arguments;
 }
 
+/* Adds the result of a call to a message's tools; what it points to is not copied. */
 void
 document_add_result(DocumentTools *tools, TransferText id, TransferText name,
 					const JsonbValue *content, bool error)

@@ -230,6 +230,10 @@ document_keep_parent(const DocumentTree *tree, const JsonbValue *object,
 		document_skip(extras, tree->parent_key);
 }
 
+/*
+ * Writes the key that names a message's parent, or what the document had in the
+ * place of a root.
+ */
 void
 document_write_parent(DocumentOut *out, const DocumentTree *tree, const TransferText *ids,
 					  int32 parent, const JsonbValue *own)
@@ -388,6 +392,7 @@ document_parent(const TransferConversation *conversation, int32 index)
 	return parent >= 0 && parent < index ? parent : -1;
 }
 
+/* The index of the current leaf: the last message where none is given, -1 where there are none. */
 int32
 document_head(const TransferConversation *conversation)
 {

@@ -18,12 +18,14 @@ in_array(const DocumentOut *out)
 	return out->state->contVal.type == jbvArray;
 }
 
+/* Begins an object, as a value of its own or of the key or array at hand. */
 void
 document_begin_object(DocumentOut *out)
 {
 	out->result = pushJsonbValue(&out->state, WJB_BEGIN_OBJECT, NULL);
 }
 
+/* Begins an array, as a value of its own or of the key or array at hand. */
 void
 document_begin_array(DocumentOut *out)
 {
@@ -37,6 +39,7 @@ document_end(DocumentOut *out)
 	out->result = pushJsonbValue(&out->state, in_array(out) ? WJB_END_ARRAY : WJB_END_OBJECT, NULL);
 }
 
+/* The key of the next value. */
 void
 document_key_text(DocumentOut *out, TransferText key)
 {
@@ -45,6 +48,7 @@ document_key_text(DocumentOut *out, TransferText key)
 	out->result = pushJsonbValue(&out->state, WJB_KEY, &value);
 }
 
+/* The key of the next value, which ends with NUL. */
 void
 document_key(DocumentOut *out, const char *key)
 {
@@ -59,6 +63,7 @@ document_put(DocumentOut *out, const JsonbValue *value)
 								 unconstify(JsonbValue *, value));
 }
 
+/* The value null. */
 JsonbValue
 document_null(void)
 {
@@ -67,6 +72,7 @@ document_null(void)
 	return value;
 }
 
+/* A number, as a value in the current context. */
 JsonbValue
 document_integer(int64 number)
 {
@@ -76,6 +82,7 @@ document_integer(int64 number)
 	return value;
 }
 
+/* Puts a string; of no text, null. */
 void
 document_put_text(DocumentOut *out, TransferText text)
 {
@@ -84,12 +91,14 @@ document_put_text(DocumentOut *out, TransferText text)
 	document_put(out, &value);
 }
 
+/* Puts a string that ends with NUL. */
 void
 document_put_string(DocumentOut *out, const char *string)
 {
 	document_put_text(out, document_literal(string));
 }
 
+/* Puts a number. */
 void
 document_put_integer(DocumentOut *out, int64 number)
 {
@@ -98,6 +107,7 @@ document_put_integer(DocumentOut *out, int64 number)
 	document_put(out, &value);
 }
 
+/* Puts true or false. */
 void
 document_put_bool(DocumentOut *out, bool value)
 {
@@ -107,6 +117,7 @@ document_put_bool(DocumentOut *out, bool value)
 	document_put(out, &boolean);
 }
 
+/* Puts null. */
 void
 document_put_null(DocumentOut *out)
 {

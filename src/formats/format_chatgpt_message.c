@@ -368,6 +368,7 @@ write_metadata(DocumentOut *out, const TransferMessage *message, const DocumentT
 	document_end(out);
 }
 
+/* Writes a node's message; own is what the format kept of it. */
 void
 chatgpt_write_message(DocumentOut *out, const TransferMessage *message, TransferText id,
 					  const JsonbValue *own, TransferText default_model)

@@ -27,6 +27,10 @@
 
 #define JOB_MAX_WORKERS 64
 
+/* Settings: so many workers has a job at most, and all jobs of the server together. */
+extern int job_max_workers_per_job;
+extern int job_max_workers;
+
 /* What a worker is started with; copied into its bgw_extra. */
 typedef struct JobWorkerArgs
 {
@@ -45,7 +49,7 @@ typedef struct Job
 	text *account_id; /* NULL: the documents name theirs; all accounts */
 	char *target;     /* a path; of staged lines, who has staged them */
 	char *state;
-	char *role;     /* the job's own */
+	Oid role;       /* the job's own; it may be gone */
 	char *since;    /* of an export: conversations that changed then or later; NULL: all */
 	char *confined; /* the account that its session was confined to, or NULL */
 	char *settings; /* jsonb's text: memory_ext's settings of that session */
@@ -103,6 +107,7 @@ extern void job_claim(const Job *job, const JobClaim *claim);
 extern bool job_earlier_claim(const Job *job, const JobClaim *claim, int32 *pid);
 extern void job_done(const Job *job, const ImportCounts *counts);
 extern void job_leave_part(const Job *job, const char *state);
+extern void job_refuse(int64 job_id, const char *sqlstate, const char *message);
 extern void job_fail(int64 job_id, int32 part, const char *sqlstate, const char *message);
 extern bool job_cancel(int64 job_id, bool idle);
 extern bool job_reopen(int64 job_id, int32 *workers);
@@ -110,7 +115,7 @@ extern void job_set_options(int64 job_id, const char *on_error, const char *on_c
 extern void job_clear_places(int64 job_id);
 
 /* ---- job_rights.c ---- */
-extern Oid job_role_oid(const Job *job);
+extern char *job_role_name(const Job *job);
 extern void job_check_files(const Job *job, Oid role);
 extern void job_check_owner(const Job *job);
 
@@ -121,6 +126,8 @@ typedef bool (*JobEarlier)(void *batch, int32 *pid);
 
 extern bool job_idle(int64 job_id, bool hold);
 extern void job_hold(int64 job_id);
+extern int job_free_slots(void);
+extern void job_take_slot(void);
 extern void job_wait_for_turn(const Job *job, JobEarlier earlier, void *batch, long milliseconds);
 
 /* ---- job_import.c and job_export.c: batch after batch, each in two transactions ---- */

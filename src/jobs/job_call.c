@@ -38,8 +38,9 @@
 static void
 refuse_unknown(int64 job_id)
 {
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA), errmsg("job " INT64_FORMAT " does not exist", job_id),
-					errhint("See memory.jobs.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND), errmsg("job " INT64_FORMAT " does not exist", job_id),
+			 errhint("See memory.jobs.")));
 }
 
 /* ---------- making a job ---------- */
@@ -135,6 +136,7 @@ static PlanStatement make_options = {
 	"       WHERE (pg_catalog.starts_with(name, 'memory_ext.')"
 	"                  AND name" OP(<>) "'memory_ext.account'"
 	"              OR $6 IS NOT NULL AND name" OP(=) "ANY ('{DateStyle,TimeZone}'))"
+	"       AND context" OP(<>) "'sighup'"
 	"       AND source" OP(<>) "ALL ('{default,configuration file}'))))",
 	OPTIONS_PARAMETERS, {INT4OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID}};
 /* clang-format on */
@@ -175,8 +177,8 @@ begin_job(Job *job, FunctionCallInfo fcinfo, const char *kind, const char *sourc
 	memset(job, 0, sizeof(*job));
 	job->kind = pstrdup(kind);
 	job->source = pstrdup(source);
-	job->role = GetUserNameFromId(GetOuterUserId(), false);
-	job->confined = account_confined() != NULL ? pstrdup(account_confined()) : NULL;
+	job->role = GetOuterUserId();
+	job->confined = account_confined() != NULL ? text_to_cstring(account_check(NULL)) : NULL;
 	job->total_bytes = -1;
 }
 
@@ -333,6 +335,27 @@ wait_for_job(int64 job_id)
 	tell_end(job_id);
 }
 
+#define LIMITS_HINT                                                                                \
+	"memory_ext.max_workers_per_job, memory_ext.max_job_workers and max_worker_processes limit "   \
+	"them."
+
+/* No worker could be started: so the job has failed, in a transaction of its own.  Error: 53000. */
+static void
+refuse_job(int64 job_id)
+{
+	OwnerScope scope;
+
+	owner_enter(&scope);
+	job_refuse(job_id, "53000", "no background worker is free");
+	owner_leave(&scope);
+	SPI_commit();
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+			 errmsg("no background worker is free for job " INT64_FORMAT, job_id),
+			 errdetail(LIMITS_HINT),
+			 errhint("CALL memory.resume_job(" INT64_FORMAT ") when others have ended.", job_id)));
+}
+
 /*
  * Starts the workers of a job whose row is written; returns the procedure's
  * result, if it has one.
@@ -347,9 +370,11 @@ run_job(FunctionCallInfo fcinfo, int64 job_id, int32 workers, bool wait)
 
 	SPI_commit();
 	started = job_launch(job_id, workers, wait);
+	if (started == 0)
+		refuse_job(job_id);
 	if (started < workers)
 		ereport(WARNING, (errmsg("only %d of %d background workers are free", started, workers),
-						  errhint("Raise max_worker_processes.")));
+						  errhint(LIMITS_HINT)));
 	if (wait)
 		wait_for_job(job_id);
 	SPI_finish();
@@ -435,7 +460,7 @@ memory_import_staged(PG_FUNCTION_ARGS)
 
 	check_nonatomic(fcinfo, "memory.import_staged");
 	begin_job(&job, fcinfo, "import", "staged");
-	job.target = job.role;
+	job.target = job_role_name(&job);
 	job.format = format_argument(fcinfo, 0);
 	job.account_id = account_argument(fcinfo, 1);
 	workers = number_argument(fcinfo, 2, "workers", 1, JOB_MAX_WORKERS);
@@ -511,7 +536,7 @@ PG_FUNCTION_INFO_V1(memory_resume_job);
  * memory.resume_job(job_id bigint, workers integer, on_error text, on_conflict
  * text, wait boolean)
  *		Goes on with a job that failed, was cancelled or lost its workers, where
- *		it was.  NULL workers, on_error or on_conflict: as before.  Errors: 02000,
+ *		it was.  NULL workers, on_error or on_conflict: as before.  Errors: P0002,
  *		42501, 55000 finished, 55006 being worked on.
  */
 Datum
@@ -558,7 +583,7 @@ PG_FUNCTION_INFO_V1(memory_cancel_job);
 /*
  * memory.cancel_job(job_id bigint) → boolean
  *		Lets a job's workers stop behind the batch that they are at.  False: it
- *		has ended already.  Strict, SECURITY DEFINER.  Errors: 02000, 42501.
+ *		has ended already.  Strict, SECURITY DEFINER.  Errors: P0002, 42501.
  */
 Datum
 memory_cancel_job(PG_FUNCTION_ARGS)

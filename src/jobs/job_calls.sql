@@ -17,9 +17,9 @@ COMMENT ON PROCEDURE memory.import_file(text, text, text, integer, integer, text
 -- What a client copies here is the input of import_staged.
 CREATE TABLE memory.import_stage (
 	line_id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
-	staged_by text COLLATE "C" NOT NULL DEFAULT CURRENT_USER,
+	staged_by regrole NOT NULL DEFAULT pg_catalog.to_regrole(pg_catalog.quote_ident(CURRENT_USER)),
 	account_id text COLLATE "C" NOT NULL DEFAULT COALESCE(pg_catalog.current_setting('memory_ext.account', true), ''),
-	line text NOT NULL,
+	line text NOT NULL CHECK (pg_catalog.octet_length(line) <= 268435456), -- a dump could not read it
 	PRIMARY KEY (staged_by, account_id, line_id)
 );
 ALTER TABLE memory.import_stage ALTER COLUMN line SET STORAGE EXTERNAL, ALTER COLUMN line SET STATISTICS 0, ALTER COLUMN account_id SET STATISTICS 0;

@@ -15,10 +15,10 @@
 #include "utils/timestamp.h"
 
 #include "account.h"
+#include "erase.h"
 #include "job.h"
 #include "sql_text.h"
 #include "statement.h"
-#include "erase.h"
 #include "store.h"
 
 static int job_retention = 30 * 86400;

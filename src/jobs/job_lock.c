@@ -52,6 +52,52 @@ job_hold(int64 job_id)
 }
 
 /*
+ * Each worker of a job, of whatever database, holds one of so many slots as the
+ * server may have such workers: a lock of no database, to the process's end.
+ */
+#define SLOT_LOCK_KIND 78
+
+static void
+set_slot_tag(LOCKTAG *tag, int slot)
+{
+	SET_LOCKTAG_ADVISORY(*tag, InvalidOid, 0, (uint32) slot, SLOT_LOCK_KIND);
+}
+
+/* How many slots nobody has at the moment. */
+int
+job_free_slots(void)
+{
+	int free = 0;
+	LOCKTAG tag;
+
+	for (int slot = 0; slot < job_max_workers; slot++)
+	{
+		set_slot_tag(&tag, slot);
+		if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+			continue;
+		LockRelease(&tag, ExclusiveLock, false);
+		free++;
+	}
+	return free;
+}
+
+/* Takes one; waits where others were faster since the worker was asked for. */
+void
+job_take_slot(void)
+{
+	LOCKTAG tag;
+
+	for (int slot = 0; slot < job_max_workers; slot++)
+	{
+		set_slot_tag(&tag, slot);
+		if (LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL)
+			return;
+	}
+	set_slot_tag(&tag, MyProcPid % job_max_workers);
+	(void) LockAcquire(&tag, ExclusiveLock, true, false);
+}
+
+/*
  * Waits until no claim before the caller's own is open, as earlier says of
  * batch.  Error: 55000 who had it has ended.
  */

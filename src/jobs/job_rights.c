@@ -12,11 +12,16 @@
 #include "account.h"
 #include "job.h"
 
-/* The job's own role.  Error: 42704 it is gone. */
-Oid
-job_role_oid(const Job *job)
+/* The name of the job's own role, palloc'd.  Error: 42704 it is gone. */
+char *
+job_role_name(const Job *job)
 {
-	return get_role_oid(job->role, false);
+	char *name = GetUserNameFromId(job->role, true);
+
+	if (name == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("the role of job " INT64_FORMAT " does not exist", job->id)));
+	return name;
 }
 
 /*
@@ -46,13 +51,14 @@ job_check_files(const Job *job, Oid role)
 void
 job_check_owner(const Job *job)
 {
-	Oid role = get_role_oid(job->role, true);
+	char *name = GetUserNameFromId(job->role, true);
 	Oid me = GetOuterUserId();
 
-	if ((OidIsValid(role) ? !has_privs_of_role(me, role) : !superuser_arg(me)) ||
+	if ((name != NULL ? !has_privs_of_role(me, job->role) : !superuser_arg(me)) ||
 		(account_confined() != NULL &&
 		 (job->confined == NULL || strcmp(job->confined, account_confined()) != 0)))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("job " INT64_FORMAT " is not yours", job->id),
-						errdetail("It belongs to role \"%s\".", job->role)));
+						name != NULL ? errdetail("It belongs to role \"%s\".", name)
+									 : errdetail("Its role does not exist any more.")));
 }

@@ -36,7 +36,7 @@ static PlanStatement measure_lines = {
 	"       pg_catalog.sum(pg_catalog.octet_length(line)" OP(+) "1)::pg_catalog.int8"
 	" FROM memory.import_stage"
 	" WHERE " MINE,
-	STAGE_LAST + 1, {TEXTOID, TEXTOID, INT8OID}};
+	STAGE_LAST + 1, {OIDOID, TEXTOID, INT8OID}};
 
 static PlanStatement read_lines = {
 	"SELECT line_id, line"
@@ -44,18 +44,18 @@ static PlanStatement read_lines = {
 	" WHERE " MINE " AND line_id" OP(>=) "$4"
 	" ORDER BY staged_by, account_id, line_id"
 	" LIMIT $5",
-	STAGE_LIMIT + 1, {TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID}};
+	STAGE_LIMIT + 1, {OIDOID, TEXTOID, INT8OID, INT8OID, INT8OID}};
 
 static PlanStatement delete_lines = {
 	"DELETE FROM memory.import_stage"
 	" WHERE " MINE " AND line_id" OP(>=) "$4",
-	STAGE_FIRST + 1, {TEXTOID, TEXTOID, INT8OID, INT8OID}};
+	STAGE_FIRST + 1, {OIDOID, TEXTOID, INT8OID, INT8OID}};
 /* clang-format on */
 
 static void
 set_owner(const Job *job, Datum *values)
 {
-	values[STAGE_ROLE] = CStringGetTextDatum(job->role);
+	values[STAGE_ROLE] = ObjectIdGetDatum(job->role);
 	values[STAGE_ACCOUNT] = CStringGetTextDatum(job->confined != NULL ? job->confined : "");
 	values[STAGE_LAST] = Int64GetDatum(job->last_row);
 }

@@ -147,7 +147,7 @@ static PlanStatement insert_job = {
 	" RETURNING job_id",
 	INSERT_PARAMETERS,
 	{TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID,
-	 INT4OID, INT8OID, TEXTOID, TIMESTAMPTZOID}};
+	 INT4OID, INT8OID, OIDOID, TIMESTAMPTZOID}};
 /* clang-format on */
 
 /* Makes a job's row, and that of its cursor; returns its id. */
@@ -169,7 +169,7 @@ job_create(const Job *job, int32 workers)
 	values[INSERT_WORKERS] = Int32GetDatum(workers);
 	values[INSERT_TOTAL_BYTES] = Int64GetDatum(job->total_bytes);
 	nulls[INSERT_TOTAL_BYTES] = job->total_bytes < 0 ? 'n' : ' ';
-	values[INSERT_ROLE] = CStringGetTextDatum(job->role);
+	values[INSERT_ROLE] = ObjectIdGetDatum(job->role);
 	values[INSERT_NOW] = TimestampTzGetDatum(GetCurrentTimestamp());
 	plan_execute(&insert_job, values, nulls, false);
 	return DatumGetInt64(column(1, &isnull));
@@ -219,7 +219,7 @@ job_read(int64 job_id, Job *job)
 	job->account_id = isnull ? NULL : DatumGetTextPCopy(value);
 	job->target = text_column(READ_TARGET);
 	job->state = text_column(READ_STATE);
-	job->role = text_column(READ_ROLE);
+	job->role = DatumGetObjectId(column(READ_ROLE, &isnull));
 	job->cancel_requested = bool_column(READ_CANCEL_REQUESTED);
 	value = column(READ_TOTAL_BYTES, &isnull);
 	job->total_bytes = isnull ? -1 : DatumGetInt64(value);
@@ -568,6 +568,29 @@ static PlanStatement fail_job = {
 	" WHERE job_id" OP(=) "$1 AND state" OP(=) "'running'",
 	FAIL_PARAMETERS, {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID}};
 /* clang-format on */
+
+/* clang-format off */
+enum { REFUSE_JOB, REFUSE_SQLSTATE, REFUSE_MESSAGE, REFUSE_NOW, REFUSE_PARAMETERS };
+static PlanStatement refuse_job = {
+	"UPDATE memory_store.jobs"
+	" SET state = 'failed', sqlstate = $2, error = $3, finished_at = $4"
+	" WHERE job_id" OP(=) "$1 AND state" OP(=) "'queued'",
+	REFUSE_PARAMETERS, {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID}};
+/* clang-format on */
+
+/* A job that gets no worker has failed, rather than to stay queued for ever. */
+void
+job_refuse(int64 job_id, const char *sqlstate, const char *message)
+{
+	Datum values[REFUSE_PARAMETERS] = {
+		[REFUSE_JOB] = Int64GetDatum(job_id),
+		[REFUSE_SQLSTATE] = CStringGetTextDatum(sqlstate),
+		[REFUSE_MESSAGE] = CStringGetTextDatum(message),
+		[REFUSE_NOW] = TimestampTzGetDatum(GetCurrentTimestamp()),
+	};
+
+	plan_execute(&refuse_job, values, NULL, false);
+}
 
 /* An error ends the job; the claim stays, for who resumes it. */
 void

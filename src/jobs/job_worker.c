@@ -120,7 +120,7 @@ take_job(JobWorker *worker)
 
 	/* as SET ROLE would, with its check that the user may */
 	StartTransactionCommand();
-	SetConfigOption("role", job->role, PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("role", job_role_name(job), PGC_USERSET, PGC_S_SESSION);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(worker->context);
 	if (strcmp(job->kind, "export") == 0)
@@ -137,7 +137,7 @@ work_batch(JobWorker *worker)
 	bool more;
 
 	begin_transaction(worker, "claiming a batch of a job");
-	job_check_files(&worker->job, job_role_oid(&worker->job));
+	job_check_files(&worker->job, worker->job.role);
 	more = worker->export != NULL ? job_export_claim(worker->export)
 								  : job_import_claim(worker->import);
 	end_transaction(worker);
@@ -232,6 +232,7 @@ memory_job_worker_main(Datum main_arg)
 
 	StartTransactionCommand();
 	job_hold(args.job_id);
+	job_take_slot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 
@@ -278,17 +279,29 @@ job_at_transaction_end(XactEvent event, void *arg)
 	forget_handles();
 }
 
+int job_max_workers_per_job = 4;
+int job_max_workers = 4;
+
+/* Defines the room's settings, and has a session that fails stop the workers it waits for. */
 void
 job_init(void)
 {
+	DefineCustomIntVariable("memory_ext.max_workers_per_job",
+							"A job has at most so many background workers.", NULL,
+							&job_max_workers_per_job, 4, 1, JOB_MAX_WORKERS, PGC_SUSET, 0, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable("memory_ext.max_job_workers",
+							"All jobs of the server have at most so many background workers.",
+							"max_worker_processes limits them as well.", &job_max_workers, 4, 1,
+							JOB_MAX_WORKERS, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	RegisterXactCallback(job_at_transaction_end, NULL);
 	job_erase_init();
 }
 
 /*
  * Starts background workers for a job and returns how many there are.  keep:
- * this session waits for them and stops them when it fails.  Error: 53000 there
- * is room for none.
+ * this session waits for them and stops them when it fails.  0: there is room
+ * for none.
  */
 int
 job_launch(int64 job_id, int workers, bool keep)
@@ -296,6 +309,7 @@ job_launch(int64 job_id, int workers, bool keep)
 	JobWorkerArgs args = {MyDatabaseId, GetSessionUserId(), job_id};
 	BackgroundWorker worker = {0};
 	int started = 0;
+	int allowed = Min(Min(workers, job_max_workers_per_job), job_free_slots());
 
 	StaticAssertStmt(sizeof(args) <= BGW_EXTRALEN, "a worker's arguments fit");
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -309,7 +323,7 @@ job_launch(int64 job_id, int workers, bool keep)
 	memcpy(worker.bgw_extra, &args, sizeof(args));
 
 	forget_handles();
-	while (started < Min(workers, JOB_MAX_WORKERS))
+	while (started < Min(allowed, JOB_MAX_WORKERS))
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 		BackgroundWorkerHandle *handle;
@@ -324,13 +338,6 @@ job_launch(int64 job_id, int workers, bool keep)
 		else
 			pfree(handle);
 	}
-	if (started == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("no background worker is free for job " INT64_FORMAT, job_id),
-				 errhint("Raise max_worker_processes, or CALL memory.resume_job(" INT64_FORMAT
-						 ") when others have ended.",
-						 job_id)));
 	return started;
 }
 

@@ -16,7 +16,7 @@ CREATE TABLE memory_store.jobs (
 	cancel_requested boolean NOT NULL DEFAULT false,
 	workers integer NOT NULL DEFAULT 1,
 	total_bytes bigint,
-	started_by text NOT NULL,
+	started_by regrole NOT NULL,
 	created_at timestamptz NOT NULL,
 	started_at timestamptz,
 	finished_at timestamptz,
@@ -98,7 +98,9 @@ ALTER TABLE memory_store.job_errors ALTER COLUMN account_id SET STATISTICS 0, AL
 
 CREATE VIEW memory.jobs WITH (security_barrier = true) AS
 	SELECT j.job_id, j.kind, j.source, j.format, j.account_id, j.target,
-		CASE WHEN j.state = 'running' AND j.source IN ('file', 'staged') AND NOT EXISTS (
+		CASE WHEN j.source IN ('file', 'staged')
+			-- a worker that has just been asked for may not run yet
+			AND (j.state = 'running' OR j.state = 'queued' AND j.created_at < now() - interval '1 minute') AND NOT EXISTS (
 			-- the lock that workers hold, see job_worker.c
 			SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 77
 				AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
@@ -111,7 +113,7 @@ CREATE VIEW memory.jobs WITH (security_barrier = true) AS
 		round(p.bytes / p.seconds)::bigint AS bytes_per_second,
 		CASE WHEN j.state = 'running' AND p.bytes > 0 AND j.total_bytes >= p.bytes
 			THEN make_interval(secs => round((j.total_bytes - p.bytes) * p.seconds / p.bytes)::double precision) END AS time_left,
-		j.workers, j.started_by, j.started_at, j.finished_at, j.options, j.sqlstate, j.error
+		j.workers, j.started_by::text AS started_by, j.started_at, j.finished_at, j.options, j.sqlstate, j.error
 	FROM memory_store.jobs j CROSS JOIN LATERAL (
 		SELECT COALESCE(sum(q.documents), 0)::bigint AS documents, COALESCE(sum(q.imported), 0)::bigint AS imported,
 			COALESCE(sum(q.extended), 0)::bigint AS extended, COALESCE(sum(q.unchanged), 0)::bigint AS unchanged,
@@ -124,11 +126,13 @@ CREATE VIEW memory.jobs WITH (security_barrier = true) AS
 COMMENT ON VIEW memory.jobs IS 'imports and exports: how far they have come, and how they ended';
 
 CREATE VIEW memory.job_errors WITH (security_barrier = true) AS
-	SELECT e.job_id, e.document, e.line, e.byte_offset, e.reason, e.path, e.message, e.excerpt,
+	SELECT e.job_id, e.document, e.line, e.byte_offset, e.reason, e.path, e.message,
+		-- text of a document is for who imported it
+		CASE WHEN pg_has_role(j.started_by, 'USAGE') THEN e.excerpt END AS excerpt,
 		e.account_id, e.conversation_id, e.rejected_at, e.rejected
-	FROM memory_store.job_errors e
+	FROM memory_store.job_errors e LEFT JOIN memory_store.jobs j USING (job_id)
 	WHERE memory.account_visible(COALESCE(e.account_id, ''));
-COMMENT ON VIEW memory.job_errors IS 'documents that imports rejected, or mended and stored: where, why, and how they begin';
+COMMENT ON VIEW memory.job_errors IS 'documents that imports rejected, or mended and stored: where, why, and, for who imported them, how they begin';
 
 CREATE FUNCTION memory_store.trim_jobs() RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_trim_jobs' LANGUAGE C VOLATILE SECURITY DEFINER;

@@ -36,10 +36,14 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "attempt.h"
 #include "dictionary.h"
 #include "format.h"
+#include "problems.h"
+#include "sql_text.h"
+#include "statement.h"
 #include "store.h"
+
+#define COMPACT_STEP "compact"
 
 /* Larger payloads gain nothing from a dictionary. */
 #define DICTIONARY_USEFUL_BYTES (256 * 1024)
@@ -144,6 +148,17 @@ find_newest(CompactPlan *plan)
 		messages += plan->segments[--plan->newest].messages;
 }
 
+/* clang-format off */
+static PlanStatement segments_plan_statement = {
+	"SELECT first_seq, xmin, body, compact IS NOT NULL"
+	" FROM memory_store.segments"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" ORDER BY first_seq",
+	2,
+	{UUIDOID, TEXTOID},
+};
+/* clang-format on */
+
 static void
 read_plan(CompactPlan *plan)
 {
@@ -153,19 +168,19 @@ read_plan(CompactPlan *plan)
 
 	values[0] = UUIDPGetDatum(plan->id);
 	values[1] = PointerGetDatum(plan->account_id);
-	plan->count = store_execute(STORE_SEGMENTS_PLAN, values, NULL, false);
+	plan->count = plan_execute(&segments_plan_statement, values, NULL, false);
 	plan->segments = palloc(mul_size(Max(plan->count, 1), sizeof(PlannedSegment)));
 	for (uint64 i = 0; i < plan->count; i++)
 	{
 		TranscriptHeader header;
 
-		transcript_read_header(store_column(i, 3, &isnull), &header);
-		plan->segments[i].first_seq = DatumGetInt64(store_column(i, 1, &isnull));
-		plan->segments[i].xmin = DatumGetTransactionId(store_column(i, 2, &isnull));
+		transcript_read_header(plan_column(i, 3, &isnull), &header);
+		plan->segments[i].first_seq = DatumGetInt64(plan_column(i, 1, &isnull));
+		plan->segments[i].xmin = DatumGetTransactionId(plan_column(i, 2, &isnull));
 		plan->segments[i].raw_bytes = header.raw_size;
 		plan->segments[i].messages = header.message_count;
 		plan->segments[i].compact = is_compact(&header, current);
-		plan->segments[i].marked = DatumGetBool(store_column(i, 4, &isnull));
+		plan->segments[i].marked = DatumGetBool(plan_column(i, 4, &isnull));
 	}
 	find_newest(plan);
 }
@@ -253,19 +268,29 @@ plan_holds(const CompactPlan *plan)
 
 	values[0] = UUIDPGetDatum(plan->id);
 	values[1] = PointerGetDatum(plan->account_id);
-	if (store_execute(STORE_SEGMENTS_PLAN, values, NULL, false) != plan->count)
+	if (plan_execute(&segments_plan_statement, values, NULL, false) != plan->count)
 		return false;
 	for (uint64 i = 0; i < plan->count; i++)
-		if (DatumGetInt64(store_column(i, 1, &isnull)) != plan->segments[i].first_seq ||
-			DatumGetTransactionId(store_column(i, 2, &isnull)) != plan->segments[i].xmin)
+		if (DatumGetInt64(plan_column(i, 1, &isnull)) != plan->segments[i].first_seq ||
+			DatumGetTransactionId(plan_column(i, 2, &isnull)) != plan->segments[i].xmin)
 			return false;
 	return true;
 }
 
+/* clang-format off */
+static PlanStatement segment_insert_compact_statement = {
+	"INSERT INTO memory_store.segments (conversation_id, account_id, first_seq,"
+	" last_seq, revision, body, message_ids, compact)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, true)",
+	7,
+	{UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, STATEMENT_TRANSCRIPT, BYTEAOID},
+};
+/* clang-format on */
+
 static void
 replace_group(const CompactPlan *plan, const NewSegment *new)
 {
-	Datum values[STORE_SEGMENT_COLUMNS];
+	Datum values[7];
 	char nulls[] = "       ";
 
 	for (uint64 i = new->from; i < new->to; i++)
@@ -277,7 +302,7 @@ replace_group(const CompactPlan *plan, const NewSegment *new)
 	values[4] = Int64GetDatum(new->revision);
 	values[5] = PointerGetDatum(new->body);
 	store_filter_datum(new->filter, values, nulls, 6);
-	store_execute(STORE_SEGMENT_INSERT_COMPACT, values, nulls, false);
+	plan_execute(&segment_insert_compact_statement, values, nulls, false);
 }
 
 /*
@@ -327,51 +352,84 @@ prepare_attempt(void *arg)
 }
 
 /*
- * The same, but a corrupt segment does not keep all others from maintenance:
- * its conversation is left as it is, with a warning.
+ * The same, but a segment that cannot be read does not keep all others from
+ * maintenance: its conversation is left as it is.
  */
 static bool
-prepare_or_warn(CompactPlan *plan)
+prepare_or_skip(CompactPlan *plan)
 {
 	Preparation preparation = {plan, false};
-	ErrorData *error = attempt_read(prepare_attempt, &preparation);
 
-	if (error == NULL)
-		return preparation.prepared;
-	ereport(WARNING,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("conversation %s of account \"%s\" cannot be compacted: %s",
-					store_uuid_string(plan->id), text_to_cstring(plan->account_id), error->message),
-			 errhint("See memory.verify() for what is wrong with it.")));
-	return false;
+	return problem_attempt(COMPACT_STEP, plan->account_id, plan->id, prepare_attempt,
+						   &preparation) &&
+		   preparation.prepared;
 }
 
-/*
- * Replaces the segments under the account's lock; returns how many.  Where they
- * have changed since, insist says to plan anew: under the lock it stays.
- */
-static int64
-apply(CompactPlan *plan, bool insist)
+/* clang-format off */
+static PlanStatement conversation_touch_statement = {
+	"UPDATE memory_store.conversations"
+	" SET tail_count = tail_count"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	2,
+	{UUIDOID, TEXTOID},
+};
+
+static PlanStatement segments_mark_statement = {
+	"UPDATE memory_store.segments"
+	" SET compact = true"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND compact IS NULL",
+	2,
+	{UUIDOID, TEXTOID},
+};
+/* clang-format on */
+
+/* A plan to be carried out, and how many segments that has replaced. */
+typedef struct Application
 {
+	CompactPlan *plan;
+	bool insist;
+	int64 replaced;
+} Application;
+
+/*
+ * Replaces the segments under the account's lock.  Where they have changed
+ * since, insist says to plan anew: under the lock it stays.
+ */
+static void
+apply_attempt(void *arg)
+{
+	Application *application = arg;
+	CompactPlan *plan = application->plan;
 	Datum values[2];
-	int64 replaced = 0;
 
 	if (!store_hold_account(plan->account_id))
-		return 0;
-	if (!plan_holds(plan) && (!insist || !prepare_or_warn(plan)))
-		return 0;
+		return;
+	if (!plan_holds(plan) && (!application->insist || !prepare(plan)))
+		return;
 	values[0] = UUIDPGetDatum(plan->id);
 	values[1] = PointerGetDatum(plan->account_id);
 	if (plan->unmarked)
-		store_execute(STORE_SEGMENTS_MARK, values, NULL, false);
+		plan_execute(&segments_mark_statement, values, NULL, false);
 	if (plan->ngroups > 0)
-		store_execute(STORE_CONVERSATION_TOUCH, values, NULL, false);
+		plan_execute(&conversation_touch_statement, values, NULL, false);
 	for (uint64 i = 0; i < plan->ngroups; i++)
 	{
 		replace_group(plan, &plan->groups[i]);
-		replaced += plan->groups[i].to - plan->groups[i].from;
+		application->replaced += plan->groups[i].to - plan->groups[i].from;
 	}
-	return replaced;
+}
+
+/* The same, or nothing where that fails; returns how many segments were replaced. */
+static int64
+apply(CompactPlan *plan, bool insist, bool solved)
+{
+	Application application = {plan, insist, 0};
+
+	if (!problem_attempt(COMPACT_STEP, plan->account_id, plan->id, apply_attempt, &application))
+		return 0;
+	if (solved)
+		problem_solved(COMPACT_STEP, plan->account_id, plan->id);
+	return application.replaced;
 }
 
 /* The order in which accounts are locked: that of their keys. */
@@ -392,6 +450,15 @@ wanted_name(void)
 		psprintf("%d:%d@%u", (int) wanted.codec, wanted.level, wanted.dictionary_id));
 }
 
+/* clang-format off */
+static PlanStatement compaction_read_statement = {
+	"SELECT compression"
+	" FROM memory_store.compaction FOR KEY SHARE",
+	0,
+	{0},
+};
+/* clang-format on */
+
 /*
  * Do the marks hold for what is wanted by now?  Then they go on to do so until
  * the transaction's end: the row is locked, who wants something else waits.
@@ -401,8 +468,8 @@ marks_hold(const text *wanted)
 {
 	bool isnull;
 
-	return store_execute(STORE_COMPACTION_READ, NULL, NULL, false) == 1 &&
-		   account_same(DatumGetTextPP(store_column(0, 1, &isnull)), wanted);
+	return plan_execute(&compaction_read_statement, NULL, NULL, false) == 1 &&
+		   account_same(DatumGetTextPP(plan_column(0, 1, &isnull)), wanted);
 }
 
 PG_FUNCTION_INFO_V1(memory_compact_begin);
@@ -421,6 +488,19 @@ memory_compact_begin(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(memory_compact_end);
 
+/* clang-format off */
+static PlanStatement compaction_note_statement = {
+	"WITH d AS (DELETE"
+	" FROM memory_store.compaction"
+	" WHERE compression" OP(<>) "$1)"
+	" INSERT INTO memory_store.compaction"
+	" VALUES ($1)"
+	" ON CONFLICT DO NOTHING",
+	1,
+	{TEXTOID},
+};
+/* clang-format on */
+
 /*
  * memory_compact_end(compression text) → void
  *		Notes that all that rests is compressed as memory_compact_begin has said,
@@ -436,7 +516,7 @@ memory_compact_end(PG_FUNCTION_ARGS)
 	account_check_unconfined();
 	SPI_connect();
 	if (account_same(wanted, PG_GETARG_TEXT_PP(0)) && !marks_hold(wanted))
-		store_execute(STORE_COMPACTION_NOTE, values, NULL, false);
+		plan_execute(&compaction_note_statement, values, NULL, false);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -471,7 +551,7 @@ prepare_found(CompactBatch *batch, uint64 n)
 		CHECK_FOR_INTERRUPTS();
 		plan->id = DatumGetUUIDP(batch->last[0]);
 		plan->account_id = DatumGetTextPP(batch->last[1]);
-		if (!prepare_or_warn(plan))
+		if (!prepare_or_skip(plan))
 			continue;
 		for (uint64 k = 0; k < plan->ngroups; k++)
 			bytes += VARSIZE(plan->groups[k].body);
@@ -491,16 +571,97 @@ lock_subscriptions(const CompactBatch *batch)
 	pfree(accounts);
 }
 
+/* what somebody is at work on will be fresh anyway */
+/* clang-format off */
+static PlanStatement compact_unmark_statement = {
+	"UPDATE memory_store.segments s"
+	" SET compact = NULL"
+	" FROM (SELECT w.conversation_id, w.account_id, w.first_seq"
+	" FROM memory_store.segments w"
+	" WHERE (w.conversation_id, w.account_id)" OP(>) "($1, $2)"
+	" AND ($3 IS NULL OR (w.conversation_id, w.account_id)" OP(<=) "($3, $4))"
+	" AND w.compact AND NOT memory_store.is_compact(w.body) FOR UPDATE SKIP LOCKED) w"
+	" WHERE s.conversation_id" OP(=) "w.conversation_id"
+	" AND s.account_id" OP(=) "w.account_id AND s.first_seq" OP(=) "w.first_seq",
+	4,
+	{UUIDOID, TEXTOID, UUIDOID, TEXTOID},
+};
+/* clang-format on */
+
 /* What a batch that looks at everything has left as it was, whyever, loses its mark. */
 static void
 unmark_rest(const CompactBatch *batch)
 {
 	Datum values[4] = {batch->after[0], batch->after[1], batch->last[0], batch->last[1]};
 
-	store_execute(STORE_COMPACT_UNMARK, values, batch->found ? NULL : "  nn", false);
+	plan_execute(&compact_unmark_statement, values, batch->found ? NULL : "  nn", false);
 }
 
 PG_FUNCTION_INFO_V1(memory_compact_batch);
+
+/* the conversation by its key, whatever the planner knows of either table */
+/* clang-format off */
+static PlanStatement compact_fresh_statement = {
+	"SELECT w.conversation_id, w.account_id"
+	" FROM (SELECT DISTINCT s.conversation_id, s.account_id"
+	" FROM memory_store.segments s"
+	" WHERE s.compact IS NULL"
+	" AND (s.conversation_id, s.account_id)" OP(>) "($1, $2)) w"
+	" WHERE (SELECT c.updated_at"
+	" FROM memory_store.conversations c"
+	" WHERE c.conversation_id" OP(=) "w.conversation_id"
+	" AND c.account_id" OP(=) "w.account_id)" OP(<) "$3"
+	" ORDER BY w.conversation_id, w.account_id LIMIT $4",
+	4,
+	{UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
+	
+   .ordered = true,
+};
+
+static PlanStatement compaction_clear_statement = {
+	"DELETE"
+	" FROM memory_store.compaction",
+	0,
+	{0},
+};
+/* clang-format on */
+
+/* either table's key is bounded, whatever they are joined by */
+/* clang-format off */
+static PlanStatement compact_resting_statement = {
+	"SELECT s.conversation_id, s.account_id"
+	" FROM memory_store.segments s JOIN memory_store.conversations c ON"
+	" c.conversation_id" OP(=) "s.conversation_id"
+	" AND c.account_id" OP(=) "s.account_id"
+	" WHERE (s.conversation_id, s.account_id)" OP(>) "($1, $2)"
+	" AND (c.conversation_id, c.account_id)" OP(>) "($1, $2)"
+	" AND c.updated_at" OP(<) "$3"
+	" GROUP BY s.conversation_id,"
+	" s.account_id HAVING NOT pg_catalog.bool_and(s.compact IS TRUE"
+	" AND memory_store.is_compact(s.body))"
+	" ORDER BY s.conversation_id, s.account_id LIMIT $4",
+	4,
+	{UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
+	
+          .ordered = true,
+};
+
+static PlanStatement compact_stale_statement = {
+	"SELECT DISTINCT s.conversation_id, s.account_id"
+	" FROM memory_store.segments s"
+	" WHERE (s.conversation_id, s.account_id)" OP(>) "($1, $2) AND EXISTS (SELECT"
+	" FROM memory_store.dictionaries"
+	" WHERE stale_at IS NOT NULL) AND $3 IS NOT NULL AND EXISTS (SELECT"
+	" FROM memory_store.dictionaries d"
+	" WHERE d.stale_at IS NOT NULL"
+	" AND d.dictionary_id" OP(=) "memory_store.needed_dictionary(s.body))"
+	" ORDER BY s.conversation_id, s.account_id LIMIT $4",
+	4,
+	{UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
+	
+   .ordered = true,
+};
+/* clang-format on */
 
 /*
  * memory_compact_batch(after_conversation_id uuid, after_account_id text,
@@ -524,6 +685,7 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	bool nulls[3] = {true, true, false};
 	int64 replaced = 0;
 	bool marks;
+	bool solved;
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory_store.compact_batch returns no record");
@@ -540,11 +702,11 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	SPI_connect();
 	marks = only_stale || marks_hold(wanted_name());
 	if (!marks)
-		store_execute(STORE_COMPACTION_CLEAR, NULL, NULL, false); /* until all are looked at */
-	prepare_found(&batch, store_execute(only_stale ? STORE_COMPACT_STALE
-										: marks    ? STORE_COMPACT_FRESH
-												   : STORE_COMPACT_RESTING,
-										values, NULL, false));
+		plan_execute(&compaction_clear_statement, NULL, NULL, false); /* until all are looked at */
+	prepare_found(&batch, plan_execute(only_stale ? &compact_stale_statement
+									   : marks    ? &compact_fresh_statement
+												  : &compact_resting_statement,
+									   values, NULL, false));
 	if (batch.found)
 	{
 		MemoryContext old = MemoryContextSwitchTo(result_context);
@@ -555,12 +717,13 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 	}
 
+	solved = batch.nplans > 0 && problems_exist();
 	qsort(batch.plans, batch.nplans, sizeof(CompactPlan), compare_accounts);
 	lock_subscriptions(&batch);
 	for (uint64 i = 0; i < batch.nplans; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		replaced += apply(&batch.plans[i], only_stale);
+		replaced += apply(&batch.plans[i], only_stale, solved);
 	}
 	if (!marks)
 		unmark_rest(&batch);

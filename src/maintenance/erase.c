@@ -29,6 +29,9 @@
 
 #include "dictionary.h"
 #include "erase.h"
+#include "problems.h"
+#include "sql_text.h"
+#include "statement.h"
 #include "store.h"
 
 #define MAX_FORGETS 4
@@ -49,7 +52,7 @@ static int64
 column_or_zero(int column)
 {
 	bool isnull;
-	Datum value = store_column(0, column, &isnull);
+	Datum value = plan_column(0, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
 }
@@ -73,7 +76,7 @@ charge_forgotten(text *account_id)
 		Datum values[1] = {PointerGetDatum(account_id)};
 		QuotaAmounts amounts = {{0}};
 
-		store_execute(STORE_FORGET_COUNTS, values, NULL, false);
+		plan_execute(&store_forget_counts_statement, values, NULL, false);
 		amounts.by_meter[QUOTA_CONVERSATIONS] = -column_or_zero(1);
 		amounts.by_meter[QUOTA_CONTENT_BYTES] = -column_or_zero(3);
 		quota_consume(hold, name, &amounts);
@@ -83,16 +86,28 @@ charge_forgotten(text *account_id)
 
 /* A count of rows, by the first column, as they are at this moment. */
 static int64
-count_now(StoreStatement id, Datum *values)
+count_now(PlanStatement *statement, Datum *values)
 {
 	int64 count;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	store_execute(id, values, NULL, true);
+	plan_execute(statement, values, NULL, true);
 	count = column_or_zero(1);
 	PopActiveSnapshot();
 	return count;
 }
+
+/* clang-format off */
+static PlanStatement forget_seen_statement = {
+	"SELECT (SELECT pg_catalog.count(*)"
+	" FROM memory_store.accounts"
+	" WHERE account_id" OP(=) "$1)" OP(+) "(SELECT pg_catalog.count(*)"
+	" FROM memory_store.dictionary_accounts"
+	" WHERE account_id" OP(=) "$1)",
+	1,
+	{TEXTOID},
+};
+/* clang-format on */
 
 /*
  * A transaction with an old snapshot would pass over an account, or a
@@ -104,12 +119,24 @@ refuse_old_snapshot(Datum *values)
 {
 	if (!IsolationUsesXactSnapshot())
 		return;
-	store_execute(STORE_FORGET_SEEN, values, NULL, false);
-	if (column_or_zero(1) != count_now(STORE_FORGET_SEEN, values))
+	plan_execute(&forget_seen_statement, values, NULL, false);
+	if (column_or_zero(1) != count_now(&forget_seen_statement, values))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("could not serialize access due to concurrent update"),
 						errhint("Run the transaction again.")));
 }
+
+/* clang-format off */
+static PlanStatement forget_ledger_statement = {
+	"SELECT t.seq, t.parent_seq, t.role, t.content, t.model, t.tokens, t.created_at,"
+	" t.message_id, t.metadata, t.revision, t.counted"
+	" FROM memory_store.tail t JOIN memory_store.conversations c ON t.conversation_id"
+	OP(=) "c.conversation_id"
+	" WHERE c.account_id" OP(=) "$1 AND t.account_id" OP(=) "$1 AND NOT t.counted",
+	1,
+	{TEXTOID},
+};
+/* clang-format on */
 
 /*
  * Usage is numbers without text, but they stand under the account's name: they
@@ -129,7 +156,7 @@ keep_or_forget_usage(text *account_id)
 		return;
 	}
 	usage = metering_batch_create(account_id);
-	n = store_execute(STORE_FORGET_LEDGER, values, NULL, false);
+	n = plan_execute(&forget_ledger_statement, values, NULL, false);
 	for (uint64 i = 0; i < n; i++)
 	{
 		StoreConversation ledger = {.account_id = account_id, .usage = usage};
@@ -139,12 +166,96 @@ keep_or_forget_usage(text *account_id)
 		store_tail_row(i, &message);
 		store_usage_taken(&ledger, &message, 1);
 	}
-	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
+	plan_execute(&store_forget_counts_statement, values, NULL, false);
 	metering_batch_removed(usage, column_or_zero(2), column_or_zero(4), column_or_zero(3));
 	metering_batch_end(usage);
 }
 
 PG_FUNCTION_INFO_V1(memory_forget);
+
+/* clang-format off */
+static PlanStatement dictionaries_stale_statement = {
+	"WITH d AS (DELETE"
+	" FROM memory_store.dictionary_accounts"
+	" WHERE account_id" OP(=) "$1"
+	" RETURNING dictionary_id) UPDATE memory_store.dictionaries"
+	" SET is_current = false, stale_at = COALESCE(stale_at,"
+	" pg_catalog.clock_timestamp())"
+	" WHERE dictionary_id" OP(=) "ANY (SELECT dictionary_id"
+	" FROM d)"
+	" RETURNING dictionary_id",
+	1,
+	{TEXTOID},
+};
+
+static PlanStatement training_clear_statement = {
+	"DELETE"
+	" FROM memory_store.trainings",
+	0,
+	{0},
+};
+
+static PlanStatement forget_segments_statement = {
+	"DELETE"
+	" FROM memory_store.segments t"
+	" USING memory_store.conversations c"
+	" WHERE c.account_id" OP(=) "$1 AND t.account_id" OP(=) "$1"
+	" AND t.conversation_id" OP(=) "c.conversation_id",
+	1,
+	{TEXTOID},
+};
+
+static PlanStatement forget_tail_statement = {
+	"DELETE"
+	" FROM memory_store.tail t"
+	" USING memory_store.conversations c"
+	" WHERE c.account_id" OP(=) "$1 AND t.account_id" OP(=) "$1"
+	" AND t.conversation_id" OP(=) "c.conversation_id",
+	1,
+	{TEXTOID},
+};
+
+static PlanStatement forget_tombstones_statement = {
+	"DELETE"
+	" FROM memory_store.tombstones t"
+	" USING memory_store.conversations c"
+	" WHERE c.account_id" OP(=) "$1 AND t.account_id" OP(=) "$1"
+	" AND t.conversation_id" OP(=) "c.conversation_id",
+	1,
+	{TEXTOID},
+};
+
+static PlanStatement forget_conversations_statement = {
+	"DELETE"
+	" FROM memory_store.conversations"
+	" WHERE account_id" OP(=) "$1",
+	1,
+	{TEXTOID},
+};
+
+static PlanStatement forget_purged_statement = {
+	"DELETE FROM memory_store.purged"
+	" WHERE account_id" OP(=) "$1",
+	1,
+	{TEXTOID},
+};
+
+static PlanStatement forget_retention_statement = {
+	"DELETE"
+	" FROM memory_store.retention"
+	" WHERE account_id" OP(=) "$1",
+	1,
+	{TEXTOID},
+};
+
+static PlanStatement erasure_note_statement = {
+	"INSERT INTO memory_store.erasures (erased_at)"
+	" VALUES (pg_catalog.clock_timestamp())"
+	" ON CONFLICT DO NOTHING",
+	0,
+	{0},
+};
+/* clang-format on */
 
 /*
  * memory_forget(account_id text) → jsonb
@@ -169,7 +280,7 @@ memory_forget(PG_FUNCTION_ARGS)
 	charge_forgotten(account_id);
 	refuse_old_snapshot(values);
 	keep_or_forget_usage(account_id);
-	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
+	plan_execute(&store_forget_counts_statement, values, NULL, false);
 	appendStringInfoString(&receipt, "{\"account_id\": ");
 	escape_json(&receipt, text_to_cstring(account_id));
 	appendStringInfo(&receipt,
@@ -178,28 +289,29 @@ memory_forget(PG_FUNCTION_ARGS)
 					 timestamptz_to_str(GetCurrentTimestamp()), column_or_zero(1),
 					 column_or_zero(2), column_or_zero(3));
 	appendStringInfo(&receipt, ", \"segments\": " UINT64_FORMAT,
-					 store_execute(STORE_FORGET_SEGMENTS, values, NULL, false));
+					 plan_execute(&forget_segments_statement, values, NULL, false));
 	appendStringInfo(&receipt, ", \"tail_messages\": " UINT64_FORMAT,
-					 store_execute(STORE_FORGET_TAIL, values, NULL, false));
+					 plan_execute(&forget_tail_statement, values, NULL, false));
 	appendStringInfo(&receipt, ", \"tombstones\": " UINT64_FORMAT,
-					 store_execute(STORE_FORGET_TOMBSTONES, values, NULL, false));
-	store_execute(STORE_FORGET_CONVERSATIONS, values, NULL, false);
-	store_execute(STORE_FORGET_RETENTION, values, NULL, false);
-	store_execute(STORE_FORGET_PURGED, values, NULL, false);
+					 plan_execute(&forget_tombstones_statement, values, NULL, false));
+	plan_execute(&forget_conversations_statement, values, NULL, false);
+	plan_execute(&forget_retention_statement, values, NULL, false);
+	plan_execute(&forget_purged_statement, values, NULL, false);
+	problems_forget(account_id);
 	store_mark_changed(account_id, 0);
 	for (int i = 0; i < nforgets; i++)
 		forgets_elsewhere[i](account_id);
-	store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
+	plan_execute(&store_forget_account_statement, values, NULL, false);
 
-	stale = store_execute(STORE_DICTIONARIES_STALE, values, NULL, false);
+	stale = plan_execute(&dictionaries_stale_statement, values, NULL, false);
 	appendStringInfoString(&receipt, ", \"stale_dictionaries\": [");
 	for (uint64 i = 0; i < stale; i++)
 		appendStringInfo(&receipt, "%s" INT64_FORMAT, i > 0 ? ", " : "",
-						 DatumGetInt64(store_column(i, 1, &isnull)));
+						 DatumGetInt64(plan_column(i, 1, &isnull)));
 	appendStringInfo(&receipt, "], \"pending\": {\"dictionaries\": " UINT64_FORMAT "}}", stale);
 	if (stale > 0)
-		store_execute(STORE_TRAINING_CLEAR, NULL, NULL, false); /* maintain() trains anew */
-	store_execute(STORE_ERASURE_NOTE, NULL, NULL, false);
+		plan_execute(&training_clear_statement, NULL, NULL, false); /* maintain() trains anew */
+	plan_execute(&erasure_note_statement, NULL, NULL, false);
 	SPI_finish();
 	dictionary_changed();
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(receipt.data)));
@@ -223,13 +335,32 @@ lock_before_retention(text *account_id)
 		store_lock_charges(&charge, 1);
 	if (store_hold_account(account_id))
 		return;
-	if (store_execute(STORE_ACCOUNT_KNOW, values, NULL, false) > 0)
-		store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
+	if (plan_execute(&store_account_know_statement, values, NULL, false) > 0)
+		plan_execute(&store_forget_account_statement, values, NULL, false);
 	else
 		(void) store_hold_account(account_id);
 }
 
 PG_FUNCTION_INFO_V1(memory_set_retention);
+
+/* clang-format off */
+static PlanStatement retention_set_statement = {
+	"INSERT INTO memory_store.retention (account_id, keep)"
+	" VALUES ($1, $2)"
+	" ON CONFLICT (account_id) DO UPDATE"
+	" SET keep = excluded.keep",
+	2,
+	{TEXTOID, INTERVALOID},
+};
+
+static PlanStatement retention_clear_statement = {
+	"DELETE"
+	" FROM memory_store.retention"
+	" WHERE account_id" OP(=) "$1",
+	1,
+	{TEXTOID},
+};
+/* clang-format on */
 
 /*
  * memory_set_retention(account_id text, keep interval) → void
@@ -248,7 +379,7 @@ memory_set_retention(PG_FUNCTION_ARGS)
 	SPI_connect();
 	lock_before_retention(account_id);
 	if (PG_ARGISNULL(1))
-		store_execute(STORE_RETENTION_CLEAR, values, NULL, false);
+		plan_execute(&retention_clear_statement, values, NULL, false);
 	else
 	{
 		Interval *keep = PG_GETARG_INTERVAL_P(1);
@@ -266,7 +397,7 @@ memory_set_retention(PG_FUNCTION_ARGS)
 								   TimestampTzGetDatum(GetCurrentTimestamp()),
 								   IntervalPGetDatum(keep));
 		values[1] = IntervalPGetDatum(keep);
-		store_execute(STORE_RETENTION_SET, values, NULL, false);
+		plan_execute(&retention_set_statement, values, NULL, false);
 	}
 	SPI_finish();
 	PG_RETURN_VOID();
@@ -353,6 +484,21 @@ expire_due(SPITupleTable *due, uint64 n)
 
 PG_FUNCTION_INFO_V1(memory_expire_batch);
 
+/* clang-format off */
+static PlanStatement retention_due_statement = {
+	"SELECT c.account_id, c.conversation_id, c.updated_at"
+	" FROM memory_store.conversations c"
+	" LEFT JOIN memory_store.retention own ON own.account_id" OP(=) "c.account_id"
+	" LEFT JOIN memory_store.retention other ON other.account_id" OP(=) "''"
+	" WHERE EXISTS (SELECT"
+	" FROM memory_store.retention) AND c.deleted_at IS NULL"
+	" AND c.updated_at" OP(<) "($1" OP(-) "COALESCE(own.keep, other.keep))"
+	" ORDER BY 1, 2 LIMIT $2",
+	2,
+	{TIMESTAMPTZOID, INT8OID},
+};
+/* clang-format on */
+
 /*
  * memory_expire_batch(max_conversations integer) → bigint
  *		Deletes so many (NULL: all) of the conversations whose retention has
@@ -371,13 +517,22 @@ memory_expire_batch(PG_FUNCTION_ARGS)
 	account_check_unconfined();
 	store_check_limit("max_conversations", limit);
 	SPI_connect();
-	n = store_execute(STORE_RETENTION_DUE, values, NULL, false);
+	n = plan_execute(&retention_due_statement, values, NULL, false);
 	due = SPI_tuptable;
 	SPI_tuptable = NULL; /* kept while others come and go */
 	expired = expire_due(due, n);
 	SPI_finish();
 	PG_RETURN_INT64(expired);
 }
+
+/* clang-format off */
+static PlanStatement erasures_done_statement = {
+	"DELETE"
+	" FROM memory_store.erasures",
+	0,
+	{0},
+};
+/* clang-format on */
 
 /*
  * After an erasure, new statistics of account ids where there are any.  The old
@@ -391,7 +546,7 @@ purge_statistics(void)
 	Oid schema = get_namespace_oid("memory_store", false);
 	StringInfoData analyze;
 
-	if (store_execute(STORE_ERASURES_DONE, NULL, NULL, false) == 0)
+	if (plan_execute(&erasures_done_statement, NULL, NULL, false) == 0)
 		return;
 	initStringInfo(&analyze);
 	appendStringInfoString(&analyze, "ANALYZE");
@@ -411,6 +566,25 @@ purge_statistics(void)
 
 PG_FUNCTION_INFO_V1(memory_purge);
 
+/* clang-format off */
+/* In one statement: what it removes is all locked before the first note is written. */
+static PlanStatement purge_statement = {
+	"WITH t AS (DELETE FROM memory_store.tombstones"
+	" WHERE deleted_at" OP(<) "$1 RETURNING account_id, revision),"
+	" c AS (DELETE FROM memory_store.conversations"
+	" WHERE deleted_at" OP(<) "$1 RETURNING account_id, revision),"
+	" p AS (INSERT INTO memory_store.purged AS p (account_id, revision)"
+	" SELECT r.account_id, pg_catalog.max(r.revision)"
+	" FROM (SELECT * FROM t UNION ALL SELECT * FROM c) r"
+	" GROUP BY r.account_id ORDER BY 1"
+	" ON CONFLICT (account_id) DO UPDATE"
+	" SET revision = GREATEST(p.revision, excluded.revision))"
+	" SELECT (SELECT pg_catalog.count(*) FROM t)" OP(+) "(SELECT pg_catalog.count(*) FROM c)",
+	1,
+	{TIMESTAMPTZOID},
+};
+/* clang-format on */
+
 /*
  * memory_purge() → bigint
  *		Removes the tombstones, and the reservations that have ended, older than
@@ -427,13 +601,39 @@ memory_purge(PG_FUNCTION_ARGS)
 
 	account_check_unconfined();
 	SPI_connect();
-	store_execute(STORE_PURGE, values, NULL, false);
+	plan_execute(&purge_statement, values, NULL, false);
 	purged = column_or_zero(1);
 	(void) quota_purge(DatumGetTimestampTz(values[0]));
 	purge_statistics();
 	SPI_finish();
 	PG_RETURN_INT64(purged);
 }
+
+/* 0: which one it needs cannot be read */
+/* clang-format off */
+static PlanStatement dictionary_used_statement = {
+	"SELECT EXISTS (SELECT"
+	" FROM memory_store.segments"
+	" WHERE memory_store.needed_dictionary(body)" OP(=) "ANY (ARRAY[$1,"
+	" 0]))::pg_catalog.int4::pg_catalog.int8",
+	1,
+	{INT8OID},
+};
+
+static PlanStatement dictionary_drop_statement = {
+	"WITH d AS (DELETE"
+	" FROM memory_store.dictionaries"
+	" WHERE dictionary_id" OP(=) "$1 AND NOT is_current"
+	" RETURNING dictionary_id), a AS (DELETE"
+	" FROM memory_store.dictionary_accounts"
+	" WHERE dictionary_id" OP(=) "ANY (SELECT dictionary_id"
+	" FROM d))"
+	" SELECT"
+	" FROM d",
+	1,
+	{INT8OID},
+};
+/* clang-format on */
 
 /*
  * Drops a dictionary unless a segment needs it; its lock keeps writers out, and
@@ -445,12 +645,31 @@ drop_dictionary(int64 dictionary_id)
 	Datum values[1] = {Int64GetDatum(dictionary_id)};
 
 	dictionary_lock((uint32) dictionary_id, true);
-	if (count_now(STORE_DICTIONARY_USED, values) > 0)
+	if (count_now(&dictionary_used_statement, values) > 0)
 		return false;
-	return store_execute(STORE_DICTIONARY_DROP, values, NULL, false) > 0;
+	return plan_execute(&dictionary_drop_statement, values, NULL, false) > 0;
 }
 
 PG_FUNCTION_INFO_V1(memory_drop_dictionaries);
+
+/* clang-format off */
+static PlanStatement dictionaries_droppable_statement = {
+	"SELECT dictionary_id"
+	" FROM memory_store.dictionaries"
+	" WHERE NOT is_current"
+	" ORDER BY 1",
+	0,
+	{0},
+};
+
+static PlanStatement segments_unreadable_statement = {
+	"SELECT pg_catalog.count(*)"
+	" FROM memory_store.segments"
+	" WHERE memory_store.needed_dictionary(body)" OP(=) "0",
+	0,
+	{0},
+};
+/* clang-format on */
 
 /*
  * memory_drop_dictionaries() → bigint
@@ -470,11 +689,11 @@ memory_drop_dictionaries(PG_FUNCTION_ARGS)
 
 	account_check_unconfined();
 	SPI_connect();
-	n = store_execute(STORE_DICTIONARIES_DROPPABLE, NULL, NULL, false);
+	n = plan_execute(&dictionaries_droppable_statement, NULL, NULL, false);
 	ids = palloc(mul_size(Max(n, 1), sizeof(int64)));
 	for (uint64 i = 0; i < n; i++)
-		ids[i] = DatumGetInt64(store_column(i, 1, &isnull));
-	unreadable = n > 0 ? count_now(STORE_SEGMENTS_UNREADABLE, NULL) : 0;
+		ids[i] = DatumGetInt64(plan_column(i, 1, &isnull));
+	unreadable = n > 0 ? count_now(&segments_unreadable_statement, NULL) : 0;
 	if (unreadable > 0)
 	{
 		ereport(WARNING,

@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-/* Erases what a room keeps of the account, inside memory.forget's transaction and SPI connection. */
+/* Erases what a room keeps of the account, within memory.forget's SPI connection. */
 typedef void (*EraseElsewhere)(text *account_id);
 
 /* Sets the function that memory.forget calls besides; called once, from _PG_init. */

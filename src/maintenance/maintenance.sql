@@ -33,6 +33,27 @@ CREATE VIEW memory.dictionaries AS
 	WHERE memory.account_visible(''); -- an empty id is nobody's: only who sees all accounts
 COMMENT ON VIEW memory.dictionaries IS 'the dictionaries of this database: size, percent saved on the hold-out, segments that need them';
 
+-- What maintain() had to leave alone, so that it could go on with the rest.
+CREATE TABLE memory_store.maintenance_problems (
+	account_id text COLLATE "C" NOT NULL,
+	conversation_id uuid NOT NULL,
+	step text NOT NULL,
+	sqlstate text NOT NULL,
+	message text NOT NULL,
+	noted_at timestamptz NOT NULL,
+	attempts bigint NOT NULL DEFAULT 1,
+	PRIMARY KEY (account_id, conversation_id, step)
+);
+COMMENT ON TABLE memory_store.maintenance_problems IS 'conversations that maintenance could not deal with; a row goes when the step works';
+ALTER TABLE memory_store.maintenance_problems ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN message SET STATISTICS 0;
+
+CREATE VIEW memory.maintenance_problems WITH (security_barrier = true) AS
+	SELECT p.account_id, p.conversation_id, p.step, p.sqlstate, p.message, p.attempts, p.noted_at
+	FROM memory_store.maintenance_problems p
+	JOIN memory_store.conversations c ON c.conversation_id = p.conversation_id AND c.account_id = p.account_id
+	WHERE c.deleted_at IS NULL AND memory.account_visible(p.account_id);
+COMMENT ON VIEW memory.maintenance_problems IS 'conversations that maintain() could not seal or compact: it goes on with the others, and tries again each time';
+
 -- The steps of maintain(): a transaction each.
 CREATE FUNCTION memory_store.seal_idle(max_conversations integer DEFAULT 100) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_seal_idle' LANGUAGE C VOLATILE SECURITY DEFINER;
@@ -272,6 +293,7 @@ CREATE VIEW memory.maintenance AS
 		GREATEST(p.retry_at, memory.next_maintenance()) AS next_run,
 		p.failures, p.failed_at, p.error_state AS error_sqlstate, p.error
 	FROM memory_store.maintenance_phases p
+	WHERE memory.account_visible('')
 	ORDER BY p.position;
 COMMENT ON VIEW memory.maintenance IS 'the phases of maintenance in this database, by a worker or by hand: state, progress, last and next run, last error';
 COMMENT ON COLUMN memory.maintenance.state IS 'running, done, failed, waiting to try again (a worker does, at next_run), interrupted (cancelled, or its process died), never run';
@@ -312,6 +334,7 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.forget(text)', 'operator'),
 	('EXECUTE ON FUNCTION memory.set_retention(text, interval)', 'operator'),
 	('SELECT ON memory.dictionaries', 'operator'),
+	('SELECT ON memory.maintenance_problems', 'operator'),
 	('SELECT ON memory.dictionaries', 'monitor'),
 	('EXECUTE ON FUNCTION memory.maintain_step(text, text, integer, text)', 'operator'),
 	('EXECUTE ON PROCEDURE memory.maintain(integer, text)', 'operator'),

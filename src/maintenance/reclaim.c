@@ -42,6 +42,8 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "store.h"
 
 /*
@@ -216,7 +218,7 @@ live_end(Relation relation, BlockNumber from)
 	ItemPointerSet(&bound, from, 0);
 	if (SPI_execute_with_args(query, 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read %s", RelationGetRelationName(relation));
-	last = store_column(0, 1, &isnull);
+	last = plan_column(0, 1, &isnull);
 	return isnull ? from : ItemPointerGetBlockNumber((ItemPointer) DatumGetPointer(last)) + 1;
 }
 
@@ -267,9 +269,9 @@ fit_values(Relation relation, BlockNumber cut, BlockNumber blocks)
 		SPI_cursor_fetch(portal, true, 1);
 		if (SPI_processed > 0)
 		{
-			last = (ItemPointer) DatumGetPointer(store_column(0, 1, &isnull));
+			last = (ItemPointer) DatumGetPointer(plan_column(0, 1, &isnull));
 			next = Min(lower, ItemPointerGetBlockNumber(last) + 1);
-			chunks = DatumGetInt64(store_column(0, 2, &isnull));
+			chunks = DatumGetInt64(plan_column(0, 2, &isnull));
 		}
 		SPI_freetuptable(SPI_tuptable);
 		while (lower > next)
@@ -360,6 +362,21 @@ typedef struct SettleRow
 	int64 first_seq; /* of a segment */
 } SettleRow;
 
+/* clang-format off */
+static PlanStatement segment_move_statement = {
+	"WITH s AS (DELETE"
+	" FROM memory_store.segments"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" AND first_seq" OP(=) "$3 AND (ctid" OP(>=) "$4 AND ctid" OP(<) "$5) IS TRUE"
+	" RETURNING *)"
+	" INSERT INTO memory_store.segments"
+	" SELECT *"
+	" FROM s",
+	5,
+	{UUIDOID, TEXTOID, INT8OID, TIDOID, TIDOID},
+};
+/* clang-format on */
+
 /*
  * Moves the segment unless it has gone, or has been written anew, meanwhile.
  * values: id, account_id, first_seq, and the bounds of the blocks.
@@ -367,8 +384,23 @@ typedef struct SettleRow
 static bool
 move_segment(Datum *values)
 {
-	return store_execute(STORE_SEGMENT_MOVE, values, NULL, false) > 0;
+	return plan_execute(&segment_move_statement, values, NULL, false) > 0;
 }
+
+/* clang-format off */
+static PlanStatement conversation_move_statement = {
+	"WITH c AS (DELETE"
+	" FROM memory_store.conversations"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" AND (ctid" OP(>=) "$3 AND ctid" OP(<) "$4) IS TRUE"
+	" RETURNING *)"
+	" INSERT INTO memory_store.conversations"
+	" SELECT *"
+	" FROM c",
+	4,
+	{UUIDOID, TEXTOID, TIDOID, TIDOID},
+};
+/* clang-format on */
 
 /* The same for a conversation's row. */
 static bool
@@ -376,22 +408,57 @@ move_conversation(Datum *values)
 {
 	Datum keys[4] = {values[0], values[1], values[3], values[4]};
 
-	return store_execute(STORE_CONVERSATION_MOVE, keys, NULL, false) > 0;
+	return plan_execute(&conversation_move_statement, keys, NULL, false) > 0;
 }
+
+/* in order of the accounts' locks */
+/* clang-format off */
+static PlanStatement segments_lying_statement = {
+	"SELECT account_id, conversation_id, first_seq"
+	" FROM memory_store.segments"
+	" WHERE ctid" OP(>=) "$1 AND ctid" OP(<) "$2"
+	" ORDER BY 1, 2, 3",
+	2,
+	{TIDOID, TIDOID},
+};
+/* clang-format on */
 
 static uint64
 list_segments(Relation relation, Datum *bounds)
 {
-	return store_execute(STORE_SEGMENTS_LYING, bounds, NULL, false);
+	return plan_execute(&segments_lying_statement, bounds, NULL, false);
 }
+
+/* clang-format off */
+static PlanStatement conversations_lying_statement = {
+	"SELECT account_id, conversation_id, 0::pg_catalog.int8"
+	" FROM memory_store.conversations"
+	" WHERE ctid" OP(>=) "$1 AND ctid" OP(<) "$2"
+	" ORDER BY 1, 2",
+	2,
+	{TIDOID, TIDOID},
+};
+/* clang-format on */
 
 static uint64
 list_conversations(Relation relation, Datum *bounds)
 {
-	return store_execute(STORE_CONVERSATIONS_LYING, bounds, NULL, false);
+	return plan_execute(&conversations_lying_statement, bounds, NULL, false);
 }
 
-/* The segments of which something lies in these blocks of the TOAST table; reads all segments' rows. */
+/* clang-format off */
+static PlanStatement segments_toasted_statement = {
+	"SELECT account_id, conversation_id, first_seq"
+	" FROM memory_store.segments"
+	" WHERE memory_store.toast_value(body)" OP(=) "ANY ($1)"
+	" OR memory_store.toast_value(message_ids)" OP(=) "ANY ($1)"
+	" ORDER BY 1, 2, 3",
+	1,
+	{INT8ARRAYOID},
+};
+/* clang-format on */
+
+/* The segments that have values in these blocks of the TOAST table; reads all segments' rows. */
 static uint64
 list_toasted(Relation relation, Datum *bounds)
 {
@@ -405,18 +472,30 @@ list_toasted(Relation relation, Datum *bounds)
 
 	if (SPI_execute_with_args(query, 2, types, bounds, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read %s", RelationGetRelationName(relation));
-	values[0] = store_column(0, 1, &isnull);
+	values[0] = plan_column(0, 1, &isnull);
 	if (isnull)
 		return 0;
 	values[0] = datumCopy(values[0], false, -1);
-	return store_execute(STORE_SEGMENTS_TOASTED, values, NULL, false);
+	return plan_execute(&segments_toasted_statement, values, NULL, false);
 }
+
+/* clang-format off */
+static PlanStatement segment_retoast_statement = {
+	"UPDATE memory_store.segments"
+	" SET body = memory_store.in_line(body),"
+	" message_ids = memory_store.in_line(message_ids)"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" AND first_seq" OP(=) "$3",
+	3,
+	{UUIDOID, TEXTOID, INT8OID},
+};
+/* clang-format on */
 
 /* Writes what a segment has out of line anew; its row stays in its page, as a rule. */
 static bool
 move_toasted(Datum *values)
 {
-	return store_execute(STORE_SEGMENT_RETOAST, values, NULL, false) > 0;
+	return plan_execute(&segment_retoast_statement, values, NULL, false) > 0;
 }
 
 static const Settling settlings[] = {
@@ -461,9 +540,9 @@ settle_blocks(const Settling *settling, Relation relation, BlockNumber from, Blo
 	accounts = palloc(mul_size(Max(n, 1), sizeof(text *)));
 	for (uint64 i = 0; i < n; i++)
 	{
-		rows[i].account_id = accounts[i] = DatumGetTextPCopy(store_column(i, 1, &isnull));
-		rows[i].id = *DatumGetUUIDP(store_column(i, 2, &isnull));
-		rows[i].first_seq = DatumGetInt64(store_column(i, 3, &isnull));
+		rows[i].account_id = accounts[i] = DatumGetTextPCopy(plan_column(i, 1, &isnull));
+		rows[i].id = *DatumGetUUIDP(plan_column(i, 2, &isnull));
+		rows[i].first_seq = DatumGetInt64(plan_column(i, 3, &isnull));
 	}
 	store_lock_before_moving(accounts, n, true);
 	for (uint64 i = 0; i < n; i++)

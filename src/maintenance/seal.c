@@ -15,7 +15,13 @@
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
+#include "attempt.h"
+#include "problems.h"
+#include "sql_text.h"
+#include "statement.h"
 #include "store.h"
+
+#define SEAL_STEP "seal"
 
 /* A conversation with a tail, as listed before the first lock was taken. */
 typedef struct Candidate
@@ -33,11 +39,21 @@ list_candidates(uint64 n)
 	for (uint64 i = 0; i < n; i++)
 	{
 		candidates[i].account_id =
-			(text *) DatumGetPointer(datumCopy(store_column(i, 1, &isnull), false, -1));
-		candidates[i].id = *DatumGetUUIDP(store_column(i, 2, &isnull));
+			(text *) DatumGetPointer(datumCopy(plan_column(i, 1, &isnull), false, -1));
+		candidates[i].id = *DatumGetUUIDP(plan_column(i, 2, &isnull));
 	}
 	return candidates;
 }
+
+/* clang-format off */
+static PlanStatement conversation_sealed_statement = {
+	"UPDATE memory_store.conversations"
+	" SET tail_bytes = 0, tail_count = 0"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	2,
+	{UUIDOID, TEXTOID},
+};
+/* clang-format on */
 
 /* Seals one tail under its account's lock; false when nothing is left of it. */
 static bool
@@ -57,7 +73,7 @@ seal_candidate(const Candidate *candidate, MeteringBatch *usage)
 	store_seal_tail(conversation);
 	values[0] = UUIDPGetDatum(&candidate->id);
 	values[1] = PointerGetDatum(candidate->account_id);
-	store_execute(STORE_CONVERSATION_SEALED, values, NULL, false);
+	plan_execute(&conversation_sealed_statement, values, NULL, false);
 	return true;
 }
 
@@ -73,32 +89,95 @@ lock_subscriptions(const Candidate *candidates, uint64 n, bool step)
 	pfree(accounts);
 }
 
-static int64
-seal_candidates(const Candidate *candidates, uint64 n, bool step)
+/* Some candidates, in order of their locks, to be sealed. */
+typedef struct SealBatch
 {
+	const Candidate *candidates;
+	uint64 n;
+	int64 sealed;
+} SealBatch;
+
+static void
+seal_all(void *arg)
+{
+	SealBatch *batch = arg;
 	MemoryContext scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext tail", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(scratch);
 	MeteringBatch *usage = NULL;
-	int64 sealed = 0;
 
-	lock_subscriptions(candidates, n, step);
-	for (uint64 i = 0; i < n; i++)
+	batch->sealed = 0;
+	for (uint64 i = 0; i < batch->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(old);
-		usage = metering_batch_follow(usage, candidates[i].account_id);
+		usage = metering_batch_follow(usage, batch->candidates[i].account_id);
 		MemoryContextSwitchTo(scratch);
-		sealed += seal_candidate(&candidates[i], usage);
+		batch->sealed += seal_candidate(&batch->candidates[i], usage);
 		MemoryContextReset(scratch);
 	}
 	MemoryContextSwitchTo(old);
 	metering_batch_end(usage);
 	MemoryContextDelete(scratch);
+}
+
+/*
+ * Seals all at once; if one of them cannot be, it is undone, and done one by
+ * one, to leave out what cannot be sealed.  Subscriptions are locked before, for
+ * both.
+ */
+static int64
+seal_candidates(const Candidate *candidates, uint64 n, bool step)
+{
+	SealBatch batch = {candidates, n, 0};
+	ErrorData *error;
+	MemoryContext scratch;
+	MemoryContext old;
+	int64 sealed = 0;
+
+	if (n == 0)
+		return 0;
+	lock_subscriptions(candidates, n, step);
+	error = attempt_run(seal_all, &batch);
+	if (error == NULL)
+	{
+		bool solved = problems_exist();
+
+		for (uint64 i = 0; solved && i < n; i++)
+			problem_solved(SEAL_STEP, candidates[i].account_id, &candidates[i].id);
+		return batch.sealed;
+	}
+	problem_survive(error);
+	scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "memory_ext tail", ALLOCSET_DEFAULT_SIZES);
+	for (uint64 i = 0; i < n; i++)
+	{
+		SealBatch one = {&candidates[i], 1, 0};
+
+		CHECK_FOR_INTERRUPTS();
+		old = MemoryContextSwitchTo(scratch);
+		if (problem_attempt(SEAL_STEP, candidates[i].account_id, &candidates[i].id, seal_all, &one))
+			sealed += one.sealed;
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(scratch);
+	}
+	MemoryContextDelete(scratch);
 	return sealed;
 }
 
 PG_FUNCTION_INFO_V1(memory_seal);
+
+/* clang-format off */
+static PlanStatement tail_all_statement = {
+	"SELECT DISTINCT account_id, conversation_id"
+	" FROM memory_store.tail"
+	" WHERE ($1 IS NULL OR account_id" OP(=) "$1)"
+	" AND ($2 IS NULL OR conversation_id" OP(=) "$2)"
+	" ORDER BY 1, 2",
+	2,
+	{TEXTOID, UUIDOID},
+};
+/* clang-format on */
 
 /*
  * memory_seal(account_id text, conversation_id uuid) → bigint
@@ -122,7 +201,7 @@ memory_seal(PG_FUNCTION_ARGS)
 	values[1] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
 
 	SPI_connect();
-	n = store_execute(STORE_TAIL_ALL, values, nulls, false);
+	n = plan_execute(&tail_all_statement, values, nulls, false);
 	sealed = seal_candidates(list_candidates(n), n, false);
 	SPI_finish();
 	PG_RETURN_INT64(sealed);
@@ -138,6 +217,39 @@ compare_candidates(const void *a, const void *b)
 
 	return order != 0 ? order : memcmp(&left->id, &right->id, UUID_LEN);
 }
+
+/* from conversation to conversation, whatever the number of their messages */
+/* clang-format off */
+static PlanStatement tail_idle_statement = {
+	"WITH RECURSIVE w AS ((SELECT t.conversation_id, t.account_id"
+	" FROM memory_store.tail t"
+	" WHERE (t.conversation_id, t.account_id)" OP(>) "($1, $2)"
+	" ORDER BY t.conversation_id, t.account_id LIMIT 1)"
+	" UNION ALL"
+	" SELECT n.conversation_id, n.account_id"
+	" FROM w"
+	" CROSS JOIN LATERAL (SELECT t.conversation_id, t.account_id"
+	" FROM memory_store.tail t"
+	" WHERE (t.conversation_id, t.account_id)" OP(>) "(w.conversation_id,"
+	" w.account_id)"
+	" ORDER BY t.conversation_id, t.account_id LIMIT 1) n)"
+	" SELECT w.account_id, w.conversation_id"
+	" FROM w"
+	" WHERE ($5 IS NULL OR w.account_id" OP(=) "$5) AND (SELECT t.created_at"
+	" FROM memory_store.tail t"
+	" WHERE t.conversation_id" OP(=) "w.conversation_id"
+	" AND t.account_id" OP(=) "w.account_id"
+	" ORDER BY t.seq DESC LIMIT 1)" OP(<) "$3 AND ("
+	"SELECT pg_catalog.max(t.created_at)"
+	" FROM memory_store.tail t"
+	" WHERE t.conversation_id" OP(=) "w.conversation_id"
+	" AND t.account_id" OP(=) "w.account_id)" OP(<) "$3 LIMIT $4",
+	5,
+	{UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID},
+	
+   .ordered = true,
+};
+/* clang-format on */
 
 /*
  * Seals so many idle tails behind a key, and sets last to the last one's, in the
@@ -165,7 +277,7 @@ seal_idle_behind(const Candidate *after, int64 limit, Candidate *last)
 	}
 
 	SPI_connect();
-	n = store_execute(STORE_TAIL_IDLE, values, nulls, false);
+	n = plan_execute(&tail_idle_statement, values, nulls, false);
 	candidates = list_candidates(n);
 	last->account_id = NULL;
 	if (n > 0)

@@ -20,6 +20,8 @@
 #include "attempt.h"
 #include "dictionary.h"
 #include "sampling.h"
+#include "sql_text.h"
+#include "statement.h"
 #include "store.h"
 
 /* no account gives more than this share of the samples, if others have enough */
@@ -72,6 +74,15 @@ sampling_add(Sampling *sampling, text *account_id, Datum body)
 	return sampling_put(sampling, segment.payload, size);
 }
 
+/* clang-format off */
+static PlanStatement content_bytes_statement = {
+	"SELECT COALESCE(pg_catalog.sum(content_bytes), 0)::pg_catalog.int8"
+	" FROM memory_store.conversations",
+	0,
+	{0},
+};
+/* clang-format on */
+
 /*
  * Reads payloads until there are enough: a sample of the table's pages, so
  * that the whole table gives somewhat more than is taken; in any order, because
@@ -93,8 +104,8 @@ gather_samples(Sampling *sampling)
 	Portal portal;
 	bool more = true;
 
-	store_execute(STORE_CONTENT_BYTES, NULL, NULL, true);
-	total = DatumGetInt64(store_column(0, 1, &isnull));
+	plan_execute(&content_bytes_statement, NULL, NULL, true);
+	total = DatumGetInt64(plan_column(0, 1, &isnull));
 	sampling->seen = total;
 	values[0] = Float4GetDatum(
 		total == 0 ? 100 : Min(100.0, 100.0 * 4 * (double) sampling->space / (double) total));
@@ -111,8 +122,8 @@ gather_samples(Sampling *sampling)
 			MemoryContext old = MemoryContextSwitchTo(scratch);
 
 			CHECK_FOR_INTERRUPTS();
-			more = sampling_add(sampling, DatumGetTextPP(store_column(i, 1, &isnull)),
-								store_column(i, 2, &isnull));
+			more = sampling_add(sampling, DatumGetTextPP(plan_column(i, 1, &isnull)),
+								plan_column(i, 2, &isnull));
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(scratch);
 		}
@@ -184,6 +195,26 @@ memory_train_dictionary(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
 }
 
+/* exactly in a small store; of a large one some pages tell */
+/* clang-format off */
+static PlanStatement training_due_statement = {
+	"SELECT total" OP(>=) "$1 AND (last IS NULL OR total" OP(>=) "(last" OP(*) "$2))"
+	" FROM ("
+	"SELECT COALESCE(pg_catalog.sum(content_bytes),"
+	" 0)" OP(*) "100" OP(/) "LEAST(100.0,"
+	" 51200.0" OP(/) "(1" OP(+)
+	" pg_catalog.pg_relation_size('memory_store.conversations')" OP(/)
+	" 8192))::pg_catalog.numeric AS total"
+	" FROM memory_store.conversations TABLESAMPLE SYSTEM (LEAST(100.0,"
+	" 51200.0" OP(/) "(1" OP(+)
+	" pg_catalog.pg_relation_size('memory_store.conversations')" OP(/) "8192)))) t, ("
+	"SELECT pg_catalog.max(content_bytes) AS last"
+	" FROM memory_store.trainings) l",
+	2,
+	{INT8OID, INT8OID},
+};
+/* clang-format on */
+
 static bool
 training_is_due(void)
 {
@@ -191,11 +222,22 @@ training_is_due(void)
 					   Int64GetDatum(GROWTH)};
 	bool isnull;
 
-	store_execute(STORE_TRAINING_DUE, values, NULL, false);
-	return DatumGetBool(store_column(0, 1, &isnull));
+	plan_execute(&training_due_statement, values, NULL, false);
+	return DatumGetBool(plan_column(0, 1, &isnull));
 }
 
 PG_FUNCTION_INFO_V1(memory_train_if_due);
+
+/* clang-format off */
+static PlanStatement training_note_statement = {
+	"INSERT INTO memory_store.trainings (trained_at, content_bytes)"
+	" SELECT pg_catalog.clock_timestamp(),"
+	" pg_catalog.sum(content_bytes)::pg_catalog.int8"
+	" FROM memory_store.conversations",
+	0,
+	{0},
+};
+/* clang-format on */
 
 /*
  * memory_train_if_due() → bigint
@@ -220,7 +262,7 @@ memory_train_if_due(PG_FUNCTION_ARGS)
 		if (training_is_due())
 			train(DEFAULT_SAMPLE_BYTES, store_dictionary_min_gain, &training);
 		if (training.measured)
-			store_execute(STORE_TRAINING_NOTE, NULL, NULL, false);
+			plan_execute(&training_note_statement, NULL, NULL, false);
 	}
 	SPI_finish();
 	if (training.dictionary_id == 0)

@@ -24,6 +24,7 @@
 #include "account.h"
 #include "memory_limits.h"
 #include "metering.h"
+#include "sql_text.h"
 #include "statement.h"
 
 typedef struct UsageKey
@@ -47,22 +48,29 @@ struct MeteringBatch
 	UsageRow *last; /* messages of a day and model come in runs */
 };
 
-#define ADD(column) #column " = u." #column " OPERATOR(pg_catalog.+) excluded." #column
-#define UNNEST(array) "pg_catalog.unnest(" array ")"
+/* clang-format off */
+#define ADD(column) \
+	#column " = LEAST(u." #column "::pg_catalog.numeric" OP(+) "excluded." #column \
+	"::pg_catalog.numeric, 9223372036854775807)::pg_catalog.int8"
+/* clang-format on */
 
-static PlanStatement upsert = {
+/* clang-format off */
+static PlanStatement upsert_statement = {
 	"INSERT INTO memory_store.usage_daily AS u (account_id, day, model,"
 	" messages, input_tokens, output_tokens, content_bytes,"
 	" imported_messages, imported_tokens, imported_bytes,"
 	" removed_messages, removed_tokens, removed_bytes)"
-	" SELECT $1, v.* FROM ROWS FROM (" UNNEST("$2") "," UNNEST("$3") "," UNNEST("$4") "," UNNEST("$5") "," UNNEST("$6") "," UNNEST("$7") "," UNNEST("$8") "," UNNEST("$9") "," UNNEST("$10") "," UNNEST("$11") "," UNNEST(
-		"$12") "," UNNEST("$13") ") v"
-								 " ON CONFLICT (account_id, day, model) DO UPDATE SET " ADD(messages) ", " ADD(input_tokens) ", " ADD(output_tokens) ", " ADD(content_bytes) ", " ADD(
-									 imported_messages) ", " ADD(imported_tokens) ", " ADD(imported_bytes) ", " ADD(removed_messages) ", " ADD(removed_tokens) ", " ADD(removed_bytes),
+	" SELECT $1, v.*"
+	" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) v"
+	" ON CONFLICT (account_id, day, model) DO UPDATE SET "
+	ADD(messages) ", " ADD(input_tokens) ", " ADD(output_tokens) ", " ADD(content_bytes) ", "
+	ADD(imported_messages) ", " ADD(imported_tokens) ", " ADD(imported_bytes) ", "
+	ADD(removed_messages) ", " ADD(removed_tokens) ", " ADD(removed_bytes),
 	13,
 	{TEXTOID, DATEARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
 	 INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID},
-	NULL};
+};
+/* clang-format on */
 
 /* An empty batch of the account, in the current memory context. */
 MeteringBatch *
@@ -240,7 +248,7 @@ write_rows(MeteringBatch *batch)
 		values[3 + c] = PointerGetDatum(
 			construct_array(column, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	}
-	plan_execute(&upsert, values, NULL, false);
+	plan_execute(&upsert_statement, values, NULL, false);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);

@@ -11,14 +11,19 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
+#include "memory_limits.h"
 #include "metering.h"
 #include "statement.h"
 
 #define CALL_COLUMNS                                                                               \
 	"account_id, day, model, input_tokens, cached_input_tokens, cache_creation_tokens,"            \
 	" output_tokens"
-#define SUM(column) "pg_catalog.sum(" column ")::pg_catalog.int8"
-#define ADD(column) #column " = u." #column " OPERATOR(pg_catalog.+) excluded." #column
+/* Counts stop at the largest bigint: an error would keep the calls from being rolled up for ever. */
+#define SATURATED(sum) "LEAST(" sum ", 9223372036854775807)::pg_catalog.int8"
+#define SUM(column) SATURATED("pg_catalog.sum(" column ")")
+#define ADD(column)                                                                                \
+#column " = LEAST(u." #column "::pg_catalog.numeric OPERATOR(pg_catalog.+) excluded." #column  \
+			"::pg_catalog.numeric, 9223372036854775807)::pg_catalog.int8"
 
 static PlanStatement insert_call = {"INSERT INTO memory_store.usage_calls (" CALL_COLUMNS ")"
 									" VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -56,7 +61,7 @@ static PlanStatement roll_up =
 	 {TEXTOID},
 	 NULL};
 
-/* A number of a call: not negative.  Error: 22023. */
+/* A number of a call: not negative, and one that a call can have.  Error: 22023. */
 static void
 check_tokens(const char *name, int64 tokens)
 {
@@ -65,6 +70,10 @@ check_tokens(const char *name, int64 tokens)
 						errmsg("%s must not be negative, it is " INT64_FORMAT, name, tokens),
 						errhint("The counts of a call are disjoint: input_tokens without those "
 								"that were cached.")));
+	if (tokens > MEMORY_MAX_CALL_TOKENS)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s is " INT64_FORMAT ", more than the limit of " INT64_FORMAT, name,
+							   tokens, MEMORY_MAX_CALL_TOKENS)));
 }
 
 /*

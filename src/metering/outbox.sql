@@ -187,7 +187,7 @@ BEGIN
 			jsonb_build_object('day', at_day, 'messages', sum(u.messages), 'requests', sum(u.requests),
 				'input_tokens', sum(u.input_tokens), 'cached_input_tokens', sum(u.cached_input_tokens),
 				'cache_creation_tokens', sum(u.cache_creation_tokens), 'output_tokens', sum(u.output_tokens),
-				'tokens', sum(u.input_tokens + u.cached_input_tokens + u.cache_creation_tokens + u.output_tokens),
+				'tokens', sum(u.input_tokens::numeric + u.cached_input_tokens + u.cache_creation_tokens + u.output_tokens),
 				'content_bytes', sum(u.content_bytes),
 				'models', jsonb_agg(to_jsonb(u) - '{account_id,day,imported_messages,imported_tokens,imported_bytes}'::text[]
 					ORDER BY u.model))
@@ -197,7 +197,7 @@ BEGIN
 			AND d.account_id > at_account AND d.account_id <= next_account AND d.day = at_day) u
 		WHERE a.account_id > at_account AND a.account_id <= next_account
 		GROUP BY a.account_id, a.subscription_id
-		HAVING sum(u.messages + u.requests + u.input_tokens + u.output_tokens) > 0
+		HAVING max(greatest(u.messages, u.requests, u.input_tokens, u.output_tokens)) > 0
 		ORDER BY a.account_id;
 	IF accounts < max_accounts OR max_accounts IS NULL THEN
 		UPDATE memory_store.usage_reported SET day = at_day + 1, account_id = '';

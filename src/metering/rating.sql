@@ -121,7 +121,7 @@ CREATE VIEW memory.cost_daily WITH (security_barrier = true) AS
 		WHERE m.model = u.model AND m.valid_from <= u.day
 		ORDER BY m.valid_from DESC LIMIT 1
 	) p ON true
-	WHERE u.messages + u.requests + u.input_tokens + u.cached_input_tokens + u.cache_creation_tokens + u.output_tokens > 0;
+	WHERE greatest(u.messages, u.requests, u.input_tokens, u.cached_input_tokens, u.cache_creation_tokens, u.output_tokens) > 0;
 COMMENT ON VIEW memory.cost_daily IS 'usage_daily at the models'' prices of the day, not rounded; null: a price is missing';
 
 -- LiteLLM's model_prices_and_context_window.json, a row for each model that has any cost.
@@ -229,7 +229,7 @@ AS $$
 		CROSS JOIN LATERAL (VALUES ('messages', u.messages), ('requests', u.requests), ('input_tokens', u.input_tokens),
 			('cached_input_tokens', u.cached_input_tokens), ('cache_creation_tokens', u.cache_creation_tokens),
 			('output_tokens', u.output_tokens),
-			('tokens', u.input_tokens + u.cached_input_tokens + u.cache_creation_tokens + u.output_tokens),
+			('tokens', u.input_tokens::numeric + u.cached_input_tokens + u.cache_creation_tokens + u.output_tokens),
 			('content_bytes', u.content_bytes)) v (meter, quantity)
 		WHERE (a.subscription_id = $1 AND (a.account_id = $1 OR a.subscription_id <> a.account_id)) AND u.day >= $2 AND u.day < $3
 		GROUP BY u.day, u.model, v.meter

@@ -32,12 +32,12 @@ tell_crossings(const QuotaHold *hold, const char *account_id, const QuotaLimit *
 		quota_tell_limit("quota.exceeded", hold, account_id, limit, amount, 0);
 }
 
+/* A counter stops at its end: an error would refuse all that share the subscription. */
 static void
-add_to(int64 *counter, int64 amount, QuotaMeter meter)
+add_to(int64 *counter, int64 amount)
 {
 	if (pg_add_s64_overflow(*counter, amount, counter))
-		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-						errmsg("usage of %s is out of range", quota_meter_name(meter))));
+		*counter = amount > 0 ? PG_INT64_MAX : PG_INT64_MIN;
 }
 
 /* What was used was used: an amount that is given back counts nothing. */
@@ -45,7 +45,7 @@ static void
 add_flow(QuotaHold *hold, QuotaMeter meter, int64 amount)
 {
 	for (int period = QUOTA_HOUR; period <= QUOTA_LIFETIME && amount > 0; period++)
-		add_to(&hold->used[quota_slot(meter, (QuotaPeriod) period)], amount, meter);
+		add_to(&hold->used[quota_slot(meter, (QuotaPeriod) period)], amount);
 }
 
 void
@@ -54,7 +54,7 @@ quota_outside_columns(uint64 rows, int64 *outside)
 	bool isnull;
 
 	for (int i = 0; i < QUOTA_NSTANDING; i++)
-		outside[i] = rows == 0 ? 0 : DatumGetInt64(quota_column(0, i + 1, &isnull));
+		outside[i] = rows == 0 ? 0 : DatumGetInt64(plan_column(0, i + 1, &isnull));
 }
 
 void
@@ -71,7 +71,7 @@ add_standing(QuotaHold *hold, QuotaMeter meter, int64 amount)
 {
 	int slot = quota_slot(meter, QUOTA_CURRENT);
 
-	add_to(&hold->used[slot], amount, meter);
+	add_to(&hold->used[slot], amount);
 	hold->used[slot] =
 		Max(hold->used[slot], hold->outside[slot - (QUOTA_NSLOTS - QUOTA_NSTANDING)]);
 }
@@ -95,8 +95,8 @@ add_outside(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts
 		QuotaMeter meter = quota_standing_meter(i);
 		int64 amount = Max(amounts->by_meter[meter], -has[i]);
 
-		add_to(&has[i], amount, meter);
-		add_to(&hold->outside[i], amount, meter);
+		add_to(&has[i], amount);
+		add_to(&hold->outside[i], amount);
 		add_standing(hold, meter, amount);
 		values[i + 1] = Int64GetDatum(has[i]);
 	}

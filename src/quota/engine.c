@@ -28,6 +28,7 @@
 #include "metering.h"
 #include "quota_private.h"
 #include "quota_statements.h"
+#include "statement.h"
 
 /* ---- rows to holds and back ---- */
 
@@ -586,7 +587,7 @@ change_reserved_by(QuotaHold *hold, uint64 rows, int sign)
 
 	for (uint64 i = 0; i < rows; i++)
 		quota_change_reserved(hold, quota_meter_by_name(quota_string(i, 1)),
-							  sign * DatumGetInt64(quota_column(i, 2, &isnull)));
+							  sign * DatumGetInt64(plan_column(i, 2, &isnull)));
 }
 
 /* What reservations hold that have expired: without a lock they cannot be ended. */
@@ -770,7 +771,7 @@ quota_forget_account(QuotaHold *hold, const char *account_id)
 	for (uint64 i = 0; i < n && hold != NULL; i++)
 		if (strcmp(quota_string(i, 3), "held") == 0)
 			quota_change_reserved(hold, quota_meter_by_name(quota_string(i, 1)),
-								  -DatumGetInt64(quota_column(i, 2, &isnull)));
+								  -DatumGetInt64(plan_column(i, 2, &isnull)));
 	quota_outside_columns(quota_execute(QUOTA_OUTSIDE_FORGET, values, NULL, false), outside);
 	count_outside(hold, outside, -1);
 	if (hold != NULL)

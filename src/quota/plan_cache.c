@@ -2,21 +2,32 @@
  * plan_cache.c
  *		Plans and their limits, as DBAs have written them, cached.
  *
- * The cache lives as long as the backend and is emptied when memory.plans or
- * memory.plan_limits change: their statement triggers send the invalidation
- * that a change of the table memory.plans itself would send.  So does an
- * account that is given another subscription: which one it has is remembered,
- * too.  That is no more than a hint: whoever uses it looks again once its locks
- * are held.
+ * The cache lives as long as the backend.  Rows of memory.plans and
+ * memory.plan_limits may come without their triggers: by logical replication,
+ * by a restore, under session_replication_role.  So each use compares the LSNs
+ * of the tables' few pages with those that the cache was read at, and what was
+ * read while a row's transaction was under way is not kept: its end leaves the
+ * pages as they are.
+ *
+ * An account that is given another subscription sends the invalidation that a
+ * change of the table memory.plans itself would send: which one it has is
+ * remembered, too.  That is no more than a hint: whoever uses it looks again
+ * once its locks are held.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/procarray.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -24,11 +35,13 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "memory_limits.h"
 #include "owner.h"
 #include "quota_private.h"
 #include "quota_statements.h"
+#include "statement.h"
 
 static const char *const meter_names[QUOTA_NMETERS] = {"conversations", "messages", "tokens",
 													   "content_bytes"};
@@ -44,10 +57,19 @@ typedef struct PlanCacheEntry
 	struct PlanCacheEntry *next;
 } PlanCacheEntry;
 
+/* What tells whether the tables have been written to since. */
+typedef struct PlansVersion
+{
+	BlockNumber blocks; /* of both tables */
+	XLogRecPtr lsn;     /* the latest of their pages */
+} PlansVersion;
+
 static MemoryContext cache_context = NULL;
 static PlanCacheEntry *cached_plans = NULL;
 static Oid plans_relation = InvalidOid;
-static uint64 changes = 0; /* counts invalidations: what was read across one is not kept */
+static Oid limits_relation = InvalidOid;
+static uint64 changes = 0;          /* counts invalidations: what was read across one is not kept */
+static PlansVersion cached_version; /* of what is cached */
 static bool state_known = false;
 static bool any_plan = false;
 static char *default_plan = NULL; /* in cache_context */
@@ -121,7 +143,7 @@ plans_invalidated(Datum arg, Oid relation)
 	if (OidIsValid(relation) && OidIsValid(plans_relation) && relation != plans_relation)
 		return;
 	quota_forget_plans();
-	plans_relation = InvalidOid; /* dropped, perhaps, and made anew */
+	plans_relation = limits_relation = InvalidOid; /* dropped, perhaps, and made anew */
 }
 
 /* Called once, from _PG_init. */
@@ -137,6 +159,91 @@ find_plans(void)
 	if (!OidIsValid(plans_relation))
 		plans_relation = get_relname_relid("plans", get_namespace_oid("memory", false));
 	return plans_relation;
+}
+
+static Oid
+find_limits(void)
+{
+	if (!OidIsValid(limits_relation))
+		limits_relation = get_relname_relid("plan_limits", get_namespace_oid("memory", false));
+	return limits_relation;
+}
+
+static void
+add_version(PlansVersion *version, Oid table)
+{
+	Relation relation = table_open(table, AccessShareLock);
+	BlockNumber blocks = RelationGetNumberOfBlocks(relation);
+
+	for (BlockNumber block = 0; block < blocks; block++)
+	{
+		Buffer buffer = ReadBuffer(relation, block);
+
+		version->lsn = Max(version->lsn, BufferGetLSNAtomic(buffer));
+		ReleaseBuffer(buffer);
+	}
+	version->blocks += blocks;
+	table_close(relation, AccessShareLock);
+}
+
+static PlansVersion
+read_version(void)
+{
+	PlansVersion version = {0};
+
+	add_version(&version, find_plans());
+	add_version(&version, find_limits());
+	return version;
+}
+
+/* Whether a transaction that has written the row may still change what it says. */
+static bool
+row_is_open(HeapTupleHeader row)
+{
+	if (!HeapTupleHeaderXminCommitted(row) &&
+		TransactionIdIsInProgress(HeapTupleHeaderGetXmin(row)))
+		return true;
+	return (row->t_infomask & HEAP_XMAX_INVALID) == 0 &&
+		   !HEAP_XMAX_IS_LOCKED_ONLY(row->t_infomask) &&
+		   TransactionIdIsInProgress(HeapTupleHeaderGetUpdateXid(row));
+}
+
+/* Whether a row of the table was written by a transaction that has not ended; also by this one. */
+static bool
+is_being_written(Oid table)
+{
+	Relation relation = table_open(table, AccessShareLock);
+	TableScanDesc scan = table_beginscan(relation, SnapshotAny, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(relation, NULL);
+	bool open = false;
+
+	while (!open && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool own;
+		HeapTuple row = ExecFetchSlotHeapTuple(slot, false, &own);
+
+		CHECK_FOR_INTERRUPTS();
+		open = row_is_open(row->t_data);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return open;
+}
+
+/*
+ * Forgets what was read of tables that have been written to since.  True: what
+ * is read from now on may be kept, for the version.
+ */
+static bool
+refresh_version(void)
+{
+	PlansVersion now = read_version();
+
+	if (now.blocks != cached_version.blocks || now.lsn != cached_version.lsn)
+		quota_forget_plans();
+	cached_version = now;
+	return state_known || !(is_being_written(find_plans()) || is_being_written(find_limits()));
 }
 
 /* Has all backends read plans anew: this one at once, the others when it has committed. */
@@ -217,32 +324,38 @@ make_cache(void)
 			AllocSetContextCreate(TopMemoryContext, "memory_ext plans", ALLOCSET_DEFAULT_SIZES);
 }
 
+/* Has the state read, if it is not known.  look: whether it has changed, to begin with. */
 static void
-read_state(void)
+read_state(bool look)
 {
 	uint64 before;
 	bool isnull;
+	bool keep = true;
 	char *name;
 
 	/* what others have committed in the middle of a transaction of ours, too */
 	AcceptInvalidationMessages();
+	if (look || !state_known)
+		keep = refresh_version();
 	if (state_known)
 		return;
+	if (!keep)
+		quota_forget_plans(); /* also plans that were read in the meantime */
 	before = changes;
 	make_cache();
 	(void) find_plans();
 	quota_execute(QUOTA_STATE, NULL, NULL, true);
-	any_plan = DatumGetBool(quota_column(0, 1, &isnull));
+	any_plan = DatumGetBool(plan_column(0, 1, &isnull));
 	name = quota_string(0, 2);
-	any_shared = DatumGetBool(quota_column(0, 3, &isnull));
+	any_shared = DatumGetBool(plan_column(0, 3, &isnull));
 	default_plan = name == NULL ? NULL : MemoryContextStrdup(cache_context, name);
-	state_known = before == changes;
+	state_known = keep && before == changes;
 }
 
 bool
 quota_active(void)
 {
-	read_state();
+	read_state(true);
 	return any_plan;
 }
 
@@ -258,7 +371,7 @@ quota_subscription_hint(const char *account_id)
 {
 	SubscriptionHint *hint;
 
-	read_state();
+	read_state(false);
 	if (!any_shared)
 		return account_id;
 	if (hints == NULL)
@@ -296,7 +409,7 @@ quota_remember_subscription(const char *account_id, const char *subscription_id)
 char *
 quota_default_plan(void)
 {
-	read_state();
+	read_state(false);
 	return default_plan == NULL ? NULL : pstrdup(default_plan);
 }
 
@@ -339,9 +452,9 @@ read_plan(const char *plan_id, QuotaPlan *plan)
 		limit->meter = quota_meter_by_name(quota_string(i, 1));
 		limit->period = period_by_name(quota_string(i, 2));
 		limit->slot = quota_slot(limit->meter, limit->period);
-		limit->limit = DatumGetInt64(quota_column(i, 3, &isnull));
+		limit->limit = DatumGetInt64(plan_column(i, 3, &isnull));
 		limit->hard = strcmp(quota_string(i, 4), "hard") == 0;
-		read_thresholds(quota_column(i, 5, &isnull), limit);
+		read_thresholds(plan_column(i, 5, &isnull), limit);
 	}
 }
 
@@ -365,7 +478,7 @@ quota_read_plan(const char *plan_id, QuotaPlan *plan)
 		make_cache();
 		(void) find_plans();
 		read_plan(plan_id, plan);
-		if (before == changes)
+		if (state_known && before == changes)
 		{
 			cached = MemoryContextAlloc(cache_context, sizeof(PlanCacheEntry));
 			cached->plan = *plan;

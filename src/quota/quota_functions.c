@@ -14,8 +14,10 @@
 #include "utils/timestamp.h"
 
 #include "account.h"
+#include "memory_limits.h"
 #include "quota_private.h"
 #include "quota_statements.h"
+#include "statement.h"
 
 static char *
 argument_account(FunctionCallInfo fcinfo, int n)
@@ -41,6 +43,10 @@ argument_amount(FunctionCallInfo fcinfo, int n, int64 by_default)
 	if (amount < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("amount must not be negative, it is " INT64_FORMAT, amount)));
+	if (amount > MEMORY_MAX_AMOUNT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("amount is " INT64_FORMAT ", more than the limit of " INT64_FORMAT,
+							   amount, MEMORY_MAX_AMOUNT)));
 	return amount;
 }
 
@@ -199,7 +205,7 @@ plan_price(const char *plan_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("plan \"%s\" does not exist", plan_id),
 				 errhint("See memory.plans.")));
-	return SPI_datumTransfer(quota_column(0, 1, &isnull), false, -1);
+	return SPI_datumTransfer(plan_column(0, 1, &isnull), false, -1);
 }
 
 void
@@ -223,7 +229,7 @@ PG_FUNCTION_INFO_V1(memory_change_plan);
  *		Changes the plan and returns when that takes effect: timing 'now',
  *		'next_period', or 'auto' (NULL): a plan that costs at least as much now,
  *		a cheaper one when the month's period ends.  Usage is never reset.
- *		Errors: 02000 no such subscription, 42704 no such plan, 22023.
+ *		Errors: P0002 no such subscription, 42704 no such plan, 22023.
  */
 Datum
 memory_change_plan(PG_FUNCTION_ARGS)
@@ -251,7 +257,7 @@ memory_change_plan(PG_FUNCTION_ARGS)
 	if (quota_exists(subscription_id) || quota_account_exists(subscription_id))
 		hold = quota_begin_on(subscription_id, subscription_id);
 	if (hold == NULL)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA),
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("subscription \"%s\" does not exist", subscription_id),
 						errhint("memory.subscribe makes it.")));
 	at_once = is_upgrade(hold->plan.plan_id, plan_id);
@@ -319,9 +325,9 @@ read_reservation(const QuotaHold *hold, const char *id, Reservation *reservation
 	if (quota_execute(QUOTA_RESERVATION_READ, values, NULL, false) == 0)
 		return false;
 	reservation->meter = quota_meter_by_name(quota_string(0, 1));
-	reservation->amount = DatumGetInt64(quota_column(0, 2, &isnull));
+	reservation->amount = DatumGetInt64(plan_column(0, 2, &isnull));
 	reservation->state = quota_string(0, 4);
-	settled = quota_column(0, 5, &isnull);
+	settled = plan_column(0, 5, &isnull);
 	reservation->settled = isnull ? -1 : DatumGetInt64(settled);
 	return true;
 }
@@ -435,7 +441,7 @@ end_reservation(QuotaHold *hold, const char *id, const char *state, int64 actual
 	char nulls[] = "    ";
 
 	if (!read_reservation(hold, id, &found))
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA),
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("reservation \"%s\" of account \"%s\" does not exist", id,
 							   hold->account_id),
 						errhint("memory.reserve_usage makes it.")));
@@ -494,8 +500,8 @@ PG_FUNCTION_INFO_V1(memory_settle_usage);
  * memory_settle_usage(account_id text, reservation_id text, actual bigint) → void
  *		Ends a reservation and counts what was really used, at most what was
  *		held, whatever the limit is by now.  The same again changes nothing.  An
- *		expired one is settled as long as the limit has room.  Errors: 02000, 55000 released already,
- *		22023 more than was held, MX001.
+ *		expired one is settled as long as the limit allows it.  Errors: P0002,
+ *		22023 more than was held, 55000 released already, MX001.
  */
 Datum
 memory_settle_usage(PG_FUNCTION_ARGS)
@@ -511,7 +517,7 @@ PG_FUNCTION_INFO_V1(memory_release_usage);
 
 /*
  * memory_release_usage(account_id text, reservation_id text) → void
- *		Ends a reservation without use.  Errors: 02000, 55000 settled already.
+ *		Ends a reservation without use.  Errors: P0002, 55000 settled already.
  */
 Datum
 memory_release_usage(PG_FUNCTION_ARGS)

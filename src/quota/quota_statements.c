@@ -12,8 +12,8 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
-#include "statement.h"
 #include "quota_statements.h"
+#include "statement.h"
 
 #define EQ " OPERATOR(pg_catalog.=) "
 
@@ -240,17 +240,11 @@ quota_execute(QuotaStatement id, Datum *values, const char *nulls, bool read_onl
 	return plan_execute(&statements[id], values, nulls, read_only);
 }
 
-Datum
-quota_column(uint64 row, int column, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
-}
-
 char *
 quota_string(uint64 row, int column)
 {
 	bool isnull;
-	Datum value = quota_column(row, column, &isnull);
+	Datum value = plan_column(row, column, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
 }

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "statement.h"
+
 typedef enum QuotaStatement
 {
 	QUOTA_STATE,
@@ -48,7 +50,6 @@ typedef enum QuotaStatement
 
 /* Runs a statement inside SPI; rows are in SPI_tuptable until the next one. */
 extern uint64 quota_execute(QuotaStatement id, Datum *values, const char *nulls, bool read_only);
-extern Datum quota_column(uint64 row, int column, bool *isnull);
 
 /* A text column as a C string, NULL for NULL. */
 extern char *quota_string(uint64 row, int column);

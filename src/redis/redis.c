@@ -29,8 +29,8 @@
 
 #include "account.h"
 #include "import.h"
-#include "statement.h"
 #include "redis.h"
+#include "statement.h"
 
 #define MAX_TIMEOUT_MS (24 * 60 * 60 * 1000)
 
@@ -72,42 +72,6 @@ timeout_argument(FunctionCallInfo fcinfo, int n)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timeout_ms must be from 1 to %d, it is %d", MAX_TIMEOUT_MS, value)));
 	return value;
-}
-
-/* ---------- what is shown of the statement ---------- */
-
-static char shown_statement[1024];
-
-/*
- * The address, parsed; from here on the statement is shown without what it says
- * between // and @.  Sets what show_statement takes.
- */
-static RedisUrl *
-url_argument(FunctionCallInfo fcinfo, const char *function, const char **before)
-{
-	char *text = required_argument(fcinfo, 0, "url");
-	RedisUrl *url;
-
-	*before = NULL;
-	if (strchr(text, '@') == NULL)
-		return redis_parse_url(text);
-	*before = debug_query_string;
-	/* its errors are logged with the statement, too */
-	snprintf(shown_statement, sizeof(shown_statement), "SELECT memory.%s('***', ...)", function);
-	debug_query_string = shown_statement;
-	pgstat_report_activity(STATE_RUNNING, shown_statement);
-	url = redis_parse_url(text);
-	snprintf(shown_statement, sizeof(shown_statement), "SELECT memory.%s('%s', ...)", function,
-			 redis_masked_url(url));
-	pgstat_report_activity(STATE_RUNNING, shown_statement);
-	return url;
-}
-
-static void
-show_statement(const char *before)
-{
-	if (before != NULL)
-		debug_query_string = before;
 }
 
 /* ---------- import ---------- */
@@ -282,7 +246,7 @@ static PlanStatement insert_job = {
 	"         'on_conflict', $10),"
 	"     'finished', $8, $9, $9, pg_catalog.clock_timestamp())",
 	JOB_PARAMETERS,
-	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID,
+	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, OIDOID, TIMESTAMPTZOID,
 	 TEXTOID}};
 /* clang-format on */
 
@@ -313,7 +277,7 @@ end_import(FunctionCallInfo fcinfo, RedisImport *state, const RedisKeys *keys, t
 		[JOB_LAYOUT] = CStringGetTextDatum(keys->layout->name),
 		[JOB_MATCH] = CStringGetTextDatum(keys->match),
 		[JOB_ON_ERROR] = CStringGetTextDatum(state->options.skip ? "skip" : "stop"),
-		[JOB_ROLE] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false)),
+		[JOB_ROLE] = ObjectIdGetDatum(GetOuterUserId()),
 		[JOB_STARTED_AT] = TimestampTzGetDatum(state->started_at),
 		[JOB_ON_CONFLICT] = CStringGetTextDatum(import_conflict_name(state->options.on_conflict)),
 	};
@@ -357,8 +321,7 @@ PG_FUNCTION_INFO_V1(memory_redis_import);
 Datum
 memory_redis_import(PG_FUNCTION_ARGS)
 {
-	const char *statement;
-	RedisUrl *url = url_argument(fcinfo, "redis_import", &statement);
+	RedisUrl *url = redis_server(required_argument(fcinfo, 0, "url"));
 	RedisKeys keys = redis_keys(required_argument(fcinfo, 1, "layout"),
 								optional_argument(fcinfo, 4), optional_argument(fcinfo, 3));
 	char *on_error = optional_argument(fcinfo, 5);
@@ -367,7 +330,6 @@ memory_redis_import(PG_FUNCTION_ARGS)
 	RedisImport state;
 	RedisConnection *connection;
 	text *account_id;
-	Datum result;
 
 	account_check_unconfined();
 	account_id = account_argument(fcinfo, 2);
@@ -377,9 +339,7 @@ memory_redis_import(PG_FUNCTION_ARGS)
 	redis_scan(connection, &keys, import_session, &state);
 	redis_refuse_cluster(connection); /* then nothing of this is stored */
 	redis_close(connection);
-	result = end_import(fcinfo, &state, &keys, account_id, redis_masked_url(url));
-	show_statement(statement);
-	return result;
+	return end_import(fcinfo, &state, &keys, account_id, redis_masked_url(url));
 }
 
 PG_FUNCTION_INFO_V1(memory_redis_import_commands);
@@ -525,8 +485,7 @@ PG_FUNCTION_INFO_V1(memory_redis_export);
 Datum
 memory_redis_export(PG_FUNCTION_ARGS)
 {
-	const char *statement;
-	RedisUrl *url = url_argument(fcinfo, "redis_export", &statement);
+	RedisUrl *url = redis_server(required_argument(fcinfo, 0, "url"));
 	RedisKeys keys =
 		redis_keys(required_argument(fcinfo, 1, "layout"), optional_argument(fcinfo, 5), NULL);
 	char *if_exists = required_argument(fcinfo, 6, "if_exists");
@@ -555,7 +514,6 @@ memory_redis_export(PG_FUNCTION_ARGS)
 	values[3] = Int64GetDatum(state.messages);
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "a Redis export must return a row");
-	show_statement(statement);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
 }
 

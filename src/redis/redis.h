@@ -25,6 +25,11 @@
 /* 2000-01-01 in milliseconds since 1970. */
 #define REDIS_EPOCH_MS INT64CONST(946684800000)
 
+/* ---- redis_server.c ---- */
+
+/* Defines memory_ext.redis_hosts; called once, from _PG_init. */
+extern void redis_init(void);
+
 /* ---- redis_url.c ---- */
 
 typedef struct RedisUrl
@@ -36,6 +41,13 @@ typedef struct RedisUrl
 	char *password; /* NULL: no AUTH */
 	int database;
 } RedisUrl;
+
+/*
+ * redis_server.c: the server that an address without a password, or a name of
+ * memory.redis_servers, stands for.  Errors: 22023, 42501 it is not to be
+ * connected to, 42704 no such name.
+ */
+extern RedisUrl *redis_server(const char *address);
 
 /*
  * redis://[user:password@]host[:port][/database] or

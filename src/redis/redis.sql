@@ -1,5 +1,14 @@
 -- Redis: conversations out of a live server and into it, and the same as commands.
 
+-- Passwords are nobody's but the owner's, who may grant it; a dump does not have them.
+CREATE TABLE memory.redis_servers (
+	name text NOT NULL PRIMARY KEY CHECK (name <> '' AND pg_catalog.strpos(name, '://') = 0),
+	url text NOT NULL
+);
+ALTER TABLE memory.redis_servers ALTER COLUMN url SET STATISTICS 0;
+COMMENT ON TABLE memory.redis_servers IS 'addresses of Redis servers with their passwords, by the name that memory.redis_import and redis_export take';
+COMMENT ON COLUMN memory.redis_servers.url IS 'redis://user:password@host:port/database or unix://user:password@/path?db=N';
+
 CREATE FUNCTION memory.redis_import(
 	url text,
 	layout text,

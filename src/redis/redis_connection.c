@@ -298,12 +298,18 @@ close_link(void *arg)
 	connection->link = NULL;
 }
 
+/*
+ * The caller is not told why: that would say which sockets and ports there are.
+ * A protocol error does not name what has answered either.
+ */
 static void
 report_unreachable(RedisConnection *connection, const char *why)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
-			 errmsg("could not connect to %s", connection->place), errdetail_internal("%s", why)));
+	ereport(LOG, (errmsg("could not connect to %s: %s", connection->place, why), errhidestmt(true),
+				  errhidecontext(true)));
+	ereport(ERROR, (errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+					errmsg("could not connect to %s", connection->place),
+					errhint("The server's log says why.")));
 }
 
 static void

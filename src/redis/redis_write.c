@@ -20,10 +20,10 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "formats.h"
+#include "redis.h"
 #include "sql_text.h"
 #include "statement.h"
-#include "redis.h"
-#include "formats.h"
 
 /* Items of one RPUSH. */
 #define PUSH_ITEMS 500

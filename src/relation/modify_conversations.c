@@ -75,6 +75,8 @@ check_row(Datum *values, bool *nulls)
 {
 	StoreFields fields = {0};
 
+	if (!nulls[CONVERSATIONS_TITLE])
+		store_check_title(DatumGetTextPP(values[CONVERSATIONS_TITLE]));
 	if (!nulls[CONVERSATIONS_METADATA])
 		store_check_metadata(DatumGetJsonbP(values[CONVERSATIONS_METADATA]), "conversation");
 	if (!nulls[CONVERSATIONS_CREATED_AT])

@@ -356,7 +356,7 @@ next_phase(MessageReader *reader)
 		reader->phase = last;
 }
 
-/* The conversation's next message within the bounds, until the next call; NULL: there are no more. */
+/* The conversation's next message within the bounds; valid until the next call.  NULL: none. */
 const TranscriptMessage *
 reader_next(MessageReader *reader)
 {

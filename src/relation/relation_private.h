@@ -73,6 +73,15 @@ enum
 #define COLUMN_BIT(column) (1u << (column))
 #define ALL_COLUMNS (~0u)
 
+/* ---- kind.c: which relation a foreign table is ---- */
+
+/* The foreign table's option that names its relation. */
+#define OPTION_RELATION "relation"
+
+/* The kind that the option's value names, and what takes its rows, or NULL; false: none. */
+extern bool relation_find_kind(const char *name, RelationKind *kind, const RelationIntake **intake);
+
+/* That of a foreign table; intake may be NULL.  Error: 42809 it is none of the extension's. */
 extern RelationKind relation_kind(Oid relid, const RelationIntake **intake);
 
 /* ---- keys.c: conditions that a scan works by ---- */
@@ -244,6 +253,15 @@ typedef struct RelationScan
 	struct MessagesScan *messages;
 } RelationScan;
 
+/* The shared scan of conversations (0), segments (1) or tail (2); NULL: not a parallel scan. */
+static inline ParallelTableScanDesc
+scan_shared(const RelationScan *scan, int table)
+{
+	return scan->parallel == NULL
+			   ? NULL
+			   : (ParallelTableScanDesc) ((char *) scan->parallel + scan->parallel->offsets[table]);
+}
+
 extern void scan_begin(ForeignScanState *node, int flags);
 extern TupleTableSlot *scan_iterate(ForeignScanState *node);
 extern void scan_rescan(ForeignScanState *node);
@@ -255,7 +273,6 @@ extern void
 scan_reinitialize_dsm(ForeignScanState *node, ParallelContext *context, void *coordinate);
 extern void scan_initialize_worker(ForeignScanState *node, shm_toc *toc, void *coordinate);
 extern void scan_shutdown(ForeignScanState *node);
-extern ParallelTableScanDesc scan_shared(const RelationScan *scan, int table);
 
 /* ---- scan_messages.c, scan_conversations.c ---- */
 extern void messages_scan_init(RelationScan *scan, Snapshot snapshot);

@@ -71,7 +71,7 @@ start(ForeignScanState *node, RelationScan *scan)
 	scan->started = true;
 }
 
-/* The next row, or an empty slot; called in the context of one row, which gets what is made for it. */
+/* The next row, or an empty slot; the current context is the row's, and gets what it needs. */
 TupleTableSlot *
 scan_iterate(ForeignScanState *node)
 {
@@ -160,15 +160,6 @@ counter(ReaderCounters *counters, int n)
 						   &counters->segments_skipped, &counters->bytes_decompressed};
 
 	return all[n];
-}
-
-/* The shared scan of conversations (0), segments (1) or tail (2); NULL: this scan is not parallel. */
-ParallelTableScanDesc
-scan_shared(const RelationScan *scan, int table)
-{
-	return scan->parallel == NULL
-			   ? NULL
-			   : (ParallelTableScanDesc) ((char *) scan->parallel + scan->parallel->offsets[table]);
 }
 
 static Relation

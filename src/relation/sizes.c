@@ -131,7 +131,7 @@ account_share(const RelationSizes *sizes, const text *account_id)
 	return Min(share, 1);
 }
 
-/* Rows and pages of a table of the store as they are now; out-of-line storage is added to the pages. */
+/* A table's rows and pages as they are now; out-of-line storage is added to the pages. */
 static void
 table_size(DirectTable *table, double *rows, double *pages)
 {

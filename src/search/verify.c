@@ -261,7 +261,7 @@ read_branch(SearchVerifier *verifier)
 		branch_open(&candidate->id, candidate->account_id, PG_INT64_MAX, PG_INT64_MAX);
 	const TranscriptMessage *message;
 
-	while ((message = branch_next(reader)) != NULL)
+	while (reader != NULL && (message = branch_next(reader)) != NULL)
 	{
 		int64 seq = message->seq;
 

@@ -13,9 +13,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 #include "tables.h"
 
@@ -43,6 +46,28 @@ store_found_account(text *account_id, int64 revision, char *subscription_id, con
 	return account;
 }
 
+/* clang-format off */
+static PlanStatement account_bump_statement = {
+	"UPDATE memory_store.accounts"
+	" SET revision = revision" OP(+) "1"
+	" WHERE account_id" OP(=) "$1"
+	" RETURNING revision, subscription_id",
+	1,
+	{TEXTOID},
+};
+
+static PlanStatement account_create_statement = {
+	"INSERT INTO memory_store.accounts AS a (account_id, subscription_id, revision,"
+	" created_at)"
+	" VALUES ($1, $1, 1, $2)"
+	" ON CONFLICT (account_id) DO UPDATE"
+	" SET revision = a.revision" OP(+) "1"
+	" RETURNING revision, subscription_id",
+	2,
+	{TEXTOID, TIMESTAMPTZOID},
+};
+/* clang-format on */
+
 /*
  * store_lock_account
  *		Locks the account until the transaction ends and takes its next revision.
@@ -56,7 +81,7 @@ store_lock_account(text *account_id, const char *locked, bool make)
 	Datum values[2] = {PointerGetDatum(account_id)};
 	bool isnull;
 
-	if (store_execute(STORE_ACCOUNT_BUMP, values, NULL, false) == 0)
+	if (plan_execute(&account_bump_statement, values, NULL, false) == 0)
 	{
 		if (!make)
 		{
@@ -65,10 +90,10 @@ store_lock_account(text *account_id, const char *locked, bool make)
 			return NULL;
 		}
 		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
-		store_execute(STORE_ACCOUNT_CREATE, values, NULL, false);
+		plan_execute(&account_create_statement, values, NULL, false);
 	}
-	return store_found_account(account_id, DatumGetInt64(store_column(0, 1, &isnull)),
-							   TextDatumGetCString(store_column(0, 2, &isnull)), locked);
+	return store_found_account(account_id, DatumGetInt64(plan_column(0, 1, &isnull)),
+							   TextDatumGetCString(plan_column(0, 2, &isnull)), locked);
 }
 
 /*
@@ -108,13 +133,24 @@ store_next_revision(StoreAccount *account)
 	return account->revision;
 }
 
+/* clang-format off */
+/* What a statement in between has taken stays taken. */
+static PlanStatement account_advance_statement = {
+	"UPDATE memory_store.accounts"
+	" SET revision = GREATEST(revision, $2)"
+	" WHERE account_id" OP(=) "$1",
+	2,
+	{TEXTOID, INT8OID},
+};
+/* clang-format on */
+
 /* Writes the last revision that the statement has taken, which others wait for. */
 void
 store_save_revision(StoreAccount *account)
 {
 	Datum values[2] = {PointerGetDatum(account->account_id), Int64GetDatum(account->revision)};
 
-	store_execute(STORE_ACCOUNT_ADVANCE, values, NULL, false);
+	plan_execute(&account_advance_statement, values, NULL, false);
 	store_mark_changed(account->account_id, account->revision);
 	account->advanced = false;
 }
@@ -154,6 +190,16 @@ store_end_account(StoreAccount *account)
 		quota_save(account->hold);
 }
 
+/* clang-format off */
+static PlanStatement account_hold_statement = {
+	"SELECT revision, subscription_id"
+	" FROM memory_store.accounts"
+	" WHERE account_id" OP(=) "$1 FOR NO KEY UPDATE",
+	1,
+	{TEXTOID},
+};
+/* clang-format on */
+
 /*
  * The same lock without a revision, for work that moves data and changes
  * none.  False: there is no such account.
@@ -164,8 +210,19 @@ store_hold_account(text *account_id)
 	Datum values[1];
 
 	values[0] = PointerGetDatum(account_id);
-	return store_execute(STORE_ACCOUNT_HOLD, values, NULL, false) == 1;
+	return plan_execute(&account_hold_statement, values, NULL, false) == 1;
 }
+
+/* clang-format off */
+PlanStatement store_account_know_statement = {
+	"INSERT INTO memory_store.accounts (account_id, subscription_id, revision,"
+	" created_at)"
+	" VALUES ($1, $1, 0, $2)"
+	" ON CONFLICT (account_id) DO NOTHING",
+	2,
+	{TEXTOID, TIMESTAMPTZOID},
+};
+/* clang-format on */
 
 /* Makes the account if it does not exist, and takes the same lock. */
 void
@@ -177,7 +234,7 @@ store_know_account(text *account_id)
 	{
 		CHECK_FOR_INTERRUPTS();
 		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
-		store_execute(STORE_ACCOUNT_KNOW, values, NULL, false);
+		plan_execute(&store_account_know_statement, values, NULL, false);
 	}
 }
 
@@ -197,8 +254,8 @@ store_hold_for_change(text *account_id)
 	account->hold = quota_active() ? quota_begin(text_to_cstring(account_id)) : NULL;
 	store_know_account(account_id);
 	account->account_id = account_id;
-	account->revision = DatumGetInt64(store_column(0, 1, &isnull)) + 1;
-	account->subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
+	account->revision = DatumGetInt64(plan_column(0, 1, &isnull)) + 1;
+	account->subscription_id = TextDatumGetCString(plan_column(0, 2, &isnull));
 	account->charged = account->hold != NULL;
 	if (account->charged ? strcmp(account->hold->subscription_id, account->subscription_id) != 0
 						 : quota_active() && quota_exists(account->subscription_id))

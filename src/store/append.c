@@ -15,6 +15,9 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "memory_limits.h"
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 
 /* Arguments of memory.append, memory.edit_message by position. */
@@ -144,8 +147,47 @@ append_directly(text *account_id, const pg_uuid_t *id, const TranscriptMessage *
 }
 
 /*
+ * A message behind the last one, where nothing else is to be done: the
+ * conversation lives and is not full, and its head is its last message.
+ * Otherwise seq is null, and only the account has changed.
+ */
+/* clang-format off */
+static PlanStatement append_statement = {
+	"WITH a AS (UPDATE memory_store.accounts"
+	" SET revision = revision" OP(+) "1"
+	" WHERE account_id" OP(=) "$2"
+	" RETURNING revision, subscription_id), c AS (UPDATE memory_store.conversations c"
+	" SET next_seq = c.next_seq" OP(+) "1, head_seq = c.next_seq,"
+	" message_count = c.message_count" OP(+) "1,"
+	" token_count = c.token_count" OP(+) "$6,"
+	" content_bytes = c.content_bytes" OP(+) "$10,"
+	" tail_bytes = c.tail_bytes" OP(+) "$10, tail_count = c.tail_count" OP(+) "1,"
+	" updated_at = GREATEST(c.updated_at, $7), revision = a.revision,"
+	" revision_bucket = (a.revision" OP(>>) "10)::pg_catalog.int4"
+	" FROM a"
+	" WHERE c.conversation_id" OP(=) "$1 AND c.account_id" OP(=) "$2"
+	" AND c.deleted_at IS NULL AND c.head_seq" OP(=) "(c.next_seq" OP(-) "1)"
+	" AND c.message_count" OP(>) "0 AND c.tail_count" OP(<) "($11" OP(-) "1)"
+	" AND (c.tail_bytes" OP(+) "$10)" OP(<) "$12"
+	" RETURNING c.head_seq AS seq, a.revision), t AS ("
+	"INSERT INTO memory_store.tail (conversation_id, account_id, seq, parent_seq,"
+	" role, content, model, tokens, created_at, message_id, metadata, revision,"
+	" counted)"
+	" SELECT $1, $2, c.seq, c.seq" OP(-) "1, $3, $4, $5, $6, $7, $8, $9, c.revision,"
+	" false"
+	" FROM c)"
+	" SELECT a.revision, a.subscription_id, c.seq"
+	" FROM a"
+	" LEFT JOIN c ON true",
+	12,
+	{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
+	 INT8OID, INT4OID, INT8OID},
+};
+/* clang-format on */
+
+/*
  * append_by_statement
- *		The same with STORE_APPEND, for a message that the conversation is known
+ *		The same with append_statement, for a message that the conversation is known
  *		not to have; NULL: there is no such account.
  */
 static StoreAccount *
@@ -171,11 +213,11 @@ append_by_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessa
 	values[9] = Int64GetDatum(message->content_len);
 	values[10] = Int32GetDatum(store_segment_messages);
 	values[11] = Int64GetDatum((int64) store_segment_kb * 1024);
-	if (store_execute(STORE_APPEND, values, nulls, false) == 0)
+	if (plan_execute(&append_statement, values, nulls, false) == 0)
 		return NULL;
-	appended.revision = DatumGetInt64(store_column(0, 1, &isnull));
-	appended.subscription_id = TextDatumGetCString(store_column(0, 2, &isnull));
-	number = store_column(0, 3, &isnull);
+	appended.revision = DatumGetInt64(plan_column(0, 1, &isnull));
+	appended.subscription_id = TextDatumGetCString(plan_column(0, 2, &isnull));
+	number = plan_column(0, 3, &isnull);
 	appended.seq = isnull ? 0 : DatumGetInt64(number);
 	return take_appended(account_id, message, &appended, hold, seq);
 }
@@ -384,6 +426,12 @@ memory_append_batch(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("messages must not be null"),
 				 errhint(
 					 "Give a JSON array such as [{\"role\": \"user\", \"content\": \"hi\"}].")));
+	if (JB_ROOT_COUNT(PG_GETARG_JSONB_P(2)) > MEMORY_MAX_BATCH_MESSAGES)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("%u messages at once are more than the limit of %d",
+							   JB_ROOT_COUNT(PG_GETARG_JSONB_P(2)), MEMORY_MAX_BATCH_MESSAGES),
+						errhint("Append them in several calls, or COPY them into "
+								"memory.messages.")));
 	messages = transcript_messages_from_jsonb(PG_GETARG_JSONB_P(2), false, &n);
 	error_context_stack = &where;
 	for (i = 0; i < n; i++)
@@ -409,7 +457,7 @@ memory_append_batch(PG_FUNCTION_ARGS)
 static void
 unknown_message(const pg_uuid_t *id, int64 seq)
 {
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA),
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 					errmsg("message " INT64_FORMAT " of conversation %s does not exist", seq,
 						   store_uuid_string(id)),
 					errhint("See memory.messages for the messages of the conversation.")));
@@ -450,7 +498,7 @@ PG_FUNCTION_INFO_V1(memory_edit_message);
  *					   content text, role text, model text, tokens integer,
  *					   metadata jsonb) → bigint
  *		Changes the fields that are not NULL and returns the account's new
- *		revision.  New content without tokens is estimated anew.  Errors: 02000
+ *		revision.  New content without tokens is estimated anew.  Errors: P0002
  *		unknown conversation or message, and those of memory_append.
  */
 Datum
@@ -481,7 +529,7 @@ PG_FUNCTION_INFO_V1(memory_delete_message);
 /*
  * memory_delete_message(account_id text, conversation_id uuid, seq bigint) → bigint
  *		Deletes a message and returns the account's new revision; its answers
- *		answer its parent from then on.  Error: 02000.
+ *		answer its parent from then on.  Error: P0002.
  */
 Datum
 memory_delete_message(PG_FUNCTION_ARGS)

@@ -13,9 +13,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 
 struct BranchReader
@@ -34,7 +37,26 @@ struct BranchReader
 	MemoryContext block_context;
 };
 
-/* STORE_BRANCH_OPEN, with fast_branch_start's result. */
+/* the conversation, and the segment that a reader begins with */
+/* clang-format off */
+static PlanStatement branch_open_statement = {
+	"SELECT c.next_seq, c.head_seq, c.branched"
+	" AND c.message_count" OP(>) "0, c.tail_count, c.deleted_at, s.first_seq,"
+	" s.last_seq, s.body, s.revision"
+	" FROM memory_store.conversations c"
+	" LEFT JOIN LATERAL (SELECT t.first_seq, t.last_seq, t.body, t.revision"
+	" FROM memory_store.segments t"
+	" WHERE t.conversation_id" OP(=) "$1 AND t.account_id" OP(=) "$2"
+	" AND t.first_seq" OP(<) "CASE WHEN c.branched THEN c.head_seq" OP(+) "1"
+	" ELSE LEAST(c.head_seq" OP(+) "1, $3) END"
+	" ORDER BY t.first_seq DESC LIMIT 1) s ON true"
+	" WHERE c.conversation_id" OP(=) "$1 AND c.account_id" OP(=) "$2",
+	3,
+	{UUIDOID, TEXTOID, INT8OID},
+};
+/* clang-format on */
+
+/* branch_open_statement, with fast_branch_start's result. */
 static void
 start_by_statement(const pg_uuid_t *id, text *account_id, int64 before_seq, StoreBranchStart *start)
 {
@@ -43,21 +65,21 @@ start_by_statement(const pg_uuid_t *id, text *account_id, int64 before_seq, Stor
 	bool isnull;
 
 	memset(start, 0, sizeof(*start));
-	if (store_execute(STORE_BRANCH_OPEN, values, NULL, true) == 0)
+	if (plan_execute(&branch_open_statement, values, NULL, true) == 0)
 		return;
-	(void) store_column(0, 5, &isnull);
+	(void) plan_column(0, 5, &isnull);
 	start->found = isnull;
-	start->next_seq = DatumGetInt64(store_column(0, 1, &isnull));
-	start->head_seq = DatumGetInt64(store_column(0, 2, &isnull));
-	start->branched = DatumGetBool(store_column(0, 3, &isnull));
-	start->tail_count = DatumGetInt32(store_column(0, 4, &isnull));
-	body = store_column(0, 8, &isnull);
+	start->next_seq = DatumGetInt64(plan_column(0, 1, &isnull));
+	start->head_seq = DatumGetInt64(plan_column(0, 2, &isnull));
+	start->branched = DatumGetBool(plan_column(0, 3, &isnull));
+	start->tail_count = DatumGetInt32(plan_column(0, 4, &isnull));
+	body = plan_column(0, 8, &isnull);
 	start->has_segment = !isnull;
 	if (isnull)
 		return;
-	start->segment.first_seq = DatumGetInt64(store_column(0, 6, &isnull));
-	start->segment.last_seq = DatumGetInt64(store_column(0, 7, &isnull));
-	start->segment.revision = DatumGetInt64(store_column(0, 9, &isnull));
+	start->segment.first_seq = DatumGetInt64(plan_column(0, 6, &isnull));
+	start->segment.last_seq = DatumGetInt64(plan_column(0, 7, &isnull));
+	start->segment.revision = DatumGetInt64(plan_column(0, 9, &isnull));
 	start->segment.body = datumCopy(body, false, -1);
 }
 
@@ -66,7 +88,7 @@ start_by_statement(const pg_uuid_t *id, text *account_id, int64 before_seq, Stor
  *		A reader at the head of the branch, in the current memory context.
  *		before_seq: it begins with messages before that, if the conversation is
  *		linear.  max_messages: it is asked for no more.  Needs an SPI
- *		connection.  Error: 02000 unknown conversation, or deleted.
+ *		connection.  NULL: there is no such conversation, or it is deleted.
  */
 BranchReader *
 branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_messages)
@@ -77,7 +99,7 @@ branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_m
 	if (!fast_branch_start(id, account_id, before_seq, &start))
 		start_by_statement(id, account_id, before_seq, &start);
 	if (!start.found)
-		store_unknown_conversation(id, account_id);
+		return NULL;
 
 	reader->id = *id;
 	reader->account_id = account_id;
@@ -101,6 +123,18 @@ branch_is_linear(BranchReader *reader)
 	return reader->linear;
 }
 
+/* clang-format off */
+static PlanStatement tail_newest_statement = {
+	"SELECT seq, parent_seq, role, content, model, tokens, created_at, message_id,"
+	" metadata, revision, counted"
+	" FROM memory_store.tail"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND seq" OP(<) "$3"
+	" ORDER BY seq DESC LIMIT $4",
+	4,
+	{UUIDOID, TEXTOID, INT8OID, INT8OID},
+};
+/* clang-format on */
+
 static void
 load_tail(BranchReader *reader)
 {
@@ -116,7 +150,7 @@ load_tail(BranchReader *reader)
 	values[1] = PointerGetDatum(reader->account_id);
 	values[2] = Int64GetDatum(reader->want + 1);
 	values[3] = Int64GetDatum(limit);
-	rows = store_execute(STORE_TAIL_NEWEST, values, NULL, true);
+	rows = plan_execute(&tail_newest_statement, values, NULL, true);
 	reader->messages = palloc(mul_size(Max(rows, 1), sizeof(TranscriptMessage)));
 	reader->count = rows;
 	for (uint64 i = 0; i < rows; i++)

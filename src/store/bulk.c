@@ -3,7 +3,8 @@
  *		New conversations prepared before any lock: what a bulk load does
  *		while other writers of the account go on.
  *
- *	conversation = store_prepare_conversation(account_id, id);	title, head and times are the caller's
+ *	conversation = store_prepare_conversation(account_id, id);
+ *	... the caller sets title, head and times ...
  *	store_add_message(conversation, &message) for each message
  *	store_prepared_end(conversation);
  *	...the account is locked; the conversation still does not exist...

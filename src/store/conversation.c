@@ -4,12 +4,15 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
 #include "memory_limits.h"
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 
 /* ---- one conversation ---- */
@@ -38,6 +41,17 @@ set_head(StoreConversation *conversation, int64 head_seq)
 	conversation->head_seq = head_seq;
 }
 
+/* clang-format off */
+static PlanStatement conversation_set_statement = {
+	"UPDATE memory_store.conversations"
+	" SET title = CASE WHEN $3 THEN $4 ELSE title END, metadata = CASE WHEN $5"
+	" THEN $6 ELSE metadata END, archived = COALESCE($7, archived)"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	7,
+	{UUIDOID, TEXTOID, BOOLOID, TEXTOID, BOOLOID, JSONBOID, BOOLOID},
+};
+/* clang-format on */
+
 /* Sets title, metadata and archived of a conversation that has a row. */
 static void
 set_texts(StoreConversation *conversation, const StoreFields *fields)
@@ -55,7 +69,7 @@ set_texts(StoreConversation *conversation, const StoreFields *fields)
 	nulls[5] = fields->metadata == NULL ? 'n' : ' ';
 	values[6] = BoolGetDatum(fields->archived);
 	nulls[6] = (fields->given & STORE_ARCHIVED) != 0 ? ' ' : 'n';
-	store_execute(STORE_CONVERSATION_SET, values, nulls, false);
+	plan_execute(&conversation_set_statement, values, nulls, false);
 	if ((fields->given & STORE_TITLE) != 0)
 		store_note_erased(conversation, 0);
 }
@@ -114,6 +128,16 @@ store_check_fields(const StoreFields *fields)
 						errhint("Leave them out to have them set from the messages.")));
 }
 
+/* clang-format off */
+static PlanStatement conversation_texts_statement = {
+	"SELECT title, metadata, revision"
+	" FROM memory_store.conversations"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	2,
+	{UUIDOID, TEXTOID},
+};
+/* clang-format on */
+
 /*
  * store_check_unchanged
  *		An UPDATE's new title and metadata were made from what the statement saw, by
@@ -128,12 +152,12 @@ store_check_unchanged(StoreConversation *conversation, int32 given)
 	bool isnull;
 
 	/* read-only: under the snapshot of the statement itself */
-	if (store_execute(STORE_CONVERSATION_TEXTS, values, NULL, true) == 0)
+	if (plan_execute(&conversation_texts_statement, values, NULL, true) == 0)
 		return;
 	for (int i = 0; i < 2; i++)
 		seen[i] = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1);
-	store_execute(STORE_CONVERSATION_TEXTS, values, NULL, false);
-	if (DatumGetInt64(store_column(0, 3, &isnull)) == conversation->revision)
+	plan_execute(&conversation_texts_statement, values, NULL, false);
+	if (DatumGetInt64(plan_column(0, 3, &isnull)) == conversation->revision)
 		return; /* a join gave the row twice */
 	for (int i = 0; i < 2; i++)
 	{
@@ -160,6 +184,7 @@ argument_fields(FunctionCallInfo fcinfo, int title, int metadata, StoreFields *f
 	{
 		fields->given |= STORE_TITLE;
 		fields->title = PG_GETARG_TEXT_PP(title);
+		store_check_title(fields->title);
 	}
 	if (!PG_ARGISNULL(metadata))
 	{
@@ -226,7 +251,7 @@ PG_FUNCTION_INFO_V1(memory_update_conversation);
  *							  metadata jsonb, archived boolean, head_seq bigint)
  *		→ bigint
  *		Sets the fields that are not NULL and returns the account's new
- *		revision.  Errors: 02000 unknown, 22023 head_seq does not exist.
+ *		revision.  Errors: P0002 unknown, 22023 head_seq does not exist.
  */
 Datum
 memory_update_conversation(PG_FUNCTION_ARGS)
@@ -284,7 +309,7 @@ PG_FUNCTION_INFO_V1(memory_delete_conversation);
 /*
  * memory_delete_conversation(account_id text, conversation_id uuid) → bigint
  *		Deletes a conversation with all its messages and returns the account's
- *		new revision; a tombstone stays.  Errors: 02000 unknown, 55000 deleted
+ *		new revision; a tombstone stays.  Errors: P0002 unknown, 55000 deleted
  *		already.
  */
 Datum

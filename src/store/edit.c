@@ -12,10 +12,13 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 
 /* A removed message, and the one that its answers fall to. */
@@ -37,6 +40,7 @@ static void
 edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreChange *change,
 			 bool in_tail)
 {
+	int64 sent = 0; /* tokens that new metadata adds */
 	TranscriptMessage before = *message;
 	const TranscriptMessage *new = &change->message;
 
@@ -58,19 +62,26 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	{
 		store_note_erased(conversation, message->seq);
 		take_bytes(&message->content, &message->content_len, new->content, new->content_len);
-		message->tokens = store_estimate_tokens(new->content, new->content_len);
 	}
 	if (change->set_model)
 		take_bytes(&message->model, &message->model_len, new->model, new->model_len);
-	if (change->set_tokens)
-		message->tokens = new->tokens;
 	if (change->set_created_at)
 		message->created_at = new->created_at;
 	if (change->set_message_id)
 		take_bytes(&message->message_id, &message->message_id_len, new->message_id,
 				   new->message_id_len);
 	if (change->set_metadata)
+	{
+		sent = store_estimate_sent(new->metadata, new->metadata_len) -
+			   store_estimate_sent(message->metadata, message->metadata_len);
 		take_bytes(&message->metadata, &message->metadata_len, new->metadata, new->metadata_len);
+	}
+	if (change->set_tokens)
+		message->tokens = new->tokens;
+	else if (change->set_content)
+		message->tokens = store_estimate_message(message);
+	else if (sent > 0)
+		message->tokens = (int32) Min((int64) message->tokens + sent, PG_INT32_MAX);
 	if (change->set_parent)
 		message->parent_seq = new->parent_seq;
 	message->revision = conversation->revision;
@@ -80,6 +91,18 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	store_usage_edited(conversation, &before, message, in_tail);
 	change->done = true;
 }
+
+/* clang-format off */
+static PlanStatement tombstone_insert_statement = {
+	"INSERT INTO memory_store.tombstones AS t (conversation_id, account_id, seq,"
+	" message_id, revision, deleted_at)"
+	" VALUES ($1, $2, $3, $4, $5, $6)"
+	" ON CONFLICT (conversation_id, account_id, seq) DO UPDATE"
+	" SET revision = excluded.revision, deleted_at = excluded.deleted_at",
+	6,
+	{UUIDOID, TEXTOID, INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID},
+};
+/* clang-format on */
 
 /* What a removal does besides taking the message out of its place. */
 static void
@@ -105,7 +128,7 @@ bury_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	conversation->content_bytes -= message->content_len;
 	change->message.parent_seq = message->parent_seq;
 	change->done = true;
-	store_execute(STORE_TOMBSTONE_INSERT, values, nulls, false);
+	plan_execute(&tombstone_insert_statement, values, nulls, false);
 	store_note_erased(conversation, message->seq);
 }
 
@@ -208,6 +231,16 @@ insert_between(StoreConversation *conversation, StoreChange *change)
 	change->done = true;
 }
 
+/* clang-format off */
+static PlanStatement tail_delete_statement = {
+	"DELETE"
+	" FROM memory_store.tail"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND seq" OP(=) "$3",
+	3,
+	{UUIDOID, TEXTOID, INT8OID},
+};
+/* clang-format on */
+
 static void
 change_tail_row(StoreConversation *conversation, StoreChange *change)
 {
@@ -217,7 +250,7 @@ change_tail_row(StoreConversation *conversation, StoreChange *change)
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);
 	values[2] = Int64GetDatum(change->seq);
-	if (store_execute(STORE_TAIL_ONE, values, NULL, false) == 0)
+	if (plan_execute(&store_tail_one_statement, values, NULL, false) == 0)
 		return;
 	store_tail_row(0, &message);
 
@@ -226,7 +259,7 @@ change_tail_row(StoreConversation *conversation, StoreChange *change)
 	{
 		conversation->tail_count--;
 		bury_message(conversation, &message, change, true);
-		store_execute(STORE_TAIL_DELETE, values, NULL, false);
+		plan_execute(&tail_delete_statement, values, NULL, false);
 	}
 	else
 	{
@@ -371,7 +404,7 @@ find_orphans(StoreConversation *conversation, Orphans *orphans)
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);
 	values[2] = Int64GetDatum(first);
-	rows = store_execute(STORE_TAIL_READ, values, NULL, false);
+	rows = plan_execute(&store_tail_read_statement, values, NULL, false);
 	for (uint64 i = 0; i < rows; i++)
 	{
 		TranscriptMessage message;
@@ -440,6 +473,16 @@ store_apply_changes(StoreConversation *conversation, StoreChange *changes, int n
 	return done;
 }
 
+/* clang-format off */
+static PlanStatement tombstone_id_statement = {
+	"SELECT seq"
+	" FROM memory_store.tombstones"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND message_id" OP(=) "$3",
+	3,
+	{UUIDOID, TEXTOID, TEXTOID},
+};
+/* clang-format on */
+
 /* The seq that a deleted message of this message_id had; 0: its tombstone is not there. */
 int64
 store_buried_message(const StoreConversation *conversation, const char *message_id)
@@ -448,9 +491,9 @@ store_buried_message(const StoreConversation *conversation, const char *message_
 					   CStringGetTextDatum(message_id)};
 	bool isnull;
 
-	if (store_execute(STORE_TOMBSTONE_ID, values, NULL, false) == 0)
+	if (plan_execute(&tombstone_id_statement, values, NULL, false) == 0)
 		return 0;
-	return DatumGetInt64(store_column(0, 1, &isnull));
+	return DatumGetInt64(plan_column(0, 1, &isnull));
 }
 
 /* The rows of a tail that was taken leave the ledger. */
@@ -466,6 +509,35 @@ count_tail(StoreConversation *conversation, uint64 rows)
 	}
 }
 
+/* clang-format off */
+static PlanStatement conversation_bury_statement = {
+	"UPDATE memory_store.conversations"
+	" SET deleted_at = $4, revision = $3,"
+	" revision_bucket = ($3" OP(>>) "10)::pg_catalog.int4, title = NULL,"
+	" metadata = NULL, head_seq = 0, message_count = 0, token_count = 0,"
+	" content_bytes = 0, tail_bytes = 0, tail_count = 0"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	4,
+	{UUIDOID, TEXTOID, INT8OID, TIMESTAMPTZOID},
+};
+
+static PlanStatement segments_delete_statement = {
+	"DELETE"
+	" FROM memory_store.segments"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	2,
+	{UUIDOID, TEXTOID},
+};
+
+static PlanStatement tombstones_delete_statement = {
+	"DELETE"
+	" FROM memory_store.tombstones"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	2,
+	{UUIDOID, TEXTOID},
+};
+/* clang-format on */
+
 /* Deletes all that the conversation holds; its row stays as a tombstone. */
 void
 store_delete_conversation(StoreConversation *conversation)
@@ -478,11 +550,11 @@ store_delete_conversation(StoreConversation *conversation)
 	values[1] = PointerGetDatum(conversation->account_id);
 	values[2] = Int64GetDatum(conversation->revision);
 	values[3] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
-	store_execute(STORE_SEGMENTS_DELETE, values, NULL, false);
-	count_tail(conversation, store_execute(STORE_TAIL_TAKE, values, NULL, false));
+	plan_execute(&segments_delete_statement, values, NULL, false);
+	count_tail(conversation, plan_execute(&store_tail_take_statement, values, NULL, false));
 	store_usage_deleted(conversation);
-	store_execute(STORE_TOMBSTONES_DELETE, values, NULL, false);
-	store_execute(STORE_CONVERSATION_BURY, values, NULL, false);
+	plan_execute(&tombstones_delete_statement, values, NULL, false);
+	plan_execute(&conversation_bury_statement, values, NULL, false);
 	store_note_erased(conversation, -1);
 	store_usage_write(conversation);
 }

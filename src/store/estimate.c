@@ -54,6 +54,8 @@
 
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
 
 #include "compat.h"
 #include "store_private.h"
@@ -414,6 +416,60 @@ store_estimate_tokens(const char *text, size_t len)
 	}
 	tokens = (est.cost + EST_ONE / 2) / EST_ONE;
 	return (int32) Min(Max(tokens, len > 0), PG_INT32_MAX);
+}
+
+/* The keys of metadata whose values go to a model with the content (formats/README.md). */
+static const char *const sent_keys[] = {"tool_calls", "tool_results", "function_call", "parts"};
+
+/* Whether one of the keys may be there: most metadata has none, and is not parsed. */
+static bool
+may_be_sent(const char *metadata, uint32 length)
+{
+	for (int i = 0; i < lengthof(sent_keys); i++)
+		if (memmem(metadata, length, sent_keys[i], strlen(sent_keys[i])) != NULL)
+			return true;
+	return false;
+}
+
+int32
+store_estimate_sent(const char *metadata, uint32 length)
+{
+	uint64 tokens = 0;
+	char *text;
+	Jsonb *parsed;
+
+	if (metadata == NULL || !may_be_sent(metadata, length))
+		return 0;
+	text = pnstrdup(metadata, length);
+	parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	for (int i = 0; i < lengthof(sent_keys); i++)
+	{
+		JsonbValue value;
+		Jsonb *sent;
+		char *sent_text;
+
+		if (getKeyJsonValueFromContainer(&parsed->root, sent_keys[i], strlen(sent_keys[i]),
+										 &value) == NULL ||
+			value.type == jbvNull)
+			continue;
+		sent = JsonbValueToJsonb(&value);
+		sent_text = JsonbToCString(NULL, &sent->root, VARSIZE(sent));
+		tokens += store_estimate_tokens(sent_text, strlen(sent_text));
+		pfree(sent_text);
+		pfree(sent);
+	}
+	pfree(parsed);
+	pfree(text);
+	return (int32) Min(tokens, PG_INT32_MAX);
+}
+
+int32
+store_estimate_message(const TranscriptMessage *message)
+{
+	int64 tokens = (int64) store_estimate_tokens(message->content, message->content_len) +
+				   store_estimate_sent(message->metadata, message->metadata_len);
+
+	return (int32) Min(tokens, PG_INT32_MAX);
 }
 
 PG_FUNCTION_INFO_V1(memory_estimate_tokens);

@@ -12,6 +12,7 @@
 #include "access/stratnum.h"
 #include "common/int.h"
 #include "miscadmin.h"
+#include "statement.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -138,7 +139,7 @@ count_up(TupleTableSlot *row, int column, int64 amount)
 	return true;
 }
 
-/* Whether a message behind the last one is all there is to be done: STORE_APPEND's conditions. */
+/* Whether nothing is to be done but to add a message: the conditions of append_statement. */
 static bool
 is_open(const TupleTableSlot *row, const TranscriptMessage *message)
 {
@@ -232,11 +233,11 @@ append(DirectRows *rows, Appending *appending)
 
 /*
  * fast_append
- *		What STORE_APPEND does: takes the account's next revision, its row's lock
+ *		What append_statement does: takes the account's next revision, its row's lock
  *		with it, and puts the message behind the conversation's last one.
  *		appended->seq 0: that is not all there is to be done, and nothing but the
  *		account is changed; appended->repeated: the conversation has the message
- *		already, and nothing is.  false: nothing is, STORE_APPEND is to say why.
+ *		already, and nothing is.  false: nothing is, append_statement is to say why.
  *		Error: 23505 see store_check_repeated.
  */
 bool
@@ -365,7 +366,7 @@ fast_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, 
 	return true;
 }
 
-/* What a branch's reader begins with: see STORE_BRANCH_OPEN. */
+/* What a branch's reader begins with: see branch_open_statement. */
 bool
 fast_branch_start(const pg_uuid_t *id, text *account_id, int64 before_seq, StoreBranchStart *start)
 {

@@ -26,6 +26,8 @@
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 #include "tables.h"
 
@@ -89,6 +91,19 @@ struct StoreFeed
 	int64 looked_last;
 };
 
+/* clang-format off */
+static PlanStatement account_state_statement = {
+	"SELECT a.revision, a.created_at, p.revision, e.epoch"
+	" FROM memory_store.accounts a"
+	" LEFT JOIN memory_store.purged p ON p.account_id" OP(=) "a.account_id"
+	" LEFT JOIN memory_store.epochs e ON true"
+	" WHERE a.account_id" OP(=) "$1"
+	" ORDER BY e.renewed_at DESC LIMIT 1",
+	1,
+	{TEXTOID},
+};
+/* clang-format on */
+
 /*
  * store_account_state
  *		What a checkpoint is compared with.  False: there is no such account.
@@ -102,14 +117,14 @@ store_account_state(text *account_id, StoreAccountState *state)
 	Datum epoch;
 	bool isnull;
 
-	if (store_execute(STORE_ACCOUNT_STATE, values, NULL, true) == 0)
+	if (plan_execute(&account_state_statement, values, NULL, true) == 0)
 		return false;
-	state->revision = DatumGetInt64(store_column(0, 1, &isnull));
-	created_at = DatumGetTimestampTz(store_column(0, 2, &isnull));
-	state->purged = DatumGetInt64(store_column(0, 3, &isnull));
+	state->revision = DatumGetInt64(plan_column(0, 1, &isnull));
+	created_at = DatumGetTimestampTz(plan_column(0, 2, &isnull));
+	state->purged = DatumGetInt64(plan_column(0, 3, &isnull));
 	if (isnull)
 		state->purged = 0;
-	epoch = store_column(0, 4, &isnull);
+	epoch = plan_column(0, 4, &isnull);
 	state->epoch = psprintf("%s" UINT64_FORMAT,
 							isnull ? "" : psprintf("%s.", store_uuid_string(DatumGetUUIDP(epoch))),
 							(uint64) created_at);

@@ -12,11 +12,14 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 
 /* ---- ids of one conversation, for statements with many messages ---- */
@@ -84,11 +87,23 @@ note_id(StoreIds *ids, const TranscriptMessage *message, int64 seq)
 	return known;
 }
 
+/* clang-format off */
+static PlanStatement segments_ids_statement = {
+	"SELECT first_seq, message_ids"
+	" FROM memory_store.segments"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" AND message_ids IS NOT NULL"
+	" ORDER BY first_seq",
+	2,
+	{UUIDOID, TEXTOID},
+};
+/* clang-format on */
+
 static void
 read_filters(StoreIds *ids)
 {
 	Datum values[2] = {UUIDPGetDatum(&ids->id), PointerGetDatum(ids->account_id)};
-	uint64 n = store_execute(STORE_SEGMENTS_IDS, values, NULL, false);
+	uint64 n = plan_execute(&segments_ids_statement, values, NULL, false);
 	MemoryContext old = MemoryContextSwitchTo(ids->context);
 	bool isnull;
 
@@ -102,8 +117,8 @@ read_filters(StoreIds *ids)
 	for (uint64 i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		ids->segments[i].first_seq = DatumGetInt64(store_column(i, 1, &isnull));
-		ids->segments[i].filter = DatumGetByteaPCopy(store_column(i, 2, &isnull));
+		ids->segments[i].first_seq = DatumGetInt64(plan_column(i, 1, &isnull));
+		ids->segments[i].filter = DatumGetByteaPCopy(plan_column(i, 2, &isnull));
 		ids->nsegments++;
 	}
 	MemoryContextSwitchTo(old);
@@ -135,7 +150,7 @@ store_ids_create(const pg_uuid_t *id, text *account_id, bool has_tail, bool has_
 	if (!has_tail)
 		return ids;
 	values[1] = PointerGetDatum(ids->account_id);
-	rows = store_execute(STORE_TAIL_READ, values, NULL, false);
+	rows = plan_execute(&store_tail_read_statement, values, NULL, false);
 	for (uint64 i = 0; i < rows; i++)
 	{
 		TranscriptMessage message;
@@ -214,6 +229,18 @@ find_in_segments(StoreIds *ids, const TranscriptMessage *message)
 	return found;
 }
 
+/* clang-format off */
+static PlanStatement tail_id_statement = {
+	"SELECT seq, parent_seq, role, content, model, tokens, created_at, message_id,"
+	" metadata, revision, counted"
+	" FROM memory_store.tail"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" AND message_id" OP(=) "$3",
+	3,
+	{UUIDOID, TEXTOID, TEXTOID},
+};
+/* clang-format on */
+
 /*
  * Looks in the store.  The texts of what is found are valid until the next
  * statement, or the next segment that is opened.
@@ -231,7 +258,7 @@ find_written(StoreIds *ids, const TranscriptMessage *message, TranscriptMessage 
 	}
 	values[2] =
 		PointerGetDatum(cstring_to_text_with_len(message->message_id, message->message_id_len));
-	if (store_execute(STORE_TAIL_ID, values, NULL, false) == 0)
+	if (plan_execute(&tail_id_statement, values, NULL, false) == 0)
 		return false;
 	store_tail_row(0, found);
 	return true;

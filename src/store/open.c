@@ -10,6 +10,8 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 
 /* Columns of STORE_CONVERSATION(S)_READ: the last are the owner, the id and the row's place. */
@@ -18,11 +20,22 @@
 void
 store_unknown_conversation(const pg_uuid_t *id, const text *account_id)
 {
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA),
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 					errmsg("conversation %s of account \"%s\" does not exist",
 						   store_uuid_string(id), text_to_cstring(account_id)),
 					errhint("See memory.conversations for the conversations of the account.")));
 }
+
+/* for a call that names no account: two are as many as all */
+/* clang-format off */
+static PlanStatement conversation_owners_statement = {
+	"SELECT account_id"
+	" FROM memory_store.conversations"
+	" WHERE conversation_id" OP(=) "$1 LIMIT 2",
+	1,
+	{UUIDOID},
+};
+/* clang-format on */
 
 /*
  * store_owner_of
@@ -38,7 +51,7 @@ store_owner_of(const pg_uuid_t *id)
 
 	if (account_confined() != NULL)
 		return account_check(NULL);
-	owners = store_execute(STORE_CONVERSATION_OWNERS, values, NULL, false);
+	owners = plan_execute(&conversation_owners_statement, values, NULL, false);
 	if (owners != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("account_id must not be null"),
@@ -47,8 +60,20 @@ store_owner_of(const pg_uuid_t *id)
 					 : errdetail("Several accounts have a conversation %s.", store_uuid_string(id)),
 				 errhint("Name the account; it can be left out only for an existing "
 						 "conversation.")));
-	return DatumGetTextPCopy(store_column(0, 1, &isnull));
+	return DatumGetTextPCopy(plan_column(0, 1, &isnull));
 }
+
+/* clang-format off */
+static PlanStatement conversation_read_statement = {
+	"SELECT next_seq, head_seq, message_count, token_count, content_bytes,"
+	" tail_bytes, tail_count, branched, created_at, updated_at, deleted_at, revision,"
+	" account_id, conversation_id, ctid"
+	" FROM memory_store.conversations"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	2,
+	{UUIDOID, TEXTOID},
+};
+/* clang-format on */
 
 /*
  * store_seen_revision
@@ -63,9 +88,9 @@ store_seen_revision(StoreConversation *conversation)
 	Datum values[2] = {UUIDPGetDatum(&conversation->id), PointerGetDatum(conversation->account_id)};
 	bool isnull;
 
-	if (store_execute(STORE_CONVERSATION_READ, values, NULL, true) != 1)
+	if (plan_execute(&conversation_read_statement, values, NULL, true) != 1)
 		return 0;
-	return DatumGetInt64(store_column(0, 12, &isnull));
+	return DatumGetInt64(plan_column(0, 12, &isnull));
 }
 
 /* An empty conversation that the store does not know; its run is in the current context. */
@@ -100,13 +125,13 @@ store_conversation_standing(text *account_id, const pg_uuid_t *id)
 	Datum values[2] = {UUIDPGetDatum(id), PointerGetDatum(account_id)};
 	bool living;
 
-	if (store_execute(STORE_CONVERSATION_READ, values, NULL, false) == 0)
+	if (plan_execute(&conversation_read_statement, values, NULL, false) == 0)
 		return STORE_UNKNOWN;
-	(void) store_column(0, 11, &living);
+	(void) plan_column(0, 11, &living);
 	return living ? STORE_LIVING : STORE_DELETED;
 }
 
-/* Takes over the columns of STORE_CONVERSATION_READ.  Error: 55000 deleted. */
+/* Takes over the columns of conversation_read_statement.  Error: 55000 deleted. */
 static void
 take_row(StoreConversation *conversation, HeapTuple row, TupleDesc descriptor)
 {
@@ -146,7 +171,7 @@ take_row(StoreConversation *conversation, HeapTuple row, TupleDesc descriptor)
  * store_open_conversation
  *		The conversation as a statement of this revision works on it, in the
  *		current memory context; the account's lock is held.  What other accounts
- *		have under this id is not looked at.  Errors: 02000 unknown, 55000
+ *		have under this id is not looked at.  Errors: P0002 unknown, 55000
  *		deleted.
  */
 StoreConversation *
@@ -156,9 +181,9 @@ store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMod
 	Datum values[2] = {UUIDPGetDatum(id), PointerGetDatum(account->account_id)};
 	bool living;
 
-	if (store_execute(STORE_CONVERSATION_READ, values, NULL, false) > 0)
+	if (plan_execute(&conversation_read_statement, values, NULL, false) > 0)
 	{
-		(void) store_column(0, 11, &living);
+		(void) plan_column(0, 11, &living);
 		if (mode == STORE_PROBE && !living)
 			return NULL;
 		take_row(conversation, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
@@ -192,6 +217,22 @@ store_key_arrays(const StoreKey *keys, int n, Datum *arrays)
 	pfree(accounts);
 }
 
+/* each by its key: OFFSET keeps the planner from reading other accounts' rows for a hash join */
+/* clang-format off */
+static PlanStatement conversations_read_statement = {
+	"SELECT c.next_seq, c.head_seq, c.message_count, c.token_count, c.content_bytes,"
+	" c.tail_bytes, c.tail_count, c.branched, c.created_at, c.updated_at,"
+	" c.deleted_at, c.revision, c.account_id, c.conversation_id, c.ctid"
+	" FROM unnest($1, $2) u (id, account)"
+	" CROSS JOIN LATERAL (SELECT *, ctid"
+	" FROM memory_store.conversations"
+	" WHERE conversation_id" OP(=) "u.id AND account_id" OP(=) "u.account OFFSET 0) c"
+	" ORDER BY c.account_id, c.conversation_id",
+	2,
+	{UUIDARRAYOID, TEXTARRAYOID},
+};
+/* clang-format on */
+
 /*
  * store_read_existing
  *		Reads the rows of n conversations, of those that there are.  The caller
@@ -204,7 +245,7 @@ store_read_existing(const StoreKey *keys, int n, ExistingConversations *existing
 	Datum values[2];
 
 	store_key_arrays(keys, n, values);
-	existing->count = store_execute(STORE_CONVERSATIONS_READ, values, NULL, false);
+	existing->count = plan_execute(&conversations_read_statement, values, NULL, false);
 	existing->rows = SPI_tuptable;
 	SPI_tuptable = NULL; /* kept while others come and go */
 }

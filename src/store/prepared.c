@@ -9,6 +9,7 @@
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
+#include "statement.h"
 #include "store_private.h"
 
 /* Room for one more element of an array. */
@@ -22,7 +23,7 @@ make_room(PreparedConversation *prepared, void *array, uint32 count, uint32 *cap
 						 : repalloc_huge(array, mul_size(*capacity, size));
 }
 
-/* In the place of a segment's row: the parameters of STORE_SEGMENT_INSERT; they are copied. */
+/* In the place of a segment's row: the parameters of segment_insert_statement; they are copied. */
 void
 store_prepared_segment(PreparedConversation *prepared, const Datum *values, const char *nulls)
 {

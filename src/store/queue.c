@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 
 #include "direct.h"
+#include "sql_text.h"
 #include "statement.h"
 #include "store_private.h"
 #include "tables.h"
@@ -30,7 +31,7 @@
 /* Rows of one statement; their values live in the queue's context. */
 typedef struct QueueRows
 {
-	StoreStatement statement;
+	PlanStatement *statement;
 	DirectTable *table;
 	const int *places; /* the table's column of each of the statement's parameters */
 	const Oid *types;
@@ -49,6 +50,13 @@ struct StoreQueue
 	QueueRows inserted; /* conversations */
 	QueueRows updated;  /* likewise */
 };
+
+static const Oid segment_types[STORE_SEGMENT_COLUMNS] = {UUIDOID, TEXTOID, INT8OID,
+														 INT8OID, INT8OID, STATEMENT_TRANSCRIPT,
+														 BYTEAOID};
+static const Oid conversation_types[STORE_CONVERSATION_COLUMNS] =
+	{UUIDOID, TEXTOID, INT8OID,        INT8OID,        INT8OID, INT8OID, INT8OID,  INT8OID,
+	 INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, JSONBOID, BOOLOID};
 
 static const int segment_places[STORE_SEGMENT_COLUMNS] =
 	{SEGMENT_CONVERSATION_ID, SEGMENT_ACCOUNT_ID, SEGMENT_FIRST_SEQ,  SEGMENT_LAST_SEQ,
@@ -71,7 +79,7 @@ static const int conversation_places[STORE_CONVERSATION_COLUMNS] = {CONVERSATION
 																	CONVERSATION_ARCHIVED};
 
 static void
-init_rows(QueueRows *rows, StoreStatement statement, DirectTable *table, const int *places,
+init_rows(QueueRows *rows, PlanStatement *statement, DirectTable *table, const int *places,
 		  const Oid *types, int ncolumns)
 {
 	rows->statement = statement;
@@ -81,6 +89,54 @@ init_rows(QueueRows *rows, StoreStatement statement, DirectTable *table, const i
 	rows->ncolumns = ncolumns;
 }
 
+/* clang-format off */
+static PlanStatement conversations_insert_statement = {
+	"INSERT INTO memory_store.conversations (conversation_id, account_id, next_seq,"
+	" head_seq, message_count, token_count, content_bytes, tail_bytes, tail_count,"
+	" branched, created_at, updated_at, revision, title, metadata, archived,"
+	" revision_bucket)"
+	" SELECT u.*, (u.revision" OP(>>) "10)::pg_catalog.int4"
+	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,"
+	" $16) u (conversation_id, account_id, next_seq, head_seq, message_count,"
+	" token_count, content_bytes, tail_bytes, tail_count, branched, created_at,"
+	" updated_at, revision, title, metadata, archived)",
+	16,
+	{UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+	 INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
+	 TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID, JSONBARRAYOID, BOOLARRAYOID},
+};
+
+static PlanStatement conversations_update_statement = {
+	"UPDATE memory_store.conversations c"
+	" SET next_seq = u.next_seq, head_seq = u.head_seq,"
+	" message_count = u.message_count, token_count = u.token_count,"
+	" content_bytes = u.content_bytes, tail_bytes = u.tail_bytes,"
+	" tail_count = u.tail_count, branched = u.branched, created_at = u.created_at,"
+	" updated_at = u.updated_at, revision = u.revision,"
+	" revision_bucket = (u.revision" OP(>>) "10)::pg_catalog.int4"
+	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,"
+	" $13) u (conversation_id, account_id, next_seq, head_seq, message_count,"
+	" token_count, content_bytes, tail_bytes, tail_count, branched, created_at,"
+	" updated_at, revision)"
+	" WHERE c.conversation_id" OP(=) "u.conversation_id"
+	" AND c.account_id" OP(=) "u.account_id",
+	13,
+	{UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+	 INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
+	 TIMESTAMPTZARRAYOID, INT8ARRAYOID},
+};
+
+static PlanStatement segments_insert_statement = {
+	"INSERT INTO memory_store.segments (conversation_id, account_id, first_seq,"
+	" last_seq, revision, body, message_ids)"
+	" SELECT u.*"
+	" FROM unnest($1, $2, $3, $4, $5, $6, $7) u",
+	7,
+	{UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+	 STATEMENT_TRANSCRIPT_ARRAY, BYTEAARRAYOID},
+};
+/* clang-format on */
+
 /* A new queue in the current memory context. */
 StoreQueue *
 store_queue_create(void)
@@ -89,12 +145,12 @@ store_queue_create(void)
 
 	queue->context =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext queue", ALLOCSET_DEFAULT_SIZES);
-	init_rows(&queue->segments, STORE_SEGMENTS_INSERT, &store_segments, segment_places,
-			  store_segment_types, STORE_SEGMENT_COLUMNS);
-	init_rows(&queue->inserted, STORE_CONVERSATIONS_INSERT, &store_conversations,
-			  conversation_places, store_conversation_types, STORE_CONVERSATION_COLUMNS);
-	init_rows(&queue->updated, STORE_CONVERSATIONS_UPDATE, &store_conversations,
-			  conversation_places, store_conversation_types, STORE_CONVERSATION_CHANGING);
+	init_rows(&queue->segments, &segments_insert_statement, &store_segments, segment_places,
+			  segment_types, STORE_SEGMENT_COLUMNS);
+	init_rows(&queue->inserted, &conversations_insert_statement, &store_conversations,
+			  conversation_places, conversation_types, STORE_CONVERSATION_COLUMNS);
+	init_rows(&queue->updated, &conversations_update_statement, &store_conversations,
+			  conversation_places, conversation_types, STORE_CONVERSATION_CHANGING);
 	return queue;
 }
 
@@ -184,7 +240,7 @@ write_directly(QueueRows *rows)
 
 	if (!direct_may_write() || !direct_open(&direct, rows->table, RowExclusiveLock))
 		return false;
-	if (rows->statement == STORE_CONVERSATIONS_UPDATE)
+	if (rows->statement == &conversations_update_statement)
 		done = update_rows(&direct, rows);
 	else
 		insert_rows(&direct, rows);
@@ -201,8 +257,9 @@ write_with_statement(QueueRows *rows)
 	for (int i = 0; i < rows->ncolumns; i++)
 		values[i] =
 			column_array(rows->values[i], rows->nulls[i], rows->count,
-						 OidIsValid(rows->types[i]) ? rows->types[i] : statement_transcript_type());
-	store_execute(rows->statement, values, NULL, false);
+						 rows->types[i] != STATEMENT_TRANSCRIPT ? rows->types[i]
+																: statement_transcript_type());
+	plan_execute(rows->statement, values, NULL, false);
 }
 
 static void
@@ -245,7 +302,7 @@ put_row(StoreQueue *queue, QueueRows *rows, const Datum *values, const char *nul
 		rows->values[i][rows->count] = (Datum) 0;
 		if (rows->nulls[i][rows->count])
 			continue;
-		if (OidIsValid(rows->types[i]))
+		if (rows->types[i] != STATEMENT_TRANSCRIPT)
 			get_typlenbyval(rows->types[i], &length, &by_value);
 		rows->values[i][rows->count] = datumCopy(values[i], by_value, length);
 		if (length == -1)
@@ -257,7 +314,7 @@ put_row(StoreQueue *queue, QueueRows *rows, const Datum *values, const char *nul
 		store_queue_write(queue);
 }
 
-/* Queues the parameters of STORE_SEGMENT_INSERT; they are copied. */
+/* Queues the parameters of segment_insert_statement; they are copied. */
 void
 store_queue_segment(StoreQueue *queue, const Datum *values, const char *nulls)
 {
@@ -265,7 +322,7 @@ store_queue_segment(StoreQueue *queue, const Datum *values, const char *nulls)
 }
 
 /*
- * Queues the parameters of STORE_CONVERSATION_INSERT, or of UPDATE if it exists,
+ * Queues the parameters of conversation_insert_statement, or of UPDATE if it exists,
  * with the row's place if that is known; they are copied.
  */
 void

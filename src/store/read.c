@@ -17,6 +17,8 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 
 /* Messages in the order they were read, as rows of memory.message. */
@@ -74,7 +76,7 @@ PG_FUNCTION_INFO_V1(memory_history);
  *				  max_messages integer) → setof memory.message
  *		The newest messages of the current branch, oldest first.  before_seq:
  *		only those before it (NULL: from the head), for paging; NULL
- *		max_messages: all.  Errors: 02000 unknown conversation, 22023.
+ *		max_messages: all.  Of an unknown conversation: none.  Error: 22023.
  */
 Datum
 memory_history(PG_FUNCTION_ARGS)
@@ -95,7 +97,7 @@ memory_history(PG_FUNCTION_ARGS)
 	SPI_connect();
 	reader = branch_open(id, account_id, before_seq, limit);
 	list_init(&list, result->setDesc);
-	while ((int64) list.count < limit && (message = branch_next(reader)) != NULL)
+	while (reader != NULL && (int64) list.count < limit && (message = branch_next(reader)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (message->seq < before_seq)
@@ -181,7 +183,7 @@ read_leading(const pg_uuid_t *id, text *account_id, Instructions *instructions)
 	values[0] = UUIDPGetDatum(id);
 	values[1] = PointerGetDatum(account_id);
 	values[2] = Int64GetDatum(1);
-	rows = store_execute(STORE_TAIL_READ, values, NULL, true);
+	rows = plan_execute(&store_tail_read_statement, values, NULL, true);
 	messages = palloc(mul_size(Max(rows, 1), sizeof(TranscriptMessage)));
 	for (uint64 i = 0; i < rows; i++)
 		store_tail_row(i, &messages[i]);
@@ -211,7 +213,7 @@ read_root_instructions(const pg_uuid_t *id, text *account_id, Instructions *inst
 	BranchReader *reader = branch_open(id, account_id, PG_INT64_MAX, PG_INT64_MAX);
 	const TranscriptMessage *message;
 
-	while ((message = branch_next(reader)) != NULL)
+	while (reader != NULL && (message = branch_next(reader)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (is_instruction(message))
@@ -263,7 +265,7 @@ PG_FUNCTION_INFO_V1(memory_context);
  *		the system messages that the current branch begins with, then its
  *		newest messages as far as all fit max_tokens (NULL: no limit).  Only
  *		the system messages may exceed it; include_system false leaves them
- *		out.  Errors: 02000, 22023.
+ *		out.  Of an unknown conversation: none.  Error: 22023.
  */
 Datum
 memory_context(PG_FUNCTION_ARGS)
@@ -285,6 +287,11 @@ memory_context(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	reader = branch_open(id, account_id, PG_INT64_MAX, max_messages);
+	if (reader == NULL)
+	{
+		SPI_finish();
+		return (Datum) 0;
+	}
 	list_init(&instructions.list, result->setDesc);
 	list_init(&window, result->setDesc);
 	if (branch_is_linear(reader))
@@ -311,7 +318,7 @@ PG_FUNCTION_INFO_V1(memory_message);
 
 /*
  * memory_message(account_id text, conversation_id uuid, seq bigint) → memory.message
- *		One message of any branch.  Error: 02000 unknown.
+ *		One message of any branch.  Error: P0002 unknown.
  */
 Datum
 memory_message(PG_FUNCTION_ARGS)
@@ -333,9 +340,10 @@ memory_message(PG_FUNCTION_ARGS)
 		elog(ERROR, "memory.message is not a composite type");
 
 	SPI_connect();
-	(void) branch_open(id, account_id, PG_INT64_MAX, 0); /* refuses an unknown conversation */
+	if (branch_open(id, account_id, PG_INT64_MAX, 0) == NULL)
+		store_unknown_conversation(id, account_id);
 	if (!store_read_message(id, account_id, PG_GETARG_INT64(2), true, &message))
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA),
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("message " INT64_FORMAT " of conversation %s does not exist",
 							   PG_GETARG_INT64(2), store_uuid_string(id)),
 						errhint("See memory.messages for the messages of the conversation.")));
@@ -346,6 +354,23 @@ memory_message(PG_FUNCTION_ARGS)
 }
 
 PG_FUNCTION_INFO_V1(memory_recent_conversations);
+
+/* clang-format off */
+static PlanStatement conversations_recent_statement = {
+	"SELECT conversation_id, title, metadata, archived, CASE WHEN head_seq" OP(=) "0"
+	" THEN NULL ELSE head_seq END, message_count, token_count, content_bytes,"
+	" created_at, updated_at, revision"
+	" FROM memory_store.conversations"
+	" WHERE account_id" OP(=) "$1 AND deleted_at IS NULL AND ($6 OR NOT archived)"
+	" AND revision_bucket" OP(<=) "($2" OP(>>) "10)"
+	" AND (revision, updated_at, conversation_id)" OP(<) "($2, $3, $4)"
+	" ORDER BY account_id, revision_bucket DESC, revision DESC, updated_at DESC,"
+	" conversation_id DESC"
+	" LIMIT $5",
+	6,
+	{TEXTOID, INT8OID, TIMESTAMPTZOID, UUIDOID, INT8OID, BOOLOID},
+};
+/* clang-format on */
 
 /*
  * memory_recent_conversations(account_id text, before_revision bigint,
@@ -380,7 +405,7 @@ memory_recent_conversations(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 
 	SPI_connect();
-	rows = store_execute(STORE_CONVERSATIONS_RECENT, values, NULL, true);
+	rows = plan_execute(&conversations_recent_statement, values, NULL, true);
 	for (uint64 i = 0; i < rows; i++)
 		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
 	SPI_finish();

@@ -14,6 +14,8 @@
 #include "utils/memutils.h"
 
 #include "dictionary.h"
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 
 /* Bytes as a text parameter; is_null: its place among the nulls, as SPI takes them. */
@@ -24,7 +26,7 @@ store_bytes_datum(const char *data, uint32 length, char *is_null)
 	return data == NULL ? (Datum) 0 : PointerGetDatum(cstring_to_text_with_len(data, length));
 }
 
-/* The parameters of STORE_TAIL_INSERT and STORE_TAIL_UPDATE. */
+/* The parameters of tail_insert_statement and tail_update_statement. */
 #define TAIL_PARAMETERS 13
 
 static void
@@ -47,6 +49,18 @@ tail_parameters(StoreConversation *conversation, const TranscriptMessage *messag
 	values[12] = BoolGetDatum(message->counted);
 }
 
+/* clang-format off */
+static PlanStatement tail_insert_statement = {
+	"INSERT INTO memory_store.tail (conversation_id, account_id, seq, parent_seq,"
+	" role, content, model, tokens, created_at, message_id, metadata, revision,"
+	" counted)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+	13,
+	{UUIDOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID,
+	 TEXTOID, TEXTOID, INT8OID, BOOLOID},
+};
+/* clang-format on */
+
 void
 store_insert_tail(StoreConversation *conversation, const TranscriptMessage *message)
 {
@@ -54,8 +68,21 @@ store_insert_tail(StoreConversation *conversation, const TranscriptMessage *mess
 	char nulls[TAIL_PARAMETERS];
 
 	tail_parameters(conversation, message, values, nulls);
-	store_execute(STORE_TAIL_INSERT, values, nulls, false);
+	plan_execute(&tail_insert_statement, values, nulls, false);
 }
+
+/* clang-format off */
+static PlanStatement tail_update_statement = {
+	"UPDATE memory_store.tail"
+	" SET parent_seq = $4, role = $5, content = $6, model = $7, tokens = $8,"
+	" created_at = $9, message_id = $10, metadata = $11, revision = $12,"
+	" counted = $13"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND seq" OP(=) "$3",
+	13,
+	{UUIDOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID,
+	 TEXTOID, TEXTOID, INT8OID, BOOLOID},
+};
+/* clang-format on */
 
 void
 store_update_tail(StoreConversation *conversation, const TranscriptMessage *message)
@@ -64,7 +91,7 @@ store_update_tail(StoreConversation *conversation, const TranscriptMessage *mess
 	char nulls[TAIL_PARAMETERS];
 
 	tail_parameters(conversation, message, values, nulls);
-	if (store_execute(STORE_TAIL_UPDATE, values, nulls, false) != 1)
+	if (plan_execute(&tail_update_statement, values, nulls, false) != 1)
 		elog(ERROR, "message " INT64_FORMAT " is not in the tail", message->seq);
 }
 
@@ -136,6 +163,16 @@ store_open_segment(const StoreSegment *segment)
 	return transcript;
 }
 
+/* clang-format off */
+static PlanStatement segment_insert_statement = {
+	"INSERT INTO memory_store.segments (conversation_id, account_id, first_seq,"
+	" last_seq, revision, body, message_ids)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7)",
+	7,
+	{UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, STATEMENT_TRANSCRIPT, BYTEAOID},
+};
+/* clang-format on */
+
 /* Compresses n > 0 messages, in order of seq, into a new segment. */
 void
 store_insert_segment(StoreConversation *conversation, const TranscriptMessage *messages, uint32 n)
@@ -167,7 +204,7 @@ store_insert_segment(StoreConversation *conversation, const TranscriptMessage *m
 	else if (conversation->queue != NULL)
 		store_queue_segment(conversation->queue, values, nulls);
 	else
-		store_execute(STORE_SEGMENT_INSERT, values, nulls, false);
+		plan_execute(&segment_insert_statement, values, nulls, false);
 	conversation->segments_changed = true;
 	pfree(body);
 	if (filter != NULL)
@@ -178,13 +215,13 @@ static const char *
 column_bytes(uint64 row, int column, uint32 *length)
 {
 	bool isnull;
-	Datum value = store_column(row, column, &isnull);
+	Datum value = plan_column(row, column, &isnull);
 
 	return transcript_text_bytes(value, isnull, length);
 }
 
 /*
- * A row of STORE_TAIL_TAKE, _READ or _NEWEST as a message.  Its texts point
+ * A row of store_tail_take_statement, _READ or _NEWEST as a message.  Its texts point
  * into SPI_tuptable (or, detoasted, into the current memory context).
  */
 void
@@ -193,23 +230,23 @@ store_tail_row(uint64 row, TranscriptMessage *message)
 	bool isnull;
 
 	memset(message, 0, sizeof(*message));
-	message->seq = DatumGetInt64(store_column(row, 1, &isnull));
-	message->parent_seq = DatumGetInt64(store_column(row, 2, &isnull));
+	message->seq = DatumGetInt64(plan_column(row, 1, &isnull));
+	message->parent_seq = DatumGetInt64(plan_column(row, 2, &isnull));
 	message->role = column_bytes(row, 3, &message->role_len);
 	message->content = column_bytes(row, 4, &message->content_len);
 	message->model = column_bytes(row, 5, &message->model_len);
-	message->tokens = DatumGetInt32(store_column(row, 6, &isnull));
-	message->created_at = DatumGetTimestampTz(store_column(row, 7, &isnull));
+	message->tokens = DatumGetInt32(plan_column(row, 6, &isnull));
+	message->created_at = DatumGetTimestampTz(plan_column(row, 7, &isnull));
 	message->has_created_at = true;
 	message->message_id = column_bytes(row, 8, &message->message_id_len);
 	message->metadata = column_bytes(row, 9, &message->metadata_len);
-	message->revision = DatumGetInt64(store_column(row, 10, &isnull));
-	message->counted = DatumGetBool(store_column(row, 11, &isnull));
+	message->revision = DatumGetInt64(plan_column(row, 10, &isnull));
+	message->counted = DatumGetBool(plan_column(row, 11, &isnull));
 }
 
 static bool
-segment_read(StoreStatement id, const pg_uuid_t *conversation_id, text *account_id, int64 seq,
-			 bool read_only, StoreSegment *segment)
+segment_read(PlanStatement *statement, const pg_uuid_t *conversation_id, text *account_id,
+			 int64 seq, bool read_only, StoreSegment *segment)
 {
 	Datum values[3];
 	bool isnull;
@@ -217,14 +254,26 @@ segment_read(StoreStatement id, const pg_uuid_t *conversation_id, text *account_
 	values[0] = UUIDPGetDatum(conversation_id);
 	values[1] = PointerGetDatum(account_id);
 	values[2] = Int64GetDatum(seq);
-	if (store_execute(id, values, NULL, read_only) == 0)
+	if (plan_execute(statement, values, NULL, read_only) == 0)
 		return false;
-	segment->first_seq = DatumGetInt64(store_column(0, 1, &isnull));
-	segment->last_seq = DatumGetInt64(store_column(0, 2, &isnull));
-	segment->body = store_column(0, 3, &isnull);
-	segment->revision = DatumGetInt64(store_column(0, 4, &isnull));
+	segment->first_seq = DatumGetInt64(plan_column(0, 1, &isnull));
+	segment->last_seq = DatumGetInt64(plan_column(0, 2, &isnull));
+	segment->body = plan_column(0, 3, &isnull);
+	segment->revision = DatumGetInt64(plan_column(0, 4, &isnull));
 	return true;
 }
+
+/* clang-format off */
+static PlanStatement segment_before_statement = {
+	"SELECT first_seq, last_seq, body, revision"
+	" FROM memory_store.segments"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" AND first_seq" OP(<) "$3"
+	" ORDER BY first_seq DESC LIMIT 1",
+	3,
+	{UUIDOID, TEXTOID, INT8OID},
+};
+/* clang-format on */
 
 /* The last segment that begins before seq. */
 bool
@@ -235,16 +284,39 @@ store_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, bool read
 
 	if (read_only && fast_segment_before(id, account_id, seq, segment, &found))
 		return found;
-	return segment_read(STORE_SEGMENT_BEFORE, id, account_id, seq, read_only, segment);
+	return segment_read(&segment_before_statement, id, account_id, seq, read_only, segment);
 }
+
+/* clang-format off */
+static PlanStatement segment_after_statement = {
+	"SELECT first_seq, last_seq, body, revision"
+	" FROM memory_store.segments"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" AND first_seq" OP(>=) "$3"
+	" ORDER BY first_seq LIMIT 1",
+	3,
+	{UUIDOID, TEXTOID, INT8OID},
+};
+/* clang-format on */
 
 /* The first segment that begins at seq or later. */
 bool
 store_segment_after(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
 					StoreSegment *segment)
 {
-	return segment_read(STORE_SEGMENT_AFTER, id, account_id, seq, read_only, segment);
+	return segment_read(&segment_after_statement, id, account_id, seq, read_only, segment);
 }
+
+/* clang-format off */
+static PlanStatement segment_delete_statement = {
+	"DELETE"
+	" FROM memory_store.segments"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" AND first_seq" OP(=) "$3",
+	3,
+	{UUIDOID, TEXTOID, INT8OID},
+};
+/* clang-format on */
 
 /* Deletes the segment that begins at first_seq. */
 void
@@ -255,9 +327,20 @@ store_delete_segment(const pg_uuid_t *id, text *account_id, int64 first_seq)
 	values[0] = UUIDPGetDatum(id);
 	values[1] = PointerGetDatum(account_id);
 	values[2] = Int64GetDatum(first_seq);
-	if (store_execute(STORE_SEGMENT_DELETE, values, NULL, false) != 1)
+	if (plan_execute(&segment_delete_statement, values, NULL, false) != 1)
 		elog(ERROR, "segment at " INT64_FORMAT " is gone", first_seq);
 }
+
+/* clang-format off */
+PlanStatement store_tail_one_statement = {
+	"SELECT seq, parent_seq, role, content, model, tokens, created_at, message_id,"
+	" metadata, revision, counted"
+	" FROM memory_store.tail"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND seq" OP(=) "$3",
+	3,
+	{UUIDOID, TEXTOID, INT8OID},
+};
+/* clang-format on */
 
 /*
  * Finds one written message.  Its texts live in the current memory context or
@@ -276,7 +359,7 @@ store_read_message(const pg_uuid_t *id, text *account_id, int64 seq, bool read_o
 	values[0] = UUIDPGetDatum(id);
 	values[1] = PointerGetDatum(account_id);
 	values[2] = Int64GetDatum(seq);
-	if (store_execute(STORE_TAIL_ONE, values, NULL, read_only) == 1)
+	if (plan_execute(&store_tail_one_statement, values, NULL, read_only) == 1)
 	{
 		store_tail_row(0, message);
 		return true;
@@ -324,6 +407,42 @@ store_message_exists(StoreConversation *conversation, int64 seq)
 	return found;
 }
 
+/* clang-format off */
+PlanStatement store_tail_take_statement = {
+	"DELETE"
+	" FROM memory_store.tail"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" RETURNING seq, parent_seq, role, content, model, tokens, created_at,"
+	" message_id, metadata, revision, counted",
+	2,
+	{UUIDOID, TEXTOID},
+};
+
+PlanStatement store_tail_read_statement = {
+	"SELECT seq, parent_seq, role, content, model, tokens, created_at, message_id,"
+	" metadata, revision, counted"
+	" FROM memory_store.tail"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND seq" OP(>=) "$3"
+	" ORDER BY seq",
+	3,
+	{UUIDOID, TEXTOID, INT8OID},
+};
+
+static PlanStatement last_message_statement = {
+	"SELECT pg_catalog.max(s.last)"
+	" FROM ((SELECT last_seq AS last"
+	" FROM memory_store.segments"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" ORDER BY first_seq DESC LIMIT 1)"
+	" UNION ALL (SELECT seq"
+	" FROM memory_store.tail"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" ORDER BY seq DESC LIMIT 1)) s",
+	2,
+	{UUIDOID, TEXTOID},
+};
+/* clang-format on */
+
 /* The largest seq that the conversation has on disk; 0: it has none. */
 int64
 store_last_message(StoreConversation *conversation)
@@ -334,7 +453,7 @@ store_last_message(StoreConversation *conversation)
 
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);
-	store_execute(STORE_LAST_MESSAGE, values, NULL, false);
-	last = store_column(0, 1, &isnull);
+	plan_execute(&last_message_statement, values, NULL, false);
+	last = plan_column(0, 1, &isnull);
 	return isnull ? 0 : DatumGetInt64(last);
 }

@@ -20,14 +20,16 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/uuid.h"
 
 #include "dictionary.h"
-#include "store_private.h"
 #include "sampler.h"
 #include "sampling.h"
+#include "statement.h"
+#include "store_private.h"
 
 #define SPACE ((size_t) 2 * 1024 * 1024)
 #define FIRST_SPACE ((size_t) 64 * 1024)
@@ -149,6 +151,15 @@ sampler_add(StoreSampler *sampler, const text *account_id, const pg_uuid_t *id, 
 	sampler->open = true;
 }
 
+/* clang-format off */
+static PlanStatement training_tried_statement = {
+	"SELECT"
+	" FROM memory_store.trainings LIMIT 1",
+	0,
+	{0},
+};
+/* clang-format on */
+
 /*
  * Trains a dictionary if there is enough to train from and still none.  Called
  * before the statement writes its first segment.  Needs an SPI connection.
@@ -167,7 +178,7 @@ sampler_train(StoreSampler *sampler)
 		return;
 	/* somebody else's may have been committed by now; or one was tried, and saved too little */
 	dictionary_changed();
-	if (dictionary_current() != 0 || store_execute(STORE_TRAINING_TRIED, NULL, NULL, false) > 0)
+	if (dictionary_current() != 0 || plan_execute(&training_tried_statement, NULL, NULL, false) > 0)
 		return;
 
 	scratch =

@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 
 #include "sampling.h"
+#include "statement.h"
 #include "store_private.h"
 
 /* of the held-out payloads, which are compressed once for each size */
@@ -178,6 +179,16 @@ try_size(const Sampling *sampling, size_t size, int level, bool only, Candidate 
 	return true;
 }
 
+/* clang-format off */
+static PlanStatement dictionary_accounts_statement = {
+	"INSERT INTO memory_store.dictionary_accounts (dictionary_id, account_id)"
+	" SELECT $1, pg_catalog.unnest($2)"
+	" ON CONFLICT DO NOTHING",
+	2,
+	{INT8OID, TEXTARRAYOID},
+};
+/* clang-format on */
+
 /* Notes who the dictionary was trained on: see memory.forget. */
 static void
 note_accounts(const Sampling *sampling, uint32 dictionary_id)
@@ -194,7 +205,7 @@ note_accounts(const Sampling *sampling, uint32 dictionary_id)
 		accounts[i++] = CStringGetTextDatum(account->account);
 	values[0] = Int64GetDatum(dictionary_id);
 	values[1] = PointerGetDatum(construct_array(accounts, i, TEXTOID, -1, false, TYPALIGN_INT));
-	store_execute(STORE_DICTIONARY_ACCOUNTS, values, NULL, false);
+	plan_execute(&dictionary_accounts_statement, values, NULL, false);
 }
 
 /*

@@ -9,6 +9,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "json_limits.h"
 #include "memory_limits.h"
 #include "store_private.h"
 
@@ -163,19 +164,40 @@ store_check_message(TranscriptMessage *message)
 							   message->created_at == DT_NOBEGIN ? "-" : ""),
 						errhint("Leave created_at out for the time of the statement.")));
 	if (message->tokens < 0)
-		message->tokens = store_estimate_tokens(message->content, message->content_len);
+		message->tokens = store_estimate_message(message);
 }
 
-/* metadata is an object, so that tools can add keys to it.  Error: 22023. */
+/*
+ * metadata is an object, so that tools can add keys to it, and its text can be
+ * read again.  Errors: 22023, 54000.
+ */
 void
 store_check_metadata(Jsonb *metadata, const char *what)
 {
+	const char *excess;
+
 	if (!JB_ROOT_IS_OBJECT(metadata))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("metadata of a %s must be a JSON object", what),
 				 errdetail("It is %s.", JB_ROOT_IS_SCALAR(metadata) ? "a scalar" : "an array"),
 				 errhint("Put it under a key: {\"key\": ...}.")));
+	excess = json_excess(metadata);
+	if (excess != NULL)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("metadata of a %s %s", what, excess),
+						errhint("Keep it elsewhere, or as a string.")));
+}
+
+/* A title is one line in a list.  Error: 54000. */
+void
+store_check_title(const text *title)
+{
+	if (VARSIZE_ANY_EXHDR(title) > MEMORY_MAX_TITLE_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("title has %zu bytes, more than the limit of %d",
+							   (Size) VARSIZE_ANY_EXHDR(title), MEMORY_MAX_TITLE_BYTES),
+						errhint("Shorten it, or keep the whole text in metadata.")));
 }
 
 /*

@@ -34,6 +34,7 @@
 #include "account.h"
 #include "quota.h"
 #include "metering.h"
+#include "statement.h"
 #include "transcript.h"
 
 /* ---- settings (store.c) ---- */
@@ -53,119 +54,6 @@ extern TranscriptCompression store_compact_compression(void);
 /* Defines the room's settings; called once, from _PG_init. */
 extern void store_init(void);
 
-/* ---- store_statements.c: every SQL statement of the room, prepared once ---- */
-typedef enum StoreStatement
-{
-	STORE_ACCOUNT_BUMP,
-	STORE_ACCOUNT_ADVANCE,
-	STORE_ACCOUNT_STATE,
-	STORE_EPOCH_RENEW,
-	STORE_ACCOUNT_CREATE,
-	STORE_ACCOUNT_HOLD,
-	STORE_ACCOUNT_KNOW,
-	STORE_CONVERSATION_READ,
-	STORE_CONVERSATIONS_READ,
-	STORE_CONVERSATION_OWNERS,
-	STORE_CONVERSATION_INSERT,
-	STORE_CONVERSATIONS_INSERT,
-	STORE_CONVERSATION_UPDATE,
-	STORE_CONVERSATIONS_UPDATE,
-	STORE_CONVERSATION_SET,
-	STORE_CONVERSATION_TEXTS,
-	STORE_CONVERSATION_BURY,
-	STORE_CONVERSATION_SEALED,
-	STORE_CONVERSATION_TOUCH,
-	STORE_CONVERSATIONS_RECENT,
-	STORE_APPEND,
-	STORE_TAIL_INSERT,
-	STORE_TAIL_UPDATE,
-	STORE_TAIL_DELETE,
-	STORE_TAIL_TAKE,
-	STORE_TAIL_READ,
-	STORE_TAIL_ONE,
-	STORE_TOMBSTONE_ID,
-	STORE_TAIL_ID,
-	STORE_TAIL_NEWEST,
-	STORE_BRANCH_OPEN,
-	STORE_TAIL_IDLE,
-	STORE_TAIL_ALL,
-	STORE_SEGMENT_INSERT,
-	STORE_SEGMENTS_INSERT,
-	STORE_SEGMENT_DELETE,
-	STORE_SEGMENT_BEFORE,
-	STORE_SEGMENT_AFTER,
-	STORE_SEGMENTS_DELETE,
-	STORE_SEGMENTS_IDS,
-	STORE_SEGMENTS_LYING,
-	STORE_SEGMENTS_TOASTED,
-	STORE_SEGMENT_RETOAST,
-	STORE_SEGMENT_MOVE,
-	STORE_CONVERSATIONS_LYING,
-	STORE_CONVERSATION_MOVE,
-	STORE_TOMBSTONE_INSERT,
-	STORE_TOMBSTONE_DELETE,
-	STORE_TOMBSTONES_DELETE,
-	STORE_LAST_MESSAGE,
-	STORE_MESSAGE_BEFORE,
-	STORE_CONTENT_BYTES,
-	STORE_SEGMENTS_PLAN,
-	STORE_COMPACT_FRESH,
-	STORE_COMPACT_RESTING,
-	STORE_COMPACT_UNMARK,
-	STORE_COMPACTION_READ,
-	STORE_COMPACTION_CLEAR,
-	STORE_COMPACTION_NOTE,
-	STORE_SEGMENT_INSERT_COMPACT,
-	STORE_SEGMENTS_MARK,
-	STORE_COMPACT_STALE,
-	STORE_DICTIONARY_ACCOUNTS,
-	STORE_DICTIONARIES_STALE,
-	STORE_DICTIONARIES_DROPPABLE,
-	STORE_DICTIONARY_USED,
-	STORE_SEGMENTS_UNREADABLE,
-	STORE_DICTIONARY_DROP,
-	STORE_TRAINING_DUE,
-	STORE_TRAINING_NOTE,
-	STORE_TRAINING_TRIED,
-	STORE_TRAINING_CLEAR,
-	STORE_FORGET_COUNTS,
-	STORE_SUBSCRIPTION_ACCOUNTS,
-	STORE_SUBSCRIPTION_SHARED,
-	STORE_ACCOUNT_SUBSCRIBE,
-	STORE_FORGET_LEDGER,
-	STORE_FORGET_SEEN,
-	STORE_FORGET_SEGMENTS,
-	STORE_FORGET_TAIL,
-	STORE_FORGET_TOMBSTONES,
-	STORE_FORGET_CONVERSATIONS,
-	STORE_FORGET_RETENTION,
-	STORE_FORGET_PURGED,
-	STORE_FORGET_ACCOUNT,
-	STORE_RETENTION_SET,
-	STORE_RETENTION_CLEAR,
-	STORE_RETENTION_DUE,
-	STORE_ERASURE_NOTE,
-	STORE_ERASURES_DONE,
-	STORE_PURGE,
-	STORE_NSTATEMENTS
-} StoreStatement;
-
-/*
- * Runs a prepared statement inside SPI; nulls as SPI takes them, or NULL.
- * Returns SPI_processed; rows are in SPI_tuptable until the next call.
- */
-extern uint64 store_execute(StoreStatement id, Datum *values, const char *nulls, bool read_only);
-
-/* Parameters of STORE_SEGMENT_INSERT and STORE_CONVERSATION_INSERT; 0: memory.transcript. */
-#define STORE_SEGMENT_COLUMNS 7
-#define STORE_CONVERSATION_COLUMNS 16
-#define STORE_CONVERSATION_CHANGING 13 /* those of STORE_CONVERSATION_UPDATE come first */
-extern const Oid store_segment_types[STORE_SEGMENT_COLUMNS];
-extern const Oid store_conversation_types[STORE_CONVERSATION_COLUMNS];
-
-/* Column of a row of SPI_tuptable. */
-extern Datum store_column(uint64 row, int column, bool *isnull);
-
 /* ---- store.c: checks of arguments ---- */
 
 /*
@@ -179,6 +67,9 @@ extern void store_check_limit(const char *name, int64 limit);
 
 /* metadata of a "what" is an object, so that tools can add keys to it.  Error: 22023. */
 extern void store_check_metadata(Jsonb *metadata, const char *what);
+
+/* A title is one line in a list.  Error: 54000. */
+extern void store_check_title(const text *title);
 
 /* A new conversation_id: a version 7 UUID of the current time, palloc'd. */
 extern pg_uuid_t *store_new_uuid(void);
@@ -310,6 +201,8 @@ extern StoreAccount *store_hold_for_change(text *account_id);
 
 /* Writes the last revision that the statement has taken, which others wait for. */
 extern void store_save_revision(StoreAccount *account);
+/* Makes the account $1 at $2, without a revision, if it does not exist. */
+extern PlanStatement store_account_know_statement;
 
 /* ---- open.c: conversations as a statement works on them ---- */
 typedef enum StoreStanding
@@ -322,7 +215,7 @@ typedef enum StoreStanding
 /* Whether the account has a conversation of this id, or had one; its lock is held. */
 extern StoreStanding store_conversation_standing(text *account_id, const pg_uuid_t *id);
 
-/* Error: 02000. */
+/* Error: P0002. */
 extern void store_unknown_conversation(const pg_uuid_t *id, const text *account_id);
 
 typedef enum StoreOpenMode
@@ -335,7 +228,7 @@ typedef enum StoreOpenMode
 /*
  * The conversation as a statement of the account's revision works on it, in the
  * current memory context; the account's lock is held.  What other accounts have
- * under this id is not looked at.  Errors: 02000 unknown, 55000 deleted.
+ * under this id is not looked at.  Errors: P0002 unknown, 55000 deleted.
  */
 extern StoreConversation *
 store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMode mode);
@@ -578,6 +471,12 @@ extern void store_delete_segment(const pg_uuid_t *id, text *account_id, int64 fi
  */
 extern void store_tail_row(uint64 row, TranscriptMessage *message);
 
+/*
+ * The tail's rows of a conversation ($1, of account $2) from seq $3, in order of
+ * seq, for store_tail_row.
+ */
+extern PlanStatement store_tail_read_statement;
+
 /* Whether the conversation has the message, written or waiting in memory. */
 extern bool store_message_exists(StoreConversation *conversation, int64 seq);
 
@@ -675,6 +574,10 @@ typedef struct StoreCharge
 extern void store_lock_charges(StoreCharge *charges, uint64 n);
 extern void store_lock_before_moving(text **accounts, uint64 n, bool step);
 
+/* What stands in the accounts of a subscription, and forgetting an account's row: see there. */
+extern PlanStatement store_forget_counts_statement;
+extern PlanStatement store_forget_account_statement;
+
 /* ---- usage.c: what metering is told ---- */
 
 /* Messages that leave the ledger, to become a segment or to be deleted. */
@@ -755,7 +658,7 @@ typedef struct BranchReader BranchReader;
 /*
  * A reader at the head of the branch, in the current memory context.
  * before_seq: it begins with messages before that, if the conversation is
- * linear.  max_messages: it is asked for no more.  Error: 02000 unknown, or
+ * linear.  max_messages: it is asked for no more.  NULL: unknown, or
  * deleted.
  */
 extern BranchReader *

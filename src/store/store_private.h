@@ -11,6 +11,10 @@
 
 /* Estimated tokens of a UTF-8 text; at least 1 unless it is empty.  No SPI. */
 extern int32 store_estimate_tokens(const char *text, size_t len);
+/* The same of what metadata has for a model: tool calls, their results, parts.  NULL: 0. */
+extern int32 store_estimate_sent(const char *metadata, uint32 length);
+/* Both, of a message: what is sent to a model. */
+extern int32 store_estimate_message(const TranscriptMessage *message);
 
 /* Makes the tables of the estimate; called once, from store_init. */
 extern void estimate_init(void);
@@ -56,6 +60,12 @@ extern void store_check_repeated(const pg_uuid_t *id, const TranscriptMessage *m
 								 const TranscriptMessage *stored);
 
 /* ---- queue.c ---- */
+
+/* The columns of a new segment, and of a conversation's row; those that change come first. */
+#define STORE_SEGMENT_COLUMNS 7
+#define STORE_CONVERSATION_COLUMNS 16
+#define STORE_CONVERSATION_CHANGING 13
+
 
 /* Queues the parameters of an INSERT into segments; they are copied. */
 extern void store_queue_segment(StoreQueue *queue, const Datum *values, const char *nulls);
@@ -168,6 +178,11 @@ extern int64 store_next_revision(StoreAccount *account);
 extern void store_know_account(text *account_id);
 
 /* ---- rows.c ---- */
+
+/* Deletes the tail's rows of a conversation and returns them; and one row, by its seq. */
+extern PlanStatement store_tail_take_statement;
+extern PlanStatement store_tail_one_statement;
+
 
 /* Bytes as a text parameter; is_null: its place among the nulls, as SPI takes them. */
 extern Datum store_bytes_datum(const char *data, uint32 length, char *is_null);

@@ -8,11 +8,26 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
+
+/* clang-format off */
+PlanStatement store_forget_counts_statement = {
+	"SELECT pg_catalog.count(*), pg_catalog.sum(message_count)::pg_catalog.int8,"
+	" pg_catalog.sum(content_bytes)::pg_catalog.int8,"
+	" pg_catalog.sum(token_count)::pg_catalog.int8"
+	" FROM memory_store.conversations"
+	" WHERE account_id" OP(=) "$1 AND deleted_at IS NULL",
+	1,
+	{TEXTOID},
+};
+/* clang-format on */
 
 static void
 add_standing(QuotaAmounts *amounts, const char *account_id)
@@ -21,12 +36,45 @@ add_standing(QuotaAmounts *amounts, const char *account_id)
 	Datum bytes;
 	bool isnull;
 
-	store_execute(STORE_FORGET_COUNTS, values, NULL, false);
-	amounts->by_meter[QUOTA_CONVERSATIONS] += DatumGetInt64(store_column(0, 1, &isnull));
-	bytes = store_column(0, 3, &isnull);
+	plan_execute(&store_forget_counts_statement, values, NULL, false);
+	amounts->by_meter[QUOTA_CONVERSATIONS] += DatumGetInt64(plan_column(0, 1, &isnull));
+	bytes = plan_column(0, 3, &isnull);
 	if (!isnull)
 		amounts->by_meter[QUOTA_CONTENT_BYTES] += DatumGetInt64(bytes);
 }
+
+/* the account of that name, and those that share the subscription: by two indexes */
+/* clang-format off */
+static PlanStatement subscription_accounts_statement = {
+	"SELECT account_id"
+	" FROM memory_store.accounts"
+	" WHERE subscription_id" OP(=) "$1"
+	" AND account_id" OP(=) "$1 OR subscription_id" OP(=) "$1"
+	" AND subscription_id" OP(<>) "account_id"
+	" ORDER BY account_id FOR NO KEY UPDATE",
+	1,
+	{TEXTOID},
+};
+
+PlanStatement store_forget_account_statement = {
+	"DELETE"
+	" FROM memory_store.accounts"
+	" WHERE account_id" OP(=) "$1",
+	1,
+	{TEXTOID},
+};
+/* clang-format on */
+
+/* clang-format off */
+static PlanStatement subscription_shared_statement = {
+	"SELECT"
+	" FROM memory_store.accounts"
+	" WHERE subscription_id" OP(=) "$1 AND subscription_id" OP(<>) "account_id"
+	" LIMIT 1",
+	1,
+	{TEXTOID},
+};
+/* clang-format on */
 
 /*
  * Whether the account of this name is new and nobody shares its subscription.
@@ -39,10 +87,10 @@ claim(const char *subscription_id)
 	Datum values[2] = {CStringGetTextDatum(subscription_id)};
 
 	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
-	if (store_execute(STORE_ACCOUNT_KNOW, values, NULL, false) == 0)
+	if (plan_execute(&store_account_know_statement, values, NULL, false) == 0)
 		return false;
-	store_execute(STORE_FORGET_ACCOUNT, values, NULL, false);
-	return store_execute(STORE_SUBSCRIPTION_SHARED, values, NULL, false) == 0;
+	plan_execute(&store_forget_account_statement, values, NULL, false);
+	return plan_execute(&subscription_shared_statement, values, NULL, false) == 0;
 }
 
 /*
@@ -59,10 +107,10 @@ standing(const char *subscription_id)
 	uint64 n;
 	bool isnull;
 
-	n = store_execute(STORE_SUBSCRIPTION_ACCOUNTS, values, NULL, false);
+	n = plan_execute(&subscription_accounts_statement, values, NULL, false);
 	accounts = palloc(mul_size(Max(n, 1), sizeof(char *)));
 	for (uint64 i = 0; i < n; i++)
-		accounts[i] = TextDatumGetCString(store_column(i, 1, &isnull));
+		accounts[i] = TextDatumGetCString(plan_column(i, 1, &isnull));
 	for (uint64 i = 0; i < n; i++)
 		add_standing(&amounts, accounts[i]);
 	return amounts;
@@ -188,6 +236,18 @@ memory_subscribe(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(memory_set_subscription);
 
+/* clang-format off */
+static PlanStatement account_subscribe_statement = {
+	"INSERT INTO memory_store.accounts (account_id, subscription_id, revision,"
+	" created_at)"
+	" VALUES ($1, $2, 0, $3)"
+	" ON CONFLICT (account_id) DO UPDATE"
+	" SET subscription_id = excluded.subscription_id",
+	3,
+	{TEXTOID, TEXTOID, TIMESTAMPTZOID},
+};
+/* clang-format on */
+
 /*
  * memory_set_subscription(account_id text, subscription_id text) → void
  *		Has the account share a subscription.  What stands in it and what it has
@@ -234,7 +294,7 @@ memory_set_subscription(PG_FUNCTION_ARGS)
 		values[0] = CStringGetTextDatum(account_id);
 		values[1] = CStringGetTextDatum(to_id);
 		values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
-		store_execute(STORE_ACCOUNT_SUBSCRIBE, values, NULL, false);
+		plan_execute(&account_subscribe_statement, values, NULL, false);
 	}
 	SPI_finish();
 	PG_RETURN_VOID();

@@ -1,7 +1,7 @@
 /*
  * tables.h
  *		The store's tables, for access without statements (direct.h): columns in
- *		the order of tables.sql.
+ *		the order of store_tables.sql.
  */
 #ifndef STORE_TABLES_H
 #define STORE_TABLES_H

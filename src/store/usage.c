@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 
 #include "memory_limits.h"
+#include "statement.h"
 #include "store_private.h"
 
 static MeteringBatch *
@@ -172,18 +173,6 @@ store_usage_write(StoreConversation *conversation)
 
 /* ---- functions ---- */
 
-PG_FUNCTION_INFO_V1(memory_check_account);
-
-/*
- * memory_check_account(account_id text) → text
- *		account_check, for functions in SQL.
- */
-Datum
-memory_check_account(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_TEXT_P(account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
-}
-
 /* A text argument of up to so many bytes; NULL when it is null.  Errors: 22023, 54000. */
 static text *
 argument_name(FunctionCallInfo fcinfo, int n, const char *name, uint32 limit)
@@ -237,7 +226,7 @@ memory_record_usage(PG_FUNCTION_ARGS)
 	if (!quota_account_exists(text_to_cstring(account_id)))
 	{
 		(void) quota_lock(text_to_cstring(account_id));
-		store_execute(STORE_ACCOUNT_KNOW, values, NULL, false);
+		plan_execute(&store_account_know_statement, values, NULL, false);
 	}
 	recorded = metering_record_call(account_id, model != NULL ? model : cstring_to_text(""), &call,
 									request_id);
@@ -266,7 +255,7 @@ memory_roll_up_usage(PG_FUNCTION_ARGS)
 	for (uint64 i = 0; i < n; i++)
 	{
 		bool isnull;
-		Datum account = datumCopy(store_column(i, 1, &isnull), false, -1);
+		Datum account = datumCopy(plan_column(i, 1, &isnull), false, -1);
 
 		accounts[i] = (text *) DatumGetPointer(account);
 	}

@@ -18,11 +18,14 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "memory_limits.h"
+#include "sql_text.h"
+#include "statement.h"
 #include "store_private.h"
 
 /* Writes messages as segments: one, as a rule; more where metadata is large or a tail long. */
@@ -145,6 +148,26 @@ comes_late(StoreConversation *conversation, int64 seq)
 	return seq <= conversation->last_seq;
 }
 
+/* clang-format off */
+static PlanStatement message_before_statement = {
+	"SELECT pg_catalog.max(s.seq)"
+	" FROM (SELECT m.seq"
+	" FROM (SELECT body"
+	" FROM memory_store.segments"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
+	" AND first_seq" OP(<) "$3"
+	" ORDER BY first_seq DESC LIMIT 1) b"
+	" CROSS JOIN LATERAL memory.unpack(b.body) m"
+	" UNION ALL (SELECT seq"
+	" FROM memory_store.tail"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND seq" OP(<) "$3"
+	" ORDER BY seq DESC LIMIT 1)) s"
+	" WHERE s.seq" OP(<) "$3",
+	3,
+	{UUIDOID, TEXTOID, INT8OID},
+};
+/* clang-format on */
+
 /* The last message before a number; 0: there is none. */
 int64
 store_message_before(StoreConversation *conversation, int64 seq)
@@ -160,8 +183,8 @@ store_message_before(StoreConversation *conversation, int64 seq)
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);
 	values[2] = Int64GetDatum(seq);
-	store_execute(STORE_MESSAGE_BEFORE, values, NULL, false);
-	before = store_column(0, 1, &isnull);
+	plan_execute(&message_before_statement, values, NULL, false);
+	before = plan_column(0, 1, &isnull);
 	return isnull ? 0 : DatumGetInt64(before);
 }
 
@@ -244,7 +267,7 @@ take_tail(StoreConversation *conversation, uint32 *n)
 
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);
-	taken = store_execute(STORE_TAIL_TAKE, values, NULL, false);
+	taken = plan_execute(&store_tail_take_statement, values, NULL, false);
 
 	messages = palloc(mul_size(taken + run->count, sizeof(TranscriptMessage)));
 	for (uint64 i = 0; i < taken; i++)
@@ -312,6 +335,16 @@ count_message(StoreConversation *conversation, const TranscriptMessage *message)
 	}
 }
 
+/* clang-format off */
+static PlanStatement tombstone_delete_statement = {
+	"DELETE"
+	" FROM memory_store.tombstones"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND seq" OP(=) "$3",
+	3,
+	{UUIDOID, TEXTOID, INT8OID},
+};
+/* clang-format on */
+
 /* A message with a number of before is there: it may have been deleted once. */
 static void
 remove_tombstone(StoreConversation *conversation, int64 seq)
@@ -321,7 +354,7 @@ remove_tombstone(StoreConversation *conversation, int64 seq)
 	values[0] = UUIDPGetDatum(&conversation->id);
 	values[1] = PointerGetDatum(conversation->account_id);
 	values[2] = Int64GetDatum(seq);
-	store_execute(STORE_TOMBSTONE_DELETE, values, NULL, false);
+	plan_execute(&tombstone_delete_statement, values, NULL, false);
 }
 
 /* A number that was passed over and comes now: it goes between the others. */
@@ -406,7 +439,7 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 	return added.seq;
 }
 
-/* The parameters of STORE_CONVERSATION_INSERT; the first of them are those of UPDATE. */
+/* The parameters of conversation_insert_statement; the first of them are those of UPDATE. */
 static void
 conversation_parameters(StoreConversation *conversation, Datum *values, char *nulls)
 {
@@ -430,6 +463,32 @@ conversation_parameters(StoreConversation *conversation, Datum *values, char *nu
 	nulls[14] = conversation->metadata == NULL ? 'n' : ' ';
 	values[15] = BoolGetDatum(conversation->archived);
 }
+
+/* clang-format off */
+static PlanStatement conversation_insert_statement = {
+	"INSERT INTO memory_store.conversations (conversation_id, account_id, next_seq,"
+	" head_seq, message_count, token_count, content_bytes, tail_bytes, tail_count,"
+	" branched, created_at, updated_at, revision, title, metadata, archived,"
+	" revision_bucket)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
+	" ($13" OP(>>) "10)::pg_catalog.int4)",
+	16,
+	{UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, BOOLOID,
+	 TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, JSONBOID, BOOLOID},
+};
+
+static PlanStatement conversation_update_statement = {
+	"UPDATE memory_store.conversations"
+	" SET next_seq = $3, head_seq = $4, message_count = $5, token_count = $6,"
+	" content_bytes = $7, tail_bytes = $8, tail_count = $9, branched = $10,"
+	" created_at = $11, updated_at = $12, revision = $13,"
+	" revision_bucket = ($13" OP(>>) "10)::pg_catalog.int4"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	13,
+	{UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, BOOLOID,
+	 TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID},
+};
+/* clang-format on */
 
 /* Writes the conversation's row; title, metadata and archived only when it is new. */
 void
@@ -456,9 +515,9 @@ store_save_conversation(StoreConversation *conversation)
 		store_queue_conversation(conversation->queue, values, nulls, conversation->exists,
 								 &conversation->place);
 	else if (conversation->exists)
-		store_execute(STORE_CONVERSATION_UPDATE, values, nulls, false);
+		plan_execute(&conversation_update_statement, values, nulls, false);
 	else
-		store_execute(STORE_CONVERSATION_INSERT, values, nulls, false);
+		plan_execute(&conversation_insert_statement, values, nulls, false);
 	conversation->exists = true;
 }
 

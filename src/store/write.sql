@@ -8,10 +8,6 @@ CREATE FUNCTION memory.estimate_tokens(content text) RETURNS integer
 	AS 'MODULE_PATHNAME', 'memory_estimate_tokens' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION memory.estimate_tokens(text) IS 'an estimate of the tokens that a language model counts in a text';
 
-CREATE FUNCTION memory.account_visible(account_id text) RETURNS boolean
-	AS 'MODULE_PATHNAME', 'memory_account_visible' LANGUAGE C STABLE STRICT PARALLEL SAFE LEAKPROOF;
-COMMENT ON FUNCTION memory.account_visible(text) IS 'whether this session may see the account: false when memory_ext.account confines it to another';
-
 CREATE FUNCTION memory.create_conversation(
 	account_id text,
 	conversation_id uuid DEFAULT NULL,
@@ -87,8 +83,6 @@ COMMENT ON FUNCTION memory.delete_message(text, uuid, bigint) IS 'deletes a mess
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.uuid_v7()', 'reader'),
 	('EXECUTE ON FUNCTION memory.estimate_tokens(text)', 'reader'),
-	('EXECUTE ON FUNCTION memory.account_visible(text)', 'reader'),
-	('EXECUTE ON FUNCTION memory.account_visible(text)', 'monitor'),
 	('EXECUTE ON FUNCTION memory.create_conversation(text, uuid, text, jsonb, timestamptz)', 'writer'),
 	('EXECUTE ON FUNCTION memory.update_conversation(text, uuid, text, jsonb, boolean, bigint)', 'writer'),
 	('EXECUTE ON FUNCTION memory.upsert_conversation(text, uuid, text, jsonb, boolean, bigint)', 'writer'),

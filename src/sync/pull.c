@@ -24,6 +24,8 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
+#include "sql_text.h"
+#include "statement.h"
 #include "sync.h"
 
 typedef struct Checkpoint
@@ -382,7 +384,7 @@ PG_FUNCTION_INFO_V1(memory_pull_conversation);
  *							max_bytes integer) → jsonb
  *		A page of the messages of one conversation, whenever they were changed,
  *		with the conversation's own document, and after_seq of the next page
- *		(null: there is none).  Errors: 02000 unknown conversation, 22004,
+ *		(null: there is none).  Errors: P0002 unknown conversation, 22004,
  *		22023, 42501.
  */
 Datum
@@ -516,6 +518,16 @@ memory_changes(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* clang-format off */
+static PlanStatement epoch_renew_statement = {
+	"WITH d AS (DELETE FROM memory_store.epochs)"
+	" INSERT INTO memory_store.epochs (epoch, renewed_at)"
+	" VALUES ($1, pg_catalog.clock_timestamp())",
+	1,
+	{UUIDOID},
+};
+/* clang-format on */
+
 PG_FUNCTION_INFO_V1(memory_renew_epoch);
 
 /*
@@ -531,7 +543,7 @@ memory_renew_epoch(PG_FUNCTION_ARGS)
 
 	account_check_unconfined();
 	SPI_connect();
-	store_execute(STORE_EPOCH_RENEW, values, NULL, false);
+	plan_execute(&epoch_renew_statement, values, NULL, false);
 	SPI_finish();
 	PG_RETURN_UUID_P(epoch);
 }

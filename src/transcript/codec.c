@@ -14,6 +14,7 @@
 /* for ZSTD_decompressBegin, which the library exports */
 #define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "miscadmin.h"
 
@@ -77,8 +78,10 @@ lz4_compress(const char *raw, size_t raw_size, char *out, size_t out_size, int l
 {
 	int size = LZ4_compress_default(raw, out, (int) raw_size, (int) out_size);
 
+	/* the buffer is as large as the bound: nothing else can be missing */
 	if (size <= 0)
-		elog(ERROR, "lz4 could not compress %zu bytes", raw_size);
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
+						errdetail("lz4 could not allocate its memory for %zu bytes.", raw_size)));
 	return (size_t) size;
 }
 
@@ -105,12 +108,17 @@ zstd_bound(size_t raw_size)
 	return ZSTD_compressBound(raw_size);
 }
 
-static size_t
-zstd_check(size_t result)
+size_t
+codec_check_zstd(size_t result)
 {
-	if (ZSTD_isError(result))
-		elog(ERROR, "zstd could not compress: %s", ZSTD_getErrorName(result));
-	return result;
+	if (!ZSTD_isError(result))
+		return result;
+	if (ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
+						errdetail("zstd could not allocate its working memory."),
+						errhint("Lower levels of compression need less of it.")));
+	elog(ERROR, "zstd failed: %s", ZSTD_getErrorName(result));
+	return 0; /* keep compilers quiet */
 }
 
 /* A compressor at the start of a frame of raw_size bytes. */
@@ -122,15 +130,16 @@ zstd_begin(size_t raw_size, int level, const Dictionary *dictionary)
 	if (zstd_compressor == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory for a zstd context")));
-	zstd_check(ZSTD_CCtx_reset(zstd_compressor, ZSTD_reset_session_and_parameters));
-	zstd_check(ZSTD_CCtx_setParameter(zstd_compressor, ZSTD_c_compressionLevel, level));
+	codec_check_zstd(ZSTD_CCtx_reset(zstd_compressor, ZSTD_reset_session_and_parameters));
+	codec_check_zstd(ZSTD_CCtx_setParameter(zstd_compressor, ZSTD_c_compressionLevel, level));
 	if (dictionary != NULL)
 	{
 		/* the header names it; the frame need not */
-		zstd_check(ZSTD_CCtx_setParameter(zstd_compressor, ZSTD_c_dictIDFlag, 0));
-		zstd_check(ZSTD_CCtx_refCDict(zstd_compressor, dictionary_compressor(dictionary, level)));
+		codec_check_zstd(ZSTD_CCtx_setParameter(zstd_compressor, ZSTD_c_dictIDFlag, 0));
+		codec_check_zstd(
+			ZSTD_CCtx_refCDict(zstd_compressor, dictionary_compressor(dictionary, level)));
 	}
-	zstd_check(ZSTD_CCtx_setPledgedSrcSize(zstd_compressor, raw_size));
+	codec_check_zstd(ZSTD_CCtx_setPledgedSrcSize(zstd_compressor, raw_size));
 	return zstd_compressor;
 }
 
@@ -144,7 +153,7 @@ zstd_compress(const char *raw, size_t raw_size, char *out, size_t out_size, int 
 	size_t left;
 
 	if (raw_size <= CHUNK_BYTES)
-		output.pos = zstd_check(ZSTD_compress2(context, out, out_size, raw, raw_size));
+		output.pos = codec_check_zstd(ZSTD_compress2(context, out, out_size, raw, raw_size));
 	else
 	{
 		do
@@ -153,7 +162,7 @@ zstd_compress(const char *raw, size_t raw_size, char *out, size_t out_size, int 
 
 			CHECK_FOR_INTERRUPTS();
 			input.size += chunk;
-			left = zstd_check(
+			left = codec_check_zstd(
 				ZSTD_compressStream2(context, &output, &input,
 									 input.size == raw_size ? ZSTD_e_end : ZSTD_e_continue));
 			if (input.pos != input.size)
@@ -205,6 +214,8 @@ zstd_decompress(const char *in, size_t in_size, char *out, size_t raw_size,
 	}
 	else
 		size = ZSTD_decompressDCtx(zstd_decompressor, out, raw_size, in, in_size);
+	if (ZSTD_isError(size) && ZSTD_getErrorCode(size) == ZSTD_error_memory_allocation)
+		codec_check_zstd(size);
 	return !ZSTD_isError(size) && size == raw_size;
 }
 

@@ -38,6 +38,12 @@ typedef struct CodecMethods
 					   const Dictionary *dictionary);
 } CodecMethods;
 
+/*
+ * A result of zstd's, which is a size, or an error to raise: 53200 where memory
+ * was missing.
+ */
+extern size_t codec_check_zstd(size_t result);
+
 /* NULL if there is none. */
 extern const CodecMethods *codec_by_number(int codec);
 extern const CodecMethods *codec_by_name(const char *name, size_t len);

@@ -27,6 +27,7 @@
 #define ZSTD_STATIC_LINKING_ONLY
 #include <zdict.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
@@ -45,6 +46,7 @@
 #include "utils/snapmgr.h"
 
 #include "owner.h"
+#include "codec.h"
 #include "dictionary.h"
 #include "transcript.h"
 
@@ -222,10 +224,18 @@ unpack(uint32 id, size_t *size)
 		out_of_memory();
 	if (!packed)
 		memcpy(bytes, VARDATA_ANY(body), body_size);
-	else if (ZSTD_decompress(bytes, *size, VARDATA_ANY(body), body_size) != *size)
+	else
 	{
-		free(bytes);
-		report_corrupt(id);
+		size_t unpacked = ZSTD_decompress(bytes, *size, VARDATA_ANY(body), body_size);
+
+		if (unpacked != *size)
+		{
+			free(bytes);
+			if (ZSTD_isError(unpacked) &&
+				ZSTD_getErrorCode(unpacked) == ZSTD_error_memory_allocation)
+				out_of_memory();
+			report_corrupt(id);
+		}
 	}
 	return bytes;
 }
@@ -474,6 +484,8 @@ dictionary_train(const DictionarySamples *samples, char *bytes, size_t size)
 	}
 	result = ZDICT_trainFromBuffer_fastCover(bytes, size, samples->data, samples->sizes,
 											 samples->count, parameters);
+	if (ZDICT_isError(result) && ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation)
+		out_of_memory();
 	return ZDICT_isError(result) ? 0 : result;
 }
 
@@ -486,9 +498,7 @@ pack(const char *bytes, size_t size)
 	size_t packed = ZSTD_compress(VARDATA(body), bound, bytes, size,
 								  size <= PACK_SMALL_BYTES ? PACK_LEVEL_SMALL : PACK_LEVEL);
 
-	if (ZSTD_isError(packed))
-		elog(ERROR, "zstd could not compress a dictionary: %s", ZSTD_getErrorName(packed));
-	SET_VARSIZE(body, VARHDRSZ + packed);
+	SET_VARSIZE(body, VARHDRSZ + codec_check_zstd(packed));
 	return body;
 }
 
@@ -531,9 +541,7 @@ dictionary_measure(const DictionarySamples *samples, const char *bytes, size_t s
 						 ? ZSTD_compress_usingCDict(context, out, space, sample, samples->sizes[i],
 													compressor)
 						 : ZSTD_compressCCtx(context, out, space, sample, samples->sizes[i], level);
-			if (ZSTD_isError(packed))
-				elog(ERROR, "zstd could not compress: %s", ZSTD_getErrorName(packed));
-			total += Min(packed, samples->sizes[i]);
+			total += Min(codec_check_zstd(packed), samples->sizes[i]);
 			sample += samples->sizes[i];
 		}
 	}

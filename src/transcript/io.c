@@ -19,8 +19,8 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "pack.h"
 #include "transcript.h"
+#include "transcript_private.h"
 
 #define BINARY_VERSION 1
 

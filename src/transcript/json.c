@@ -23,8 +23,9 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "pack.h"
+#include "json_limits.h"
 #include "transcript.h"
+#include "transcript_private.h"
 
 #define FIRST_CAPACITY 16
 
@@ -178,12 +179,17 @@ transcript_metadata_jsonb(const char *text, uint32 len, uint32 position, bool co
 char *
 transcript_metadata_text(Jsonb *metadata, uint32 position, uint32 *len)
 {
+	const char *excess;
 	char *text;
 
 	if (!JB_ROOT_IS_OBJECT(metadata))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("message %u: metadata is not a JSON object", position),
 						errhint(TRANSCRIPT_MESSAGE_HINT)));
+	excess = json_excess(metadata);
+	if (excess != NULL)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("message %u: metadata %s", position, excess)));
 	text = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
 	*len = (uint32) strlen(text);
 	return text;

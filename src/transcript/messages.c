@@ -24,8 +24,8 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
-#include "pack.h"
 #include "transcript.h"
+#include "transcript_private.h"
 
 #define FIRST_CAPACITY 64
 

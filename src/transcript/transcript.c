@@ -16,8 +16,8 @@
 #include "codec.h"
 #include "compat.h"
 #include "dictionary.h"
-#include "pack.h"
 #include "transcript.h"
+#include "transcript_private.h"
 
 #define DEFAULT_COMPRESSION "zstd:3"
 #define COMPRESSION_HINT "Use zstd, zstd:1 to zstd:22, lz4, or none."

@@ -13,8 +13,8 @@
 
 #include "compat.h"
 #include "dictionary.h"
-#include "pack.h"
 #include "transcript.h"
+#include "transcript_private.h"
 
 PG_FUNCTION_INFO_V1(memory_transcript_message_count);
 PG_FUNCTION_INFO_V1(memory_transcript_token_count);

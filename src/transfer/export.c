@@ -38,6 +38,7 @@ struct Export
 	uint32 next_many;
 };
 
+/* Begins an export of what is in scope, in the current context, which must outlive it. */
 Export *
 export_begin(const ExportScope *scope)
 {
@@ -52,24 +53,28 @@ export_begin(const ExportScope *scope)
 	return export;
 }
 
+/* Closes the export's cursors. */
 void
 export_end(Export *export)
 {
 	export_read_end(export->reader);
 }
 
+/* A notice of what the format could not hold, if it was counted and there is any. */
 void
 export_tell_lost(const Export *export)
 {
 	census_tell(&export->lost, export->scope.format);
 }
 
+/* How many conversations have been exported. */
 int64
 export_conversations(const Export *export)
 {
 	return export->conversations;
 }
 
+/* How many messages have been exported. */
 int64
 export_messages(const Export *export)
 {
@@ -166,6 +171,7 @@ next_conversation(Export *export, StringInfo out)
 	}
 }
 
+/* Appends the next document; false: there are no more. */
 bool
 export_next(Export *export, StringInfo out)
 {

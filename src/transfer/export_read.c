@@ -142,7 +142,11 @@ cursor_fetch(RowCursor *cursor)
 	Portal portal = SPI_cursor_find(cursor->name);
 
 	if (portal == NULL)
-		elog(ERROR, "the cursor of an export is gone");
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_CURSOR_STATE),
+				 errmsg("the export cannot go on: it began in a savepoint that was rolled back"),
+				 errhint("Fetch the first row of a cursor before the savepoint, or declare the "
+						 "cursor anew.")));
 	SPI_connect();
 	SPI_cursor_fetch(portal, true, ROWS_AT_ONCE);
 	if (cursor->descriptor == NULL)
@@ -382,6 +386,7 @@ export_read_begin(const ExportScope *scope)
 	return reader;
 }
 
+/* The next conversation, in the current context; false: there are no more. */
 bool
 export_read(ExportReader *reader, TransferConversation *conversation)
 {
@@ -402,6 +407,7 @@ export_read(ExportReader *reader, TransferConversation *conversation)
 	return false;
 }
 
+/* Closes the cursors. */
 void
 export_read_end(ExportReader *reader)
 {

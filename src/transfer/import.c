@@ -18,6 +18,7 @@
 
 #include "import_private.h"
 
+/* Begins an import, which lives in the current memory context. */
 Import *
 import_begin(const ImportOptions *options)
 {
@@ -55,18 +56,21 @@ import_finish(Import *import)
 	splitter_finish(import->splitter);
 }
 
+/* What has been written so far; the import keeps it. */
 const ImportCounts *
 import_counts(const Import *import)
 {
 	return &import->counts;
 }
 
+/* The place behind the last document that was gathered. */
 void
 import_mark(const Import *import, SplitterMark *mark)
 {
 	splitter_mark(import->splitter, mark);
 }
 
+/* What users call a state. */
 const char *
 import_state_name(ImportState state)
 {
@@ -131,6 +135,7 @@ add_refused(Import *import, const SplitterDocument *found, SplitterResult why)
 	MemoryContextSwitchTo(old);
 }
 
+/* Takes documents from the chunk into the batch; true: the batch is full. */
 bool
 import_gather(Import *import)
 {
@@ -152,6 +157,7 @@ import_gather(Import *import)
 	return true;
 }
 
+/* Passes over documents, without reading them; false: the chunk is used up first. */
 bool
 import_pass(Import *import, int32 documents)
 {
@@ -168,12 +174,14 @@ import_pass(Import *import, int32 documents)
 	return true;
 }
 
+/* How many documents import_pass has passed. */
 int32
 import_passed(const Import *import)
 {
 	return import->passed;
 }
 
+/* Adds a whole document, which is followed by a NUL; true: the batch is full. */
 bool
 import_add(Import *import, const char *data, Size length, uint64 line, uint64 offset,
 		   TransferText source_id)
@@ -197,6 +205,7 @@ import_add(Import *import, const char *data, Size length, uint64 line, uint64 of
 	return batch_is_full(import);
 }
 
+/* What the next conversations' metadata and rejections hold besides; NULL: nothing. */
 void
 import_note(Import *import, Jsonb *metadata, const char *origin)
 {
@@ -204,6 +213,7 @@ import_note(Import *import, Jsonb *metadata, const char *origin)
 	import->origin = origin;
 }
 
+/* Imports one document, in the caller's transaction, and tells what became of it. */
 void
 import_one(const ImportOptions *options, const char *data, Size length, ImportResult *result)
 {

@@ -66,6 +66,7 @@ import_know_text(HTAB *table, TransferText id, int64 seq, TransferText role, Tra
 	return known;
 }
 
+/* Bytes as a text of a document, not copied. */
 TransferText
 import_text_of(const char *data, uint32 length)
 {
@@ -178,6 +179,7 @@ difference_text(const ImportDifference *difference)
 					store_uuid_string(&difference->document->id));
 }
 
+/* Compares a message with the known one; false: they differ, and the document is refused. */
 bool
 import_compare(Import *import, ImportGroup *group, const ImportDifference *difference)
 {

@@ -23,6 +23,7 @@
 #include "characters.h"
 #include "compat.h"
 #include "import_private.h"
+#include "json_limits.h"
 #include "memory_limits.h"
 #include "metering.h"
 
@@ -128,18 +129,27 @@ refuse_long(TransferProblem *problem, int32 index, const char *what, uint32 leng
 						   index + 1, length, limit);
 }
 
+/* what: whose metadata it is. */
 static bool
-check_metadata(TransferProblem *problem, int32 index, Jsonb *metadata)
+check_metadata(TransferProblem *problem, const char *what, Jsonb *metadata)
 {
-	/* a byte is six in the text form at worst */
-	if (metadata == NULL || VARSIZE(metadata) < MEMORY_MAX_METADATA_BYTES / 8)
+	const char *excess = metadata == NULL ? NULL : json_excess(metadata);
+
+	if (excess == NULL)
 		return true;
-	if (strlen(JsonbToCString(NULL, &metadata->root, VARSIZE(metadata))) <=
-		MEMORY_MAX_METADATA_BYTES)
-		return true;
-	return transfer_refuse(problem, TRANSFER_TOO_LARGE, "$",
-						   "metadata of message %d has more than %d bytes", index + 1,
-						   MEMORY_MAX_METADATA_BYTES);
+	return transfer_refuse(problem, TRANSFER_TOO_LARGE, "$", "metadata of %s %s", what, excess);
+}
+
+/* A title that is too long loses its end: that costs less than the conversation. */
+static void
+shorten_title(TransferText *title, TransferProblem *problem)
+{
+	if (title->data == NULL || title->length <= MEMORY_MAX_TITLE_BYTES)
+		return;
+	transfer_mend(problem, TRANSFER_TOO_LARGE, "$.title",
+				  "the title has %u bytes, of which %d are kept", title->length,
+				  MEMORY_MAX_TITLE_BYTES);
+	title->length = pg_mbcliplen(title->data, title->length, MEMORY_MAX_TITLE_BYTES);
 }
 
 static bool
@@ -174,12 +184,15 @@ check_message(const TransferConversation *conversation, int32 index, TransferPro
 		(TIMESTAMP_NOT_FINITE(message->created_at) || !IS_VALID_TIMESTAMP(message->created_at)))
 		return transfer_refuse(problem, TRANSFER_BAD_TIME, "$",
 							   "the time of message %d is out of range", index + 1);
-	return check_metadata(problem, index, message->metadata);
+	return check_metadata(problem, psprintf("message %d", index + 1), message->metadata);
 }
 
 static bool
-check_conversation(const TransferConversation *conversation, TransferProblem *problem)
+check_conversation(TransferConversation *conversation, TransferProblem *problem)
 {
+	shorten_title(&conversation->title, problem);
+	if (!check_metadata(problem, "the conversation", conversation->metadata))
+		return false;
 	if ((conversation->has_created_at && !IS_VALID_TIMESTAMP(conversation->created_at)) ||
 		(conversation->has_updated_at && !IS_VALID_TIMESTAMP(conversation->updated_at)))
 		return transfer_refuse(problem, TRANSFER_BAD_TIME, "$",

@@ -152,12 +152,14 @@ transfer_init(void)
 							64 * 1024, 1, 255 * 1024, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 
+/* What users call a way of treating conflicts. */
 const char *
 import_conflict_name(ImportConflict on_conflict)
 {
 	return on_conflict_options[on_conflict].name;
 }
 
+/* The settings memory_ext.import_*, as options.  Errors: 22023, 42501. */
 void
 import_options(ImportOptions *options)
 {
@@ -194,6 +196,7 @@ named_option(const struct config_enum_entry *entries, const char *argument, cons
 	return 0; /* keep compilers quiet */
 }
 
+/* Arguments take the place of settings; NULL: the settings count.  Error: 22023. */
 void
 import_arguments(ImportOptions *options, const char *on_error, const char *on_conflict)
 {
@@ -315,7 +318,7 @@ static PlanStatement insert_job = {
 	"     pg_catalog.jsonb_build_object('on_error', $4, 'on_nul', $5, 'on_conflict', $9),"
 	"     'finished', $6, $7, $7, pg_catalog.clock_timestamp(), $8)",
 	JOB_PARAMETERS,
-	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID}};
+	{INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, OIDOID, TIMESTAMPTZOID, INT8OID, TEXTOID}};
 /* clang-format on */
 
 static void
@@ -329,7 +332,7 @@ note_job(const LineImport *lines, const ImportOptions *options, const ImportCoun
 		[JOB_ACCOUNT] = PointerGetDatum(account_id),
 		[JOB_ON_ERROR] = CStringGetTextDatum(options->skip ? "skip" : "stop"),
 		[JOB_ON_NUL] = CStringGetTextDatum(options->replace_nul ? "replace" : "error"),
-		[JOB_ROLE] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false)),
+		[JOB_ROLE] = ObjectIdGetDatum(GetOuterUserId()),
 		[JOB_STARTED_AT] = TimestampTzGetDatum(lines->started_at),
 		[JOB_BYTES] = Int64GetDatum(counts->bytes),
 		[JOB_ON_CONFLICT] = CStringGetTextDatum(import_conflict_name(options->on_conflict)),

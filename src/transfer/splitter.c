@@ -114,6 +114,7 @@ opens(char c)
 	return c == '{' || c == '[';
 }
 
+/* A splitter in the current memory context, for documents of so many bytes at most. */
 Splitter *
 splitter_create(Size max_document, SplitterArrayTest test, void *arg)
 {
@@ -131,6 +132,7 @@ splitter_create(Size max_document, SplitterArrayTest test, void *arg)
 	return s;
 }
 
+/* Goes on at the mark, with the rest of the input from there. */
 void
 splitter_resume(Splitter *s, const SplitterMark *mark)
 {
@@ -145,12 +147,14 @@ splitter_resume(Splitter *s, const SplitterMark *mark)
 	s->indent = mark->indent;
 }
 
+/* The place behind the last document, to go on from. */
 void
 splitter_mark(const Splitter *s, SplitterMark *mark)
 {
 	*mark = s->mark;
 }
 
+/* The next bytes of the input, which must stay until splitter_next asks for more. */
 void
 splitter_feed(Splitter *s, const char *data, Size length)
 {
@@ -159,6 +163,7 @@ splitter_feed(Splitter *s, const char *data, Size length)
 	s->end = data + length;
 }
 
+/* Nothing more comes. */
 void
 splitter_finish(Splitter *s)
 {

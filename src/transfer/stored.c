@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "statement.h"
 #include "stored.h"
 
 static TranscriptMessage *
@@ -60,7 +61,7 @@ stored_add_tail(StoredMessages *stored, const pg_uuid_t *id, text *account_id, b
 	values[0] = UUIDPGetDatum(id);
 	values[1] = PointerGetDatum(account_id);
 	values[2] = Int64GetDatum(1);
-	rows = store_execute(STORE_TAIL_READ, values, NULL, read_only);
+	rows = plan_execute(&store_tail_read_statement, values, NULL, read_only);
 	MemoryContextSwitchTo(caller);
 	for (uint64 i = 0; i < rows; i++)
 	{

@@ -36,7 +36,8 @@ sub packages
 		'perl' => 'touch $ROOT/perl/Test::More $ROOT/perl/TAP::Harness $ROOT/perl/Time::HiRes',
 		'libipc-run-perl' => 'touch $ROOT/perl/IPC::Run',
 		'redis-tools' => 'touch $ROOT/bin/redis-cli; chmod +x $ROOT/bin/redis-cli',
-		'pgbouncer' => 'touch $ROOT/sbin/pgbouncer; chmod +x $ROOT/sbin/pgbouncer; [ ! -e $ROOT/sbin/policy-rc.d ] || $ROOT/sbin/policy-rc.d || exit 0; touch $ROOT/started');
+		'pgbouncer' => 'touch $ROOT/sbin/pgbouncer; chmod +x $ROOT/sbin/pgbouncer;
+			[ ! -e $ROOT/sbin/policy-rc.d ] || $ROOT/sbin/policy-rc.d || exit 0; touch $ROOT/started');
 	for my $major (13, 15, 17, 18)
 	{
 		my $folder = "\$ROOT/pg/$major";
@@ -133,7 +134,9 @@ sub shell
 	  . ". $lib\n$command\n";
 	close $in;
 	my $output =
-	  `env -i PATH=$root/bin TMPDIR=$root PG_LIB=$root/pg OS_RELEASE=$root/os-release CREATECLUSTER_DIR=$root/etc/createcluster.d POLICY_RC_D=$root/sbin/policy-rc.d PGBOUNCER=$root/sbin/pgbouncer $set bash $root/command 2>&1`;
+	  `env -i PATH=$root/bin TMPDIR=$root PG_LIB=$root/pg OS_RELEASE=$root/os-release \\
+		CREATECLUSTER_DIR=$root/etc/createcluster.d POLICY_RC_D=$root/sbin/policy-rc.d PGBOUNCER=$root/sbin/pgbouncer \\
+		$set bash $root/command 2>&1`;
 	chomp $output;
 	return $output =~ s/\Q$root\E/ROOT/gr;
 }
@@ -162,26 +165,27 @@ my $pair = sub { "postgresql-$_[0] postgresql-server-dev-$_[0]" };
 my $sid = "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux forky/sid\"\nVERSION_CODENAME=forky\n";
 
 machine(has => []);
-missing_is('', $pair->(15) . ' gcc libc6-dev libzstd-dev liblz4-dev make', 'on a machine with nothing, all that the build needs is missing');
+missing_is('', $pair->(15) . ' gcc libc6-dev libzstd-dev liblz4-dev make',
+	'on a machine with nothing, all that the build needs is missing');
 missing_is($test, $pair->(15) . ' gcc libc6-dev libzstd-dev liblz4-dev make libhiredis-dev perl libipc-run-perl redis-tools pgbouncer',
-	'and tests need more, each package once');
+	'the tests need more than the build, and each package is named once');
 machine(has => [@test], release => "ID=debian\nVERSION_ID=\"13\"\n");
 missing_is($test, $pair->(17), 'Debian 13 without lists is known to have PostgreSQL 17');
 machine(has => [@test], release => $sid);
 missing_is($test, $pair->(18), 'Debian testing and unstable, which have no VERSION_ID, have the newest');
 machine(has => [@test], release => $sid, apt => 17);
-missing_is($test, $pair->(17), 'where apt has lists, these say which');
+missing_is($test, $pair->(17), 'where apt has lists, these say which is the newest');
 machine(has => [@test], apt => 15);
 missing_is($test, $pair->(15), 'no PostgreSQL at all');
 
 machine(has => [ @test, 'libpq-dev-15' ], apt => 15);
 missing_is($test, $pair->(15), "libpq-dev's pg_config is neither a server nor its headers");
 machine(has => [ @test, 'libpq-dev-15', 'postgresql-client-15' ], apt => 15);
-missing_is($test, $pair->(15), 'nor is a pg_config with the pgxs.mk of the client');
+missing_is($test, $pair->(15), 'a pg_config with the pgxs.mk of the client is no server either');
 machine(has => [ @test, 'libpq-dev-15', 'postgresql-15' ], apt => 15);
 missing_is($test, 'postgresql-server-dev-15', 'a server without headers lacks these only');
 machine(has => [ @test, 'postgresql-15' ], apt => 15);
-missing_is($test, 'postgresql-server-dev-15', 'also where PATH has no pg_config');
+missing_is($test, 'postgresql-server-dev-15', 'a server without headers lacks these only, also where PATH has no pg_config');
 machine(has => [ @test, 'postgresql-server-dev-15' ], apt => 15);
 missing_is($test, 'postgresql-15', 'headers without a server lack this only');
 machine(has => [ @test, 'postgresql-15', 'postgresql-server-dev-15' ], apt => 15);
@@ -227,19 +231,21 @@ unlink "$root/own/16/include/postgres.h";
 is( shell('missing_list', PG_CONFIG => "$root/own/16/bin/pg_config"),
 	'died: PG_CONFIG=ROOT/own/16/bin/pg_config: there is no ROOT/own/16/include/postgres.h or no ROOT/own/16/lib/pgxs.mk',
 	'unless it lacks something that no package brings');
-is(shell('missing_list', PG_CONFIG => "$root/none"), 'died: PG_CONFIG=ROOT/none does not run', 'or does not run');
+is(shell('missing_list', PG_CONFIG => "$root/none"), 'died: PG_CONFIG=ROOT/none does not run',
+	'a PG_CONFIG that does not run is an error');
 like(
 	shell("no_build_files $root/own/16/bin/pg_config"),
 	qr/apt-get install postgresql-server-dev-16 libzstd-dev/,
 	'the Makefile names the headers of the pg_config that it was given');
-like(shell('no_build_files /nowhere/pg_config'), qr/apt-get install postgresql-server-dev-15 /, 'or those of the release');
+like(shell('no_build_files /nowhere/pg_config'), qr/apt-get install postgresql-server-dev-15 /,
+	'where there is no pg_config, the headers of the release\'s PostgreSQL are named');
 
 # what ensure_packages does about it
 machine(has => [ @build, 'postgresql-15' ], apt => 15);
 is( shell('ensure_packages'),
 	'died: packages are missing: sudo apt-get install --no-install-recommends postgresql-server-dev-15',
 	'an ordinary user is told what is missing, and nothing more');
-ok(!-e "$root/apt.log", 'and nothing is installed');
+ok(!-e "$root/apt.log", 'where something is missing, an ordinary user\'s run installs nothing');
 machine(has => [ @build, 'postgresql-15' ], apt => 15);
 is( shell('ensure_packages; echo $PG_CONFIG', FAKE_UID => 0),
 	"reading the lists of packages\ninstalling: postgresql-server-dev-15\n  downloading 5 MB of archives.\nROOT/bin/pg_config",
@@ -257,6 +263,6 @@ like(
 	shell('ensure_packages', FAKE_UID => 0),
 	qr/^died: apt-get could not install: postgresql-server-dev-15\z/m,
 	'what cannot be installed is an error');
-ok(!-e "$root/etc/createcluster.d", 'and nothing of the installation is left behind');
+ok(!-e "$root/etc/createcluster.d", 'a failed installation leaves nothing behind');
 
 done_testing();

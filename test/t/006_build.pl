@@ -36,7 +36,8 @@ sub make
 
 # Sources without what an earlier build left there.
 my $project = "$FindBin::RealBin/../..";
-system("cd $project && tar -cf - --exclude='*.[od]' Makefile *.control \$(ls *--*--*.sql 2> /dev/null) src sql test/specs test/lib/packages.sh | tar -C $source -xf -")
+system("cd $project && tar -cf - --exclude='*.[od]' Makefile *.control \$(ls *--*--*.sql 2> /dev/null) src sql \\
+	test/specs test/lib/packages.sh | tar -C $source -xf -")
   == 0
   or die "no copy of the sources";
 system("chmod -R a-w $source") == 0 or die;
@@ -45,7 +46,7 @@ my @out_of_tree = ("-f $source/Makefile", "VPATH=$source");
 my ($status, $output) = make($build, '-j2', @out_of_tree, 'all');
 is($status, 0, 'a build out of the tree succeeds') or diag $output;
 ($status, $output) = make($build, @out_of_tree, 'install', "DESTDIR=$tree");
-is($status, 0, 'so does its installation') or diag $output;
+is($status, 0, 'the installation of a build out of the tree succeeds') or diag $output;
 
 my ($library, $extension) = ($tree . config('pkglibdir'), $tree . config('sharedir') . '/extension');
 ok(-s "$library/memory_ext.so", 'the library is installed');
@@ -104,6 +105,6 @@ ok(keys(%again) > 0 && keys(%again) < @objects / 2, 'the rest is not: ' . keys(%
 system("chmod -R u+w $source && touch $source/memory_ext.exports.txt") == 0 or die;
 ($status, $output) = make($build, @out_of_tree, 'all');
 like($output, qr/has been built in itself; run make clean there first/, 'a tree that was built in itself is refused');
-isnt($status, 0, 'and the build fails');
+isnt($status, 0, 'the build fails where the tree was built in itself');
 
 done_testing();

@@ -58,7 +58,8 @@ sub transcript
 $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE a (n int, t memory.transcript);
 INSERT INTO a VALUES (1, '[]'), (2, '[{"role":"user","content":"hi"}]'),
-	(3, '[{"seq":3,"parent_seq":1,"role":"user","content":"\u00e9","model":"m","tokens":1,"created_at":"-infinity","message_id":"","metadata":{"a":"\u00fc"},"revision":7},{"role":"u","content":""}]');
+	(3, '[{"seq":3,"parent_seq":1,"role":"user","content":"\u00e9","model":"m","tokens":1,"created_at":"-infinity",
+	"message_id":"","metadata":{"a":"\u00fc"},"revision":7},{"role":"u","content":""}]');
 INSERT INTO a SELECT 4, memory.transcript_agg('user', repeat('x', i)) FROM generate_series(0, 1000) i;
 SQL
 for my $encoding ('UTF8', 'LATIN1')
@@ -97,7 +98,7 @@ sub with
 }
 like(receive(''), qr/^22P03 /, 'nothing');
 like(receive(pack('N', 1)), qr/^22P03 /, 'half a header');
-like(receive(pack('NN', 2, 0)), qr/^0A000 .*version 2/, 'another version');
+like(receive(pack('NN', 2, 0)), qr/^0A000 .*version 2/, 'bytes of another version are refused');
 like(receive(pack('NN', 1, 1)), qr/^22P03 /, 'fewer messages than counted');
 like(receive(pack('NN', 1, 0xffffffff)), qr/^22P03 /, 'a count that cannot be');
 like(receive(transcript(message(@plain)) . 'x'), qr/^22P03 /, 'more bytes than messages');
@@ -120,8 +121,12 @@ like(receive(with(8, '[]')), qr/^22023 .*metadata/, 'metadata that is no object'
 like(receive(with(9, pack('q>', -1))), qr/^22023 .*revision/, 'a negative revision');
 
 # --- cut anywhere, it is refused
-my $whole = transcript(message(@plain), message(pack('q>', 2), pack('q>', 0), 'u', 'x' x 5, 'm', pack('l>', 3), pack('q>', 4), 'id', '{}', pack('q>', 5)));
-is(receive($whole), '[{"role":"user","content":"hi"},{"parent_seq":0,"role":"u","content":"xxxxx","model":"m","tokens":3,"created_at":"2000-01-01T00:00:00.000004+00:00","message_id":"id","metadata":{},"revision":5}]', 'two messages by hand');
+my $whole = transcript(message(@plain),
+	message(pack('q>', 2), pack('q>', 0), 'u', 'x' x 5, 'm', pack('l>', 3), pack('q>', 4), 'id', '{}', pack('q>', 5)));
+is(receive($whole),
+	'[{"role":"user","content":"hi"},{"parent_seq":0,"role":"u","content":"xxxxx","model":"m","tokens":3,'
+	  . '"created_at":"2000-01-01T00:00:00.000004+00:00","message_id":"id","metadata":{},"revision":5}]',
+	'two messages by hand');
 my @accepted = grep { receive(substr($whole, 0, $_)) !~ /^22P03 / } map { 7 * $_ } 0 .. int((length($whole) - 1) / 7);
 is("@accepted", '', 'truncated values are refused');
 

@@ -48,11 +48,15 @@ sub slurp
 sub problems
 {
 	my ($sql) = @_;
+	$sql =~ s/\s+/ /g;
 	$sql =~ s/OPERATOR\(pg_catalog\.[^()]+\)/OPERATOR/g;
 	$sql =~ s/'[^']*'/''/g;
 	my @found = grep { $sql =~ $hidden{$_} } sort keys %hidden;
 	push @found, 'a comparison' if $sql =~ $compared;
-	push @found, "$1()" if $sql =~ /(?<![.\w])(count|sum|max|min|now|clock_timestamp|concat_ws|format|nextval|current_setting|round|to_char|array_position|jsonb_\w+)\(/;
+	# with several arguments it is the parser's own, whatever the search_path
+	push @found, 'unnest()' if $sql =~ /(?<![.\w])unnest\([^(),]*\)/;
+	push @found, "$1()" if $sql =~ /(?<![.\w])(count|sum|max|min|now|clock_timestamp|concat_ws|format|nextval
+		|current_setting|round|to_char|array_position|jsonb_\w+)\(/x;
 	return @found;
 }
 
@@ -65,7 +69,8 @@ sub check_text
 
 is_deeply([ problems("SELECT 1 WHERE a OPERATOR(pg_catalog.=) ANY (SELECT b FROM c) AND d IS NULL") ], [], 'a careful statement');
 is_deeply([ problems("SELECT 1 WHERE a$_") ], [ 'an operator' ], "an operator:$_") for ' <> b', " || 'x'", ' - 1', ' ->> \'k\'';
-for my $sql ('a IN (SELECT b', 'a IS DISTINCT FROM b', 'NULLIF(a, 0)', 'CASE a WHEN 0', 'WHERE a = 1', 'now()')
+is_deeply([ problems('SELECT * FROM unnest($1, $2) u (a, b)') ], [], 'unnest with several arguments');
+for my $sql ('FROM unnest($1)', 'a IN (SELECT b', 'a IS DISTINCT FROM b', 'NULLIF(a, 0)', 'CASE a WHEN 0', 'WHERE a = 1', 'now()')
 {
 	is(scalar(my @found = problems($sql)), 1, "found: $sql");
 }
@@ -104,6 +109,6 @@ for my $file (@sql_files)
 	}
 }
 cmp_ok($bodies, '>', 2, "functions without a search_path: $bodies");
-is(join("\n", @wrong), '', 'so do they');
+is(join("\n", @wrong), '', 'every function has its search_path');
 
 done_testing();

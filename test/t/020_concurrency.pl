@@ -105,8 +105,10 @@ WITH inserted AS (
 INSERT INTO acknowledged SELECT * FROM inserted;
 COMMIT;
 SQL
-	'copy_1@2' => "BEGIN;\nCOPY memory.messages (account_id, conversation_id, role, content) FROM '$dir/1.csv' (FORMAT csv);\nINSERT INTO copied VALUES (1);\nCOMMIT;\n",
-	'copy_2@2' => "BEGIN;\nCOPY memory.messages (account_id, conversation_id, role, content) FROM '$dir/2.csv' (FORMAT csv);\nINSERT INTO copied VALUES (2);\nCOMMIT;\n",
+	'copy_1@2' => "BEGIN;\nCOPY memory.messages (account_id, conversation_id, role, content)
+		FROM '$dir/1.csv' (FORMAT csv);\nINSERT INTO copied VALUES (1);\nCOMMIT;\n",
+	'copy_2@2' => "BEGIN;\nCOPY memory.messages (account_id, conversation_id, role, content)
+		FROM '$dir/2.csv' (FORMAT csv);\nINSERT INTO copied VALUES (2);\nCOMMIT;\n",
 	# an account's lock is taken first, so that the message is still what was read
 	'edit@8' => <<'SQL',
 \set a random(1, 3)
@@ -157,7 +159,9 @@ my @files = map {
 
 # every conversation exists, so that every script finds its own
 $node->safe_psql('postgres',
-	"INSERT INTO acknowledged SELECT account(a), conversation(a, c), memory.append(account(a), conversation(a, c), 'user', 'first'), 'first' FROM generate_series(1, $accounts) a, generate_series(1, $conversations) c");
+	"INSERT INTO acknowledged SELECT account(a), conversation(a, c), memory.append(account(a), conversation(a, c), 'user', 'first'),
+		'first'
+	FROM generate_series(1, $accounts) a, generate_series(1, $conversations) c");
 
 $node->command_checks_all(
 	[
@@ -230,7 +234,8 @@ SQL
 write_file("$dir/new.sql", <<'SQL');
 \set a random(1, 40)
 BEGIN;
-INSERT INTO acknowledged SELECT 'new ' || :a, conversation(100 + :a, 1), memory.append('new ' || :a, conversation(100 + :a, 1), 'user', 'new'), 'new';
+INSERT INTO acknowledged SELECT 'new ' || :a, conversation(100 + :a, 1), memory.append('new ' || :a, conversation(100 + :a, 1), 'user',
+	'new'), 'new';
 COMMIT;
 SQL
 $node->command_ok(
@@ -240,7 +245,7 @@ is($node->safe_psql('postgres', <<'SQL'), $clients * 40, 'no message of theirs i
 SELECT count(*) FROM acknowledged a JOIN memory.messages m USING (account_id, conversation_id, seq, content)
 WHERE account_id LIKE 'new %'
 SQL
-is(problems_of($node), '', 'and the tables agree');
+is(problems_of($node), '', 'the tables agree after all clients have ended');
 
 # --- two-phase commit
 my ($a, $b) = (conversation(501), conversation(502));
@@ -250,10 +255,12 @@ SELECT memory.append('two', '$a', 'user', 'prepared');
 SELECT memory.append('two', '$a', 'user', 'prepared too');
 PREPARE TRANSACTION 'appends';
 BEGIN;
-COPY memory.messages (account_id, conversation_id, role, content) FROM PROGRAM \$\$for i in 1 2 3; do echo phase,$b,user,copied \$i; done\$\$ (FORMAT csv);
+COPY memory.messages (account_id, conversation_id, role, content)
+	FROM PROGRAM \$\$for i in 1 2 3; do echo phase,$b,user,copied \$i; done\$\$ (FORMAT csv);
 PREPARE TRANSACTION 'copy';
 BEGIN;
-INSERT INTO memory.messages (account_id, conversation_id, role, content) SELECT 'gone', '$b', 'user', 'row ' || i FROM generate_series(1, 100) i;
+INSERT INTO memory.messages (account_id, conversation_id, role, content) SELECT 'gone', '$b', 'user', 'row ' || i
+	FROM generate_series(1, 100) i;
 UPDATE memory.messages SET model = 'm' WHERE account_id = 'gone';
 DELETE FROM memory.messages WHERE account_id = 'gone' AND seq = 50;
 SELECT memory.seal('gone');
@@ -271,7 +278,8 @@ $node->restart;
 is($node->safe_psql('postgres', 'SELECT string_agg(gid, \' \' ORDER BY gid) FROM pg_prepared_xacts'),
 	'appends copy undone', 'prepared transactions outlive a restart');
 $node->safe_psql('postgres', $_) for "COMMIT PREPARED 'appends'", "COMMIT PREPARED 'copy'", "ROLLBACK PREPARED 'undone'";
-is($node->safe_psql('postgres', <<'SQL'), "phase|1|copied 1\nphase|2|copied 2\nphase|3|copied 3\ntwo|1|prepared\ntwo|2|prepared too", 'and commit');
+my $copied = "phase|1|copied 1\nphase|2|copied 2\nphase|3|copied 3\ntwo|1|prepared\ntwo|2|prepared too";
+is($node->safe_psql('postgres', <<'SQL'), $copied, 'transactions of the phases have committed what they wrote');
 SELECT account_id, seq, content FROM memory.messages WHERE account_id IN ('two', 'phase', 'gone') ORDER BY 1, 2
 SQL
 is($node->safe_psql('postgres', "SELECT memory.append('two', '$a', 'user', 'after')"), '3', 'numbers go on');

@@ -73,7 +73,8 @@ sub client
 	my ($pool, $role, $sql) = @_;
 	my ($out, $err) = ('', '');
 
-	IPC::Run::run([ 'psql', '-XAtq', '-h', $pool->{host}, '-p', $pool->{port}, '-U', $role, '-d', 'postgres' ], '<', \$sql, '>', \$out, '2>', \$err);
+	IPC::Run::run([ 'psql', '-XAtq', '-h', $pool->{host}, '-p', $pool->{port}, '-U', $role, '-d', 'postgres' ], '<', \$sql, '>', \$out, '2>',
+		\$err);
 	return $out . ($err =~ s/^psql:.*?: //gmr);
 }
 
@@ -89,11 +90,15 @@ for my $mode (qw(session transaction))
 
 	like($backend, qr/^\d+$/, "$mode: clients reach the server");
 	# a client that does it as the manual says
-	is(client($pool, 'gateway', "BEGIN; SET LOCAL memory_ext.account = '$who'; SELECT memory.append(NULL, $id, 'user', '$who'); COMMIT;"), "1\n", "$mode: a request is stored");
+	is(client($pool, 'gateway', "BEGIN; SET LOCAL memory_ext.account = '$who'; SELECT memory.append(NULL, $id, 'user', '$who'); COMMIT;"),
+		"1\n", "$mode: a request is stored");
 	is(client($pool, 'gateway', $look), "0\n", "$mode: the next client, which names no account, sees nothing");
-	like(client($pool, 'gateway', "SELECT memory.append(NULL, $id, 'user', 'misplaced');"), $nothing, "$mode: and stores nothing");
-	like(client($pool, 'gateway', "INSERT INTO memory.messages (conversation_id, role, content) VALUES ($id, 'user', 'misplaced');"), $nothing, "$mode: nor by INSERT");
-	like(client($pool, 'gateway', "SELECT memory.append('$who', $id, 'user', 'misplaced');"), $nothing, "$mode: nor where it names one in the call only");
+	like(client($pool, 'gateway', "SELECT memory.append(NULL, $id, 'user', 'misplaced');"), $nothing,
+		"$mode: the next client, which names no account, stores nothing");
+	like(client($pool, 'gateway', "INSERT INTO memory.messages (conversation_id, role, content) VALUES ($id, 'user', 'misplaced');"),
+		$nothing, "$mode: the next client, which names no account, stores nothing by INSERT");
+	like(client($pool, 'gateway', "SELECT memory.append('$who', $id, 'user', 'misplaced');"), $nothing,
+		"$mode: an account that is named in the call only stores nothing");
 	# a session-wide value, used or not before the client leaves
 	if ($mode eq 'session')
 	{
@@ -101,18 +106,21 @@ for my $mode (qw(session transaction))
 		{
 			client($pool, 'gateway', "SET memory_ext.account = '$who'; $use");
 			is(client($pool, 'gateway', $look), "0\n", "$mode: a value of a client that has left is gone" . ($use && ', used'));
-			like(client($pool, 'gateway', "SELECT memory.append(NULL, $id, 'user', 'misplaced');"), $nothing, "$mode: for its writers, too");
+			like(client($pool, 'gateway', "SELECT memory.append(NULL, $id, 'user', 'misplaced');"), $nothing,
+				"$mode: the account is taken back for its writers, too");
 		}
 		client($pool, 'gateway', "SET memory_ext.account = '$who'; RESET ALL;");
-		is(client($pool, 'gateway', $look), "0\n", "$mode: so is one that RESET ALL took back");
+		is(client($pool, 'gateway', $look), "0\n", "$mode: an account that RESET ALL took back is not seen");
 	}
 	is(client($pool, 'gateway', "BEGIN; SET LOCAL memory_ext.account = ''; $look COMMIT;"), "0\n", "$mode: an empty account is none");
 	is(client($pool, 'gateway', 'SELECT pg_backend_pid();'), $backend, "$mode: all of them had the same server connection");
 	# a role that belongs to an account keeps it
-	is(client($pool, 'ann_bot', 'SHOW memory_ext.account;') . client($pool, 'ann_bot', 'SELECT DISTINCT account_id FROM memory.messages;'), "ann\nann\n", "$mode: a role's own account outlives DISCARD ALL")
+	is(client($pool, 'ann_bot', 'SHOW memory_ext.account;') . client($pool, 'ann_bot', 'SELECT DISTINCT account_id FROM memory.messages;'),
+		"ann\nann\n", "$mode: a role's own account outlives DISCARD ALL")
 	  for 1 .. 2;
 }
-is($node->safe_psql('postgres', 'SELECT account_id, content FROM memory.messages ORDER BY 1'), "ann|ann\nbob|bob", 'each message is where it belongs');
+is($node->safe_psql('postgres', 'SELECT account_id, content FROM memory.messages ORDER BY 1'), "ann|ann\nbob|bob",
+	'each message is where it belongs');
 
 $node->stop;
 done_testing();

@@ -79,7 +79,8 @@ SELECT memory.update_conversation('hard', '00000000-0000-0000-0000-000000000002'
 SELECT memory.create_conversation('empty', '00000000-0000-0000-0000-000000000003', E'no "message"\n', '{"a": [1, 2]}');
 SELECT memory.seal('acme');
 SQL
-is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM memory_store.tail) > 0 AND (SELECT count(*) FROM memory_store.segments) > 0'),
+is($node->safe_psql('postgres',
+	'SELECT (SELECT count(*) FROM memory_store.tail) > 0 AND (SELECT count(*) FROM memory_store.segments) > 0'),
 	't', 'there are tails and segments');
 
 for (
@@ -110,7 +111,7 @@ SQL
 }
 is($node->safe_psql('copy_csv', 'SELECT count(*) > 0 FROM memory_store.conversations WHERE branched AND head_seq < next_seq - 1'),
 	't', 'a head that is not the last message survives');
-is($node->safe_psql('copy_csv', <<'SQL'), "71\n71|20", 'and the next message answers it');
+is($node->safe_psql('copy_csv', <<'SQL'), "71\n71|20", 'the next message answers a head that is not the last message');
 SELECT memory.append('hard', '00000000-0000-0000-0000-000000000002', 'user', 'next');
 SELECT seq, parent_seq FROM memory.messages WHERE conversation_id = '00000000-0000-0000-0000-000000000002' AND content = 'next';
 SQL
@@ -130,7 +131,8 @@ $node->safe_psql($alone, "\\copy memory.messages FROM '$dir/csv.1.messages' (FOR
 dump_views($alone, 'alone', 'FORMAT csv, HEADER');
 same_bytes("$dir/alone.messages", "$dir/csv.1.messages", 'messages alone are the same');
 is(problems_of($node, $alone), '', 'messages alone: the tables agree');
-my $counters = 'SELECT conversation_id, account_id, message_count, token_count, content_bytes FROM memory.conversations WHERE message_count > 0 ORDER BY 1';
+my $counters = 'SELECT conversation_id, account_id, message_count, token_count, content_bytes FROM memory.conversations
+	WHERE message_count > 0 ORDER BY 1';
 is($node->safe_psql($alone, $counters), $node->safe_psql('postgres', $counters), 'messages alone: the counters are the same');
 like(
 	($node->psql($alone, "\\copy memory.conversations ($columns) FROM '$dir/csv.1.conversations' (FORMAT csv, HEADER)"))[2],
@@ -153,7 +155,8 @@ my @rows = map { my $i = $_; map { [ $_, $i ] } 1 .. 50 } 1 .. 130;
 my $line = sub { sprintf("account %d,%s,%d,user,message %d of %d\n", $_->[0] % 5, conversation($_->[0]), $_->[1], $_->[1], $_->[0]) };
 write_file("$dir/interleaved.csv", map { $line->() } @rows);
 write_file("$dir/sorted.csv", map { $line->() } sort { $a->[0] % 5 <=> $b->[0] % 5 || $a->[0] <=> $b->[0] } @rows);
-write_file("$dir/shuffled.csv", map { $line->() } sort { $a->[0] * 7919 % 101 + $a->[1] * 104729 % 103 <=> $b->[0] * 7919 % 101 + $b->[1] * 104729 % 103 } @rows);
+write_file("$dir/shuffled.csv",
+	map { $line->() } sort { $a->[0] * 7919 % 101 + $a->[1] * 104729 % 103 <=> $b->[0] * 7919 % 101 + $b->[1] * 104729 % 103 } @rows);
 my $shuffled = new_database('shuffled');
 for my $name ($interleaved, $sorted, $shuffled)
 {
@@ -165,9 +168,13 @@ SQL
 my $packed = 'SELECT (SELECT count(*) FROM memory_store.segments) AS segments, (SELECT count(*) FROM memory_store.tail) AS tail';
 is($node->safe_psql($sorted, $packed), '150|0', 'sorted rows: three segments a conversation');
 is($node->safe_psql($interleaved, $packed), '150|0', 'interleaved rows: as many');
-is($node->safe_psql($shuffled, $packed), '150|0', 'and in no order at all');
-is($node->safe_psql($_, 'SELECT md5(string_agg(m::text, E\'\n\')) FROM (SELECT account_id, conversation_id, seq, parent_seq, content FROM memory.messages ORDER BY 1, 2, 3) m'),
-	$node->safe_psql($sorted, 'SELECT md5(string_agg(m::text, E\'\n\')) FROM (SELECT account_id, conversation_id, seq, parent_seq, content FROM memory.messages ORDER BY 1, 2, 3) m'),
+is($node->safe_psql($shuffled, $packed), '150|0', 'rows in no order at all are packed as well');
+is($node->safe_psql($_,
+	'SELECT md5(string_agg(m::text, E\'\n\')) FROM (SELECT account_id, conversation_id, seq, parent_seq, content FROM memory.messages
+		ORDER BY 1, 2, 3) m'),
+	$node->safe_psql($sorted,
+		'SELECT md5(string_agg(m::text, E\'\n\')) FROM (SELECT account_id, conversation_id, seq, parent_seq, content FROM memory.messages
+			ORDER BY 1, 2, 3) m'),
 	"$_: the messages are the same")
   for $interleaved, $shuffled;
 
@@ -205,9 +212,10 @@ SQL
 	is($node->safe_psql($large, $packed), '16000|0', 'well packed');
 
 	# rows of 8 kB, so that keeping any part of a row for each shows
+	my $padding = 'x' x 8000;
 	($before, $after) = peak_of($large, <<"SQL");
 SET work_mem = '4MB';
-\\copy memory.messages (account_id, conversation_id, role, content) FROM PROGRAM 'perl $generate 20000 20000 @{[ 'x' x 8000 ]}' (FORMAT csv)
+\\copy memory.messages (account_id, conversation_id, role, content) FROM PROGRAM 'perl $generate 20000 20000 $padding' (FORMAT csv)
 SQL
 	cmp_ok($after - $before, '<', 60 * 1024, '20000 rows of 8 kB, most in conversations of their own: likewise');
 	note("$before kB before, $after kB after");
@@ -235,12 +243,13 @@ SQL
 my $log = slurp_file($node->logfile);
 like($log, qr/temporary file: path/, 'rows went to temporary files');
 my $temp_files = 'SELECT count(*) FROM pg_ls_tmpdir()';
-is($node->safe_psql('postgres', $temp_files), '0', 'which are gone');
+is($node->safe_psql('postgres', $temp_files), '0', 'the temporary files are gone');
 
 # --- COPYs that fail leave nothing
 my $failing = new_database('failing');
 $node->safe_psql($failing, "SELECT memory.append('account 1', '@{[ conversation(1) ]}', 'user', 'before')");
-$node->safe_psql($failing, "SELECT memory.delete_conversation('account 6', memory.create_conversation('account 6', '@{[ conversation(97) ]}'))");
+$node->safe_psql($failing,
+	"SELECT memory.delete_conversation('account 6', memory.create_conversation('account 6', '@{[ conversation(97) ]}'))");
 my $before = digest_of($node, $failing);
 my @good = map { sprintf("account %d,%s,user,%s\n", $_ % 7, conversation($_ % 7), 'text ' . 'x' x 200) } 1 .. 5000;
 
@@ -257,14 +266,19 @@ SELECT memory.delete_conversation('usable', '@{[ conversation(99) ]}');
 SQL
 	like($err, $error, "$name: the error");
 	is($out, "1\n2", "$name: the session goes on");
-	$node->safe_psql($failing, "DELETE FROM memory_store.conversations WHERE account_id = 'usable'; DELETE FROM memory_store.accounts WHERE account_id = 'usable'; DELETE FROM memory_store.usage_daily WHERE account_id = 'usable'");
+	$node->safe_psql($failing,
+		"DELETE FROM memory_store.conversations WHERE account_id = 'usable'; DELETE FROM memory_store.accounts WHERE account_id = 'usable';
+			DELETE FROM memory_store.usage_daily WHERE account_id = 'usable'");
 	is(digest_of($node, $failing), $before, "$name: nothing is left");
 	is($node->safe_psql('postgres', $temp_files), '0', "$name: no temporary file is left");
 	return;
 }
-fails_with([ @good, "account 1,,user,no conversation\n" ], qr/ERROR:\s+22004: .*\n.*\n?.*\n?CONTEXT:  COPY messages, line 5001/, 'a bad row at the end');
-fails_with([ @good, "account 1," . conversation(1) . ",,no role\n" ], qr/ERROR:\s+22004: .*[\s\S]*CONTEXT:  COPY messages, line 5001/, 'a row that the store refuses');
-fails_with([ @good, "account 6," . conversation(97) . ",user,deleted\n" ], qr/ERROR:\s+55000: .*[\s\S]*CONTEXT:  COPY messages, line 5001/, 'a row that fails when it is written');
+fails_with([ @good, "account 1,,user,no conversation\n" ], qr/ERROR:\s+22004: .*\n.*\n?.*\n?CONTEXT:  COPY messages, line 5001/,
+	'a bad row at the end');
+fails_with([ @good, "account 1," . conversation(1) . ",,no role\n" ], qr/ERROR:\s+22004: .*[\s\S]*CONTEXT:  COPY messages, line 5001/,
+	'a row that the store refuses');
+fails_with([ @good, "account 6," . conversation(97) . ",user,deleted\n" ], qr/ERROR:\s+55000: .*[\s\S]*CONTEXT:  COPY messages, line 5001/,
+	'a row that fails when it is written');
 fails_with([ @good, "account 1\n" ], qr/ERROR:\s+22P04: missing data/, 'a line that is cut off');
 
 # --- cancelled while it writes: account 3 is held, so that it waits after accounts 0 to 2
@@ -285,10 +299,12 @@ SELECT memory.delete_conversation('usable', '@{[ conversation(99) ]}');
 \\q
 SQL
 $copier->pump_nb;
-ok($node->poll_query_until($failing, "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'copier' AND wait_event_type = 'Lock' AND query LIKE 'COPY %'"),
+ok($node->poll_query_until($failing,
+	"SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'copier' AND wait_event_type = 'Lock' AND query LIKE 'COPY %'"),
 	'the COPY is in the middle of its writing');
 cmp_ok($node->safe_psql('postgres', $temp_files), '>', 0, 'its rows are in temporary files');
-is($node->safe_psql($failing, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'copier'"), 't', 'it is cancelled');
+is($node->safe_psql($failing, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'copier'"), 't',
+	'it is cancelled');
 $copier->finish;
 like($err, qr/ERROR:  canceling statement due to user request/, 'cancel: the error');
 is($out, "1\n2\n", 'cancel: the session goes on');
@@ -319,7 +335,8 @@ SQL
 like($stderr, qr/ERROR:  canceling statement due to lock timeout/, 'savepoint: the error');
 is($stdout, 'hi', 'savepoint: the transaction goes on');
 is($node->safe_psql('postgres', $temp_files), '0', 'savepoint: no temporary file is left');
-$node->safe_psql($failing, "DELETE FROM memory_store.$_ WHERE account_id IN ('usable', 'caught')") for qw(conversations accounts tail usage_daily);
+$node->safe_psql($failing,
+	"DELETE FROM memory_store.$_ WHERE account_id IN ('usable', 'caught')") for qw(conversations accounts tail usage_daily);
 
 $holder->query_safe('ROLLBACK');
 $holder->quit;
@@ -327,7 +344,7 @@ is(digest_of($node, $failing), $before, 'nothing is left of any of them');
 
 # the same file is good
 $node->safe_psql($failing, "\\copy memory.messages (account_id, conversation_id, role, content) FROM '$dir/good.csv' (FORMAT csv)");
-is(messages_in($failing), 5001, 'and the same file can be loaded then');
+is(messages_in($failing), 5001, 'the same file can be loaded after the failures');
 is(problems_of($node, $failing), '', 'the tables agree');
 
 $node->stop;

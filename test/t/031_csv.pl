@@ -57,10 +57,12 @@ INSERT INTO memory.conversations (conversation_id, account_id, title, metadata) 
 INSERT INTO memory.messages (conversation_id, account_id, role, content, model, tokens, message_id, metadata)
 SELECT '00000000-0000-0000-0000-000000000002', 'hard', r, c, m, 0, i, '{"a": "\r\n"}' FROM (VALUES
 	('user', '', NULL, ''), ('NULL', 'NULL', 'NULL', NULL), ('"', '"', '""', '"'''), (' ', E' \t ', ',', ',,'),
-	(E'\n', E'\n', E'\n\n', E'\n'), (E'\r', E'\r', E'a\rb', E'\r\n'), ('\N', E'\\N\\.', '\', '\n'), ('ü', E'\u00a0\u2028\u2029\u0085', '€', '😀')
+	(E'\n', E'\n', E'\n\n', E'\n'), (E'\r', E'\r', E'a\rb', E'\r\n'), ('\N', E'\\N\\.', '\', '\n'), ('ü', E'\u00a0\u2028\u2029\u0085', '€',
+		'😀')
 ) v (r, c, m, i);
 SQL
-is($node->safe_psql($source, "SELECT sum(length(content)) FROM memory.messages WHERE account_id = 'unicode'"), 1114111 - 2048, 'all characters are stored');
+is($node->safe_psql($source, "SELECT sum(length(content)) FROM memory.messages WHERE account_id = 'unicode'"), 1114111 - 2048,
+	'all characters are stored');
 my ($conversations, $messages) = dump_csv($source, 'source', 'HEADER');
 
 sub same_as_source
@@ -105,7 +107,8 @@ my $marked = new_database();
 load($marked, 'HEADER', $bom . $conversations, $bom . $messages);
 same_as_source($marked, 'byte order mark');
 my $matched = new_database();
-like((load($matched, 'HEADER MATCH', $bom . $conversations, $bom . $messages))[2], qr/column name mismatch in header line field 1/, 'but not where the header must match');
+like((load($matched, 'HEADER MATCH', $bom . $conversations, $bom . $messages))[2], qr/column name mismatch in header line field 1/,
+	'a byte order mark is refused where the header must match');
 my $strip = q{sed "1s/^\xEF\xBB\xBF//"};
 $node->safe_psql($matched, <<"SQL");
 \\copy memory.conversations FROM PROGRAM '$strip $dir/in.conversations' (FORMAT csv, HEADER MATCH)
@@ -118,17 +121,25 @@ same_as_source($matched, 'byte order mark taken off');
 my $partial = new_database();
 my $other = "account_id,conversation_id,role,content\nz,00000000-0000-0000-0000-000000000009,user,hi\n";
 write_file("$dir/other.csv", $other);
-like(($node->psql($partial, "\\copy memory.messages FROM '$dir/other.csv' (FORMAT csv, HEADER MATCH)"))[2], qr/wrong number of fields in header line/, 'too few columns');
-like(($node->psql($partial, "\\copy memory.messages (conversation_id, account_id, role, content) FROM '$dir/other.csv' (FORMAT csv, HEADER MATCH)"))[2],
-	qr/column name mismatch in header line field 1: got "account_id", expected "conversation_id"/, 'another order');
-$node->safe_psql($partial, "\\copy memory.messages (account_id, conversation_id, role, content) FROM '$dir/other.csv' (FORMAT csv, HEADER MATCH)");
-is($node->safe_psql($partial, "SELECT seq, parent_seq, content, model IS NULL, message_id IS NULL, metadata IS NULL FROM memory.messages"), '1|0|hi|t|t|t', 'the others are filled in');
-is($node->safe_psql($partial, 'SELECT title IS NULL, archived, message_count FROM memory.conversations'), 't|f|1', 'the conversation is made');
+like(($node->psql($partial, "\\copy memory.messages FROM '$dir/other.csv' (FORMAT csv, HEADER MATCH)"))[2],
+	qr/wrong number of fields in header line/, 'a file with too few columns is refused');
+like(($node->psql($partial,
+	"\\copy memory.messages (conversation_id, account_id, role, content) FROM '$dir/other.csv' (FORMAT csv, HEADER MATCH)"))[2],
+	qr/column name mismatch in header line field 1: got "account_id", expected "conversation_id"/,
+		'a file with columns in another order is refused');
+$node->safe_psql($partial,
+	"\\copy memory.messages (account_id, conversation_id, role, content) FROM '$dir/other.csv' (FORMAT csv, HEADER MATCH)");
+is($node->safe_psql($partial, "SELECT seq, parent_seq, content, model IS NULL, message_id IS NULL, metadata IS NULL FROM memory.messages"),
+	'1|0|hi|t|t|t', 'the others are filled in');
+is($node->safe_psql($partial, 'SELECT title IS NULL, archived, message_count FROM memory.conversations'), 't|f|1',
+	'the conversation is made');
 
 # NULL against empty, as far as the columns know both
 write_file("$dir/null.csv", qq{00000000-0000-0000-0000-00000000000a,z,""\n00000000-0000-0000-0000-00000000000b,z,\n});
 $node->safe_psql($partial, "\\copy memory.conversations (conversation_id, account_id, title) FROM '$dir/null.csv' (FORMAT csv)");
-is($node->safe_psql($partial, "SELECT title FROM memory.conversations WHERE conversation_id >= '00000000-0000-0000-0000-00000000000a' AND title IS NOT NULL"), '', 'an empty title');
+is($node->safe_psql($partial,
+	"SELECT title FROM memory.conversations WHERE conversation_id >= '00000000-0000-0000-0000-00000000000a' AND title IS NOT NULL"), '',
+	'an empty title');
 is($node->safe_psql($partial, 'SELECT count(*) FROM memory.conversations WHERE title IS NULL'), '2', 'is not NULL');
 
 $node->stop;

@@ -32,7 +32,8 @@ SELECT pg_stat_reset_single_table_counters(('memory_store.' || t)::regclass) FRO
 SQL
 	write_file("$dir/append.sql", <<"SQL");
 \\set i random(1, 500)
-SELECT memory.append('account ' || :i % $accounts, lpad(:i::text, 32, '0')::uuid, 'user', 'What is the weather like in Tallinn tomorrow morning, and shall I take an umbrella?');
+SELECT memory.append('account ' || :i % $accounts, lpad(:i::text, 32, '0')::uuid, 'user',
+	'What is the weather like in Tallinn tomorrow morning, and shall I take an umbrella?');
 SQL
 	$node->command_ok(
 		[
@@ -42,7 +43,9 @@ SQL
 		"$appends appends, $accounts accounts");
 
 	# a backend reports when it ends; the last one may be at it still
-	ok($node->poll_query_until('postgres', "SELECT count(*) = 2 FROM pg_stat_user_tables WHERE schemaname = 'memory_store' AND relname IN ('accounts', 'conversations') AND n_tup_upd >= $appends"),
+	ok($node->poll_query_until('postgres',
+		"SELECT count(*) = 2 FROM pg_stat_user_tables WHERE schemaname = 'memory_store' AND relname IN ('accounts', 'conversations')
+			AND n_tup_upd >= $appends"),
 		'the counters have arrived');
 	my %percent = map { split /\|/ } split /\n/, $node->safe_psql('postgres', <<"SQL");
 SELECT relname, round(100.0 * n_tup_hot_upd / n_tup_upd, 1) FROM pg_stat_user_tables

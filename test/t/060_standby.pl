@@ -32,21 +32,24 @@ SELECT memory.seal('acme');
 SET memory_ext.compact_after = 0;
 SELECT memory_store.compact_batch('00000000-0000-0000-0000-000000000000', '', 100);
 INSERT INTO memory.messages (account_id, conversation_id, seq, role, content)
-SELECT 'trained ' || i % 3, lpad(i::text, 32, 'a')::uuid, n, 'user', 'The ' || n || '. train of day ' || i || ' leaves from platform ' || i * n % 17 || ' and is ' || i * 7 % 13 || ' minutes late, for which we apologize.'
+SELECT 'trained ' || i % 3, lpad(i::text, 32, 'a')::uuid, n, 'user',
+	'The ' || n || '. train of day ' || i || ' leaves from platform ' || i * n % 17 || ' and is ' || i * 7 % 13 ||
+	' minutes late, for which we apologize.'
 FROM generate_series(1, 1500) i, generate_series(1, 8) n;
 SELECT FROM memory.train_dictionary(min_gain => -100);
 SELECT memory.append('a', '@{[ conversation(3) ]}', 'user', 'sealed with the dictionary') FROM generate_series(1, 64);
 CREATE ROLE app LOGIN;
 SELECT memory.grant_access('app', 'writer');
 SQL
-is($primary->safe_psql('postgres', 'SELECT count(*) > 0 FROM memory.dictionaries WHERE segments > 0'), 't', 'a segment needs the dictionary');
+is($primary->safe_psql('postgres', 'SELECT count(*) > 0 FROM memory.dictionaries WHERE segments > 0'), 't',
+	'a segment needs the dictionary');
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 
 # --- reading
 is($standby->safe_psql('postgres', 'SELECT pg_is_in_recovery()'), 't', 'the standby is one');
 ok(views_of($standby) eq views_of($primary), 'both views are the same');
-is(digest_of($standby), digest_of($primary), 'so are the tables');
-is(problems_of($standby), '', 'which agree with each other');
+is(digest_of($standby), digest_of($primary), 'the tables are the same on the standby');
+is(problems_of($standby), '', 'the tables agree with each other on the standby');
 
 for (
 	[ 'history', "SELECT seq, parent_seq, role, content, tokens FROM memory.history('a', '$long', before_seq => 100, max_messages => 60)" ],
@@ -67,7 +70,8 @@ for (
 
 	isnt($expected, '', "$name: the primary has an answer");
 	ok($standby->safe_psql('postgres', $query) eq $expected, "$name: the standby has the same");
-	ok($standby->safe_psql('postgres', $query, connstr => $standby->connstr('postgres') . ' user=app') eq $expected, "$name: an application's role, too")
+	ok($standby->safe_psql('postgres', $query, connstr => $standby->connstr('postgres') . ' user=app') eq $expected,
+		"$name: an application's role, too")
 	  unless $name eq 'dictionaries';
 }
 
@@ -77,7 +81,8 @@ for (
 	[ 'append to a new account', "SELECT memory.append('new', '$long', 'user', 'x')" ],
 	[ 'batch', "SELECT memory.append('a', '$long', '[{\"role\":\"user\",\"content\":\"x\"}]')" ],
 	[ 'INSERT', "INSERT INTO memory.messages (account_id, conversation_id, role, content) VALUES ('a', '$long', 'user', 'x')" ],
-	[ 'INSERT with seq', "INSERT INTO memory.messages (account_id, conversation_id, seq, role, content) VALUES ('a', '$long', 1000, 'user', 'x')" ],
+	[ 'INSERT with seq',
+		"INSERT INTO memory.messages (account_id, conversation_id, seq, role, content) VALUES ('a', '$long', 1000, 'user', 'x')" ],
 	[ 'UPDATE', "UPDATE memory.messages SET content = 'x' WHERE conversation_id = '$long' AND seq = 1" ],
 	[ 'DELETE', "DELETE FROM memory.messages WHERE conversation_id = '$long'" ],
 	[ 'COPY', "\\copy memory.messages (account_id, conversation_id, role, content) FROM PROGRAM 'echo a,$long,user,x' (FORMAT csv)" ],
@@ -91,7 +96,8 @@ for (
 	[ 'forget', "SELECT memory.forget('a')" ])
 {
 	my ($name, $statement) = @$_;
-	my ($status, $out, $err) = $standby->psql('postgres', "\\set VERBOSITY verbose\n$statement;\nSELECT count(*) FROM memory.history('a', '$branched');\n", on_error_stop => 0);
+	my ($status, $out, $err) = $standby->psql('postgres',
+		"\\set VERBOSITY verbose\n$statement;\nSELECT count(*) FROM memory.history('a', '$branched');\n", on_error_stop => 0);
 
 	like($err, qr/ERROR:  25006: cannot (execute|lock|acquire|assign)/, "$name is refused");
 	is($out, '2', "$name: the session goes on");
@@ -102,11 +108,13 @@ isnt($status, 0, 'maintain() is refused');
 # --- and after it
 $primary->safe_psql('postgres', "SELECT memory.append('a', '$long', 'user', 'meanwhile')");
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
-is($standby->safe_psql('postgres', "SELECT content FROM memory.history('a', '$long', max_messages => 1)"), 'meanwhile', 'what the primary appends is seen');
+is($standby->safe_psql('postgres', "SELECT content FROM memory.history('a', '$long', max_messages => 1)"), 'meanwhile',
+	'what the primary appends is seen');
 
 $primary->stop;
 $standby->promote;
-is($standby->safe_psql('postgres', "SELECT memory.append('a', '$long', 'user', 'promoted')"), '152', 'a promoted one goes on with the numbers');
+is($standby->safe_psql('postgres', "SELECT memory.append('a', '$long', 'user', 'promoted')"), '152',
+	'a promoted one goes on with the numbers');
 is(problems_of($standby), '', 'its tables agree');
 
 $standby->stop;

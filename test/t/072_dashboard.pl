@@ -39,7 +39,8 @@ SELECT memory.record_usage('account 77', 'model 2', 100, 0, 50) FROM generate_se
 SELECT memory.reserve_usage('account 77', 'call', 1000);
 VACUUM (ANALYZE);
 SQL
-cmp_ok($node->safe_psql('postgres', "SELECT relpages FROM pg_class WHERE oid = 'memory_store.usage_daily'::regclass"), '>', 3000, 'there is much to read for who reads all');
+cmp_ok($node->safe_psql('postgres', "SELECT relpages FROM pg_class WHERE oid = 'memory_store.usage_daily'::regclass"), '>', 3000,
+	'there is much to read for who reads all');
 
 # All nodes of a plan.
 sub nodes
@@ -68,12 +69,15 @@ foreach my $view (qw(usage_daily usage_by_model usage_current cost_daily storage
 # A session that is confined sees the same of its account, and nothing else.
 foreach my $view (qw(usage_daily usage_by_model usage_current cost_daily storage storage_daily))
 {
-	is($node->safe_psql('postgres', "SET memory_ext.account = 'account 77'; SELECT count(*), string_agg(DISTINCT account_id, ' ') FROM memory.$view"),
-		$node->safe_psql('postgres', "SELECT count(*), 'account 77' FROM memory.$view WHERE account_id = 'account 77'"), "$view: the same in a confined session");
+	is($node->safe_psql('postgres',
+		"SET memory_ext.account = 'account 77'; SELECT count(*), string_agg(DISTINCT account_id, ' ') FROM memory.$view"),
+		$node->safe_psql('postgres',
+			"SELECT count(*), 'account 77' FROM memory.$view WHERE account_id = 'account 77'"), "$view: the same in a confined session");
 }
 
-is($node->safe_psql('postgres', "SELECT sum(messages), sum(requests), sum(output_tokens) FROM memory.usage_daily WHERE account_id = 'account 77'"),
-	365 * 3 * 20 + 800 . '|50|' . (365 * 3 * 5000 + 50 * 50), 'and it is all there');
+is($node->safe_psql('postgres',
+	"SELECT sum(messages), sum(requests), sum(output_tokens) FROM memory.usage_daily WHERE account_id = 'account 77'"),
+	365 * 3 * 20 + 800 . '|50|' . (365 * 3 * 5000 + 50 * 50), 'the daily usage has all messages, requests and tokens');
 
 $node->stop;
 done_testing();

@@ -33,7 +33,8 @@ INSERT INTO memory.messages (account_id, conversation_id, role, content, created
 		(SELECT string_agg(md5(n * 1000 + i || ' ' || k), '') FROM generate_series(1, 20) k) || repeat('x', 700), '2020-01-01Z'
 	FROM generate_series(1, 200) n, generate_series(1, 20) i;
 SQL
-my $digest = "SELECT count(*), md5(string_agg(m::text, E'\\n' ORDER BY conversation_id, seq)) FROM memory.messages m WHERE account_id <> 'b'";
+my $digest = "SELECT count(*), md5(string_agg(m::text, E'\\n' ORDER BY conversation_id, seq)) FROM memory.messages m
+	WHERE account_id <> 'b'";
 my $messages = $node->safe_psql('postgres', $digest);
 my $blocks = sub {
 	my ($table) = @_;
@@ -42,7 +43,8 @@ my $blocks = sub {
 };
 my $toast = sub {
 	my ($database) = @_;
-	return $node->safe_psql($database // 'postgres', "SELECT pg_relation_size(reltoastrelid) / 8192 FROM pg_class WHERE oid = 'memory_store.segments'::regclass");
+	return $node->safe_psql($database // 'postgres',
+		"SELECT pg_relation_size(reltoastrelid) / 8192 FROM pg_class WHERE oid = 'memory_store.segments'::regclass");
 };
 my $indexes = sub {
 	my ($table) = @_;
@@ -64,8 +66,9 @@ $node->safe_psql('postgres', 'VACUUM memory_store.segments');
 my $settled = $blocks->('segments');
 cmp_ok($settled, '<', $loaded / 2, "VACUUM has shortened the file ($loaded, $compacted, $settled blocks)");
 my $settled_toast = $toast->();
-cmp_ok($settled_toast, '<', $loaded_toast * 0.7, "and what is out of line ($loaded_toast, $settled_toast blocks)");
-cmp_ok($settled_toast, '>', 0, 'of which there is some');
+cmp_ok($settled_toast, '<', $loaded_toast * 0.7,
+	"VACUUM has shortened the file of what is out of line ($loaded_toast, $settled_toast blocks)");
+cmp_ok($settled_toast, '>', 0, 'some of it is out of line');
 $node->safe_psql('postgres', 'VACUUM FULL memory_store.segments');
 my $full = $blocks->('segments');
 cmp_ok($settled, '<', $full * 1.1, "there is little that VACUUM FULL could do ($full blocks)");
@@ -73,8 +76,12 @@ is($node->safe_psql('postgres', $digest), $messages, 'all messages are there');
 unlike($maintain->(), qr/into free space/, 'what is short is left alone');
 
 # --- conversations, whose rows were all written twice, and their indexes
-$node->safe_psql('postgres', "INSERT INTO memory.conversations (account_id, conversation_id, title) SELECT 'c', lpad((20000 + n)::text, 32, '0')::uuid, 'title ' || n FROM generate_series(1, 5000) n");
-$node->safe_psql('postgres', "INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at) SELECT 'c', lpad((20000 + n)::text, 32, '0')::uuid, 'user', 'x' || n, '2020-01-01Z' FROM generate_series(1, 5000) n");
+$node->safe_psql('postgres',
+	"INSERT INTO memory.conversations (account_id, conversation_id, title)
+		SELECT 'c', lpad((20000 + n)::text, 32, '0')::uuid, 'title ' || n FROM generate_series(1, 5000) n");
+$node->safe_psql('postgres',
+	"INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
+		SELECT 'c', lpad((20000 + n)::text, 32, '0')::uuid, 'user', 'x' || n, '2020-01-01Z' FROM generate_series(1, 5000) n");
 $messages = $node->safe_psql('postgres', $digest);
 my ($twice, $index) = ($blocks->('conversations'), $indexes->('conversations'));
 my $conversations = 'SELECT count(*), md5(string_agg(c::text, chr(10) ORDER BY conversation_id)) FROM memory.conversations c';
@@ -105,7 +112,9 @@ $loaded = $blocks->('segments');
 my $old = $node->background_psql('postgres', on_error_stop => 1);
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
 is($old->query_safe($digest), $messages, 'a snapshot is taken');
-my ($in, $out, $err) = ("SELECT memory.append('b', lpad((9000 + g % 50)::text, 32, '0')::uuid, 'user', 'x' || g) FROM generate_series(1, 2000) g;\n", '', '');
+my ($in, $out,
+	$err) = ("SELECT memory.append('b', lpad((9000 + g % 50)::text, 32, '0')::uuid, 'user', 'x' || g) FROM generate_series(1, 2000) g;\n", '',
+	'');
 my $writer = IPC::Run::start([ 'psql', '-X', '-q', '-d', $node->connstr('postgres') ], \$in, \$out, \$err);
 like($maintain->(), qr/moved \d+ segments into free space/, 'the end of the file is moved');
 $writer->finish;
@@ -113,12 +122,13 @@ is($err, '', 'a writer beside it is not disturbed');
 is($old->query_safe($digest), $messages, 'the old snapshot sees the same');
 $old->query_safe('COMMIT');
 $old->quit;
-is($node->safe_psql('postgres', $digest), $messages, 'and so does a new one');
+is($node->safe_psql('postgres', $digest), $messages, 'a new session reads the same messages');
 $node->safe_psql('postgres', 'VACUUM memory_store.segments');
 cmp_ok($blocks->('segments'), '<', $loaded / 2, "VACUUM has shortened the file ($loaded blocks)");
-cmp_ok($toast->(), '<', $settled_toast * 1.3, 'also that of what is out of line');
+cmp_ok($toast->(), '<', $settled_toast * 1.3, 'VACUUM has shortened the file of what is out of line again');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.verify()'), '0', 'verify finds nothing');
-is($node->safe_psql('postgres', "SELECT count(*) FROM memory.messages WHERE account_id = 'b'"), '2000', 'every message of the writer is there');
+is($node->safe_psql('postgres', "SELECT count(*) FROM memory.messages WHERE account_id = 'b'"), '2000',
+	'every message of the writer is there');
 
 # --- few large values, scattered over the whole file: they move as a whole
 $node->safe_psql('postgres', 'CREATE DATABASE scattered');
@@ -141,9 +151,11 @@ $node->safe_psql('scattered', 'VACUUM memory_store.segments');
 my $file = $toast->('scattered');
 $maintain->('scattered');
 $node->safe_psql('scattered', 'VACUUM memory_store.segments');
-my $live = $node->safe_psql('scattered', 'SELECT ceil(sum(pg_column_size(body)) / 8192.0) FROM memory_store.segments WHERE memory_store.toast_value(body) IS NOT NULL');
+my $live = $node->safe_psql('scattered',
+	'SELECT ceil(sum(pg_column_size(body)) / 8192.0) FROM memory_store.segments WHERE memory_store.toast_value(body) IS NOT NULL');
 cmp_ok($toast->('scattered'), '<', $live * 1.5, "the file has not much more than is in it ($file, then $live blocks)");
-is($node->safe_psql('scattered', "SELECT count(*), min(length(content)) FROM memory.messages WHERE account_id = 'large'"), '12|90000', 'which is all there');
+is($node->safe_psql('scattered', "SELECT count(*), min(length(content)) FROM memory.messages WHERE account_id = 'large'"), '12|90000',
+	'all messages of the large account are there');
 
 # --- a small database does not stay twice as large as it was
 $node->safe_psql('postgres', 'CREATE DATABASE little');
@@ -151,39 +163,44 @@ $node->safe_psql('little', <<'SQL');
 CREATE EXTENSION memory_ext;
 ALTER DATABASE little SET memory_ext.compression = 'zstd:3';
 INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
-	SELECT 'a' || n % 10, lpad(n::text, 32, '0')::uuid, 'user', md5((n * 100 + i)::text), '2020-01-01Z' FROM generate_series(1, 300) n, generate_series(1, 12) i;
+	SELECT 'a' || n % 10, lpad(n::text, 32, '0')::uuid, 'user', md5((n * 100 + i)::text), '2020-01-01Z'
+		FROM generate_series(1, 300) n, generate_series(1, 12) i;
 SQL
 my $little = "SELECT pg_relation_size('memory_store.segments') / 8192";
 my ($few) = $node->safe_psql('little', $little);
 like($maintain->('little'), qr/compacted 300 segments\n.*moved \d+ segments into free space/s, 'a small file is settled, too');
 $node->safe_psql('little', 'VACUUM memory_store.segments');
-cmp_ok($node->safe_psql('little', $little), '<', $few * 1.2, "and is as short as before ($few blocks)");
+cmp_ok($node->safe_psql('little', $little), '<', $few * 1.2, "the file is as short as before ($few blocks)");
 unlike($maintain->('little'), qr/into free space/, 'once');
 is($node->safe_psql('little', 'SELECT count(*) FROM memory.verify()'), '0', 'verify finds nothing in it');
 
 # --- indexes are not waited for
-$node->safe_psql('postgres', "CREATE TABLE before AS SELECT indexrelid, pg_relation_filenode(indexrelid) FROM pg_index WHERE indrelid = 'memory_store.segments'::regclass");
+$node->safe_psql('postgres',
+	"CREATE TABLE before AS SELECT indexrelid, pg_relation_filenode(indexrelid) FROM pg_index
+		WHERE indrelid = 'memory_store.segments'::regclass");
 my $same = 'SELECT bool_and(pg_relation_filenode(indexrelid) = pg_relation_filenode) FROM before';
 $old = $node->background_psql('postgres', on_error_stop => 1);
-$old->query_safe("BEGIN; SELECT memory.append('b', lpad('9000', 32, '0')::uuid, 'user', 'open'), memory.seal('b', lpad('9000', 32, '0')::uuid)");
+$old->query_safe("BEGIN; SELECT memory.append('b', lpad('9000', 32, '0')::uuid, 'user', 'open'),
+	memory.seal('b', lpad('9000', 32, '0')::uuid)");
 is($node->safe_psql('postgres', "SELECT memory_store.reclaim_end('segments')"), 'f', 'indexes are not waited for');
-is($node->safe_psql('postgres', $same), 't', 'nor made anew while somebody writes');
+is($node->safe_psql('postgres', $same), 't', 'indexes are not made anew while somebody writes');
 $old->query_safe('COMMIT');
 $old->quit;
 is($node->safe_psql('postgres', "SELECT memory_store.reclaim_end('segments')"), 't', 'they are made anew');
-is($node->safe_psql('postgres', $same), 'f', 'but when nobody does');
+is($node->safe_psql('postgres', $same), 'f', 'indexes are made anew when nobody writes');
 
 # --- who may, and what is refused
 my ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory_store.reclaim_batch('segments', 5, 3)");
 like($stderr, qr/there are no blocks 5 to 3/, 'blocks must be in order');
 ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory_store.reclaim_batch('segments', -1, 3)");
-like($stderr, qr/there is no block -1/, 'and be block numbers');
+like($stderr, qr/there is no block -1/, 'numbers that are no blocks are refused');
 for my $part ("'tail'", 'NULL')
 {
 	($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory_store.reclaim_begin($part)");
 	like($stderr, qr/nothing can be moved in "/, "there is nothing to settle in $part");
 }
-is($node->safe_psql('postgres', "SELECT * FROM memory_store.reclaim_batch('segments', 1000000, 2000000)"), '|0', 'behind the end there is nothing');
+is($node->safe_psql('postgres', "SELECT * FROM memory_store.reclaim_batch('segments', 1000000, 2000000)"), '|0',
+	'behind the end there is nothing');
 for my $call ("reclaim_begin('segments')", "reclaim_batch('segments', 0, 1)", "reclaim_end('segments')")
 {
 	($status, $stdout, $stderr) = $node->psql('postgres', "SET memory_ext.account = 'a'; SELECT memory.$call");

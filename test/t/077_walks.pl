@@ -97,7 +97,10 @@ SET memory_ext.auto_dictionary = on;
 SET memory_ext.dictionary_min_size = '1MB';
 SET memory_ext.dictionary_min_gain = 0;
 INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
-	SELECT 'other ' || n % 50, md5('other ' || n)::uuid, 'user', (SELECT string_agg((string_to_array('the index is scanned because planner expects few rows and statistics say otherwise vacuum should run before analyze table grows quickly', ' '))[1 + abs(hashint4(n * 1000 + i * 100 + k)) % 22], ' ') FROM generate_series(1, 30) k), '2020-01-01Z'
+	SELECT 'other ' || n % 50, md5('other ' || n)::uuid, 'user',
+		(SELECT string_agg((string_to_array('the index is scanned because planner expects few rows and statistics say '
+			'otherwise vacuum should run before analyze table grows quickly', ' '))[1 + abs(hashint4(n * 1000 + i * 100 + k)) % 22], ' ')
+			FROM generate_series(1, 30) k), '2020-01-01Z'
 	FROM generate_series(1, 2000) n, generate_series(1, 4) i;
 SELECT memory.forget('other 0');
 SQL
@@ -106,7 +109,9 @@ is_even('stale dictionaries', 1960 / 20, by_key('compact_batch', '20, true'), $n
 # --- idle tails, alone and among others, which are passed once and not by each batch
 my $tails = sub {
 	my ($from, $to, $when) = @_;
-	$node->safe_psql('postgres', "SELECT count(memory.append('account ' || n % 500, md5(n::text)::uuid, 'user', 'one more of ' || n, created_at => $when)) FROM generate_series($from, $to) n");
+	$node->safe_psql('postgres',
+		"SELECT count(memory.append('account ' || n % 500, md5(n::text)::uuid, 'user', 'one more of ' || n, created_at => $when))
+			FROM generate_series($from, $to) n");
 };
 $tails->(1, 1000, q{'2020-01-01Z'});
 is_even('idle tails', 50, by_key('seal_batch', 20), $nil);
@@ -118,7 +123,8 @@ is_even('idle tails among others', 50, by_key('seal_batch', 10), $nil);
 $node->safe_psql('postgres', <<'SQL');
 SELECT count(memory.record_usage('account ' || n % 500, 'model', 10)) FROM generate_series(1, 5000) n;
 INSERT INTO memory.plans (plan_id, is_default) VALUES ('basic', true);
-INSERT INTO memory_store.subscriptions (subscription_id, plan_id, starts_at, time_zone, hour_start, hour_end, day_start, day_end, month_start, month_end)
+INSERT INTO memory_store.subscriptions (subscription_id, plan_id, starts_at, time_zone, hour_start, hour_end, day_start, day_end,
+	month_start, month_end)
 	SELECT 'account ' || n, 'basic', d, 'UTC', d, d + interval '1 hour', d, d + interval '1 day', d, d + interval '1 month'
 	FROM generate_series(0, 499) n, LATERAL (SELECT date_trunc('month', now()) - interval '1 month' AS d) m;
 INSERT INTO memory_store.usage_reported VALUES ('2020-01-01', '');
@@ -139,7 +145,8 @@ chmod 0777, $dir;
 $settings->('SET enable_nestloop = off', 'SET enable_hashjoin = off');
 my $rows_of_export = sub {
 	my ($name, $batch_size, $arguments) = @_;
-	my $reset = "SELECT pg_stat_reset_single_table_counters(c.oid) FROM pg_class c WHERE c.oid IN ('memory_store.conversations'::regclass, 'memory_store.segments'::regclass)";
+	my $reset = "SELECT pg_stat_reset_single_table_counters(c.oid) FROM pg_class c
+		WHERE c.oid IN ('memory_store.conversations'::regclass, 'memory_store.segments'::regclass)";
 
 	# whoever was here before reports what he has read when he ends
 	$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend'});
@@ -147,7 +154,9 @@ my $rows_of_export = sub {
 	$node->safe_psql('postgres', "CALL memory.export_file('$dir/$name.$batch_size', $arguments, batch_size => $batch_size)");
 	# a worker reports when it ends
 	$node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type LIKE 'memory_ext%')});
-	return $node->safe_psql('postgres', q{SELECT sum(idx_tup_fetch + seq_tup_read) FROM pg_stat_user_tables WHERE relid IN ('memory_store.conversations'::regclass, 'memory_store.segments'::regclass)});
+	return $node->safe_psql('postgres',
+		q{SELECT sum(idx_tup_fetch + seq_tup_read) FROM pg_stat_user_tables
+			WHERE relid IN ('memory_store.conversations'::regclass, 'memory_store.segments'::regclass)});
 };
 for my $export ([ 'all', "format => 'native'" ], [ 'since', "since => '2000-01-01'" ], [ 'account', "account_id => 'account 7'" ])
 {
@@ -164,7 +173,8 @@ $settings->('RESET ALL');
 for my $part ('segments', 'conversations')
 {
 	my $blocks = $node->safe_psql('postgres', "SELECT pg_relation_size('memory_store.$part') / 8192");
-	$node->safe_psql('postgres', "CALL walk(\$batch\$SELECT next_block::text FROM memory_store.reclaim_batch('$part', \$1::bigint, $blocks)\$batch\$, '0')");
+	$node->safe_psql('postgres',
+		"CALL walk(\$batch\$SELECT next_block::text FROM memory_store.reclaim_batch('$part', \$1::bigint, $blocks)\$batch\$, '0')");
 	my $batches = $node->safe_psql('postgres', 'SELECT count(*) FROM batches');
 	my $read = $node->safe_psql('postgres', 'SELECT sum(blocks) FROM batches');
 	my $rows = $node->safe_psql('postgres', "SELECT count(*) FROM memory_store.$part");

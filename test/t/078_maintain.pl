@@ -81,16 +81,21 @@ cmp_ok($rows{large}, '<', $rows{small} + 50, "nothing has changed ($rows{small} 
 # 60 messages to 20 conversations
 for my $database ('small', 'large')
 {
-	$node->safe_psql($database, "SELECT count(memory.append('account ' || n, md5(n::text)::uuid, 'user', 'one more of ' || i, created_at => '2020-01-01Z')) FROM generate_series(1, 20) n, generate_series(1, 3) i");
+	$node->safe_psql($database,
+		"SELECT count(memory.append('account ' || n, md5(n::text)::uuid, 'user', 'one more of ' || i, created_at => '2020-01-01Z'))
+			FROM generate_series(1, 20) n, generate_series(1, 3) i");
 }
 %rows = measured('maintain()');
 cmp_ok($rows{large}, '<', 1.5 * $rows{small} + 50, "20 conversations have changed ($rows{small} and $rows{large} rows)");
-is($node->safe_psql('large', 'SELECT count(*) FROM memory_store.segments WHERE compact IS NULL'), 0, 'and are compact');
+is($node->safe_psql('large', 'SELECT count(*) FROM memory_store.segments WHERE compact IS NULL'), 0,
+	'all segments of the conversations that have changed are compact');
 
 # forgetting an account of ten conversations, in either store, and what is left to do then
 for my $database ('small', 'large')
 {
-	$node->safe_psql($database, q{INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at) SELECT 'who leaves', md5('left ' || n)::uuid, 'user', 'x' || n, '2020-01-01Z' FROM generate_series(1, 10) n});
+	$node->safe_psql($database,
+		q{INSERT INTO memory.messages (account_id, conversation_id, role, content, created_at)
+			SELECT 'who leaves', md5('left ' || n)::uuid, 'user', 'x' || n, '2020-01-01Z' FROM generate_series(1, 10) n});
 }
 measured('maintain()');
 %rows = measured(q{measure('SELECT memory.forget(''who leaves'')')});
@@ -101,25 +106,33 @@ for my $level (5, 7)
 {
 	$node->safe_psql($_, "ALTER DATABASE $_ SET memory_ext.compact_compression = 'zstd:$level'") for 'small', 'large';
 	measured('maintain()');
-	is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body), ', ') FROM memory_store.segments"), "zstd:$level", "all is compressed as zstd:$level");
+	is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body), ', ') FROM memory_store.segments"), "zstd:$level",
+		"all is compressed as zstd:$level");
 	%rows = measured('maintain()');
-	cmp_ok($rows{large}, '<', $rows{small} + 50, "and nothing has changed then ($rows{small} and $rows{large} rows)");
+	cmp_ok($rows{large}, '<', $rows{small} + 50, "where nothing has changed, no more rows are read ($rows{small} and $rows{large} rows)");
 }
 
 # what does not rest when everything is looked at is found when it does
 $node->safe_psql('large', "SELECT memory.append('account 1', md5('1')::uuid, 'user', 'just now')");
 $node->safe_psql('large', q{ALTER DATABASE large SET memory_ext.compact_compression = 'zstd:9'});
 $node->safe_psql('large', q{SET memory_ext.compact_after = '1h'; CALL memory.maintain()});
-cmp_ok($node->safe_psql('large', 'SELECT count(*) FROM memory_store.segments WHERE compact IS NULL'), '>', 0, 'what does not rest has lost its mark');
+cmp_ok($node->safe_psql('large', 'SELECT count(*) FROM memory_store.segments WHERE compact IS NULL'), '>', 0,
+	'what does not rest has lost its mark');
 $node->safe_psql('large', 'CALL memory.maintain()');
-is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body), ', ') FROM memory_store.segments"), 'zstd:9', 'and is compacted when it rests');
+is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body), ', ') FROM memory_store.segments"), 'zstd:9',
+	'a conversation that rests is compacted');
 is($node->safe_psql('large', 'SELECT count(*) FROM memory_store.segments WHERE compact IS NULL'), 0, 'and marked');
 
 # a few batches with other settings, and no more: the next maintain() finds what they have left
-$node->safe_psql('large', q{SET memory_ext.compact_compression = 'zstd:3'; SELECT segments FROM memory_store.compact_batch('00000000-0000-0000-0000-000000000000', '', 100)});
-is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body), ', ' ORDER BY memory.compression(body)) FROM memory_store.segments"), 'zstd:3, zstd:9', 'two ways of compressing');
+$node->safe_psql('large',
+	q{SET memory_ext.compact_compression = 'zstd:3'; SELECT segments
+		FROM memory_store.compact_batch('00000000-0000-0000-0000-000000000000', '', 100)});
+is($node->safe_psql('large',
+	"SELECT string_agg(DISTINCT memory.compression(body), ', ' ORDER BY memory.compression(body)) FROM memory_store.segments"),
+	'zstd:3, zstd:9', 'two ways of compressing');
 $node->safe_psql('large', 'CALL memory.maintain()');
-is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body), ', ') FROM memory_store.segments"), 'zstd:9', 'and one again');
+is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body), ', ') FROM memory_store.segments"), 'zstd:9',
+	'and one again');
 
 is(problems_of($node, $_), '', "the tables agree with each other: $_") for 'small', 'large';
 $node->stop;

@@ -48,7 +48,8 @@ DECLARE
 BEGIN
 	LOCK TABLE memory_store.dictionaries IN SHARE ROW EXCLUSIVE MODE;
 	UPDATE memory_store.dictionaries SET is_current = false WHERE is_current;
-	INSERT INTO memory_store.dictionaries VALUES (('x' || left(encode(sha256(bytes), 'hex'), 8))::bit(32)::bigint, clock_timestamp(), 1, 1, 2, 1, true, NULL, bytes);
+	INSERT INTO memory_store.dictionaries
+		VALUES (('x' || left(encode(sha256(bytes), 'hex'), 8))::bit(32)::bigint, clock_timestamp(), 1, 1, 2, 1, true, NULL, bytes);
 	INSERT INTO memory_store.dictionary_accounts SELECT dictionary_id, account FROM memory_store.dictionaries WHERE is_current;
 END $$;
 -- what clients were told; loaded when the server is up again
@@ -107,7 +108,8 @@ sub forget_script
 	my ($round) = @_;
 	return map {
 		my $account = "forgotten $round.$_";
-		"SELECT count(*) > 9 FROM (SELECT memory.append('$account', c(9, " . ($round * 1000 + $_) . "), 'user', 'words of $account ' || i) FROM generate_series(1, 9) i) x;\n"
+		"SELECT count(*) > 9 FROM (SELECT memory.append('$account', c(9, " . ($round * 1000 + $_)
+			. "), 'user', 'words of $account ' || i) FROM generate_series(1, 9) i) x;\n"
 		  . "SELECT plant('$account') IS NULL;\n"
 		  . "SELECT 'forget', NULL, NULL, memory.forget('$account') ->> 'account_id';\n"
 	} 1 .. 900;
@@ -127,7 +129,8 @@ sub start_client
 		name => $name,
 		out => \$out,
 		err => \$err,
-		run => IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', $file ], '<', \'', '>', \$out, '2>', \$err)
+		run => IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', $file ], '<', \'', '>', \$out,
+			'2>', \$err)
 	};
 }
 
@@ -187,7 +190,8 @@ for my $round (1 .. $rounds)
 		start_client($round, 'delete', delete_script($round)),
 		start_client($round, 'forget', forget_script($round)),
 		start_client($round, 'maintain', maintain_script($round)));
-	$node->poll_query_until('postgres', "SELECT count(*) = " . @clients . " FROM pg_stat_activity WHERE application_name LIKE 'client %' AND query !~ 'SET'")
+	$node->poll_query_until('postgres',
+		"SELECT count(*) = " . @clients . " FROM pg_stat_activity WHERE application_name LIKE 'client %' AND query !~ 'SET'")
 	  or die 'the clients do not connect';
 	usleep(50_000 + int(rand(500_000)));
 	my $processes = kill_server();
@@ -196,7 +200,9 @@ for my $round (1 .. $rounds)
 	for my $client (@clients)
 	{
 		$client->{run}->finish;
-		push @trouble, "$client->{name}: ${$client->{err}}" if ${ $client->{err} } !~ /server closed the connection|connection to server|terminating connection/;
+		push @trouble, "$client->{name}: ${$client->{err}}"
+		  
+		  if ${ $client->{err} } !~ /server closed the connection|connection to server|terminating connection/;
 	}
 	is("@trouble", '', "round $round: the clients worked until then");
 
@@ -223,12 +229,15 @@ for my $round (1 .. $rounds)
 	is($node->safe_psql('postgres', 'SELECT v::text FROM memory.verify() v UNION ALL SELECT u::text FROM memory.usage_drift u'), '',
 		"round $round: verify() finds nothing, and usage has not drifted");
 	is($node->safe_psql('postgres', <<'SQL'), '', "round $round: all that was acknowledged is so, once");
-SELECT 'lost', t.* FROM told t LEFT JOIN memory.messages m USING (conversation_id, seq) WHERE kind = 'message' AND m.content IS DISTINCT FROM t.what
+SELECT 'lost', t.* FROM told t LEFT JOIN memory.messages m USING (conversation_id, seq) WHERE kind = 'message'
+	AND m.content IS DISTINCT FROM t.what
 UNION ALL
-SELECT 'twice', NULL, NULL, count(*), content FROM memory.messages WHERE account_id LIKE 'writer %' OR account_id = 'copier' GROUP BY content HAVING count(*) > 1
+SELECT 'twice', NULL, NULL, count(*), content FROM memory.messages WHERE account_id LIKE 'writer %' OR account_id = 'copier'
+	GROUP BY content HAVING count(*) > 1
 UNION ALL
 SELECT 'copied by halves', NULL, NULL, rows, copy FROM told t
-	FULL JOIN (SELECT substring(content, 'copy (\S+)') AS copy, count(*) AS rows FROM memory.messages WHERE account_id = 'copier' GROUP BY 1) c ON c.copy = t.what
+	FULL JOIN (SELECT substring(content, 'copy (\S+)') AS copy, count(*) AS rows FROM memory.messages WHERE account_id = 'copier'
+		GROUP BY 1) c ON c.copy = t.what
 	WHERE coalesce(kind = 'copy', true) AND rows IS DISTINCT FROM 20
 UNION ALL
 SELECT 'edit lost', NULL, conversation_id, seq, content FROM memory.messages m
@@ -248,7 +257,8 @@ LIMIT 10
 SQL
 	# at most one of each client was done without its knowing
 	is($node->safe_psql('postgres', <<"SQL"), '', "round $round: and hardly anything else");
-SELECT 'unknown messages', account_id, unknown FROM (SELECT account_id, count(*) - (SELECT count(*) FROM told t WHERE kind = 'message' AND t.conversation_id = ANY (array_agg(DISTINCT m.conversation_id))) AS unknown
+SELECT 'unknown messages', account_id, unknown FROM (SELECT account_id, count(*) - (SELECT count(*) FROM told t WHERE kind = 'message'
+	AND t.conversation_id = ANY (array_agg(DISTINCT m.conversation_id))) AS unknown
 	FROM memory.messages m WHERE account_id LIKE 'writer %' GROUP BY 1) x WHERE unknown > $round
 UNION ALL
 SELECT 'copies', NULL, count(DISTINCT substring(content, 'copy (\\S+)')) FROM memory.messages WHERE account_id = 'copier'

@@ -38,15 +38,20 @@ DELETE FROM memory.conversations WHERE conversation_id = '00000000-0000-0000-000
 SELECT memory.record_usage('acme', 'model', 1, 0, 1, request_id => 'r1'), memory.record_usage('globex', 'model', 1, 0, 1);
 SELECT memory_store.report_usage(1), memory_store.report_usage(1);
 SQL
-for my $step ('CALL memory.maintain()', "SELECT memory.record_usage('acme', 'model', 1, 0, 1)", "SELECT memory.forget('acme')", "SELECT memory.forget('globex')", 'CALL memory.maintain()')
+for my $step ('CALL memory.maintain()', "SELECT memory.record_usage('acme', 'model', 1, 0, 1)", "SELECT memory.forget('acme')",
+	"SELECT memory.forget('globex')", 'CALL memory.maintain()')
 {
 	my ($status, undef, $err) = $node->psql('postgres', $step);
 	is($status, 0, $step) or diag($err);
 }
 is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.verify()'), '0', 'verify() finds nothing');
-is($node->safe_psql('postgres', "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace IN ('memory'::regnamespace, 'memory_store'::regnamespace)
-	AND relreplident = 'd' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary)"), '', 'every table says which row is meant');
-cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM pg_logical_slot_get_changes('decoding', NULL, NULL) WHERE data LIKE '%memory_store.segments%'"), '>', 20, 'what was written can be decoded');
+is($node->safe_psql('postgres',
+	"SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace IN ('memory'::regnamespace, 'memory_store'::regnamespace)
+	AND relreplident = 'd' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary)"),
+	'', 'every table says which row is meant');
+cmp_ok($node->safe_psql('postgres',
+	"SELECT count(*) FROM pg_logical_slot_get_changes('decoding', NULL, NULL) WHERE data LIKE '%memory_store.segments%'"), '>', 20,
+	'what was written can be decoded');
 
 # --- with a dictionary
 $node->safe_psql('postgres', <<'SQL');
@@ -56,13 +61,18 @@ CREATE FUNCTION plant() RETURNS void LANGUAGE sql AS $$
 		FROM convert_to('the index is scanned because the planner expects few rows', 'UTF8') bytes
 $$;
 SELECT plant();
-SELECT memory.append('initech', '00000000-0000-0000-0000-000000000003', 'user', 'the index is scanned because the planner expects few rows, ' || i) FROM generate_series(1, 9) i;
+SELECT memory.append('initech', '00000000-0000-0000-0000-000000000003', 'user',
+	'the index is scanned because the planner expects few rows, ' || i) FROM generate_series(1, 9) i;
 SELECT memory.seal('initech');
 SQL
-is($node->safe_psql('postgres', 'SELECT count(memory.dictionary_id(body)) FROM memory_store.segments'), '1', 'a segment needs a dictionary');
+is($node->safe_psql('postgres', 'SELECT count(memory.dictionary_id(body)) FROM memory_store.segments'), '1',
+	'a segment needs a dictionary');
 my ($status, undef, $err) = $node->psql('postgres', "SELECT count(*) FROM pg_logical_slot_get_changes('decoding', NULL, NULL)");
-is($status, 3, 'which decoding has not');
-like($err, qr/ERROR:  logical decoding cannot read dictionary \d+, which a transcript needs\nHINT:  Leave the tables of memory_store out of the publication/, 'and says so');
+is($status, 3, 'decoding does not have what the dictionary holds, and fails');
+like($err,
+	qr/ERROR:\ \ logical\ decoding\ cannot\ read\ dictionary\ \d+,\ which\ a\ transcript\ needs
+		\nHINT:\ \ Leave\ the\ tables\ of\ memory_store\ out\ of\ the\ publication/x,
+	'the error of decoding says what to leave out');
 is($node->safe_psql('postgres', "SELECT count(*) FROM memory.messages WHERE account_id = 'initech'"), '9', 'nobody else is disturbed');
 
 $node->stop;

@@ -36,10 +36,14 @@ sub schema_of
 my $members = <<'SQL';
 SELECT i.type, i.identity FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid, pg_identify_object(d.classid, d.objid, 0) i
 WHERE extname = 'memory_ext' AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
-	AND NOT (i.type = 'type' AND EXISTS (SELECT FROM pg_depend p WHERE p.classid = d.classid AND p.objid = d.objid AND p.deptype = 'i')) ORDER BY 1, 2;
-SELECT c::regclass::text, condition FROM pg_extension, unnest(extconfig, extcondition) u(c, condition) WHERE extname = 'memory_ext' ORDER BY 1;
-SELECT p.oid::regprocedure::text, proacl, prosecdef, provolatile, proparallel FROM pg_proc p WHERE pronamespace::regnamespace::text LIKE 'memory%' ORDER BY 1;
-SELECT c.oid::regclass::text, reloptions, ARRAY(SELECT (grantee::regrole, privilege_type, is_grantable) FROM aclexplode(relacl) WHERE grantee <> relowner) FROM pg_class c WHERE relnamespace::regnamespace::text LIKE 'memory%' ORDER BY 1;
+	AND NOT (i.type = 'type' AND EXISTS (SELECT FROM pg_depend p WHERE p.classid = d.classid AND p.objid = d.objid AND p.deptype = 'i'))
+		ORDER BY 1, 2;
+SELECT c::regclass::text, condition FROM pg_extension, unnest(extconfig, extcondition) u(c, condition) WHERE extname = 'memory_ext'
+	ORDER BY 1;
+SELECT p.oid::regprocedure::text, proacl, prosecdef, provolatile, proparallel FROM pg_proc p
+	WHERE pronamespace::regnamespace::text LIKE 'memory%' ORDER BY 1;
+SELECT c.oid::regclass::text, reloptions, ARRAY(SELECT (grantee::regrole, privilege_type, is_grantable) FROM aclexplode(relacl)
+	WHERE grantee <> relowner) FROM pg_class c WHERE relnamespace::regnamespace::text LIKE 'memory%' ORDER BY 1;
 SELECT setdatabase = 0, setrole::regrole::text, setconfig FROM pg_db_role_setting ORDER BY 1, 2;
 SQL
 
@@ -53,29 +57,35 @@ SELECT memory.grant_access('app', 'writer'), memory.grant_access('watcher', 'rea
 \\copy memory.conversations ($columns) FROM '@{[ samples('conversations.csv') ]}' (FORMAT csv, HEADER)
 \\copy memory.messages FROM '@{[ samples('messages.csv') ]}' (FORMAT csv, HEADER)
 INSERT INTO memory.messages (account_id, conversation_id, seq, role, content)
-SELECT 'trained ' || i % 3, lpad(i::text, 32, 'a')::uuid, n, 'user', 'The ' || n || '. train of day ' || i || ' leaves from platform ' || i * n % 17 || ' and is ' || i * 7 % 13 || ' minutes late, for which we apologize.'
+SELECT 'trained ' || i % 3, lpad(i::text, 32, 'a')::uuid, n, 'user',
+	'The ' || n || '. train of day ' || i || ' leaves from platform ' || i * n % 17 || ' and is ' || i * 7 % 13 ||
+	' minutes late, for which we apologize.'
 FROM generate_series(1, 1500) i, generate_series(1, 8) n;
 SELECT dictionary_id FROM memory.train_dictionary(min_gain => -1000);
 SET memory_ext.compact_after = 0;
 CALL memory.maintain();
 INSERT INTO memory.plans (plan_id, price) VALUES ('small', 1);
-INSERT INTO memory.plan_limits (plan_id, meter, limit_value, period, thresholds) VALUES ('small', 'messages', 1000, 'month', '{0.002, 0.004}');
+INSERT INTO memory.plan_limits (plan_id, meter, limit_value, period, thresholds)
+	VALUES ('small', 'messages', 1000, 'month', '{0.002, 0.004}');
 SELECT memory.subscribe('limited', 'small');
 SELECT memory.append('limited', '@{[ conversation(1) ]}', 'user', 'in the tail ' || i) FROM generate_series(1, 5) i;
 SELECT memory.delete_message('limited', '@{[ conversation(1) ]}', 2);
 SELECT memory.append('limited', '@{[ conversation(2) ]}', 'user', 'asked') UNION ALL
 SELECT memory.append('limited', '@{[ conversation(2) ]}', 'assistant', 'an answer') UNION ALL
 SELECT memory.append('limited', '@{[ conversation(2) ]}', 'assistant', 'another', parent_seq => 1);
-SELECT memory.seal('limited', '@{[ conversation(2) ]}'), memory.edit_message('limited', '@{[ conversation(2) ]}', 1, 'asked in other words'),
+SELECT memory.seal('limited', '@{[ conversation(2) ]}'), memory.edit_message('limited', '@{[ conversation(2) ]}', 1,
+	'asked in other words'),
 	memory.update_conversation('limited', '@{[ conversation(2) ]}', head_seq => 2);
 SELECT memory.append('limited', '@{[ conversation(3) ]}', 'user', 'gone');
 SELECT memory.delete_conversation('limited', '@{[ conversation(3) ]}');
 SELECT memory.append('forgotten', '@{[ conversation(4) ]}', 'user', 'never said');
 SELECT memory.forget('forgotten'), memory.set_retention('acme', '10 years');
-SELECT memory.record_usage('limited', 'model', 100, 10, 20, request_id => 'r'), memory.reserve_usage('limited', 'held', 5, keep_for => '1 day');
+SELECT memory.record_usage('limited', 'model', 100, 10, 20, request_id => 'r'), memory.reserve_usage('limited', 'held', 5,
+	keep_for => '1 day');
 SELECT memory.import_model_prices('{"model": {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}}', '2020-01-01');
 SELECT memory.outbox_ack('billing', max(position)) FROM memory.outbox_read('billing', 1);
-SELECT memory.delete_conversation('refused', memory.create_conversation('refused', conversation_id)) FROM memory.conversations WHERE account_id = 'acme' ORDER BY 1 LIMIT 1;
+SELECT memory.delete_conversation('refused', memory.create_conversation('refused', conversation_id)) FROM memory.conversations
+	WHERE account_id = 'acme' ORDER BY 1 LIMIT 1;
 CALL memory.import_file('@{[ samples('messages.csv') ]}', format => 'csv', account_id => 'refused', on_error => 'skip', job_id => NULL);
 -- a table of a user's, with the type
 CREATE TABLE kept (id integer PRIMARY KEY, chat memory.transcript);
@@ -91,7 +101,8 @@ my %before = (
 my $chats = views_of($old, 'chats');
 my @empty = $before{views} =~ /^(memory\.\w+):\n+(?=memory\.|\z)/mg;
 is("@empty", 'memory.import_documents memory.usage_drift', 'there is some of everything');
-is($old->safe_psql('chats', 'SELECT count(*), sum(segments) > 0 FROM memory.dictionaries WHERE is_current'), '1|t', 'segments need a dictionary');
+is($old->safe_psql('chats', 'SELECT count(*), sum(segments) > 0 FROM memory.dictionaries WHERE is_current'), '1|t',
+	'segments need a dictionary');
 $old->stop;
 
 chdir PostgreSQL::Test::Utils::tempdir or die $!;
@@ -117,15 +128,17 @@ my $dump = PostgreSQL::Test::Utils::tempdir . '/chats.dump';
 $new->command_ok([ 'pg_dump', '-Fc', '-f', $dump, $new->connstr('chats') ], 'pg_dump');
 $new->command_ok([ 'pg_restore', '--exit-on-error', '-d', $new->connstr('restored'), $dump ], 'pg_restore');
 is(views_of($new, 'restored'), $chats, 'a dump of it has the same conversations');
-is(problems_of($new, 'restored'), '', 'which agree with each other');
+is(problems_of($new, 'restored'), '', 'the restored tables agree with each other');
 is($new->safe_psql('chats', 'SELECT * FROM memory.verify()'), '', 'verify() finds nothing');
 
 # --- and it goes on
 my ($status, $out, $err) = $new->psql('chats', 'DROP EXTENSION memory_ext');
 like($err, qr/cannot drop extension memory_ext/, 'it is still protected');
-($status, $out, $err) = $new->psql('chats', "SELECT memory.append('limited', '@{[ conversation(1) ]}', 'user', 'more') FROM generate_series(1, 996)");
+($status, $out, $err) = $new->psql('chats',
+	"SELECT memory.append('limited', '@{[ conversation(1) ]}', 'user', 'more') FROM generate_series(1, 996)");
 like($err, qr/limit/, 'it still has its plan, and counts what was used');
-is($new->safe_psql('chats', "SELECT memory.append('limited', '@{[ conversation(1) ]}', 'user', 'more')"), '6', 'the next message has the next number');
+is($new->safe_psql('chats', "SELECT memory.append('limited', '@{[ conversation(1) ]}', 'user', 'more')"), '6',
+	'the next message has the next number');
 is($new->safe_psql('chats', <<'SQL', extra_params => [ '-U', 'watcher' ]), 't', 'a role has what it was granted, and no more');
 SELECT count(*) > 0 AND bool_and(account_id = 'acme') FROM memory.conversations
 SQL

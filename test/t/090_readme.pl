@@ -271,7 +271,7 @@ is(join(' ', grep { !$named{$_} } @there), '', 'the reference names everything i
 
 my %there = map { $_ => 1 } @there;
 my %mentioned = map { $_ => 1 } $manual =~ /\bmemory\.([a-z_][a-z_0-9]*)/g;
-is(join(' ', grep { !$there{$_} } sort keys %mentioned), '', 'and the manual nothing that is not there');
+is(join(' ', grep { !$there{$_} } sort keys %mentioned), '', 'the manual mentions nothing that is not there');
 my @operators =
   lines_of("SELECT oprname FROM pg_operator WHERE oprnamespace = 'memory'::regnamespace");
 foreach my $operator (@operators)

@@ -42,28 +42,34 @@ sub message
 sub document
 {
 	my ($id, @messages) = @_;
-	return sprintf '{"conversation_id": "%s", "account_id": "x", "created_at": "2024-01-01T00:00:00Z", "messages": [%s]}', $id, join ', ', @messages;
+	return sprintf '{"conversation_id": "%s", "account_id": "x", "created_at": "2024-01-01T00:00:00Z", "messages": [%s]}',
+	  $id, join ', ', @messages;
 }
 
 # --- the same file twice
 
 my @documents = map {
 	my $n = $_;
-	document(conversation($n), map { message($_ % 2 ? 'user' : 'assistant', "$n message $_", created_at => '"2024-01-01T10:00:00Z"') } 1 .. 1 + $n % 90)
+	document(conversation($n),
+		map { message($_ % 2 ? 'user' : 'assistant', "$n message $_", created_at => '"2024-01-01T10:00:00Z"') } 1 .. 1 + $n % 90)
 } 1 .. 2500;
 my $messages = 0;
 $messages += 1 + $_ % 90 for 1 .. 2500;
 my $lines = write_file("$dir/lines.jsonl", map { "$_\n" } @documents);
 my $array = write_file("$dir/array.json", "[\r\n", join(",\r\n", map { s/, /,\r\n\t/gr } @documents), "\r\n]\r\n");
 
-is(import_file($lines, account => 'a'), "2500 documents: 2500 imported, 0 extended, 0 unchanged, 0 rejected; $messages messages stored", 'a file');
-is($node->safe_psql('postgres', "SELECT count(*), sum(message_count) FROM memory.conversations WHERE account_id = 'a'"), "2500|$messages", 'all are there');
+is(import_file($lines, account => 'a'), "2500 documents: 2500 imported, 0 extended, 0 unchanged, 0 rejected; $messages messages stored",
+	'a file');
+is($node->safe_psql('postgres', "SELECT count(*), sum(message_count) FROM memory.conversations WHERE account_id = 'a'"), "2500|$messages",
+	'all are there');
 is(problems_of($node), '', 'the tables agree');
 my $before = digest();
-is(import_file($lines, account => 'a'), '2500 documents: 0 imported, 0 extended, 2500 unchanged, 0 rejected; 0 messages stored', 'the same file twice');
+is(import_file($lines, account => 'a'), '2500 documents: 0 imported, 0 extended, 2500 unchanged, 0 rejected; 0 messages stored',
+	'the same file twice');
 is(digest(), $before, 'the same file twice changes nothing');
-is(import_file($array, account => 'a'), '2500 documents: 0 imported, 0 extended, 2500 unchanged, 0 rejected; 0 messages stored', 'nor as an array with CR LF');
-is(digest(), $before, 'and that changes nothing');
+is(import_file($array, account => 'a'), '2500 documents: 0 imported, 0 extended, 2500 unchanged, 0 rejected; 0 messages stored',
+	'the same documents as an array with CR LF change nothing');
+is(digest(), $before, 'the digest is the same after the array');
 
 # --- a grown export
 
@@ -78,10 +84,12 @@ my $snapshot = "SELECT conversation_id, seq, parent_seq, role, content, created_
 $node->safe_psql('postgres', "CREATE TABLE before_growth AS $snapshot");
 is(import_file(write_file("$dir/grown.jsonl", map { "$_\n" } @grown), account => 'a'),
 	'2501 documents: 1 imported, 3 extended, 2497 unchanged, 0 rejected; 7 messages stored', 'a grown export');
-is($node->safe_psql('postgres', "SELECT count(*) FROM (TABLE before_growth EXCEPT $snapshot) t"), '0', 'a grown export leaves what is there');
+is($node->safe_psql('postgres', "SELECT count(*) FROM (TABLE before_growth EXCEPT $snapshot) t"), '0',
+	'a grown export leaves what is there');
 is($node->safe_psql('postgres', "SELECT content, parent_seq FROM ($snapshot EXCEPT TABLE before_growth) t ORDER BY conversation_id, seq"),
 	join("\n", (map { ("$_ more|1", "$_ and more|" . (2 + $_ % 90)) } 5, 1000, 2499), 'new|0'), 'a grown export adds only what is new');
-is(import_file($lines, account => 'a'), '2500 documents: 0 imported, 0 extended, 2500 unchanged, 0 rejected; 0 messages stored', 'the older file is all there');
+is(import_file($lines, account => 'a'), '2500 documents: 0 imported, 0 extended, 2500 unchanged, 0 rejected; 0 messages stored',
+	'the older file is all there');
 is(problems_of($node), '', 'the tables agree');
 
 # --- nothing is lost of a file with rejects, wherever they are
@@ -94,25 +102,35 @@ for (my $n = 0; $n < 2000; $n += 7)
 	$rejected++;
 }
 my $good = 2000 - $rejected;
-$node->safe_psql('postgres', "DELETE FROM memory.conversations WHERE account_id = 'a'; UPDATE memory_store.conversations SET deleted_at = '2000-01-01' WHERE deleted_at IS NOT NULL; SELECT memory_store.purge()");
+$node->safe_psql('postgres',
+	"DELETE FROM memory.conversations WHERE account_id = 'a'; UPDATE memory_store.conversations SET deleted_at = '2000-01-01'
+		WHERE deleted_at IS NOT NULL; SELECT memory_store.purge()");
 # what differs from nothing is not rejected
 my $different = grep { $_ % 7 == 0 && $_ % 5 == 4 } 0 .. 1999;
 my $result = import_file(write_file("$dir/bad.jsonl", map { "$_\n" } @bad), account => 'a', on_error => 'skip');
-like($result, qr/^2000 documents: @{[ $good + $different ]} imported, 0 extended, 0 unchanged, @{[ $rejected - $different ]} rejected;/, 'a file with rejects');
-is($node->safe_psql('postgres', "SELECT count(*) FROM memory.conversations WHERE account_id = 'a'"), $good + $different, 'the others are there');
-is($node->safe_psql('postgres', 'SELECT count(*), bool_and(line % 7 = 1) FROM memory.job_errors'), ($rejected - $different) . '|t', 'each is noted with its line');
+like($result, qr/^2000 documents: @{[ $good + $different ]} imported, 0 extended, 0 unchanged, @{[ $rejected - $different ]} rejected;/,
+	'a file with rejects');
+is($node->safe_psql('postgres', "SELECT count(*) FROM memory.conversations WHERE account_id = 'a'"), $good + $different,
+	'the others are there');
+is($node->safe_psql('postgres', 'SELECT count(*), bool_and(line % 7 = 1) FROM memory.job_errors'), ($rejected - $different) . '|t',
+	'each is noted with its line');
 $result = import_file($lines, account => 'a', on_error => 'skip');
-like($result, qr/^2500 documents: (\d+) imported, 0 extended, $good unchanged, $different rejected;/, 'and what contradicts it is rejected');
+like($result, qr/^2500 documents: (\d+) imported, 0 extended, $good unchanged, $different rejected;/,
+	'documents that contradict what is stored are rejected');
 is(problems_of($node), '', 'the tables agree');
-like(import_file("$dir/bad.jsonl", account => 'b'), qr/ERROR:  document 1 is rejected: .*Reason bad_json, at \$, line 1, byte 12/s, 'on_error = stop says where');
-is($node->safe_psql('postgres', "SELECT count(*) FROM memory_store.accounts WHERE account_id = 'b'"), '0', 'and leaves nothing');
+like(import_file("$dir/bad.jsonl", account => 'b'), qr/ERROR:  document 1 is rejected: .*Reason bad_json, at \$, line 1, byte 12/s,
+	'on_error = stop says where');
+is($node->safe_psql('postgres', "SELECT count(*) FROM memory_store.accounts WHERE account_id = 'b'"), '0',
+	'on_error = stop leaves nothing');
 
 # --- a long conversation without times: each message once looked for one through all before it, which
 # for so many took longer than a test waits
 
-my $long = write_file("$dir/long.jsonl", '{"messages": [', join(', ', map { message($_ % 2 ? 'user' : 'assistant', $_) } 1 .. 300_000), "]}\n");
-is(import_file($long, account => 'long'), '1 documents: 1 imported, 0 extended, 0 unchanged, 0 rejected; 300000 messages stored', 'a long conversation without times');
-is($node->safe_psql('postgres', "SELECT memory.forget('long') IS NOT NULL"), 't', 'and it is gone');
+my $long = write_file("$dir/long.jsonl", '{"messages": [', join(', ', map { message($_ % 2 ? 'user' : 'assistant', $_) } 1 .. 300_000),
+	"]}\n");
+is(import_file($long, account => 'long'), '1 documents: 1 imported, 0 extended, 0 unchanged, 0 rejected; 300000 messages stored',
+	'a long conversation without times');
+is($node->safe_psql('postgres', "SELECT memory.forget('long') IS NOT NULL"), 't', 'the long conversation is forgotten');
 
 # --- an array of 1 GB in 200 MB
 
@@ -123,7 +141,8 @@ print "[\n";
 for my $d (1 .. $documents)
 {
 	print "  {\n    \"conversation_id\": \"", sprintf('ffffffff-0000-0000-0000-%012x', $d), "\",\n    \"messages\": [\n";
-	print "      {\n        \"role\": \"user\",\n        \"content\": \"$d $_ $text\"\n      }", $_ < $messages ? ",\n" : "\n" for 1 .. $messages;
+	print "      {\n        \"role\": \"user\",\n        \"content\": \"$d $_ $text\"\n      }",
+		$_ < $messages ? ",\n" : "\n" for 1 .. $messages;
 	print '    ]', "\n  }", $d < $documents ? ",\n" : "\n";
 }
 print "]\n";
@@ -143,9 +162,12 @@ $peak;
 SQL
 	note("$before_peak kB before, $after_peak kB after, ", time - $started, ' s');
 	cmp_ok($after_peak, '<', 200 * 1024, 'an array of 1 GB within 200 MB of memory');
-	is($node->safe_psql('postgres', "SELECT bytes > 1024 * 1024 * 1024, documents, imported, messages FROM memory.jobs WHERE account_id = 'large'"),
+	is($node->safe_psql('postgres',
+		"SELECT bytes > 1024 * 1024 * 1024, documents, imported, messages FROM memory.jobs WHERE account_id = 'large'"),
 		't|1500|1500|12000', 'it is 1 GB, and all of it is there');
-	is($node->safe_psql('postgres', "SELECT sum(message_count), sum(content_bytes) > 1e9 FROM memory.conversations WHERE account_id = 'large'"), '12000|t', 'with all of its text');
+	is($node->safe_psql('postgres',
+		"SELECT sum(message_count), sum(content_bytes) > 1e9 FROM memory.conversations WHERE account_id = 'large'"), '12000|t',
+		'all of the large account\'s text is there');
 }
 
 $node->stop;

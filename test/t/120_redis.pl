@@ -14,7 +14,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 my $node = new_server('redis');
-$node->append_conf('postgresql.conf', "log_min_messages = info\nlog_statement = none\n");
+$node->append_conf('postgresql.conf', "log_min_messages = info\nlog_statement = none\nmemory_ext.redis_hosts = '127.0.0.1:1, [::1]:1, 127.0.0.2'\n");
 $node->start;
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION memory_ext;
@@ -45,7 +45,8 @@ sub start_redis
 {
 	my ($at, @options) = @_;
 	my $log = '';
-	my $run = IPC::Run::start([ program(), '--port', '0', '--unixsocket', $at, '--unixsocketperm', '700', '--save', '', '--dir', $dir, @options ], '<', \undef, '>&', \$log);
+	my $run = IPC::Run::start([ program(), '--port', '0', '--unixsocket', $at, '--unixsocketperm', '700', '--save', '', '--dir', $dir,
+		@options ], '<', \undef, '>&', \$log);
 	push @servers, $run;
 	for (1 .. 300)
 	{
@@ -91,7 +92,8 @@ my $url = "unix://$socket";
 sub item
 {
 	my ($type, $content) = @_;
-	return qq({"type": "$type", "data": {"content": "$content", "additional_kwargs": {}, "response_metadata": {}, "type": "$type", "name": null, "id": null}});
+	return qq({"type": "$type", "data": {"content": "$content", "additional_kwargs": {}, "response_metadata": {}, )
+	  . qq("type": "$type", "name": null, "id": null}});
 }
 
 # What two servers, or two databases of one, have in common is compared as jsonb.
@@ -101,7 +103,8 @@ sub same_json
 	my @left = split /\n/, $left;
 	my @right = split /\n/, $right;
 	return 'number: ' . @left . ' and ' . @right if @left != @right;
-	return $node->safe_psql('postgres', join(' UNION ALL ', map { "SELECT $_ WHERE \$j\$$left[$_]\$j\$::jsonb <> \$j\$$right[$_]\$j\$::jsonb" } 0 .. $#left));
+	return $node->safe_psql('postgres',
+		join(' UNION ALL ', map { "SELECT $_ WHERE \$j\$$left[$_]\$j\$::jsonb <> \$j\$$right[$_]\$j\$::jsonb" } 0 .. $#left));
 }
 
 # --- langchain: a list, newest first
@@ -112,18 +115,28 @@ redis('LPUSH', 'message_store:second', map { item($_ % 2 ? 'human' : 'ai', "mess
 redis('PEXPIREAT', 'message_store:second', '4102444800000');
 redis('SET', 'message_store:other', 'no list');
 redis('LPUSH', 'elsewhere', 'not a message');
-is(sql("SELECT imported, extended, unchanged, rejected, messages FROM memory.redis_import('$url', 'langchain', 'acme')"), '2|0|0|0|2503', 'langchain: two lists');
-is(sql("SELECT string_agg(m.role || ' ' || m.content, ', ' ORDER BY seq) FROM memory.messages m JOIN memory.conversations c USING (conversation_id) WHERE c.metadata #>> '{redis,key}' = 'message_store:first'"),
+is(sql("SELECT imported, extended, unchanged, rejected, messages FROM memory.redis_import('$url', 'langchain', 'acme')"), '2|0|0|0|2503',
+	'langchain: two lists');
+is(sql("SELECT string_agg(m.role || ' ' || m.content, ', ' ORDER BY seq) FROM memory.messages m
+	JOIN memory.conversations c USING (conversation_id) WHERE c.metadata #>> '{redis,key}' = 'message_store:first'"),
 	'user Hello, assistant Hi, "you", user Bye', 'oldest first');
-is(sql("SELECT count(*), bool_and(content = 'message ' || seq) FROM memory.messages m JOIN memory.conversations c USING (conversation_id) WHERE c.metadata #>> '{redis,key}' = 'message_store:second'"),
+is(sql("SELECT count(*), bool_and(content = 'message ' || seq) FROM memory.messages m
+	JOIN memory.conversations c USING (conversation_id) WHERE c.metadata #>> '{redis,key}' = 'message_store:second'"),
 	'2500|t', 'a list of several pages is in order');
-is(sql("SELECT metadata #>> '{import,source_id}', (metadata #>> '{redis,expires_at}')::timestamptz BETWEEN '2099-12-31 23:59:50+00' AND '2100-01-01 00:00:10+00' FROM memory.conversations ORDER BY 1"), "first|\nsecond|t", 'the time to live is kept');
-is(sql("SELECT imported, extended, unchanged, messages FROM memory.redis_import('$url', 'langchain', 'acme')"), '0|0|2|0', 'twice: nothing changes');
+is(sql("SELECT metadata #>> '{import,source_id}', (metadata #>> '{redis,expires_at}')::timestamptz BETWEEN '2099-12-31 23:59:50+00'
+	AND '2100-01-01 00:00:10+00' FROM memory.conversations ORDER BY 1"), "first|\nsecond|t", 'the time to live is kept');
+is(sql("SELECT imported, extended, unchanged, messages FROM memory.redis_import('$url', 'langchain', 'acme')"), '0|0|2|0',
+	'twice: nothing changes');
 redis('LPUSH', 'message_store:first', item('ai', 'See you'));
-is(sql("SELECT imported, extended, unchanged, messages FROM memory.redis_import('$url', 'langchain', 'acme', match => 'message_store:f*')"), '0|1|0|1', 'a longer list: what is new, of the keys that match');
-is(sql("SELECT source, target = 'unix://$socket?db=0', state, imported, messages FROM memory.jobs ORDER BY job_id LIMIT 1"), 'redis|t|finished|2|2503', 'an import is a job');
-is(sql("SELECT imported FROM memory.redis_import('$url', 'langchain', 'js', match => 'message_store:f*', prefix => '')"), '1', 'a prefix of ones own');
-is(sql("SELECT metadata #>> '{import,source_id}' FROM memory.conversations WHERE account_id = 'js'"), 'message_store:first', 'which is not cut off then');
+is(sql("SELECT imported, extended, unchanged, messages
+	FROM memory.redis_import('$url', 'langchain', 'acme',
+	match => 'message_store:f*')"), '0|1|0|1', 'a longer list: what is new, of the keys that match');
+is(sql("SELECT source, target = 'unix://$socket?db=0', state, imported, messages FROM memory.jobs ORDER BY job_id LIMIT 1"),
+	'redis|t|finished|2|2503', 'an import is a job');
+is(sql("SELECT imported FROM memory.redis_import('$url', 'langchain', 'js', match => 'message_store:f*', prefix => '')"), '1',
+	'a prefix of ones own');
+is(sql("SELECT metadata #>> '{import,source_id}' FROM memory.conversations WHERE account_id = 'js'"), 'message_store:first',
+	'the id keeps a prefix that is not the layout\'s');
 sql("SELECT memory.forget('js')");
 
 # --- out again, into another database of the server
@@ -131,22 +144,27 @@ sql("SELECT memory.forget('js')");
 is(sql("SELECT * FROM memory.redis_export('$url?db=1', 'langchain', 'acme')"), '2|0|0|2504', 'export');
 foreach my $key ('first', 'second')
 {
-	is(same_json(redis('-n', 0, 'LRANGE', "message_store:$key", 0, -1), redis('-n', 1, 'LRANGE', "message_store:$key", 0, -1)), '', "$key: the same list");
+	is(same_json(redis('-n', 0, 'LRANGE', "message_store:$key", 0, -1), redis('-n', 1, 'LRANGE', "message_store:$key", 0, -1)), '',
+		"$key: the same list");
 }
 is(redis('-n', 1, 'TTL', 'message_store:first'), '-1', 'one lives for ever');
 cmp_ok(abs(redis('-n', 1, 'PEXPIRETIME', 'message_store:second') - 4102444800000), '<', 10000, 'the other as long as before');
 is(sql("SELECT * FROM memory.redis_export('$url?db=1', 'langchain', 'acme')"), '0|2|0|0', 'what is there is left alone');
 redis('-n', 1, 'LPUSH', 'message_store:first', 'x');
-is(sql("SELECT * FROM memory.redis_export('$url?db=1', 'langchain', 'acme', if_exists => 'replace')"), '2|0|0|2504', 'or replaced');
-is(same_json(redis('-n', 0, 'LRANGE', 'message_store:first', 0, -1), redis('-n', 1, 'LRANGE', 'message_store:first', 0, -1)), '', 'as a whole');
-sql("UPDATE memory.conversations SET metadata = jsonb_set(metadata, '{redis,expires_at}', '\"2020-01-01T00:00:00Z\"') WHERE metadata #>> '{import,source_id}' = 'second'");
+is(sql("SELECT * FROM memory.redis_export('$url?db=1', 'langchain', 'acme', if_exists => 'replace')"), '2|0|0|2504',
+	'what is there is replaced');
+is(same_json(redis('-n', 0, 'LRANGE', 'message_store:first', 0, -1), redis('-n', 1, 'LRANGE', 'message_store:first', 0, -1)), '',
+	'as a whole');
+sql("UPDATE memory.conversations SET metadata = jsonb_set(metadata, '{redis,expires_at}', '\"2020-01-01T00:00:00Z\"')
+	WHERE metadata #>> '{import,source_id}' = 'second'");
 is(sql("SELECT * FROM memory.redis_export('$url?db=2', 'langchain', 'acme')"), '1|0|1|4', 'what has expired is left out');
-is(redis('-n', 2, 'KEYS', '*'), 'message_store:first', 'and not written');
+is(redis('-n', 2, 'KEYS', '*'), 'message_store:first', 'what has expired is not written');
 
 # a conversation that never was in Redis
 sql("SELECT memory.append('new', '" . conversation(7) . "', 'user', 'From elsewhere')");
 is(sql("SELECT exported, messages FROM memory.redis_export('$url?db=3', 'langchain', 'new')"), '1|1', 'a conversation from elsewhere');
-is(sql("SELECT \$j\$" . redis('-n', 3, 'LINDEX', 'message_store:' . conversation(7), 0) . "\$j\$::jsonb #>> '{data,content}'"), 'From elsewhere', 'is written under its id');
+is(sql("SELECT \$j\$" . redis('-n', 3, 'LINDEX', 'message_store:' . conversation(7), 0) . "\$j\$::jsonb #>> '{data,content}'"),
+	'From elsewhere', 'is written under its id');
 
 # --- as commands
 
@@ -169,48 +187,61 @@ sub import_commands
 {
 	my ($layout, $account) = @_;
 	copy($commands, $node->data_dir . '/commands') or die $!;
-	return sql("SELECT imported, extended, unchanged, messages FROM memory.redis_import_commands(pg_read_binary_file('commands'), '$layout', '$account')");
+	return sql("SELECT imported, extended, unchanged, messages
+		FROM memory.redis_import_commands(pg_read_binary_file('commands'), '$layout', '$account')");
 }
 sql("UPDATE memory.conversations SET metadata = metadata #- '{redis,expires_at}' WHERE metadata #>> '{import,source_id}' = 'second'");
 write_commands("SELECT memory.redis_commands('langchain', 'acme')", '-v', 'FETCH_COUNT=100');
 like(pipe_commands(4), qr/errors: 0, replies: [1-9]/, 'redis-cli --pipe takes the commands');
-is(same_json(redis('-n', 0, 'LRANGE', 'message_store:second', 0, -1), redis('-n', 4, 'LRANGE', 'message_store:second', 0, -1)), '', 'and makes the same list');
+is(same_json(redis('-n', 0, 'LRANGE', 'message_store:second', 0, -1), redis('-n', 4, 'LRANGE', 'message_store:second', 0, -1)), '',
+	'the commands make the same list');
 is(import_commands('langchain', 'text'), '2|0|0|2504', 'they are read back');
-is(sql("SELECT count(*) FROM (SELECT c.metadata #>> '{import,source_id}', m.seq, m.role, m.content, m.metadata FROM memory.messages m JOIN memory.conversations c USING (conversation_id) WHERE m.account_id = 'acme'
-	EXCEPT SELECT c.metadata #>> '{import,source_id}', m.seq, m.role, m.content, m.metadata FROM memory.messages m JOIN memory.conversations c USING (conversation_id) WHERE m.account_id = 'text') x"), '0', 'as the same messages');
+is(sql("SELECT count(*) FROM (SELECT c.metadata #>> '{import,source_id}', m.seq, m.role, m.content, m.metadata FROM memory.messages m
+	JOIN memory.conversations c USING (conversation_id) WHERE m.account_id = 'acme'
+	EXCEPT SELECT c.metadata #>> '{import,source_id}', m.seq, m.role, m.content, m.metadata FROM memory.messages m
+	JOIN memory.conversations c USING (conversation_id) WHERE m.account_id = 'text') x"), '0', 'as the same messages');
 
 # --- agents: a hash, and a list, oldest first
 
 redis('HSET', 'agents:session:u1', 'session_id', 'u1', 'created_at', '1700000000', 'updated_at', '1700000100');
-redis('RPUSH', 'agents:session:u1:messages', '{"role":"user","content":"What is 2+2?"}', '{"type":"function_call","call_id":"c1","name":"add","arguments":"{\"a\":2,\"b\":2}"}',
+redis('RPUSH', 'agents:session:u1:messages', '{"role":"user","content":"What is 2+2?"}',
+	'{"type":"function_call","call_id":"c1","name":"add","arguments":"{\"a\":2,\"b\":2}"}',
 	'{"type":"function_call_output","call_id":"c1","output":"4"}', '{"role":"assistant","content":"4"}');
 redis('SET', 'agents:session:u1:counter', '4');
 redis('RPUSH', 'agents:session:bare:messages', '{"role":"user","content":"No hash"}');
 is(sql("SELECT imported, messages, rejected FROM memory.redis_import('$url', 'agents', 'sdk')"), '2|5|0', 'agents: two sessions');
-is(sql("SELECT metadata #>> '{redis,fields,updated_at}', metadata #>> '{redis,key}' FROM memory.conversations WHERE metadata #>> '{import,source_id}' = 'u1'"), '1700000100|agents:session:u1:messages', 'with the fields of the hash');
+is(sql("SELECT metadata #>> '{redis,fields,updated_at}', metadata #>> '{redis,key}' FROM memory.conversations
+	WHERE metadata #>> '{import,source_id}' = 'u1'"), '1700000100|agents:session:u1:messages', 'agents: the fields of the hash are kept');
 is(sql("SELECT exported, messages FROM memory.redis_export('$url?db=5', 'agents', 'sdk')"), '2|5', 'export');
-is(same_json(redis('LRANGE', 'agents:session:u1:messages', 0, -1), redis('-n', 5, 'LRANGE', 'agents:session:u1:messages', 0, -1)), '', 'the same list');
-is(join(' ', sort split /\n/, redis('-n', 5, 'HGETALL', 'agents:session:u1')), join(' ', sort split /\n/, redis('HGETALL', 'agents:session:u1')), 'the same hash');
+is(same_json(redis('LRANGE', 'agents:session:u1:messages', 0, -1), redis('-n', 5, 'LRANGE', 'agents:session:u1:messages', 0, -1)), '',
+	'the same list');
+is(join(' ', sort split /\n/, redis('-n', 5, 'HGETALL', 'agents:session:u1')),
+	join(' ', sort split /\n/, redis('HGETALL', 'agents:session:u1')), 'the same hash');
 write_commands("SELECT memory.redis_commands('agents', 'sdk')");
 like(pipe_commands(6), qr/errors: 0, replies: [1-9]/, 'as commands');
-is(same_json(redis('LRANGE', 'agents:session:u1:messages', 0, -1), redis('-n', 6, 'LRANGE', 'agents:session:u1:messages', 0, -1)), '', 'the same list');
-is(import_commands('agents', 'agents text'), '2|0|0|5', 'and read back');
+is(same_json(redis('LRANGE', 'agents:session:u1:messages', 0, -1), redis('-n', 6, 'LRANGE', 'agents:session:u1:messages', 0, -1)), '',
+	'the same list');
+is(import_commands('agents', 'agents text'), '2|0|0|5', 'agents: the commands are read back');
 
 # --- langchain-redis: RedisJSON documents, which this server has not
 
-like(error_of("SELECT memory.redis_import('$url', 'langchain-redis', 'json')"), qr/the Redis server has no RedisJSON, which layout "langchain-redis" needs/, 'a server without RedisJSON');
-like(error_of("SELECT memory.redis_export('$url', 'langchain-redis', 'acme')"), qr/Redis refuses to write key "chat:first:[0-9A-Z]{26}".*JSON\.SET/s, 'when writing, too');
+like(error_of("SELECT memory.redis_import('$url', 'langchain-redis', 'json')"),
+	qr/the Redis server has no RedisJSON, which layout "langchain-redis" needs/, 'a server without RedisJSON');
+like(error_of("SELECT memory.redis_export('$url', 'langchain-redis', 'acme')"),
+	qr/Redis refuses to write key "chat:first:[0-9A-Z]{26}".*JSON\.SET/s, 'when writing, too');
 write_commands("SELECT memory.redis_commands('langchain-redis', 'acme')");
 my $text = slurp_file($commands);
 is(() = $text =~ /JSON\.SET/g, 2504, 'a document a message');
 my @keys = $text =~ /^(chat:second:[0-9A-Z]{26})\r$/mg;
-is(join(' ', @keys), join(' ', sort @keys), 'whose keys are in order');
+is(join(' ', @keys), join(' ', sort @keys), 'the keys of the documents are in order');
 my ($document) = $text =~ /chat:first:[0-9A-Z]{26}\r\n\$1\r\n\$\r\n\$\d+\r\n(.*)\r\n/;
-is(sql("SELECT d ->> 'type', d #>> '{data,content}', d ->> 'session_id', jsonb_typeof(d -> 'timestamp'), length(d ->> 'message_id') FROM (SELECT \$j\$$document\$j\$::jsonb AS d) x"),
+is(sql("SELECT d ->> 'type', d #>> '{data,content}', d ->> 'session_id', jsonb_typeof(d -> 'timestamp'), length(d ->> 'message_id')
+	FROM (SELECT \$j\$$document\$j\$::jsonb AS d) x"),
 	'human|Hello|first|number|26', 'a document has what langchain-redis writes');
-is(import_commands('langchain-redis', 'json'), '2|0|0|2504', 'and they are read back');
-is(sql("SELECT string_agg(m.role || ' ' || m.content, ', ' ORDER BY seq) FROM memory.messages m JOIN memory.conversations c USING (conversation_id) WHERE m.account_id = 'json' AND c.metadata #>> '{import,source_id}' = 'first'"),
-	'user Hello, assistant Hi, "you", user Bye, assistant See you', 'in order');
+is(import_commands('langchain-redis', 'json'), '2|0|0|2504', 'the documents are read back');
+is(sql("SELECT string_agg(m.role || ' ' || m.content, ', ' ORDER BY seq) FROM memory.messages m
+	JOIN memory.conversations c USING (conversation_id) WHERE m.account_id = 'json' AND c.metadata #>> '{import,source_id}' = 'first'"),
+	'user Hello, assistant Hi, "you", user Bye, assistant See you', 'the messages of the documents are in order');
 
 # --- items that are none
 
@@ -219,14 +250,19 @@ redis('LPUSH', 'message_store:worse', '{"type": "human"}');
 my @before = split /\|/, sql('SELECT count(*), sum(message_count) FROM memory.conversations');
 like(error_of("SELECT memory.redis_import('$url', 'langchain', 'bad')"), qr/document \d+ is rejected/, 'on_error stop');
 is(sql("SELECT imported, rejected FROM memory.redis_import('$url', 'langchain', 'bad', on_error => 'skip')"), '2|2', 'on_error skip');
-is(sql("SELECT count(*), count(*) FILTER (WHERE message ~ 'Redis key \"message_store:(bad|worse)\"') FROM memory.job_errors WHERE account_id = 'bad'"), '2|2', 'and the rejected ones are noted with their keys');
-like(error_of("SELECT memory.redis_import('$url', 'langchain', 'bad')"), qr/Redis key "message_store:(bad|worse)".*HINT: .*on_error => 'skip'/s, 'so does the error, and its hint names the argument');
-is(sql("SET memory_ext.import_on_error = skip; SELECT rejected FROM memory.redis_import('$url', 'langchain', 'bad')"), '2', 'without the argument the setting counts');
+is(sql("SELECT count(*), count(*) FILTER (WHERE message ~ 'Redis key \"message_store:(bad|worse)\"') FROM memory.job_errors
+	WHERE account_id = 'bad'"), '2|2', 'the rejected ones are noted with their keys');
+like(error_of("SELECT memory.redis_import('$url', 'langchain', 'bad')"),
+	qr/Redis key "message_store:(bad|worse)".*HINT: .*on_error => 'skip'/s, 'the error names the key, and its hint the argument');
+is(sql("SET memory_ext.import_on_error = skip; SELECT rejected FROM memory.redis_import('$url', 'langchain', 'bad')"), '2',
+	'without the argument the setting counts');
 redis('DEL', 'message_store:bad', 'message_store:worse');
 redis('LPUSH', "message_store:\xff\xfe", item('human', 'A key that is no text'));
-is(sql("SELECT imported FROM memory.redis_import('$url', 'langchain', 'bytes', match => 'message_store:\\u00ff*' || '*')") ne '', 1, 'a pattern may be any text');
+is(sql("SELECT imported FROM memory.redis_import('$url', 'langchain', 'bytes', match => 'message_store:\\u00ff*' || '*')") ne '', 1,
+	'a pattern may be any text');
 is(sql("SELECT imported FROM memory.redis_import('$url', 'langchain', 'bytes')"), '3', 'a key may be any bytes');
-is(sql("SELECT metadata #>> '{import,source_id}' FROM memory.conversations WHERE account_id = 'bytes' AND metadata #>> '{redis,key}' LIKE '%\\%%'"), '%ff%fe', 'which are spelt out then');
+is(sql("SELECT metadata #>> '{import,source_id}' FROM memory.conversations WHERE account_id = 'bytes'
+	AND metadata #>> '{redis,key}' LIKE '%\\%%'"), '%ff%fe', 'bytes that are no text are spelt out in the key');
 redis('DEL', "message_store:\xff\xfe");
 
 # --- what is refused, and that no password is seen
@@ -235,59 +271,99 @@ my $secret = 'hunter2-secret';
 my $locked = "$dir/locked.sock";
 start_redis($locked, '--requirepass', $secret);
 my $log = -s $node->logfile;
-is(sql("SELECT imported FROM memory.redis_import('unix://:$secret\@$locked', 'langchain', 'acme')"), '0', 'with a password');
+my %kept = (
+	locked => "unix://:$secret\@$locked",
+	wrong => "unix://:$secret-wrong\@$locked",
+	'wrong user' => "unix://user:$secret-wrong\@$locked",
+	database => "redis://:$secret\@127.0.0.1:1/x",
+	port => "redis://:$secret\@127.0.0.1:99999",
+	nobody => "redis://:$secret\@127.0.0.1:1",
+	tls => "rediss://:$secret\@127.0.0.1:1",
+	nothing => "unix://:$secret\@$dir/nothing",
+	'no colon' => 'redis://user\@host',
+	elsewhere => "redis://:$secret\@192.0.2.1:6379");
+$node->safe_psql('postgres', join '', map { "INSERT INTO memory.redis_servers VALUES ('$_', '$kept{$_}');" } keys %kept);
+is(sql("SELECT imported FROM memory.redis_import('locked', 'langchain', 'acme')"), '0', 'with a password');
 my @errors = (
-	error_of("SELECT memory.redis_import('unix://:$secret-wrong\@$locked', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_import('unix://user:$secret-wrong\@$locked', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_import('redis://:$secret\@127.0.0.1:1/x', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_import('redis://:$secret\@127.0.0.1:99999', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_import('redis://:$secret\@127.0.0.1:1', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_import('rediss://:$secret\@127.0.0.1:1', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_export('unix://:$secret\@$dir/nothing', 'langchain', 'acme')"),
-	error_of("SELECT memory.redis_import('unix://:$secret\@$locked', 'langchain', 'acme', on_error => 'x')"));
+	error_of("SELECT memory.redis_import('wrong', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_import('wrong user', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_import('database', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_import('port', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_import('nobody', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_import('tls', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_export('nothing', 'langchain', 'acme')"),
+	error_of("SELECT memory.redis_import('locked', 'langchain', 'acme', on_error => 'x')"),
+	# inside of a statement, whose text is the context of an error
+	error_of("DO \$\$ BEGIN PERFORM memory.redis_import('wrong', 'langchain', 'acme'); END \$\$"),
+	error_of("DO \$\$ BEGIN EXECUTE 'SELECT memory.redis_import(\$1, \$2, \$3)' USING 'nobody', 'langchain', 'acme'; END \$\$"));
 like($errors[0], qr/unix:\/\/\*\*\*\@\Q$locked\E\?db=0 refuses the user or the password/, 'a wrong password');
 like($errors[2], qr/invalid Redis URL: the database is not a number/, 'a bad database');
 like($errors[3], qr/invalid Redis URL: the port is not a number from 0 to 65535/, 'a bad port');
 like($errors[4], qr/could not connect to redis:\/\/\*\*\*\@127\.0\.0\.1:1\/0/, 'nobody there');
 like($errors[5], qr/TLS connections to Redis are not supported/, 'TLS');
 is(join('', grep { /$secret/ } map { s/^psql:<stdin>.*?STATEMENT.*//mr } @errors), '', 'no error repeats the password');
-is(sql("SELECT count(*) FROM memory.jobs j WHERE j::text LIKE '%$secret%'"), '0', 'nor does memory.jobs');
+is(sql("SELECT count(*) FROM memory.jobs j WHERE j::text LIKE '%$secret%'"), '0', 'memory.jobs does not repeat the password');
 my $logged = substr(slurp_file($node->logfile), $log);
 like($logged, qr/refuses the user or the password/, 'the log has the errors');
-unlike($logged, qr/hunter2/, 'and no password');
+unlike($logged, qr/hunter2/, 'the log has no password');
 like(error_of("SELECT memory.redis_import('unix://$locked', 'langchain', 'acme')"), qr/refuses SCAN.*NOAUTH/s, 'without the password');
 
+# a statement has none, and only the owner reads those that are kept
+like(error_of("SELECT memory.redis_import('unix://:x\@$locked', 'langchain', 'acme')"), qr/must not have a password/, 'no password in a statement');
+like(error_of("SELECT memory.redis_import('redis://u:p\@127.0.0.1:1', 'langchain', 'acme')"), qr/must not have a password/, 'for no kind of address');
+like(error_of("SELECT memory.redis_import('unknown', 'langchain', 'acme')"), qr/Redis server "unknown" is not known/, 'a name that is not there');
+for my $role (qw(op wr))
+{
+	like(($node->psql('postgres', 'SELECT * FROM memory.redis_servers', extra_params => [ '-U', $role ]))[2], qr/permission denied for table redis_servers/, "$role does not read them");
+	like(($node->psql('postgres', "SET memory_ext.redis_hosts = '192.0.2.1'", extra_params => [ '-U', $role ]))[2] . ($node->psql('postgres', "SELECT memory.estimate_tokens(''); SET memory_ext.redis_hosts = '192.0.2.1'", extra_params => [ '-U', $role ]))[2], qr/permission denied to set parameter/, "nor does it choose the hosts");
+}
+# hosts that are not allowed, and places where nobody listens, say the same each
+like(error_of("SELECT memory.redis_import('$_', 'langchain', 'acme')"), qr/connections to .* are not allowed/, "$_ is not to be reached")
+  for 'elsewhere', 'redis://127.0.0.1', 'redis://127.0.0.1:2', 'redis://127.0.0.1:11', 'redis://127.0.0.10:1', 'redis://[::1]', 'redis://[::1]:2', 'redis://127.0.0.2:1', 'redis://localhost:1', 'redis://localhost';
+like(error_of("SELECT memory.redis_import('$_', 'langchain', 'acme')"), qr/could not connect/, "$_ is") for 'redis://127.0.0.1:1', 'redis://127.0.0.2', 'redis://[::1]:1';
+is(join("\n", map { error_of("SELECT memory.redis_import('unix://$_', 'langchain', 'acme')") =~ s/unix:\S+/PLACE/gr } "$dir/nothing", '/etc/passwd'),
+	join("\n", map { error_of("SELECT memory.redis_import('unix://$_', 'langchain', 'acme')") =~ s/unix:\S+/PLACE/gr } '/nowhere/nothing', '/root/x'), 'an error does not say which files there are');
+
 foreach my $bad (
-	[ 'http://x', qr/begins neither with redis:\/\/ nor with unix:\/\// ],
+	[ 'http://127.0.0.1:1', qr/begins neither with redis:\/\/ nor with unix:\/\// ],
 	[ 'unix://relative', qr/does not begin with a slash/ ],
 	[ 'unix:///x?password=y', qr/the only parameter is db/ ],
 	[ 'redis://', qr/it names no host/ ],
 	[ 'redis://[::1', qr/the address in brackets has no end/ ],
 	[ 'redis://a%zz', qr/without two hexadecimal digits/ ],
-	[ 'redis://user@host', qr/separated by a colon/ ])
+	[ 'redis://user@host', qr/must not have a password/ ],
+	[ 'no colon', qr/separated by a colon/ ])
 {
 	like(error_of("SELECT memory.redis_import('$bad->[0]', 'langchain', 'acme')"), $bad->[1], "URL $bad->[0]");
 }
 like(error_of("SELECT memory.redis_import('$url', 'memcached', 'acme')"), qr/unknown Redis layout "memcached"/, 'an unknown layout');
 like(error_of("SELECT memory.redis_import('$url', 'langchain', NULL)"), qr/account_id must not be null/, 'no account');
-like(error_of("SET ROLE wr; SELECT memory.redis_import('$url', 'langchain', 'acme')"), qr/permission denied for function redis_import/, 'only operators import');
-like(error_of("SET ROLE wr; SELECT memory.redis_commands('langchain')"), qr/permission denied for function redis_commands/, 'or export');
-like(error_of("SET memory_ext.account = 'acme'; SET ROLE op; SELECT memory.redis_import('$url', 'langchain', 'acme')"), qr/the session is confined to one account/, 'nobody who is confined');
+like(error_of("SET ROLE wr; SELECT memory.redis_import('$url', 'langchain', 'acme')"), qr/permission denied for function redis_import/,
+	'only operators import');
+like(error_of("SET ROLE wr; SELECT memory.redis_commands('langchain')"), qr/permission denied for function redis_commands/,
+	'only operators export');
+like(error_of("SET memory_ext.account = 'acme'; SET ROLE op; SELECT memory.redis_import('$url', 'langchain', 'acme')"),
+	qr/the session is confined to one account/, 'nobody who is confined');
 is(sql("SET ROLE op; SELECT unchanged FROM memory.redis_import('$url', 'langchain', 'acme')"), '2', 'an operator may');
 
 # --- a node of a cluster has a part of the keys
 
-start_redis("$dir/cluster.sock", '--cluster-enabled', 'yes', '--cluster-config-file', "$dir/nodes.conf", '--port', 17_000 + $$ % 1000, '--bind', '127.0.0.1');
-like(error_of("SELECT memory.redis_import('unix://$dir/cluster.sock', 'langchain', 'acme')"), qr/is a node of a cluster/, 'a node of a cluster is refused');
-like(error_of("SELECT memory.redis_export('unix://$dir/cluster.sock', 'langchain', 'bytes')"), qr/is a node of a cluster/, 'also by an export');
+start_redis("$dir/cluster.sock", '--cluster-enabled', 'yes', '--cluster-config-file', "$dir/nodes.conf", '--port', 17_000 + $$ % 1000,
+	'--bind', '127.0.0.1');
+like(error_of("SELECT memory.redis_import('unix://$dir/cluster.sock', 'langchain', 'acme')"), qr/is a node of a cluster/,
+	'a node of a cluster is refused');
+like(error_of("SELECT memory.redis_export('unix://$dir/cluster.sock', 'langchain', 'bytes')"), qr/is a node of a cluster/,
+	'a node of a cluster is refused when exporting, too');
 
 # --- append-only files that do not begin at the beginning
 
-like(error_of("SELECT memory.redis_import_commands('REDIS0011', 'langchain', 'acme')"), qr/begins with a snapshot.*aof-use-rdb-preamble/s, 'a snapshot');
+like(error_of("SELECT memory.redis_import_commands('REDIS0011', 'langchain', 'acme')"), qr/begins with a snapshot.*aof-use-rdb-preamble/s,
+	'a snapshot');
 {
 	my @trim = ('LTRIM', 'message_store:x', '0', '9');
 	my $text = '*' . @trim . "\\r\\n" . join '', map { '$' . length($_) . "\\r\\n$_\\r\\n" } @trim;
-	like(($node->psql('postgres', "SELECT memory.redis_import_commands(convert_to(E'$text', 'UTF8'), 'langchain', 'acme')"))[2], qr/WARNING:  the commands do not begin where the keys do/, 'a key that no command has made');
+	like(($node->psql('postgres', "SELECT memory.redis_import_commands(convert_to(E'$text', 'UTF8'), 'langchain', 'acme')"))[2],
+		qr/WARNING:  the commands do not begin where the keys do/, 'a key that no command has made');
 }
 
 # --- a server that does not behave
@@ -318,9 +394,9 @@ sub misbehave
 	return $err;
 }
 my $call = "SELECT memory.redis_import('URL', 'langchain', 'acme', timeout_ms => 1000)";
-like(misbehave('hello', $call), qr/does not speak as Redis does/, 'another protocol');
+like(misbehave('hello', $call), qr/does not speak as Redis does/, 'a server of another protocol is refused');
 like(misbehave('', $call), qr/the connection to .* was lost/, 'hangs up');
-like(misbehave("+OK\r\n", $call), qr/answers SCAN with a reply of another type/, 'another reply');
+like(misbehave("+OK\r\n", $call), qr/answers SCAN with a reply of another type/, 'a reply of another type is refused');
 like(misbehave("*2\r\n\$1\r\n0\r\n", $call, 1), qr/has not answered for 1000 ms/, 'half a reply');
 like(misbehave("*100000000\r\n", $call, 1), qr/a reply of .* is too large|does not speak as Redis does/, 'a large array');
 like(misbehave("*2\r\n\$1\r\n0\r\n*3000000\r\n", $call, 1), qr/a reply of .* is too large/, 'a large array inside');
@@ -332,9 +408,11 @@ like(misbehave("-ERR no\r\n", $call), qr/refuses SCAN.*ERR no/s, 'an error');
 	my $at = "$dir/silent.sock";
 	my $listener = IO::Socket::UNIX->new(Local => $at, Listen => 1) or die $!;
 	my ($out, $err) = ('', '');
-	my $run = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' application_name=waiting', '-c', "SELECT memory.redis_import('unix://$at', 'langchain', 'acme', timeout_ms => 3600000)" ],
+	my $run = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' application_name=waiting', '-c',
+		"SELECT memory.redis_import('unix://$at', 'langchain', 'acme', timeout_ms => 3600000)" ],
 		'<', \undef, '>', \$out, '2>', \$err);
-	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'waiting' AND wait_event_type = 'Extension'") or die;
+	$node->poll_query_until('postgres',
+		"SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'waiting' AND wait_event_type = 'Extension'") or die;
 	sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'waiting'");
 	$run->finish;
 	like($err, qr/canceling statement due to user request/, 'a cancel is obeyed');
@@ -359,21 +437,28 @@ sub decoded
 }
 foreach my $bytes (sort keys %bad_commands)
 {
-	like(error_of('SELECT memory.redis_import_commands(' . decoded($bytes) . ", 'langchain', 'acme')"), $bad_commands{$bytes}, 'commands that are none');
+	like(error_of('SELECT memory.redis_import_commands(' . decoded($bytes) . ", 'langchain', 'acme')"), $bad_commands{$bytes},
+		'commands that are none');
 }
 sub resp
 {
 	return join '', map { my @a = @$_; '*' . @a . "\r\n" . join '', map { '$' . length($_) . "\r\n$_\r\n" } @a } @_;
 }
-my $c = sub { return sql('SELECT imported, messages FROM memory.redis_import_commands(' . decoded(resp(@_)) . ", 'langchain', '" . (caller(0))[2] . "')") };
-is($c->([ 'SELECT', '0' ], [ 'MULTI' ], [ 'rpush', 'message_store:a', item('human', 'two'), item('human', 'one') ], [ 'EXEC' ], [ 'INCR', 'counter' ]), '1|2', 'what touches other keys is passed over');
+my $c = sub { return sql('SELECT imported, messages FROM memory.redis_import_commands(' . decoded(resp(@_)) . ", 'langchain', '"
+	. (caller(0))[2] . "')") };
+is($c->([ 'SELECT', '0' ], [ 'MULTI' ], [ 'rpush', 'message_store:a', item('human', 'two'), item('human', 'one') ], [ 'EXEC' ],
+	[ 'INCR', 'counter' ]), '1|2', 'what touches other keys is passed over');
 is($c->([ 'LPUSH', 'message_store:a', item('human', 'one') ], [ 'DEL', 'message_store:a' ]), '0|0', 'DEL');
-is($c->([ 'LPUSH', 'message_store:a', map { item('human', $_) } 1 .. 5 ], [ 'LTRIM', 'message_store:a', '0', '2' ], [ 'RPOP', 'message_store:a' ]), '1|2', 'LTRIM and RPOP');
+is($c->([ 'LPUSH', 'message_store:a', map { item('human', $_) } 1 .. 5 ], [ 'LTRIM', 'message_store:a', '0', '2' ],
+	[ 'RPOP', 'message_store:a' ]), '1|2', 'LTRIM and RPOP');
 is($c->([ 'LPUSH', 'message_store:a', item('human', 'one') ], [ 'PEXPIREAT', 'message_store:a', '1' ]), '0|0', 'what has expired');
 is($c->([ 'LPUSHX', 'message_store:a', item('human', 'one') ]), '0|0', 'LPUSHX of nothing');
-like(error_of('SELECT memory.redis_import_commands(' . decoded(resp([ 'LREM', 'message_store:a', '0', 'x' ])) . ", 'langchain', 'acme')"), qr/Redis command "LREM" is not known here/, 'a command that is not known');
-like(error_of('SELECT memory.redis_import_commands(' . decoded(resp([ 'RENAME', 'message_store:a', 'b' ])) . ", 'langchain', 'acme')"), qr/Redis command "RENAME" is not known here/, 'or moves keys');
-like(error_of('SELECT memory.redis_import_commands(' . decoded(resp([ 'EXPIRE', 'message_store:a', '10', 'NX' ])) . ", 'langchain', 'acme')"), qr/with a condition is not known here/, 'or has conditions');
+like(error_of('SELECT memory.redis_import_commands(' . decoded(resp([ 'LREM', 'message_store:a', '0', 'x' ])) . ", 'langchain', 'acme')"),
+	qr/Redis command "LREM" is not known here/, 'a command that is not known');
+like(error_of('SELECT memory.redis_import_commands(' . decoded(resp([ 'RENAME', 'message_store:a', 'b' ])) . ", 'langchain', 'acme')"),
+	qr/Redis command "RENAME" is not known here/, 'a command that moves keys is refused');
+like(error_of('SELECT memory.redis_import_commands(' . decoded(resp([ 'EXPIRE', 'message_store:a', '10',
+	'NX' ])) . ", 'langchain', 'acme')"), qr/with a condition is not known here/, 'a command with a condition is refused');
 
 is(sql('SELECT v::text FROM memory.verify() v UNION ALL SELECT u::text FROM memory.usage_drift u'), '', 'all is well');
 

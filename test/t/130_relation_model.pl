@@ -46,7 +46,8 @@ $node->safe_psql('postgres', PostgreSQL::Test::Utils::slurp_file("$FindBin::Real
 $node->safe_psql('postgres', for_side(functions_sql(), $_)) for qw(memory model);
 
 my ($from_psql, $to_psql);
-my $psql = open2($from_psql, $to_psql, 'psql -X -A -t -d ' . "'" . $node->connstr('postgres') . "'" . " -v VERBOSITY=sqlstate -P null='~' 2>&1");
+my $psql = open2($from_psql, $to_psql,
+	'psql -X -A -t -d ' . "'" . $node->connstr('postgres') . "'" . " -v VERBOSITY=sqlstate -P null='~' 2>&1");
 my $rounds = 0;
 
 # Runs a script; the output's lines, by what the last "\echo @@ NAME" before them said.
@@ -87,7 +88,8 @@ sub read_state
 	for my $line (@_)
 	{
 		my ($id, $account, $next, $deleted, $exists, $count, $seqs) = split /\|/, $line;
-		$state{ state_key($id, $account) } = { id => $id, account => $account, next => $next, deleted => $deleted, exists => $exists, count => $count, seqs => [ grep { $_ ne '~' } split /,/, $seqs ] };
+		$state{ state_key($id, $account) } = { id => $id, account => $account, next => $next, deleted => $deleted, exists => $exists,
+			count => $count, seqs => [ grep { $_ ne '~' } split /,/, $seqs ] };
 	}
 	return \%state;
 }

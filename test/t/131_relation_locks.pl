@@ -82,7 +82,8 @@ sub gated
 sub insert_sql
 {
 	my ($number, $columns, $values, $conversation) = @_;
-	return "INSERT INTO memory.messages (account_id, conversation_id, role, content$columns) SELECT v.account, conversation(v.account, $conversation), 'user', "
+	return "INSERT INTO memory.messages (account_id, conversation_id, role, content$columns)
+		SELECT v.account, conversation(v.account, $conversation), 'user', "
 	  . gated($number) . "$values FROM " . rows_of($number);
 }
 
@@ -100,11 +101,17 @@ my %statements = (
 	'INSERT of numbered messages' => sub { insert_sql($_[0], ', seq', ', 100 + ' . $_[0], 0) },
 	'INSERT into new conversations' => sub { insert_sql($_[0], ', seq', ', v.n', 10 + $_[0]) },
 	'COPY' => \&copy_sql,
-	'UPDATE' => sub { "UPDATE memory.messages m SET content = " . gated($_[0]) . ' FROM ' . rows_of($_[0]) . " WHERE m.account_id = v.account AND m.conversation_id = conversation(v.account, 0) AND m.seq = $_[0]" },
-	'DELETE' => sub { 'DELETE FROM memory.messages m USING ' . rows_of($_[0]) . " WHERE m.account_id = v.account AND m.conversation_id = conversation(v.account, 0) AND m.seq = 2 + $_[0] AND " . gated($_[0]) . ' IS NOT NULL' },
-	'INSERT of conversations' => sub { "INSERT INTO memory.conversations (account_id, conversation_id, title) SELECT v.account, conversation(v.account, 20 + $_[0]), " . gated($_[0]) . ' FROM ' . rows_of($_[0]) },
-	'UPDATE of conversations' => sub { 'UPDATE memory.conversations c SET title = ' . gated($_[0]) . ' FROM ' . rows_of($_[0]) . " WHERE c.account_id = v.account AND c.conversation_id = conversation(v.account, $_[0])" },
-	'DELETE of conversations' => sub { 'DELETE FROM memory.conversations c USING ' . rows_of($_[0]) . " WHERE c.account_id = v.account AND c.conversation_id = conversation(v.account, $_[0]) AND " . gated($_[0]) . ' IS NOT NULL' });
+	'UPDATE' => sub { "UPDATE memory.messages m SET content = " . gated($_[0]) . ' FROM ' . rows_of($_[0])
+		. " WHERE m.account_id = v.account AND m.conversation_id = conversation(v.account, 0) AND m.seq = $_[0]" },
+	'DELETE' => sub { 'DELETE FROM memory.messages m USING ' . rows_of($_[0])
+		. " WHERE m.account_id = v.account AND m.conversation_id = conversation(v.account, 0) AND m.seq = 2 + $_[0]
+			AND " . gated($_[0]) . ' IS NOT NULL' },
+	'INSERT of conversations' => sub { "INSERT INTO memory.conversations (account_id, conversation_id, title)
+		SELECT v.account, conversation(v.account, 20 + $_[0]), " . gated($_[0]) . ' FROM ' . rows_of($_[0]) },
+	'UPDATE of conversations' => sub { 'UPDATE memory.conversations c SET title = ' . gated($_[0]) . ' FROM ' . rows_of($_[0])
+		. " WHERE c.account_id = v.account AND c.conversation_id = conversation(v.account, $_[0])" },
+	'DELETE of conversations' => sub { 'DELETE FROM memory.conversations c USING ' . rows_of($_[0])
+		. " WHERE c.account_id = v.account AND c.conversation_id = conversation(v.account, $_[0]) AND " . gated($_[0]) . ' IS NOT NULL' });
 
 # Starts both, and waits until each has had its first row and stands at its gate.
 sub start_both
@@ -130,7 +137,8 @@ else
 {
 	is("@results", '40P01 INSERT 0 2', 'INSERT without seq crosswise: each row of a view takes its account, a deadlock');
 }
-is($node->safe_psql('postgres', "SELECT string_agg(account_id || seq, ' ' ORDER BY account_id, seq) FROM memory.messages WHERE content LIKE 'of session%'"),
+is($node->safe_psql('postgres',
+	"SELECT string_agg(account_id || seq, ' ' ORDER BY account_id, seq) FROM memory.messages WHERE content LIKE 'of session%'"),
 	$relations_are_tables ? 'a5 a6 b5 b6' : 'a5 b5', 'numbered without a gap');
 
 # --- both have their rows; the account that comes second is held.  Session 2 writes first: if it took
@@ -156,7 +164,9 @@ for my $kind ('INSERT', 'INSERT of numbered messages', 'INSERT into new conversa
 }
 
 $keeper->quit;
-is($node->safe_psql('postgres', "SELECT account_id, string_agg(seq || ' ' || content, ', ' ORDER BY seq) FROM memory.messages WHERE conversation_id = conversation(account_id, 0) AND seq < 3 GROUP BY 1 ORDER BY 1"),
+is($node->safe_psql('postgres',
+	"SELECT account_id, string_agg(seq || ' ' || content, ', ' ORDER BY seq) FROM memory.messages
+		WHERE conversation_id = conversation(account_id, 0) AND seq < 3 GROUP BY 1 ORDER BY 1"),
 	"a|1 of session 1, 2 of session 2\nb|1 of session 1, 2 of session 2", 'what they wrote is there');
 is(problems_of($node), '', 'the tables of the store agree with each other');
 $node->stop;

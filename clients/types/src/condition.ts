@@ -4,11 +4,6 @@
 import type { Condition } from './base.js';
 
 export const conditions = {
-	/** the job does not exist; the conversation or message does not exist in this account, or is deleted; the subscription or reservation does not exist. */
-	'02000': {
-		when: 'the job does not exist; the conversation or message does not exist in this account, or is deleted; the subscription or reservation does not exist',
-		remedy: 'check account and ids',
-	},
 	/** a Redis server cannot be reached, is silent for too long, speaks another protocol, refuses the password, or a command. */
 	'08001': {
 		when: 'a Redis server cannot be reached, is silent for too long, speaks another protocol, refuses the password, or a command',
@@ -89,6 +84,11 @@ export const conditions = {
 		when: 'the conversation or subscription exists already; the `seq` or `message_id` is taken; a new dictionary\'s id is taken by another; an imported document contradicts what is stored',
 		remedy: 'use `UPDATE` or an editing function; in a retry, take it as done; train again',
 	},
+	/** a cursor on `memory.export` was opened or first fetched in a savepoint that was rolled back. */
+	'24000': {
+		when: 'a cursor on `memory.export` was opened or first fetched in a savepoint that was rolled back',
+		remedy: 'declare the cursor anew',
+	},
 	/** a transaction that only reads, or a standby, is to write. */
 	'25006': {
 		when: 'a transaction that only reads, or a standby, is to write',
@@ -134,9 +134,9 @@ export const conditions = {
 		when: 'concurrent writers of one account in `REPEATABLE READ` or `SERIALIZABLE`; an `UPDATE` of a message, or of a title or metadata, that another transaction has changed since the statement began; `memory.forget` with a snapshot that does not see all of the account; an account was given another subscription meanwhile; a deadlock of transactions that write to several accounts',
 		remedy: 'run the transaction again; write accounts in the same order',
 	},
-	/** the role lacks the privilege; a file of the server is not for it; the job belongs to another role; the session is confined to another account, or to one where all are concerned; fatal: the client gave `memory_ext.account` without the right to. */
+	/** the role lacks the privilege; a file of the server is not for it; the job belongs to another role; the session is confined to another account, or to one where all are concerned, or has named none where its role is to; fatal: the client gave `memory_ext.account` without the right to. */
 	'42501': {
-		when: 'the role lacks the privilege; a file of the server is not for it; the job belongs to another role; the session is confined to another account, or to one where all are concerned; fatal: the client gave `memory_ext.account` without the right to',
+		when: 'the role lacks the privilege; a file of the server is not for it; the job belongs to another role; the session is confined to another account, or to one where all are concerned, or has named none where its role is to; fatal: the client gave `memory_ext.account` without the right to',
 		remedy: 'ask for the level; name the right account; connect without the setting',
 	},
 	/** a setting of memory_ext that does not exist. */
@@ -177,17 +177,17 @@ export const conditions = {
 	/** the server is out of memory for compressing. */
 	'53200': {
 		when: 'the server is out of memory for compressing',
-		remedy: 'free memory',
+		remedy: 'free memory, or choose a lower level of compression',
 	},
 	/** a value beyond its limit, which the message names. */
 	'54000': {
 		when: 'a value beyond its limit, which the message names',
 		remedy: 'see Limits',
 	},
-	/** the conversation has been deleted; the job is finished, or its file has changed; a reservation that was released is settled, or the other way round. */
+	/** the conversation has been deleted; the job is finished, or its file has changed; a reservation that was released is settled, or the other way round; the id of one that has ended, or has expired, is reserved again. */
 	'55000': {
-		when: 'the conversation has been deleted; the job is finished, or its file has changed; a reservation that was released is settled, or the other way round',
-		remedy: 'choose a new conversation_id',
+		when: 'the conversation has been deleted; the job is finished, or its file has changed; a reservation that was released is settled, or the other way round; the id of one that has ended, or has expired, is reserved again',
+		remedy: 'choose a new conversation_id, or reservation_id',
 	},
 	/** the job is being worked on. */
 	'55006': {
@@ -218,6 +218,11 @@ export const conditions = {
 	'MX001': {
 		when: 'a hard limit would be exceeded; the detail is the JSON object described in Plans and quotas',
 		remedy: 'wait for the next period, delete what stands, or change the plan as the hint says',
+	},
+	/** the job does not exist; the conversation or message that is to be changed, or the message that is asked for, does not exist in this account, or is deleted; the subscription or reservation does not exist. */
+	'P0002': {
+		when: 'the job does not exist; the conversation or message that is to be changed, or the message that is asked for, does not exist in this account, or is deleted; the subscription or reservation does not exist',
+		remedy: 'check account and ids',
 	},
 	/** an internal error. */
 	'XX000': {

@@ -1,9 +1,9 @@
 /*
- * pack.h
+ * transcript_private.h
  *		What the files of this room share with each other only.
  */
-#ifndef TRANSCRIPT_PACK_H
-#define TRANSCRIPT_PACK_H
+#ifndef TRANSCRIPT_PRIVATE_H
+#define TRANSCRIPT_PRIVATE_H
 
 #include "postgres.h"
 
@@ -29,4 +29,4 @@ transcript_metadata_jsonb(const char *text, uint32 len, uint32 position, bool co
 /* The text that a transcript keeps of a jsonb, terminated, palloc'd. */
 extern char *transcript_metadata_text(Jsonb *metadata, uint32 position, uint32 *len);
 
-#endif /* TRANSCRIPT_PACK_H */
+#endif /* TRANSCRIPT_PRIVATE_H */

@@ -1,38 +1,8 @@
--- Recording calls, and the views of usage.  A view adds up the rolled-up rows,
+-- The views of usage.  A view adds up the rolled-up rows,
 -- the tail's rows that are not counted (each is the ledger of its own usage),
 -- and the recorded calls that wait; so it is exact at any moment.  A condition
--- on account_id reaches the index of each part.
-
-CREATE FUNCTION memory_store.check_account(account_id text) RETURNS text
-	AS 'MODULE_PATHNAME', 'memory_check_account' LANGUAGE C STABLE;
-COMMENT ON FUNCTION memory_store.check_account(text) IS 'the account a call works on; null: the session''s; an error when it is not this session''s';
-
-CREATE FUNCTION memory.record_usage(
-	account_id text,
-	model text,
-	input_tokens bigint,
-	cached_input_tokens bigint DEFAULT 0,
-	output_tokens bigint DEFAULT 0,
-	cache_creation_tokens bigint DEFAULT 0,
-	request_id text DEFAULT NULL,
-	occurred_at timestamptz DEFAULT NULL
-) RETURNS boolean
-	AS 'MODULE_PATHNAME', 'memory_record_usage' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.record_usage(text, text, bigint, bigint, bigint, bigint, text, timestamptz) IS 'records a call of a model that stores no message; false: the request_id was recorded before';
-
-CREATE FUNCTION memory_store.roll_up_usage(max_accounts integer DEFAULT 100) RETURNS bigint
-	AS 'MODULE_PATHNAME', 'memory_roll_up_usage' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory_store.roll_up_usage(integer) IS 'rolls up the recorded calls of some (NULL: all) accounts; returns how many had some';
-
--- Accounts that record calls all the time must not keep maintenance in this phase.
-CREATE FUNCTION memory_store.roll_up_step(INOUT place text, batch_size integer, OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT CASE WHEN b >= batch_size AND n < 1000 THEN n::text END, b, NULL
-	FROM memory_store.roll_up_usage(batch_size) b, (SELECT COALESCE(place::integer, 0) + 1) c(n)
-$$;
-COMMENT ON FUNCTION memory_store.roll_up_step(text, integer) IS 'a step of maintain(): recorded calls';
-INSERT INTO memory_store.maintenance_phases (phase, position, step, message) VALUES ('roll up calls', 300, 'roll_up_step', NULL);
+-- on account_id reaches the index of each part.  Sums stop at the largest bigint: an error would
+-- take everybody's numbers away for one account's.
 
 -- The tail's part.  By conversation, so that one account's rows are found by
 -- its conversations: the tail has no index on account_id.
@@ -57,33 +27,32 @@ COMMENT ON VIEW memory_store.usage_waiting IS 'recorded calls that are not rolle
 
 CREATE VIEW memory.usage_daily WITH (security_barrier = true) AS
 	SELECT u.account_id, u.day, u.model,
-		sum(u.messages)::bigint AS messages,
-		sum(u.requests)::bigint AS requests,
-		sum(u.input_tokens)::bigint AS input_tokens,
-		sum(u.cached_input_tokens)::bigint AS cached_input_tokens,
-		sum(u.cache_creation_tokens)::bigint AS cache_creation_tokens,
-		sum(u.output_tokens)::bigint AS output_tokens,
-		sum(u.content_bytes)::bigint AS content_bytes,
-		sum(u.imported_messages)::bigint AS imported_messages,
-		sum(u.imported_tokens)::bigint AS imported_tokens,
-		sum(u.imported_bytes)::bigint AS imported_bytes
+		least(sum(u.messages), 9223372036854775807)::bigint AS messages,
+		least(sum(u.requests), 9223372036854775807)::bigint AS requests,
+		least(sum(u.input_tokens), 9223372036854775807)::bigint AS input_tokens,
+		least(sum(u.cached_input_tokens), 9223372036854775807)::bigint AS cached_input_tokens,
+		least(sum(u.cache_creation_tokens), 9223372036854775807)::bigint AS cache_creation_tokens,
+		least(sum(u.output_tokens), 9223372036854775807)::bigint AS output_tokens,
+		least(sum(u.content_bytes), 9223372036854775807)::bigint AS content_bytes,
+		least(sum(u.imported_messages), 9223372036854775807)::bigint AS imported_messages,
+		least(sum(u.imported_tokens), 9223372036854775807)::bigint AS imported_tokens,
+		least(sum(u.imported_bytes), 9223372036854775807)::bigint AS imported_bytes
 	FROM (
 		SELECT r.account_id, r.day, r.model, r.messages, r.requests,
-			r.input_tokens + r.request_input_tokens AS input_tokens,
+			r.input_tokens::numeric + r.request_input_tokens AS input_tokens,
 			r.request_cached_input_tokens AS cached_input_tokens,
 			r.request_cache_creation_tokens AS cache_creation_tokens,
-			r.output_tokens + r.request_output_tokens AS output_tokens,
+			r.output_tokens::numeric + r.request_output_tokens AS output_tokens,
 			r.content_bytes, r.imported_messages, r.imported_tokens, r.imported_bytes
 		FROM memory_store.usage_rolled r
-		WHERE r.messages + r.requests + r.imported_messages + r.content_bytes
-			+ r.input_tokens + r.output_tokens > 0
+		WHERE greatest(r.messages, r.requests, r.imported_messages, r.content_bytes, r.input_tokens, r.output_tokens) > 0
 		UNION ALL
-		SELECT l.account_id, l.day, l.model, count(*), 0, sum(l.input_tokens)::bigint, 0, 0, sum(l.output_tokens)::bigint, sum(l.content_bytes)::bigint, 0, 0, 0
+		SELECT l.account_id, l.day, l.model, count(*), 0, least(sum(l.input_tokens), 9223372036854775807)::bigint, 0, 0, least(sum(l.output_tokens), 9223372036854775807)::bigint, least(sum(l.content_bytes), 9223372036854775807)::bigint, 0, 0, 0
 		FROM memory_store.usage_ledger l
 		GROUP BY l.account_id, l.day, l.model
 		UNION ALL
-		SELECT w.account_id, w.day, w.model, 0, count(*), sum(w.input_tokens)::bigint, sum(w.cached_input_tokens)::bigint,
-			sum(w.cache_creation_tokens)::bigint, sum(w.output_tokens)::bigint, 0, 0, 0, 0
+		SELECT w.account_id, w.day, w.model, 0, count(*), least(sum(w.input_tokens), 9223372036854775807)::bigint, least(sum(w.cached_input_tokens), 9223372036854775807)::bigint,
+			least(sum(w.cache_creation_tokens), 9223372036854775807)::bigint, least(sum(w.output_tokens), 9223372036854775807)::bigint, 0, 0, 0, 0
 		FROM memory_store.usage_waiting w
 		GROUP BY w.account_id, w.day, w.model
 	) u
@@ -92,27 +61,27 @@ COMMENT ON VIEW memory.usage_daily IS 'usage by account, UTC day and model (empt
 
 CREATE VIEW memory.usage_by_model WITH (security_barrier = true) AS
 	SELECT u.account_id, date_trunc('month', u.day::timestamp)::date AS month, u.model,
-		sum(u.messages)::bigint AS messages,
-		sum(u.requests)::bigint AS requests,
-		sum(u.input_tokens)::bigint AS input_tokens,
-		sum(u.cached_input_tokens)::bigint AS cached_input_tokens,
-		sum(u.cache_creation_tokens)::bigint AS cache_creation_tokens,
-		sum(u.output_tokens)::bigint AS output_tokens,
-		sum(u.content_bytes)::bigint AS content_bytes
+		least(sum(u.messages), 9223372036854775807)::bigint AS messages,
+		least(sum(u.requests), 9223372036854775807)::bigint AS requests,
+		least(sum(u.input_tokens), 9223372036854775807)::bigint AS input_tokens,
+		least(sum(u.cached_input_tokens), 9223372036854775807)::bigint AS cached_input_tokens,
+		least(sum(u.cache_creation_tokens), 9223372036854775807)::bigint AS cache_creation_tokens,
+		least(sum(u.output_tokens), 9223372036854775807)::bigint AS output_tokens,
+		least(sum(u.content_bytes), 9223372036854775807)::bigint AS content_bytes
 	FROM memory.usage_daily u
 	GROUP BY 1, 2, 3;
 COMMENT ON VIEW memory.usage_by_model IS 'usage by account, calendar month (UTC; its first day) and model';
 
 CREATE VIEW memory.usage_current WITH (security_barrier = true) AS
 	SELECT u.account_id, min(p.month) AS month,
-		sum(u.messages)::bigint AS messages,
-		sum(u.requests)::bigint AS requests,
-		sum(u.input_tokens)::bigint AS input_tokens,
-		sum(u.cached_input_tokens)::bigint AS cached_input_tokens,
-		sum(u.cache_creation_tokens)::bigint AS cache_creation_tokens,
-		sum(u.output_tokens)::bigint AS output_tokens,
-		sum(u.input_tokens + u.cached_input_tokens + u.cache_creation_tokens + u.output_tokens)::bigint AS tokens,
-		sum(u.content_bytes)::bigint AS content_bytes
+		least(sum(u.messages), 9223372036854775807)::bigint AS messages,
+		least(sum(u.requests), 9223372036854775807)::bigint AS requests,
+		least(sum(u.input_tokens), 9223372036854775807)::bigint AS input_tokens,
+		least(sum(u.cached_input_tokens), 9223372036854775807)::bigint AS cached_input_tokens,
+		least(sum(u.cache_creation_tokens), 9223372036854775807)::bigint AS cache_creation_tokens,
+		least(sum(u.output_tokens), 9223372036854775807)::bigint AS output_tokens,
+		least(sum(u.input_tokens::numeric + u.cached_input_tokens + u.cache_creation_tokens + u.output_tokens), 9223372036854775807)::bigint AS tokens,
+		least(sum(u.content_bytes), 9223372036854775807)::bigint AS content_bytes
 	FROM (SELECT date_trunc('month', CURRENT_TIMESTAMP AT TIME ZONE 'UTC')::date AS month) p
 	CROSS JOIN memory.usage_daily u
 	WHERE u.day >= date_trunc('month', CURRENT_TIMESTAMP AT TIME ZONE 'UTC')::date
@@ -127,8 +96,8 @@ CREATE VIEW memory.storage_daily WITH (security_barrier = true) AS
 		sum(d.added_bytes - d.removed_bytes) OVER days::bigint AS content_bytes
 	FROM (
 		SELECT u.account_id, u.day,
-			sum(u.added_messages)::bigint AS added_messages, sum(u.removed_messages)::bigint AS removed_messages,
-			sum(u.added_bytes)::bigint AS added_bytes, sum(u.removed_bytes)::bigint AS removed_bytes
+			least(sum(u.added_messages), 9223372036854775807)::bigint AS added_messages, least(sum(u.removed_messages), 9223372036854775807)::bigint AS removed_messages,
+			least(sum(u.added_bytes), 9223372036854775807)::bigint AS added_bytes, least(sum(u.removed_bytes), 9223372036854775807)::bigint AS removed_bytes
 		FROM (
 			SELECT r.account_id, r.day, r.messages + r.imported_messages AS added_messages, r.removed_messages,
 				r.content_bytes + r.imported_bytes AS added_bytes, r.removed_bytes
@@ -148,16 +117,16 @@ COMMENT ON VIEW memory.storage_daily IS 'messages and bytes of content that came
 CREATE VIEW memory.usage_drift WITH (security_barrier = true) AS
 	WITH stored AS (
 		SELECT c.account_id, count(*) FILTER (WHERE c.deleted_at IS NULL) AS conversations,
-			sum(c.message_count)::bigint AS messages, sum(c.token_count)::bigint AS tokens,
-			sum(c.content_bytes)::bigint AS content_bytes
+			least(sum(c.message_count), 9223372036854775807)::bigint AS messages, least(sum(c.token_count), 9223372036854775807)::bigint AS tokens,
+			least(sum(c.content_bytes), 9223372036854775807)::bigint AS content_bytes
 		FROM memory_store.conversations c
 		WHERE memory.account_visible(c.account_id)
 		GROUP BY c.account_id
 	)
 	SELECT account_id, v.meter, v.metered, v.stored, NULL::text AS subscription_id
 	FROM (
-		SELECT u.account_id, sum(u.messages)::bigint AS messages, sum(u.tokens)::bigint AS tokens,
-			sum(u.content_bytes)::bigint AS content_bytes
+		SELECT u.account_id, least(sum(u.messages), 9223372036854775807)::bigint AS messages, least(sum(u.tokens), 9223372036854775807)::bigint AS tokens,
+			least(sum(u.content_bytes), 9223372036854775807)::bigint AS content_bytes
 		FROM (
 			SELECT r.account_id, r.messages + r.imported_messages - r.removed_messages AS messages,
 				r.input_tokens + r.output_tokens + r.imported_tokens - r.removed_tokens AS tokens,
@@ -180,7 +149,7 @@ CREATE VIEW memory.usage_drift WITH (security_barrier = true) AS
 	SELECT NULL, v.meter, v.metered, v.stored, s.subscription_id
 	FROM memory_store.subscriptions s
 	LEFT JOIN (
-		SELECT a.subscription_id, sum(d.conversations)::bigint AS conversations, sum(d.content_bytes)::bigint AS content_bytes
+		SELECT a.subscription_id, least(sum(d.conversations), 9223372036854775807)::bigint AS conversations, least(sum(d.content_bytes), 9223372036854775807)::bigint AS content_bytes
 		FROM memory_store.accounts a JOIN stored d USING (account_id)
 		GROUP BY 1
 	) d USING (subscription_id)
@@ -208,7 +177,6 @@ CREATE VIEW memory.usage_drift WITH (security_barrier = true) AS
 COMMENT ON VIEW memory.usage_drift IS 'must be empty: accounts whose usage, less what was removed, is not what their conversations hold; subscriptions whose counters are not what stands and is reserved';
 
 INSERT INTO memory_store.grants VALUES
-	('EXECUTE ON FUNCTION memory.record_usage(text, text, bigint, bigint, bigint, bigint, text, timestamptz)', 'writer'),
 	('SELECT ON memory.usage_daily', 'reader'),
 	('SELECT ON memory.usage_by_model', 'reader'),
 	('SELECT ON memory.usage_current', 'reader'),
