@@ -34,13 +34,18 @@
 #include "statement.h"
 #include "store.h"
 
-static EraseElsewhere forget_elsewhere = NULL;
+#define MAX_FORGETS 4
 
-/* What a room above this one keeps of accounts is erased with them, by its own function. */
+static EraseElsewhere forgets_elsewhere[MAX_FORGETS];
+static int nforgets = 0;
+
+/* What rooms above this one keep of accounts is erased with them, by a function of each. */
 void
 erase_set_elsewhere(EraseElsewhere forget)
 {
-	forget_elsewhere = forget;
+	if (nforgets == MAX_FORGETS)
+		elog(ERROR, "too many rooms forget");
+	forgets_elsewhere[nforgets++] = forget;
 }
 
 static int64
@@ -294,8 +299,8 @@ memory_forget(PG_FUNCTION_ARGS)
 	plan_execute(&forget_purged_statement, values, NULL, false);
 	problems_forget(account_id);
 	store_mark_changed(account_id, 0);
-	if (forget_elsewhere != NULL)
-		forget_elsewhere(account_id);
+	for (int i = 0; i < nforgets; i++)
+		forgets_elsewhere[i](account_id);
 	plan_execute(&store_forget_account_statement, values, NULL, false);
 
 	stale = plan_execute(&dictionaries_stale_statement, values, NULL, false);

@@ -94,10 +94,10 @@ search_number_argument(const char *name, int64 value, int64 smallest, int64 larg
 static bool
 is_operator(void)
 {
-	Oid types[] = {INT4OID};
+	Oid types[] = {TEXTOID};
 	oidvector *arguments = buildoidvector(types, 1);
 	Oid schema = get_namespace_oid("memory", false);
-	Oid function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("seal_idle"),
+	Oid function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("forget"),
 								   PointerGetDatum(arguments), ObjectIdGetDatum(schema));
 
 	return OidIsValid(function) && compat_may_execute(function, GetOuterUserId());

@@ -67,6 +67,17 @@ find(SearchBlocks *blocks, DirectRows *rows, text *account_id)
 	MemoryContextSwitchTo(old);
 }
 
+/* What a scan of an index keeps between rows lives there, too. */
+static bool
+next_row(SearchBlocks *blocks, DirectRows *rows)
+{
+	MemoryContext old = MemoryContextSwitchTo(blocks->context);
+	bool found = direct_next(rows, ForwardScanDirection);
+
+	MemoryContextSwitchTo(old);
+	return found;
+}
+
 /* Opens both tables; they live in the current memory context. */
 void
 search_blocks_open(SearchBlocks *blocks)
@@ -94,7 +105,7 @@ search_blocks_cover(SearchBlocks *blocks, text *account_id, SearchCover *cover)
 	const bool *nulls;
 
 	find(blocks, &blocks->accounts, account_id);
-	if (!direct_next(&blocks->accounts, ForwardScanDirection))
+	if (!next_row(blocks, &blocks->accounts))
 		return false;
 	values = blocks->accounts.slot->tts_values;
 	nulls = blocks->accounts.slot->tts_isnull;
@@ -123,7 +134,7 @@ search_blocks_next(SearchBlocks *blocks, SearchBlockRow *row)
 {
 	const Datum *values;
 
-	if (!direct_next(&blocks->blocks, ForwardScanDirection))
+	if (!next_row(blocks, &blocks->blocks))
 		return false;
 	values = blocks->blocks.slot->tts_values;
 	row->number = DatumGetInt32(values[BLOCK_NUMBER]);

@@ -598,7 +598,7 @@ memory_build_blocks(PG_FUNCTION_ARGS)
 	account_check_unconfined();
 	SPI_connect();
 	search_blocks_open(&call.blocks);
-	call.scan = store_scan_begin();
+	call.scan = store_scan_begin(true);
 	call.context =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext build", ALLOCSET_DEFAULT_SIZES);
 	build_accounts(&call, after);

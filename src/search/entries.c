@@ -30,7 +30,8 @@ struct SearchEntryBuilder
 	/* the entry that is made */
 	SearchEntry entry;
 	bool begun;
-	Size bytes; /* of content */
+	Size bytes;       /* of content */
+	int64 unreadable; /* segments, when it was begun */
 	uint64 *elements;
 	uint32 nelements;
 	uint32 element_space;
@@ -170,6 +171,7 @@ begin_entry(SearchEntryBuilder *builder, const StoreListed *listed, int64 first_
 	builder->entry.updated_at = listed->updated_at;
 	builder->begun = true;
 	builder->bytes = 0;
+	builder->unreadable = store_scan_unreadable(builder->scan);
 	if (first_seq == 1)
 	{
 		builder->entry.flags |= SEARCH_ENTRY_TITLED;
@@ -182,14 +184,12 @@ begin_entry(SearchEntryBuilder *builder, const StoreListed *listed, int64 first_
 	}
 }
 
-/* The filter is made, and the entry ends with this seq. */
+/* Adds the entry with a filter over the elements. */
 static void
-end_entry(SearchEntryBuilder *builder, int64 last_seq)
+carry_with_filter(SearchEntryBuilder *builder, SearchEntry *entry)
 {
-	SearchEntry *entry = &builder->entry;
 	uint8 *filter;
 
-	entry->last_seq = last_seq;
 	entry->extra = builder->bytes >= LONG_ENTRY_BYTES ? 1 : 0;
 	entry->filter_bytes = search_filter_bytes(builder->elements, builder->nelements, entry->extra);
 	filter = MemoryContextAllocExtended(builder->context, entry->filter_bytes,
@@ -199,6 +199,23 @@ end_entry(SearchEntryBuilder *builder, int64 last_seq)
 	entry->filter = filter;
 	search_entry_carry(builder, entry);
 	pfree(filter);
+}
+
+/* The entry ends with this seq. */
+static void
+end_entry(SearchEntryBuilder *builder, int64 last_seq)
+{
+	SearchEntry *entry = &builder->entry;
+
+	entry->last_seq = last_seq;
+	if (store_scan_unreadable(builder->scan) > builder->unreadable)
+	{
+		/* what could not be read may be restored: anything may be in it */
+		entry->flags |= SEARCH_ENTRY_ERASED;
+		search_entry_carry(builder, entry);
+	}
+	else
+		carry_with_filter(builder, entry);
 	forget_elements(builder);
 	builder->begun = false;
 }

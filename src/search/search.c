@@ -189,10 +189,10 @@ typedef struct ConversationKey
 } ConversationKey;
 
 static void
-open_search(Search *search)
+open_search(Search *search, bool careful)
 {
 	search_blocks_open(&search->blocks);
-	search->scan = store_scan_begin();
+	search->scan = store_scan_begin(careful);
 	search->verifier = search_verifier(search->scan, &search->filter);
 	search->gather.blocks = &search->blocks;
 	search->gather.scan = search->scan;
@@ -537,6 +537,32 @@ put_rows(Search *search, ReturnSetInfo *result)
 	}
 }
 
+typedef struct SearchCall
+{
+	FunctionCallInfo fcinfo;
+	ReturnSetInfo *result;
+} SearchCall;
+
+/* Does what memory_search says. */
+static void
+run_search(void *arg, bool careful)
+{
+	SearchCall *call = arg;
+	Search *search;
+
+	SPI_connect(); /* for branches */
+	search = palloc(sizeof(Search));
+	take_arguments(call->fcinfo, search);
+	open_search(search, careful);
+	if (search->ranked)
+		find_ranked(search);
+	else
+		find_newest(search);
+	put_rows(search, call->result);
+	close_search(search);
+	SPI_finish();
+}
+
 PG_FUNCTION_INFO_V1(memory_search);
 
 /*
@@ -554,19 +580,9 @@ Datum
 memory_search(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Search *search;
+	SearchCall call = {fcinfo, result};
 
 	InitMaterializedSRF(fcinfo, 0);
-	SPI_connect(); /* for branches */
-	search = palloc(sizeof(Search));
-	take_arguments(fcinfo, search);
-	open_search(search);
-	if (search->ranked)
-		find_ranked(search);
-	else
-		find_newest(search);
-	put_rows(search, result);
-	close_search(search);
-	SPI_finish();
+	search_attempt(run_search, &call, result->setResult);
 	return (Datum) 0;
 }

@@ -4,8 +4,8 @@
  *
  * Calls go downward: search.c, search_conversations.c → verify.c, rank.c →
  * candidates.c → blocks.c → block.c, snippet.c, filter.c → query.c → fold.c.
- * build.c → entries.c and erase_blocks.c stand beside candidates.c; hits.c, page_key.c and
- * arguments.c beside verify.c.
+ * build.c → entries.c and erase_blocks.c stand beside candidates.c; hits.c, page_key.c,
+ * attempts.c and arguments.c beside verify.c.
  */
 #ifndef SEARCH_PRIVATE_H
 #define SEARCH_PRIVATE_H
@@ -15,6 +15,7 @@
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 #include "utils/uuid.h"
 
 #include "direct.h"
@@ -235,6 +236,10 @@ extern uint32 search_titled(const SearchRanking *ranking, const char *title, siz
 extern void search_count(const SearchRanking *ranking, const SearchFound *found, uint32 titled,
 						 SearchCounts *counts);
 extern double search_score(const SearchRanking *ranking, const SearchCounts *counts);
+
+/* ---- attempts.c: going on behind segments that cannot be read ---- */
+typedef void (*SearchAct)(void *arg, bool careful);
+extern void search_attempt(SearchAct act, void *arg, Tuplestorestate *rows);
 
 /* ---- arguments.c: what the functions of this room are given ---- */
 extern SearchQuery *search_query_argument(const text *query);

@@ -218,7 +218,6 @@ highlight(const Places *places, const char *text, size_t begin, size_t end, Snip
 	for (i = 0; i < places->count; i++)
 	{
 		const Place *place = &places->places[i];
-		SnippetHighlight *last = &snippet->highlights[snippet->nhighlights - 1];
 		int length;
 
 		if (place->begin < begin || place->end > end ||
@@ -227,8 +226,10 @@ highlight(const Places *places, const char *text, size_t begin, size_t end, Snip
 		characters += count_characters(text, counted, place->begin);
 		counted = place->begin;
 		length = count_characters(text, place->begin, place->end);
+		if (length == 0)
+			continue; /* bytes that are not UTF-8 */
 		if (snippet->nhighlights > 0 && place->begin <= last_end)
-			last->end = characters + length;
+			snippet->highlights[snippet->nhighlights - 1].end = characters + length;
 		else if (snippet->nhighlights < SNIPPET_MAX_HIGHLIGHTS)
 		{
 			snippet->highlights[snippet->nhighlights].begin = characters;

@@ -35,6 +35,7 @@ store_found_account(text *account_id, int64 revision, char *subscription_id, con
 	StoreAccount *account = palloc0(sizeof(StoreAccount));
 
 	account->account_id = account_id;
+	account->context = CurrentMemoryContext;
 	account->charged = locked != NULL;
 	account->revision = revision;
 	account->subscription_id = subscription_id;
@@ -173,6 +174,7 @@ store_end_account(StoreAccount *account)
 	}
 	if (account->advanced)
 		store_save_revision(account);
+	store_erase_noted(account);
 	if (!account->charged)
 		return;
 	if (memcmp(&account->amounts, &nothing, sizeof(nothing)) == 0 &&

@@ -12,10 +12,12 @@
 
 #include "access/stratnum.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "attempt.h"
 #include "store.h"
 #include "tables.h"
 
@@ -37,6 +39,8 @@ struct StoreScan
 	DirectRows segments;
 	DirectRows tail;
 	int64 after_revision; /* of the conversations that are listed */
+	bool careful;
+	int64 unreadable; /* segments that were passed over */
 
 	/* the messages that are read */
 	pg_uuid_t id;
@@ -46,9 +50,14 @@ struct StoreScan
 	bool searching;
 };
 
-/* Begins a scan under the active snapshot. */
+/*
+ * store_scan_begin
+ *		Begins a scan under the active snapshot.  careful: a segment that cannot
+ *		be read is passed over with a warning; else it is an error, which is
+ *		faster.
+ */
 StoreScan *
-store_scan_begin(void)
+store_scan_begin(bool careful)
 {
 	static const int by_recent[] = {CONVERSATION_ACCOUNT_ID, CONVERSATION_REVISION_BUCKET};
 	StoreScan *scan = palloc0(sizeof(StoreScan));
@@ -57,6 +66,7 @@ store_scan_begin(void)
 	scan->message_context =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext messages", ALLOCSET_DEFAULT_SIZES);
 	scan->snapshot = GetActiveSnapshot();
+	scan->careful = careful;
 	scan->phase = SCANNING_NOTHING;
 	direct_open_reading(&scan->accounts, &store_accounts, scan->snapshot, NULL, 0);
 	direct_open_reading(&scan->recent, &store_conversations, scan->snapshot, by_recent, 2);
@@ -64,6 +74,13 @@ store_scan_begin(void)
 	direct_open_reading(&scan->segments, &store_segments, scan->snapshot, NULL, 0);
 	direct_open_reading(&scan->tail, &store_tail, scan->snapshot, NULL, 0);
 	return scan;
+}
+
+/* How many segments a careful scan has passed over so far. */
+int64
+store_scan_unreadable(const StoreScan *scan)
+{
+	return scan->unreadable;
 }
 
 void
@@ -88,6 +105,17 @@ find(StoreScan *scan, DirectRows *rows, ScanKeyData *keys, int nkeys)
 	MemoryContextSwitchTo(old);
 }
 
+/* What they keep between rows, too. */
+static bool
+next(StoreScan *scan, DirectRows *rows, ScanDirection direction)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+	bool found = direct_next(rows, direction);
+
+	MemoryContextSwitchTo(old);
+	return found;
+}
+
 /* ---- accounts ---- */
 
 /* The account's revision; false: there is no such account. */
@@ -98,7 +126,7 @@ store_scan_account(StoreScan *scan, text *account_id, int64 *revision)
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account_id));
 	find(scan, &scan->accounts, keys, 1);
-	if (!direct_next(&scan->accounts, ForwardScanDirection))
+	if (!next(scan, &scan->accounts, ForwardScanDirection))
 		return false;
 	*revision = DatumGetInt64(scan->accounts.slot->tts_values[ACCOUNT_REVISION]);
 	return true;
@@ -119,7 +147,7 @@ bool
 store_scan_next_account(StoreScan *scan, text **account_id, int64 *revision)
 {
 	CHECK_FOR_INTERRUPTS();
-	if (!direct_next(&scan->accounts, ForwardScanDirection))
+	if (!next(scan, &scan->accounts, ForwardScanDirection))
 		return false;
 	*account_id = DatumGetTextPP(scan->accounts.slot->tts_values[ACCOUNT_ID]);
 	*revision = DatumGetInt64(scan->accounts.slot->tts_values[ACCOUNT_REVISION]);
@@ -167,7 +195,7 @@ store_scan_conversations(StoreScan *scan, text *account_id, int64 after_revision
 bool
 store_scan_next_conversation(StoreScan *scan, StoreListed *listed)
 {
-	while (direct_next(&scan->recent, ForwardScanDirection))
+	while (next(scan, &scan->recent, ForwardScanDirection))
 	{
 		TupleTableSlot *row = scan->recent.slot;
 
@@ -189,7 +217,7 @@ store_scan_conversation(StoreScan *scan, text *account_id, const pg_uuid_t *id, 
 
 	store_conversation_keys(keys, id, account_id);
 	find(scan, &scan->conversations, keys, 2);
-	if (!direct_next(&scan->conversations, ForwardScanDirection) ||
+	if (!next(scan, &scan->conversations, ForwardScanDirection) ||
 		!scan->conversations.slot->tts_isnull[CONVERSATION_DELETED_AT])
 		return false;
 	take_listed(scan->conversations.slot, listed);
@@ -235,7 +263,7 @@ first_segment(StoreScan *scan)
 	store_conversation_keys(keys, &scan->id, scan->account_id);
 	ScanKeyInit(&keys[2], 3, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(first_seq));
 	find(scan, &scan->segments, keys, 3);
-	if (!direct_next(&scan->segments, BackwardScanDirection))
+	if (!next(scan, &scan->segments, BackwardScanDirection))
 		return first_seq;
 	values = scan->segments.slot->tts_values;
 	return DatumGetInt64(values[SEGMENT_LAST_SEQ]) >= first_seq
@@ -258,6 +286,42 @@ is_outside(const StoreRange *range, const Datum *values)
 		   (header.first_at > range->last_at || header.last_at < range->first_at);
 }
 
+/* The segment at hand, opened; transcript NULL: nothing of it is in the range. */
+typedef struct OpenedSegment
+{
+	StoreScan *scan;
+	Transcript *transcript;
+} OpenedSegment;
+
+static void
+open_segment(void *arg)
+{
+	OpenedSegment *opened = arg;
+	const Datum *values = opened->scan->segments.slot->tts_values;
+	StoreSegment segment = {.body = values[SEGMENT_BODY],
+							.revision = DatumGetInt64(values[SEGMENT_REVISION])};
+
+	if (!is_outside(&opened->scan->range, values))
+		opened->transcript = store_open_segment(&segment);
+}
+
+static void
+open_carefully(OpenedSegment *opened)
+{
+	StoreScan *scan = opened->scan;
+	ErrorData *error = attempt_read(open_segment, opened);
+
+	if (error == NULL)
+		return;
+	scan->unreadable++;
+	ereport(WARNING, (errcode(error->sqlerrcode),
+					  errmsg("messages of conversation %s of account \"%s\" cannot be searched: %s",
+							 store_uuid_string(&scan->id), text_to_cstring(scan->account_id),
+							 error->message),
+					  errhint("See memory.verify() for what is wrong with it.")));
+	FreeErrorData(error);
+}
+
 static bool
 next_segment(StoreScan *scan, StoreMessages *messages)
 {
@@ -269,19 +333,19 @@ next_segment(StoreScan *scan, StoreMessages *messages)
 		find(scan, &scan->segments, keys, 4);
 		scan->searching = true;
 	}
-	while (direct_next(&scan->segments, ForwardScanDirection))
+	while (next(scan, &scan->segments, ForwardScanDirection))
 	{
-		const Datum *values = scan->segments.slot->tts_values;
-		StoreSegment segment = {.body = values[SEGMENT_BODY],
-								.revision = DatumGetInt64(values[SEGMENT_REVISION])};
-		Transcript *transcript;
+		OpenedSegment opened = {scan, NULL};
 
 		CHECK_FOR_INTERRUPTS();
-		if (is_outside(&scan->range, values))
+		if (scan->careful)
+			open_carefully(&opened);
+		else
+			open_segment(&opened);
+		if (opened.transcript == NULL)
 			continue;
-		transcript = store_open_segment(&segment);
-		messages->messages = transcript->messages;
-		messages->count = transcript->count;
+		messages->messages = opened.transcript->messages;
+		messages->count = opened.transcript->count;
 		return true;
 	}
 	return false;
@@ -329,7 +393,7 @@ read_tail(StoreScan *scan, StoreMessages *messages)
 	messages->count = 0;
 	range_keys(scan, keys, scan->range.first_seq);
 	find(scan, &scan->tail, keys, 4);
-	while (direct_next(&scan->tail, ForwardScanDirection))
+	while (next(scan, &scan->tail, ForwardScanDirection))
 	{
 		TupleTableSlot *row = scan->tail.slot;
 

@@ -70,6 +70,8 @@ set_texts(StoreConversation *conversation, const StoreFields *fields)
 	values[6] = BoolGetDatum(fields->archived);
 	nulls[6] = (fields->given & STORE_ARCHIVED) != 0 ? ' ' : 'n';
 	plan_execute(&conversation_set_statement, values, nulls, false);
+	if ((fields->given & STORE_TITLE) != 0)
+		store_note_erased(conversation, 0);
 }
 
 /* Takes the given fields over and writes the row. */

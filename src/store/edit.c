@@ -59,7 +59,10 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	if (change->set_role)
 		take_bytes(&message->role, &message->role_len, new->role, new->role_len);
 	if (change->set_content)
+	{
+		store_note_erased(conversation, message->seq);
 		take_bytes(&message->content, &message->content_len, new->content, new->content_len);
+	}
 	if (change->set_model)
 		take_bytes(&message->model, &message->model_len, new->model, new->model_len);
 	if (change->set_created_at)
@@ -126,6 +129,7 @@ bury_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	change->message.parent_seq = message->parent_seq;
 	change->done = true;
 	plan_execute(&tombstone_insert_statement, values, nulls, false);
+	store_note_erased(conversation, message->seq);
 }
 
 /*
@@ -551,5 +555,6 @@ store_delete_conversation(StoreConversation *conversation)
 	store_usage_deleted(conversation);
 	plan_execute(&tombstones_delete_statement, values, NULL, false);
 	plan_execute(&conversation_bury_statement, values, NULL, false);
+	store_note_erased(conversation, -1);
 	store_usage_write(conversation);
 }

@@ -123,6 +123,8 @@ typedef struct StoreAccount
 	bool advanced;         /* the statement has taken more revisions than its row says */
 	int64 opened;          /* conversations, in this statement */
 	QuotaAmounts amounts;
+	MemoryContext context;        /* that it lives in */
+	struct StoreErasure *erasure; /* NULL: nothing was erased */
 } StoreAccount;
 
 /* The conversations row that a statement works on, under its account's lock. */
@@ -582,6 +584,21 @@ extern PlanStatement store_forget_account_statement;
 extern void
 store_usage_taken(StoreConversation *conversation, TranscriptMessage *messages, uint32 n);
 
+/*
+ * ---- erasure.c: texts that a statement has erased ----
+ * For rooms above that keep something derived from them.
+ */
+typedef struct StoreErased
+{
+	pg_uuid_t id;
+	int64 seq; /* of the message; 0: the conversation's title; -1: all that it had */
+} StoreErased;
+
+typedef void (*StoreErase)(text *account_id, const StoreErased *erased, int n);
+extern void store_set_erase(StoreErase erase);
+extern void store_note_erased(StoreConversation *conversation, int64 seq);
+extern void store_erase_noted(StoreAccount *account);
+
 /* ---- account_scan.c: all that accounts have, for rooms that look through it ---- */
 typedef struct StoreScan StoreScan;
 
@@ -621,7 +638,8 @@ typedef struct StoreMessages
 	uint32 count;
 } StoreMessages;
 
-extern StoreScan *store_scan_begin(void);
+extern StoreScan *store_scan_begin(bool careful);
+extern int64 store_scan_unreadable(const StoreScan *scan);
 extern void store_scan_end(StoreScan *scan);
 extern bool store_scan_account(StoreScan *scan, text *account_id, int64 *revision);
 extern void store_scan_accounts(StoreScan *scan, text *after);

@@ -27,18 +27,21 @@ fuzz_compiler_works()
 }
 
 # What each target of libFuzzer is called, is linked with, and its longest input.
-declare -A FUZZ_LABEL=([format]="the transcripts' bytes" [csv]="the records of CSV")
+declare -A FUZZ_LABEL=([format]="the transcripts' bytes" [csv]="the records of CSV"
+	[search]="search")
 declare -A FUZZ_SOURCES=(
 	[format]="src/transcript/format.c src/transcript/encode.c src/transcript/decode.c"
 	[csv]="src/transfer/csv_cut.c"
+	[search]="src/search/fold.c src/search/query.c src/search/filter.c src/search/block.c
+		src/search/snippet.c"
 )
-declare -A FUZZ_MAX_LEN=([format]=24000 [csv]=4096)
+declare -A FUZZ_MAX_LEN=([format]=24000 [csv]=4096 [search]=4096)
 
 # fuzz_build TARGET: compiles it into STAGE/out/fuzz_TARGET.
 fuzz_build()
 {
 	# shellcheck disable=SC2086
-	as_owner "$CLANG" -g -O1 -fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Werror \
+	as_owner "$CLANG" -g -O1 -D_GNU_SOURCE -fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Werror \
 		-Isrc -Isrc/base -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		-o "$STAGE/out/fuzz_$1" "test/fuzz/fuzz_$1.c" ${FUZZ_SOURCES[$1]}
 }
