@@ -262,7 +262,7 @@ async function killServer() {
 	}
 	for (let n = 0; n < 40; n++) {
 		await sleep(250);
-		if (await run(['-D', dataDirectory, '-w', '-l', `${dataDirectory}/../killed.log`, 'start']) === 0)
+		if (await run(['-D', dataDirectory, '-w', '-l', `${dataDirectory}/killed.log`, 'start']) === 0)
 			return;
 	}
 	throw new Error('the server did not come back');
