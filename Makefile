@@ -27,7 +27,8 @@
 # `make test-matrix` takes MATRIX= and MATRIX_DIR= (see test/matrix).
 
 # The rooms of src/, lowest first; src/README.md says what lives in each.
-ROOMS = base transcript formats metering quota store relation maintenance sync transfer jobs redis worker
+ROOMS = base transcript formats metering quota store relation maintenance sync search transfer jobs \
+	redis worker
 
 # Built out of the tree (make -f DIR/Makefile, with VPATH=DIR as packagers call it), the sources
 # are in srcdir, as PGXS names it, and what is made is below the current folder.
@@ -70,6 +71,8 @@ INSTALL_SQL = $(addprefix $(srcdir)/, \
 	src/store/subscription.sql \
 	src/maintenance/verify.sql \
 	src/sync/sync.sql \
+	src/search/tables.sql \
+	src/search/search.sql \
 	src/metering/usage.sql \
 	src/metering/outbox.sql \
 	src/metering/rating.sql \

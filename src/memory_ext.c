@@ -15,6 +15,7 @@
 #include "job.h"
 #include "metering.h"
 #include "quota.h"
+#include "search.h"
 #include "store.h"
 #include "transcript.h"
 #include "worker.h"
@@ -33,6 +34,7 @@ _PG_init(void)
 	metering_init();
 	store_init();
 	subscription_init();
+	search_init();
 	transfer_init();
 	job_init();
 	worker_init();

@@ -190,4 +190,18 @@ compat_no_transaction_timeout(void)
 #endif
 }
 
+/* 16 has one function for the privileges of every kind of object. */
+#include "catalog/pg_proc.h"
+#include "utils/acl.h"
+
+static inline bool
+compat_may_execute(Oid function, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#else
+	return pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#endif
+}
+
 #endif /* MEMORY_COMPAT_H */

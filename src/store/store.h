@@ -679,4 +679,77 @@ extern void store_lock_before_moving(text **accounts, uint64 n, bool step);
 extern void
 store_usage_taken(StoreConversation *conversation, TranscriptMessage *messages, uint32 n);
 
+/* ---- account_scan.c: all that accounts have, for rooms that look through it ---- */
+typedef struct StoreScan StoreScan;
+
+/* A conversation as it is listed; title and metadata until the next one is. */
+typedef struct StoreListed
+{
+	pg_uuid_t id;
+	int64 next_seq;
+	int64 head_seq;
+	int64 message_count;
+	int64 token_count;
+	int64 content_bytes;
+	int64 revision;
+	TimestampTz created_at;
+	TimestampTz updated_at;
+	bool branched;
+	bool archived;
+	bool has_title;
+	bool has_metadata;
+	Datum title;
+	Datum metadata;
+} StoreListed;
+
+/* Which messages of a conversation are wanted. */
+typedef struct StoreRange
+{
+	int64 first_seq;
+	int64 last_seq;
+	int64 after_revision; /* only those with a later one; -1: all */
+	TimestampTz first_at; /* segments without any of this time are passed over */
+	TimestampTz last_at;
+} StoreRange;
+
+typedef struct StoreMessages
+{
+	TranscriptMessage *messages;
+	uint32 count;
+} StoreMessages;
+
+extern StoreScan *store_scan_begin(void);
+extern void store_scan_end(StoreScan *scan);
+extern bool store_scan_account(StoreScan *scan, text *account_id, int64 *revision);
+extern void store_scan_accounts(StoreScan *scan, text *after);
+extern bool store_scan_next_account(StoreScan *scan, text **account_id, int64 *revision);
+extern void store_scan_conversations(StoreScan *scan, text *account_id, int64 after_revision);
+extern bool store_scan_next_conversation(StoreScan *scan, StoreListed *listed);
+extern bool store_scan_conversation(StoreScan *scan, text *account_id, const pg_uuid_t *id,
+									StoreListed *listed);
+extern void store_scan_messages(StoreScan *scan, text *account_id, const pg_uuid_t *id,
+								const StoreRange *range);
+extern bool store_scan_next_messages(StoreScan *scan, StoreMessages *messages);
+
+/* ---- branch.c: reading along the current branch, newest message first ---- */
+typedef struct BranchReader BranchReader;
+
+/*
+ * A reader at the head of the branch, in the current memory context.
+ * before_seq: it begins with messages before that, if the conversation is
+ * linear.  max_messages: it is asked for no more.  Error: 02000 unknown, or
+ * deleted.
+ */
+extern BranchReader *
+branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_messages);
+
+/*
+ * The next older message of the branch, or NULL at its root.  It is valid until
+ * the next call or the next statement of the store.
+ */
+extern const TranscriptMessage *branch_next(BranchReader *reader);
+
+/* Whether the conversation has never branched. */
+extern bool branch_is_linear(BranchReader *reader);
+
 #endif /* STORE_H */

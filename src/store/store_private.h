@@ -259,25 +259,4 @@ extern void store_save_conversation(StoreConversation *conversation);
 /* Begins a statement on one conversation; NULL: STORE_PROBE, and there is no such account. */
 extern StoreConversation *store_begin(text *account_id, const pg_uuid_t *id, StoreOpenMode mode);
 
-/* ---- branch.c: reading along the current branch, newest message first ---- */
-typedef struct BranchReader BranchReader;
-
-/*
- * A reader at the head of the branch, in the current memory context.
- * before_seq: it begins with messages before that, if the conversation is
- * linear.  max_messages: it is asked for no more.  Error: 02000 unknown, or
- * deleted.
- */
-extern BranchReader *
-branch_open(const pg_uuid_t *id, text *account_id, int64 before_seq, int64 max_messages);
-
-/*
- * The next older message of the branch, or NULL at its root.  It is valid until
- * the next call or the next statement of the store.
- */
-extern const TranscriptMessage *branch_next(BranchReader *reader);
-
-/* Whether the conversation has never branched. */
-extern bool branch_is_linear(BranchReader *reader);
-
 #endif /* STORE_PRIVATE_H */

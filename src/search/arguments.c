@@ -1,0 +1,147 @@
+/*
+ * arguments.c
+ *		What the functions of this room are given, checked; and highlights as an
+ *		array.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "search_private.h"
+
+/*
+ * search_query_argument
+ *		The query parsed, in the current memory context; NULL for NULL.  Errors:
+ *		22023 there is no word in it, or it is too long.
+ */
+SearchQuery *
+search_query_argument(const text *query)
+{
+	SearchQuery *parsed;
+
+	if (query == NULL)
+		return NULL;
+	parsed = palloc(sizeof(SearchQuery));
+	switch (search_parse(VARDATA_ANY(query), VARSIZE_ANY_EXHDR(query), parsed))
+	{
+		case SEARCH_PARSED:
+			break;
+		case SEARCH_EMPTY:
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("query has no word to search for"),
+							errhint("Give NULL to list messages whatever their words.")));
+			break;
+		case SEARCH_TOO_LONG:
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("query has %zu bytes", (Size) VARSIZE_ANY_EXHDR(query)),
+							errhint("A query has at most %d bytes.", SEARCH_MAX_QUERY_BYTES)));
+			break;
+		case SEARCH_TOO_MANY:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("query has too many words"),
+					 errhint("A query has at most %d words and phrases, with %d words in all.",
+							 SEARCH_MAX_TERMS, SEARCH_MAX_PIECES)));
+			break;
+	}
+	return parsed;
+}
+
+/* The texts of an array of names, which stay in it.  Error: 22004 one is NULL. */
+SearchName *
+search_names_argument(ArrayType *array, const char *name, int *n)
+{
+	Datum *values;
+	bool *nulls;
+	SearchName *names;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, n);
+	names = palloc(mul_size(Max(*n, 1), sizeof(SearchName)));
+	for (int i = 0; i < *n; i++)
+	{
+		text *value;
+
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not hold NULL", name),
+					 errhint("Leave %s out for messages of all.", name)));
+		value = DatumGetTextPP(values[i]);
+		names[i].text = VARDATA_ANY(value);
+		names[i].length = VARSIZE_ANY_EXHDR(value);
+	}
+	return names;
+}
+
+/* A number within bounds.  Error: 22023. */
+int
+search_number_argument(const char *name, int64 value, int64 smallest, int64 largest)
+{
+	if (value < smallest || value > largest)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be from " INT64_FORMAT " to " INT64_FORMAT ", it is " INT64_FORMAT,
+						name, smallest, largest, value)));
+	return (int) value;
+}
+
+/* Whether the session's role has been made an operator by memory.grant_access. */
+static bool
+is_operator(void)
+{
+	Oid types[] = {INT4OID};
+	oidvector *arguments = buildoidvector(types, 1);
+	Oid schema = get_namespace_oid("memory", false);
+	Oid function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("seal_idle"),
+								   PointerGetDatum(arguments), ObjectIdGetDatum(schema));
+
+	return OidIsValid(function) && compat_may_execute(function, GetOuterUserId());
+}
+
+/*
+ * search_account_argument
+ *		The account that is searched; NULL: all, which only operators may in
+ *		sessions that are not confined.  Errors: account_check's.
+ */
+text *
+search_account_argument(text *account_id)
+{
+	if (account_id == NULL && account_confined() == NULL && is_operator())
+		return NULL;
+	return account_check(account_id);
+}
+
+/* Whether results are ranked.  Error: 22023 it is neither 'newest' nor 'relevance'. */
+bool
+search_order_argument(const text *order_by)
+{
+	char *order = text_to_cstring(order_by);
+
+	if (strcmp(order, "relevance") == 0)
+		return true;
+	if (strcmp(order, "newest") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown order_by \"%s\"", order),
+				 errhint("Use \"newest\" or \"relevance\".")));
+	return false;
+}
+
+/* A snippet's highlights as int[]: where each begins and ends, in turn. */
+Datum
+search_highlights(const Snippet *snippet)
+{
+	Datum offsets[2 * SNIPPET_MAX_HIGHLIGHTS];
+
+	for (int i = 0; i < snippet->nhighlights; i++)
+	{
+		offsets[2 * i] = Int32GetDatum(snippet->highlights[i].begin);
+		offsets[2 * i + 1] = Int32GetDatum(snippet->highlights[i].end);
+	}
+	return PointerGetDatum(construct_array(offsets, 2 * snippet->nhighlights, INT4OID,
+										   sizeof(int32), true, TYPALIGN_INT));
+}
