@@ -145,7 +145,7 @@ is(sql(<<'SQL'), 't', 'changes() gives each conversation once, in pages too');
 WITH RECURSIVE page (n, last, ids) AS (
 	SELECT 0, 0::bigint, '{}'::uuid[]
 	UNION ALL
-	SELECT n + 1, c.last, ids || c.ids FROM page CROSS JOIN LATERAL
+	SELECT n + 1, c.last, page.ids || c.ids FROM page CROSS JOIN LATERAL
 		(SELECT max(revision) AS last, array_agg(conversation_id) AS ids FROM memory.changes('bob', page.last, 3)) c WHERE c.last IS NOT NULL)
 SELECT cardinality(ids) = (SELECT count(DISTINCT id) FROM unnest(ids) id) AND n > 10
 	AND cardinality(ids) = (SELECT count(*) FROM memory.changes('bob', 0, 100000)) FROM page ORDER BY n DESC LIMIT 1
