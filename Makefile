@@ -8,6 +8,7 @@
 #   make asan            every test with the compiler's sanitizers (10 minutes)
 #   make valgrind        the regression tests under memcheck (1 hour)
 #   make fuzz            hostile input for transcripts' bytes and text, and CSV, SECONDS=60 each
+#   make test-sync       simulates devices that replicate with RxDB (needs Node; 20 minutes)
 #   make test-matrix     every test with PostgreSQL 15, 17 and 18, in Debians of their own (root)
 #   make test-clients    the tests of clients/: types, gateway (installs Node; npm packages)
 #   make demo-web        a server with sample data and the gateway before it, until Ctrl-C
@@ -22,6 +23,7 @@
 # `make test` also takes REGRESS=, ISOLATION=, PROVE_TESTS= (lists) and KEEP=1 (see test/run),
 # `make demo` takes CORPUS=folder (see test/demo), `make bench` needs it (see test/bench/run),
 # `make test-clients` takes PACKAGES= (see clients/test/run), `make demo-web` PORT= (clients/demo/run),
+# `make test-sync` takes SEEDS=, FIRST= and FAULT= (see test/sync/run),
 # `make test-matrix` takes MATRIX= and MATRIX_DIR= (see test/matrix).
 
 # The rooms of src/, lowest first; src/README.md says what lives in each.
@@ -128,8 +130,8 @@ EXTRA_CLEAN = $(DEPENDENCIES) $(EXTENSION).exports.txt $(EXTENSION).exports.list
 override with_llvm = no
 
 # These need no pg_config: what they run installs what is missing.
-OWN_GOALS = test test-clients demo demo-web bench bench-transfer asan valgrind fuzz test-matrix deb \
-	torture format
+OWN_GOALS = test test-sync test-clients demo demo-web bench bench-transfer asan valgrind fuzz \
+	test-matrix deb torture format
 .PHONY: all $(OWN_GOALS)
 all:
 
@@ -151,6 +153,8 @@ fuzz:
 	@$(srcdir)/test/fuzz/run $(MAKEOVERRIDES)
 torture:
 	@$(srcdir)/test/torture/run $(MAKEOVERRIDES)
+test-sync:
+	@$(srcdir)/test/sync/run $(MAKEOVERRIDES)
 test-matrix:
 	@$(srcdir)/test/matrix $(MAKEOVERRIDES)
 deb:

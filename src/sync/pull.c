@@ -343,7 +343,7 @@ memory_pull(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(6))
 		pull.max_conversations = argument_between(fcinfo, 6, "max_conversations", 1, INT_MAX);
 
-	SPI_connect();
+	sync_begin_answer();
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	sync_put_key(&state, "documents");
 	read_page(&pull, state);
@@ -402,7 +402,7 @@ memory_pull_conversation(PG_FUNCTION_ARGS)
 	pull.max_documents = argument_between(fcinfo, 3, "max_documents", 1000, SYNC_MAX_DOCUMENTS);
 	pull.max_bytes = argument_between(fcinfo, 4, "max_bytes", SYNC_PAGE_BYTES, SYNC_MAX_PAGE_BYTES);
 
-	SPI_connect();
+	sync_begin_answer();
 	pull.feed = store_feed_open(pull.account_id, GetActiveSnapshot());
 	if (!store_feed_conversation(pull.feed, id, &conversation))
 		store_unknown_conversation(id, pull.account_id);

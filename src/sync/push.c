@@ -464,7 +464,7 @@ memory_push(PG_FUNCTION_ARGS)
 	/* the statement, being a SELECT, would be called one that only reads */
 	PreventCommandIfReadOnly("memory.push()");
 
-	SPI_connect();
+	sync_begin_answer();
 	push.context = CurrentMemoryContext;
 	read_rows(&push, PG_GETARG_JSONB_P(2));
 	apply_rows(&push);

@@ -53,6 +53,7 @@ extern void sync_put_text(JsonbParseState **state, const char *key, const text *
 extern void sync_put_uuid(JsonbParseState **state, const char *key, const pg_uuid_t *id);
 extern void sync_put_time(JsonbParseState **state, const char *key, TimestampTz time);
 extern void sync_put_jsonb(JsonbParseState **state, const char *key, Jsonb *value);
+extern void sync_begin_answer(void);
 extern Datum sync_end_answer(JsonbParseState **state);
 
 /*

@@ -10,6 +10,7 @@
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 
 #include "memory_limits.h"
@@ -191,16 +192,42 @@ sync_put_jsonb(JsonbParseState **state, const char *key, Jsonb *object)
 	put(state, key, &value);
 }
 
-/* The object that was built, as a datum that outlives the SPI connection, which ends. */
+/* ---- answers ---- */
+
+/* An answer is made in here; between two calls the backend keeps this much. */
+#define ANSWER_KEPT_BYTES (4 * 1024 * 1024)
+
+static MemoryContext answer_context = NULL;
+
+/*
+ * sync_begin_answer
+ *		Begins an SPI connection, and makes the context of answers the current one.
+ *		It is the backend's, because memory that is new to a process costs more
+ *		than all that is done with it here: a page is some megabytes.
+ */
+void
+sync_begin_answer(void)
+{
+	if (answer_context == NULL)
+		answer_context =
+			AllocSetContextCreate(TopMemoryContext, "memory_ext answer", ANSWER_KEPT_BYTES,
+								  ALLOCSET_DEFAULT_INITSIZE, ALLOCSET_DEFAULT_MAXSIZE);
+	MemoryContextReset(answer_context); /* what an error has left */
+	SPI_connect();
+	MemoryContextSwitchTo(answer_context);
+}
+
+/* The object that was built, as a datum of the caller's; the SPI connection ends. */
 Datum
 sync_end_answer(JsonbParseState **state)
 {
 	JsonbValue *object = pushJsonbValue(state, WJB_END_OBJECT, NULL);
-	Jsonb *answer = JsonbValueToJsonb(object);
-	Datum copy = SPI_datumTransfer(JsonbPGetDatum(answer), false, -1);
+	Jsonb *answer;
 
-	SPI_finish();
-	return copy;
+	SPI_finish(); /* the caller's context is the current one again */
+	answer = JsonbValueToJsonb(object);
+	MemoryContextReset(answer_context);
+	return JsonbPGetDatum(answer);
 }
 
 /* ---- ids of messages that have none ---- */

@@ -167,6 +167,7 @@ export class Device {
 
 				if (again.refusals.length > 0)
 					throw new Error(again.refusals[0].message);
+				answer.stored.push(...again.stored);
 				again.conflicts.forEach(document => conflicts.set(document.id, document));
 			} else
 				throw new Error(`${refusal.sqlstate} ${refusal.message}`);	// later again: a quota

@@ -262,7 +262,7 @@ async function killServer() {
 	}
 	for (let n = 0; n < 40; n++) {
 		await sleep(250);
-		if (await run(['-D', dataDirectory, '-w', '-l', `${dataDirectory}/../killed.log`, 'start']) === 0)
+		if (await run(['-D', dataDirectory, '-w', '-l', `${dataDirectory}/killed.log`, 'start']) === 0)
 			return;
 	}
 	throw new Error('the server did not come back');
@@ -416,9 +416,9 @@ async function simulate(seed) {
 			await maintain(world);
 		else if (chance < 0.10)
 			await plan(world, world.random() < 0.5 ? 'tight' : 'unlimited');
-		else if (chance < 0.104 && pgCtl)
+		else if (chance < 0.108 && pgCtl)
 			await killServer();
-		else if (chance < 0.108) {
+		else if (chance < 0.112) {
 			await world.sql('SELECT memory.forget($1)', [world.account]).then(() => { world.forgotten = true; }).catch(() => {});
 		}
 		for (const one of world.devices)
