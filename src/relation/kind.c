@@ -75,8 +75,9 @@ relation_kind(Oid relid, const RelationIntake **intake)
 			return kind;
 		}
 	}
-	ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					errmsg("foreign table \"%s\" is not one of memory_ext's", get_rel_name(relid)),
-					errhint("Use memory.messages and memory.conversations.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("foreign table \"%s\" does not belong to memory_ext", get_rel_name(relid)),
+			 errhint("Use memory.messages and memory.conversations.")));
 	return RELATION_MESSAGES; /* keep compilers quiet */
 }

@@ -254,6 +254,7 @@ store_hold_for_change(text *account_id)
 	account->hold = quota_active() ? quota_begin(text_to_cstring(account_id)) : NULL;
 	store_know_account(account_id);
 	account->account_id = account_id;
+	account->context = CurrentMemoryContext;
 	account->revision = DatumGetInt64(plan_column(0, 1, &isnull)) + 1;
 	account->subscription_id = TextDatumGetCString(plan_column(0, 2, &isnull));
 	account->charged = account->hold != NULL;
