@@ -1,5 +1,8 @@
 -- Who may do what: access levels, confinement to one account, and callers that
 -- put objects of their own in the way.
+SET memory_ext.job_retention = 0;
+SELECT memory_store.trim_jobs() >= 0 AS jobs_of_other_tests_are_gone;
+RESET memory_ext.job_retention;
 SET TIME ZONE 'UTC';
 DELETE FROM memory.conversations;
 TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,

@@ -2,7 +2,7 @@
 SET TIME ZONE 'UTC';
 DELETE FROM memory.conversations;
 TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones, memory_store.purged, memory_store.epochs;
+	memory_store.tombstones, memory_store.purged, memory_store.epochs, memory_store.usage_daily;
 \pset null '-'
 \pset format unaligned
 \set c1 '00000000-0000-0000-0000-000000000001'
@@ -166,7 +166,7 @@ SELECT jsonb_array_length(memory.pull('ann', 'messages', 'null') -> 'documents')
 SELECT set_config('kept.newest', memory.pull('ann', 'messages') ->> 'checkpoint', false) IS NOT NULL AS kept;
 SET memory_ext.purge_after = 0;
 SET client_min_messages = error;
-CALL memory.maintain();
+CALL memory.maintain(phase => 'purge');
 RESET client_min_messages;
 RESET memory_ext.purge_after;
 SELECT raises($$SELECT memory.pull('ann', 'messages', sync_test.kept('messages'))$$);

@@ -24,6 +24,7 @@
 #include "account.h"
 #include "compat.h"
 #include "phases.h"
+#include "sql_text.h"
 
 /* How often a run by hand says how far a phase has come. */
 #define SECONDS_BETWEEN_MESSAGES 5
@@ -65,13 +66,17 @@ read_phase(const char *name, bool next, Phase *phase)
 {
 	Oid types[1] = {TEXTOID};
 	Datum values[1] = {name != NULL ? CStringGetTextDatum(name) : (Datum) 0};
-	const char *sql =
-		next ? "SELECT phase, step, message, backlog FROM memory_store.maintenance_phases"
-			   " WHERE position > COALESCE((SELECT position FROM"
-			   " memory_store.maintenance_phases WHERE phase = $1), -1)"
-			   " ORDER BY position LIMIT 1"
-			 : "SELECT phase, step, message, backlog FROM memory_store.maintenance_phases"
-			   " WHERE phase = $1";
+	/* clang-format off */
+	const char *sql = next
+		? "SELECT p.phase, p.step, p.message, p.backlog"
+		  " FROM memory_store.maintenance_phases p"
+		  " WHERE p.position" OP(>) "COALESCE((SELECT q.position"
+		  " FROM memory_store.maintenance_phases q WHERE q.phase" OP(=) "$1), 0)"
+		  " ORDER BY p.position LIMIT 1"
+		: "SELECT p.phase, p.step, p.message, p.backlog"
+		  " FROM memory_store.maintenance_phases p"
+		  " WHERE p.phase" OP(=) "$1";
+	/* clang-format on */
 
 	if (run(sql, 1, types, values, name != NULL ? NULL : "n") == 0)
 		return false;
@@ -94,11 +99,14 @@ begin_phase(const Phase *phase)
 
 	phase_done = 0;
 	phase_said_at = GetCurrentTimestamp();
-	run(psprintf("UPDATE memory_store.maintenance_phases SET by_worker = $2, pid = $3,"
-				 " started_at = clock_timestamp(), updated_at = clock_timestamp(),"
-				 " finished_at = NULL, done = 0, total = %s WHERE phase = $1",
+	/* clang-format off */
+	run(psprintf("UPDATE memory_store.maintenance_phases"
+				 " SET by_worker = $2, pid = $3, started_at = pg_catalog.clock_timestamp(),"
+				 " updated_at = pg_catalog.clock_timestamp(), finished_at = NULL, done = 0, total = %s"
+				 " WHERE phase" OP(=) "$1",
 				 backlog),
 		3, types, values, NULL);
+	/* clang-format on */
 }
 
 static void
@@ -108,12 +116,16 @@ note_progress(const Phase *phase, bool over)
 	Datum values[3] = {CStringGetTextDatum(phase->name), Int64GetDatum(phase_done),
 					   BoolGetDatum(over)};
 
-	run("UPDATE memory_store.maintenance_phases SET done = $2, updated_at = clock_timestamp(),"
+	/* clang-format off */
+	run("UPDATE memory_store.maintenance_phases"
+		" SET done = $2, updated_at = pg_catalog.clock_timestamp(),"
 		" pid = CASE WHEN $3 THEN NULL ELSE pid END,"
-		" finished_at = CASE WHEN $3 THEN clock_timestamp() END,"
+		" finished_at = CASE WHEN $3 THEN pg_catalog.clock_timestamp() END,"
 		" failures = CASE WHEN $3 THEN 0 ELSE failures END,"
-		" retry_at = CASE WHEN $3 THEN NULL ELSE retry_at END WHERE phase = $1",
+		" retry_at = CASE WHEN $3 THEN NULL ELSE retry_at END"
+		" WHERE phase" OP(=) "$1",
 		3, types, values, NULL);
+	/* clang-format on */
 }
 
 /* A run by hand says what was done: at the end of a phase, and now and then before. */
@@ -180,7 +192,7 @@ check_arguments(FunctionCallInfo fcinfo)
 static void
 refuse_phase(const char *name)
 {
-	run("SELECT string_agg(phase, ', ' ORDER BY position) FROM"
+	run("SELECT pg_catalog.string_agg(phase, ', ' ORDER BY position) FROM"
 		" memory_store.maintenance_phases",
 		0, NULL, NULL, NULL);
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -86,7 +86,7 @@ read_compacted(void)
 	bool isnull;
 	Datum done;
 
-	SPI_execute("SELECT COALESCE(sum(p.done), 0)::pg_catalog.int8"
+	SPI_execute("SELECT COALESCE(pg_catalog.sum(p.done), 0)::pg_catalog.int8"
 				" FROM memory_store.maintenance_phases p"
 				" WHERE p.phase OPERATOR(pg_catalog.=) ANY ('{compact,recompress}')",
 				true, 1);
