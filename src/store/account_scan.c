@@ -187,7 +187,7 @@ store_scan_conversations(StoreScan *scan, text *account_id, int64 after_revision
 	scan->after_revision = after_revision;
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account_id));
 	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT4GE,
-				Int32GetDatum(CONVERSATION_BUCKET(Max(after_revision, 0))));
+				Int32GetDatum(CONVERSATION_BUCKET(Max(after_revision, -1) + 1)));
 	find(scan, &scan->recent, keys, 2);
 }
 

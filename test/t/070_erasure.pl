@@ -84,7 +84,7 @@ SELECT format('SELECT %L || count(*) FROM memory_store.dictionaries
 	WHERE position(convert_to(%L, %L) IN memory_store.dictionary_content(dictionary_id)) > 0 HAVING count(*) > 0',
 	'memory_store.dictionaries.content: ', '$text', 'UTF8')
 SQL
-	return $node->safe_psql('postgres', join("\nUNION ALL\n", split(/\n/, $sql)) . "\nORDER BY 1");
+	return $node->safe_psql('postgres', join("\nUNION ALL\n", split(/\n(?=SELECT )/, $sql =~ s/\s+\z//r)) . "\nORDER BY 1");
 }
 
 sub psql_like_maintain
@@ -174,14 +174,14 @@ is(problems_of($node), '', 'the check by hand finds nothing');
 
 # --- an account of which nothing but deleted conversations is left, and one that nobody knows
 is($node->safe_psql('postgres', <<"SQL"), "1|0|0\n0|0|0", 'receipts');
-SELECT memory.append('gone', c(50, 1), 'user', 'Plugh') \\g /dev/null
-SELECT memory.append('gone', c(50, 2), 'user', 'Plugh') \\g /dev/null
-SELECT memory.delete_conversation('gone', c(50, 1)) \\g /dev/null
-SELECT memory.delete_message('gone', c(50, 2), 1) \\g /dev/null
-SELECT r -> 'conversations', r -> 'messages', jsonb_array_length(r -> 'stale_dictionaries') FROM memory.forget('gone') r;
+SELECT memory.append('quintus', c(50, 1), 'user', 'Plugh') \\g /dev/null
+SELECT memory.append('quintus', c(50, 2), 'user', 'Plugh') \\g /dev/null
+SELECT memory.delete_conversation('quintus', c(50, 1)) \\g /dev/null
+SELECT memory.delete_message('quintus', c(50, 2), 1) \\g /dev/null
+SELECT r -> 'conversations', r -> 'messages', jsonb_array_length(r -> 'stale_dictionaries') FROM memory.forget('quintus') r;
 SELECT r -> 'conversations', r -> 'messages', jsonb_array_length(r -> 'stale_dictionaries') FROM memory.forget('nobody') r;
 SQL
-is(places_of('gone') . places_of('Plugh'), '', 'nothing is left of it');
+is(places_of('quintus') . places_of('Plugh'), '', 'nothing is left of it');
 
 $node->stop;
 done_testing();

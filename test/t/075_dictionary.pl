@@ -259,7 +259,7 @@ $node->command_checks_all(
 	[ 'pgbench', '-n', '-c', 6, '-j', 2, '-t', 120, '--random-seed=1', '--max-tries=1000', @files, $node->connstr('postgres') ],
 	0, [qr{transactions actually processed: 720/}], [qr{^}], 'all clients reach their end');
 my $log = slurp_file($node->logfile, $offset);
-unlike($log, qr/ERROR: (?! could not serialize access)/, 'without an error but those that are tried again');
+unlike($log, qr/ERROR:  (?!could not serialize access)/, 'without an error but those that are tried again');
 is($node->safe_psql('postgres', <<'SQL'), '0|t', 'no acknowledged message is lost');
 SELECT count(*) FILTER (WHERE m.content IS DISTINCT FROM a.content), count(*) > 300 FROM acknowledged a LEFT
 	JOIN memory.messages m USING (conversation_id, seq)

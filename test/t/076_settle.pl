@@ -203,7 +203,7 @@ is($node->safe_psql('postgres', "SELECT * FROM memory_store.reclaim_batch('segme
 	'behind the end there is nothing');
 for my $call ("reclaim_begin('segments')", "reclaim_batch('segments', 0, 1)", "reclaim_end('segments')")
 {
-	($status, $stdout, $stderr) = $node->psql('postgres', "SET memory_ext.account = 'a'; SELECT memory.$call");
+	($status, $stdout, $stderr) = $node->psql('postgres', "SET memory_ext.account = 'a'; SELECT memory_store.$call");
 	like($stderr, qr/confined/, "$call: not for a confined session");
 }
 

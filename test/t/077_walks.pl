@@ -73,12 +73,12 @@ sub is_even
 sub by_key
 {
 	my ($function, $rest) = @_;
-	return "SELECT conversation_id || ' ' || account_id FROM memory.$function(left(\$1, 36)::uuid, substr(\$1, 38), $rest)";
+	return "SELECT conversation_id || ' ' || account_id FROM memory_store.$function(left(\$1, 36)::uuid, substr(\$1, 38), $rest)";
 }
 
 sub by_count
 {
-	return "SELECT \$1 WHERE memory.$_[0]";
+	return "SELECT \$1 WHERE memory_store.$_[0]";
 }
 
 my $nil = '00000000-0000-0000-0000-000000000000 ';

@@ -143,38 +143,38 @@ is(join("\n", differences(\@fresh, \@other)), '', 'two fresh installations are t
 
 for (
 	[ 'a function\'s cost', 'ALTER FUNCTION memory_store.seal_idle(integer) COST 7',
-		qr/^\+ function memory\.seal_idle\(integer\): .*COST 7/m ],
-	[ 'its volatility', 'ALTER FUNCTION memory_store.seal_idle(integer) STABLE', qr/^\+ function memory\.seal_idle/m ],
-	[ 'its rights', 'ALTER FUNCTION memory_store.seal_idle(integer) SECURITY INVOKER', qr/^\+ function memory\.seal_idle/m ],
+		qr/^\+ function memory_store\.seal_idle\(integer\): .*COST 7/m ],
+	[ 'its volatility', 'ALTER FUNCTION memory_store.seal_idle(integer) STABLE', qr/^\+ function memory_store\.seal_idle/m ],
+	[ 'its rights', 'ALTER FUNCTION memory_store.seal_idle(integer) SECURITY INVOKER', qr/^\+ function memory_store\.seal_idle/m ],
 	[ 'its settings', 'ALTER FUNCTION memory_store.seal_idle(integer) SET search_path = public',
-		qr/^\+ function memory\.seal_idle.*search_path/m ],
+		qr/^\+ function memory_store\.seal_idle.*search_path/m ],
 	[ 'its body', 'CREATE OR REPLACE FUNCTION memory.unprotect() RETURNS void LANGUAGE sql AS $$ SELECT 1 $$',
 		qr/^\+ function memory\.unprotect/m ],
 	[ 'its symbol',
 		q{CREATE OR REPLACE FUNCTION memory_store.purge() RETURNS bigint AS '$libdir/memory_ext', 'memory_drop_dictionaries'
 			LANGUAGE C VOLATILE STRICT SECURITY DEFINER},
-		qr/^\+ function memory\.purge.*memory_drop_dictionaries/m ],
+		qr/^\+ function memory_store\.purge.*memory_drop_dictionaries/m ],
 	[ 'a default of an argument',
 		q{CREATE OR REPLACE FUNCTION memory_store.seal_idle(max_conversations integer DEFAULT 101) RETURNS bigint
 			AS '$libdir/memory_ext', 'memory_seal_idle'
 			LANGUAGE C VOLATILE SECURITY DEFINER},
-		qr/^\+ function memory\.seal_idle.*DEFAULT 101/m ],
-	[ 'a procedure', 'CREATE OR REPLACE PROCEDURE memory.maintain(batch_size integer DEFAULT 100) LANGUAGE plpgsql AS $$ BEGIN END $$',
+		qr/^\+ function memory_store\.seal_idle.*DEFAULT 101/m ],
+	[ 'a procedure', 'CREATE OR REPLACE PROCEDURE memory.maintain(batch_size integer DEFAULT 100, phase text DEFAULT NULL) LANGUAGE plpgsql AS $$ BEGIN END $$',
 		qr/^\+ function memory\.maintain/m ],
 	[ 'a function that is missing', 'ALTER EXTENSION memory_ext DROP FUNCTION memory_store.purge(); DROP FUNCTION memory_store.purge()',
-		qr/^- member function memory\.purge\(\)/m ],
+		qr/^- member function memory_store\.purge\(\)/m ],
 	[ 'one that is not a member', 'ALTER EXTENSION memory_ext DROP FUNCTION memory_store.purge()',
-		qr/^- member function memory\.purge\(\)/m ],
+		qr/^- member function memory_store\.purge\(\)/m ],
 	[ 'one too many',
 		'CREATE FUNCTION memory.extra() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$; ALTER EXTENSION memory_ext ADD FUNCTION memory.extra()',
 		qr/^\+ member function memory\.extra\(\)/m ],
-	[ 'privileges of a function', 'GRANT EXECUTE ON FUNCTION memory_store.purge() TO PUBLIC', qr/^\+ function memory\.purge/m ],
+	[ 'privileges of a function', 'GRANT EXECUTE ON FUNCTION memory_store.purge() TO PUBLIC', qr/^\+ function memory_store\.purge/m ],
 	[ 'of a table', 'GRANT SELECT ON memory_store.tail TO PUBLIC', qr/^\+ relation memory_store\.tail/m ],
 	[ 'of a column', 'GRANT SELECT (seq) ON memory_store.tail TO PUBLIC', qr/^\+ column memory_store\.tail\.seq/m ],
 	[ 'of a schema', 'GRANT USAGE ON SCHEMA memory_store TO PUBLIC', qr/^\+ schema memory_store/m ],
 	[ 'of the schema that CREATE EXTENSION made', 'GRANT USAGE ON SCHEMA memory TO PUBLIC', qr/^\+ schema memory:/m ],
 	[ 'of a type', 'GRANT USAGE ON TYPE memory.transcript TO PUBLIC', qr/^\+ type memory\.transcript/m ],
-	[ 'a comment', q{COMMENT ON FUNCTION memory_store.purge() IS 'x'}, qr/^\+ comment function memory\.purge\(\): x/m ],
+	[ 'a comment', q{COMMENT ON FUNCTION memory_store.purge() IS 'x'}, qr/^\+ comment function memory_store\.purge\(\): x/m ],
 	[ 'a comment on a column', q{COMMENT ON COLUMN memory_store.tail.seq IS 'x'}, qr/^\+ column memory_store\.tail\.seq: .* x$/m ],
 	[ 'a column', 'ALTER TABLE memory_store.tail ADD COLUMN extra integer DEFAULT 3',
 		qr/^\+ column memory_store\.tail\.extra: .*integer.* 3/m ],
@@ -282,7 +282,7 @@ SKIP:
 	@other = catalog_of('other');
 	my $differences = join "\n", differences(\@fresh, \@other);
 	like($differences, qr/^\+ column memory_store\.accounts\.note: /m, 'the first script\'s column');
-	like($differences, qr/^\+ comment function memory\.purge\(\): of testing2$/m, 'the second script\'s comment');
+	like($differences, qr/^\+ comment function memory_store\.purge\(\): of testing2$/m, 'the second script\'s comment');
 	is(scalar(() = $differences =~ /^[-+] /mg), 5, 'nothing but the version differs otherwise') or diag($differences);
 	is(views_of($node, 'other'), $views, 'the data is the same');
 	unlink "$folder/memory_ext--$current--testing.sql", "$folder/memory_ext--testing--testing2.sql";

@@ -100,7 +100,7 @@ my %before = (
 	kept => $old->safe_psql('chats', 'SELECT * FROM kept'));
 my $chats = views_of($old, 'chats');
 my @empty = $before{views} =~ /^(memory\.\w+):\n+(?=memory\.|\z)/mg;
-is("@empty", 'memory.import_documents memory.usage_drift', 'there is some of everything');
+is("@empty", 'memory.import_documents memory.maintenance_problems memory.usage_drift', 'there is some of everything');
 is($old->safe_psql('chats', 'SELECT count(*), sum(segments) > 0 FROM memory.dictionaries WHERE is_current'), '1|t',
 	'segments need a dictionary');
 $old->stop;

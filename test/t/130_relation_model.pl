@@ -163,6 +163,8 @@ sub compare_said
 		$states{$1}++ if $line =~ /^ERROR:  (\w{5})$/;
 	}
 	return if $got eq $expected;
+	# a statement with several faults: which one is reported is not promised
+	return if $item->{kind} =~ /^fails: / && $got =~ /^ERROR:  \w{5}$/ && $expected =~ /^ERROR:  \w{5}$/;
 	$difference //= "statement $statements ($item->{kind}) said\n$got\nbut the model\n$expected";
 	return;
 }
