@@ -195,7 +195,10 @@ memory_train_dictionary(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
 }
 
-/* exactly in a small store; of a large one some pages tell */
+/*
+ * Exactly in a small store; of a large one some pages tell.  The quotients need
+ * their parentheses: all operators that name their schema have one precedence.
+ */
 /* clang-format off */
 static PlanStatement training_due_statement = {
 	"SELECT total" OP(>=) "$1 AND (last IS NULL OR total" OP(>=) "(last" OP(*) "$2))"
@@ -203,11 +206,11 @@ static PlanStatement training_due_statement = {
 	"SELECT COALESCE(pg_catalog.sum(content_bytes),"
 	" 0)" OP(*) "100" OP(/) "LEAST(100.0,"
 	" 51200.0" OP(/) "(1" OP(+)
-	" pg_catalog.pg_relation_size('memory_store.conversations')" OP(/)
-	" 8192))::pg_catalog.numeric AS total"
+	" (pg_catalog.pg_relation_size('memory_store.conversations')" OP(/)
+	" 8192)))::pg_catalog.numeric AS total"
 	" FROM memory_store.conversations TABLESAMPLE SYSTEM (LEAST(100.0,"
 	" 51200.0" OP(/) "(1" OP(+)
-	" pg_catalog.pg_relation_size('memory_store.conversations')" OP(/) "8192)))) t, ("
+	" (pg_catalog.pg_relation_size('memory_store.conversations')" OP(/) "8192))))) t, ("
 	"SELECT pg_catalog.max(content_bytes) AS last"
 	" FROM memory_store.trainings) l",
 	2,

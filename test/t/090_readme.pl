@@ -4,7 +4,8 @@
 #
 # A ```sql block runs in psql, each in a session of its own, in the database
 # chat; a ```sh block in bash, in a scratch folder, unless it builds or
-# installs.  A ```text block that follows is what the one before prints; one
+# installs.  A ```js block is part of a client: Node checks its syntax, where
+# there is one.  A ```text block that follows is what the one before prints; one
 # with an ERROR says that it fails.  Blanks at the end of lines do not count.
 #
 # README.md makes the database chat itself.  Each page gets one of its own, with
@@ -97,8 +98,8 @@ sub run_block
 	my $fails = ($block->{output} // '') =~ /^ERROR:/m;
 	my $output = '';
 	my @command =
-	  $block->{language} eq 'sql'
-	  ? qw(psql -X -v ON_ERROR_STOP=1 -d chat)
+	    $block->{language} eq 'sql' ? qw(psql -X -v ON_ERROR_STOP=1 -d chat)
+	  : $block->{language} eq 'js' ? ('bash', '-e', '-c', 'cat > "$0/example.mjs" && node --check "$0/example.mjs"', $scratch)
 	  : ('bash', '-e', '-c', 'cd "$0" && . /dev/stdin', $scratch);
 	IPC::Run::run(\@command, '<', \$block->{text}, '>', \$output, '2>&1');
 	my $status = $? >> 8;
@@ -110,12 +111,14 @@ sub run_block
 	return;
 }
 
+my $has_node = system('node --version >/dev/null 2>&1') == 0;
 my %languages;
 my $ran = 0;
 foreach my $name (@pages)
 {
 	my @blocks = blocks_of($page{$name});
 	$languages{ $_->{language} } = 1 foreach @blocks;
+	@blocks = grep { $_->{language} ne 'js' || $has_node } @blocks;
 	@blocks = grep { $_->{language} ne 'sh' || $_->{text} !~ /^\s*(make|apt-get|sudo)\b/m } @blocks;
 	if (@blocks && $name ne 'README.md' && !$continues{$name})
 	{
@@ -126,7 +129,7 @@ foreach my $name (@pages)
 	run_block($name, $_) foreach @blocks;
 	$ran += @blocks;
 }
-is(join(' ', sort keys %languages), 'sh sql', 'blocks are sql, sh or text');
+is(join(' ', sort keys %languages), 'js sh sql', 'blocks are sql, sh, js or text');
 cmp_ok($ran, '>', 0, 'there are examples');
 
 # --- the links

@@ -3,7 +3,7 @@
 // Usage, costs, invoices, storage.
 import type { Call, CalendarDay, JsonValue, Relation, Timestamp, Uuid } from './base.js';
 
-/** Usage_daily at the models' prices of the day, not rounded; null: a price is missing. */
+/** Usage_daily at the prices of the day, not rounded; null: a price is missing. */
 export interface CostDailyRow {
 	account_id: string;
 	day: CalendarDay;
@@ -29,10 +29,10 @@ export const costDailyRelation: Relation<CostDailyRow> = {
 		output_cost: { type: 'numeric', nullable: true },
 		cost: { type: 'numeric', nullable: true },
 	},
-	comment: 'usage_daily at the models\' prices of the day, not rounded; null: a price is missing',
+	comment: 'usage_daily at the prices of the day, not rounded; null: a price is missing',
 };
 
-/** What a model's tokens cost from a UTC day on, until a later row of the model; null: not known. */
+/** What a model's tokens cost from a UTC day on, until a later row of the model; null: unknown. */
 export interface ModelPricesRow {
 	model: string;
 	valid_from: CalendarDay;
@@ -42,7 +42,7 @@ export interface ModelPricesRow {
 	cache_creation_cost_per_token: number | null;
 	provider: string | null;
 	mode: string | null;
-	/** What an import found beside: batches, audio, long contexts; rating does not use it. */
+	/** Other prices that an import found: batches, audio, long contexts; rating does not use them. */
 	other_costs: JsonValue;
 }
 
@@ -59,12 +59,12 @@ export const modelPricesRelation: Relation<ModelPricesRow> = {
 		cache_creation_cost_per_token: { type: 'numeric', nullable: true },
 		provider: { type: 'text', nullable: true },
 		mode: { type: 'text', nullable: true },
-		other_costs: { type: 'jsonb', nullable: true, comment: 'what an import found beside: batches, audio, long contexts; rating does not use it' },
+		other_costs: { type: 'jsonb', nullable: true, comment: 'other prices that an import found: batches, audio, long contexts; rating does not use them' },
 	},
-	comment: 'what a model\'s tokens cost from a UTC day on, until a later row of the model; null: not known',
+	comment: 'what a model\'s tokens cost from a UTC day on, until a later row of the model; null: unknown',
 };
 
-/** How far each consumer has come, and how many events wait for it. */
+/** The last position that each consumer has acknowledged, and how many events are waiting. */
 export interface OutboxConsumersRow {
 	consumer: string | null;
 	position: number;
@@ -82,7 +82,7 @@ export const outboxConsumersRelation: Relation<OutboxConsumersRow> = {
 		acknowledged_at: { type: 'timestamp with time zone', nullable: true },
 		waiting: { type: 'bigint', nullable: true },
 	},
-	comment: 'how far each consumer has come, and how many events wait for it',
+	comment: 'the last position that each consumer has acknowledged, and how many events are waiting',
 };
 
 /** A billing event, as memory.outbox_read returns it. */
@@ -112,7 +112,7 @@ export const outboxEventType: Relation<OutboxEvent> = {
 	comment: 'a billing event, as memory.outbox_read returns it',
 };
 
-/** An account's conversations, the bytes of their contents, and the bytes those take in the store. */
+/** Per account: conversations, messages, the bytes of their contents, and the bytes they take in the store. */
 export interface StorageRow {
 	account_id: string;
 	conversations: number;
@@ -138,10 +138,10 @@ export const storageRelation: Relation<StorageRow> = {
 		stored_bytes: { type: 'bigint', nullable: true },
 		ratio: { type: 'numeric', nullable: true },
 	},
-	comment: 'an account\'s conversations, the bytes of their contents, and the bytes those take in the store',
+	comment: 'per account: conversations, messages, the bytes of their contents, and the bytes they take in the store',
 };
 
-/** Messages and bytes of content that came and went, by UTC day, and how many were stored at its end; imports stand on the day they were created. */
+/** Messages and bytes of content that were added and removed, by UTC day, and how many were stored at its end; imports are listed on the day they were created. */
 export interface StorageDailyRow {
 	account_id: string;
 	day: CalendarDay | null;
@@ -167,7 +167,7 @@ export const storageDailyRelation: Relation<StorageDailyRow> = {
 		messages: { type: 'bigint', nullable: false },
 		content_bytes: { type: 'bigint', nullable: false },
 	},
-	comment: 'messages and bytes of content that came and went, by UTC day, and how many were stored at its end; imports stand on the day they were created',
+	comment: 'messages and bytes of content that were added and removed, by UTC day, and how many were stored at its end; imports are listed on the day they were created',
 };
 
 /** Usage by account, calendar month (UTC; its first day) and model. */
@@ -236,7 +236,7 @@ export const usageCurrentRelation: Relation<UsageCurrentRow> = {
 	comment: 'usage of the current calendar month (UTC) by account',
 };
 
-/** Usage by account, UTC day and model (empty: none named); token counts are disjoint, imported_ columns are backdated messages and no usage. */
+/** Usage by account, UTC day and model (empty: none named); token counts are disjoint; imported_ columns count backdated messages, which are not usage. */
 export interface UsageDailyRow {
 	account_id: string;
 	day: CalendarDay;
@@ -272,10 +272,10 @@ export const usageDailyRelation: Relation<UsageDailyRow> = {
 		imported_tokens: { type: 'bigint', nullable: false },
 		imported_bytes: { type: 'bigint', nullable: false },
 	},
-	comment: 'usage by account, UTC day and model (empty: none named); token counts are disjoint, imported_ columns are backdated messages and no usage',
+	comment: 'usage by account, UTC day and model (empty: none named); token counts are disjoint; imported_ columns count backdated messages, which are not usage',
 };
 
-/** Must be empty: accounts whose usage, less what was removed, is not what their conversations hold; subscriptions whose counters are not what stands and is reserved. */
+/** Must be empty: accounts whose usage, less what was removed, differs from their conversations; subscriptions whose counters differ from their levels and reservations. */
 export interface UsageDriftRow {
 	account_id: string | null;
 	meter: string;
@@ -295,7 +295,7 @@ export const usageDriftRelation: Relation<UsageDriftRow> = {
 		stored: { type: 'bigint', nullable: true },
 		subscription_id: { type: 'text', nullable: true },
 	},
-	comment: 'must be empty: accounts whose usage, less what was removed, is not what their conversations hold; subscriptions whose counters are not what stands and is reserved',
+	comment: 'must be empty: accounts whose usage, less what was removed, differs from their conversations; subscriptions whose counters differ from their levels and reservations',
 };
 
 /** The arguments of memory.import_model_prices. */
@@ -304,7 +304,7 @@ export interface ImportModelPricesArgs {
 	valid_from?: CalendarDay | null | undefined;
 }
 
-/** Reads a price map with the field names of LiteLLM's, valid from a UTC day on (null: today), and returns how many models have a new price. */
+/** Reads a price map with the keys of LiteLLM, valid from a UTC day on (null: today), and returns how many models have a new price. */
 export const importModelPrices: Call<ImportModelPricesArgs, number | null> = {
 	name: 'import_model_prices',
 	kind: 'function',
@@ -317,7 +317,7 @@ export const importModelPrices: Call<ImportModelPricesArgs, number | null> = {
 	columns: {
 		value: { type: 'bigint', nullable: true },
 	},
-	comment: 'reads a price map with the field names of LiteLLM\'s, valid from a UTC day on (null: today), and returns how many models have a new price',
+	comment: 'reads a price map with the keys of LiteLLM, valid from a UTC day on (null: today), and returns how many models have a new price',
 };
 
 /** The arguments of memory.invoice. */
@@ -342,7 +342,7 @@ export interface InvoiceResult {
 	amount: number | null;
 }
 
-/** What a subscription owes for the UTC days from_day to to_day, the latter excluded: a line for each component, rounded, and their sum, the line total; null: a price is missing. */
+/** What a subscription owes for the UTC days from from_day to before to_day: a rounded line for each component, and a line total with their sum; null: a price is missing. */
 export const invoice: Call<InvoiceArgs, InvoiceResult> = {
 	name: 'invoice',
 	kind: 'function',
@@ -366,7 +366,7 @@ export const invoice: Call<InvoiceArgs, InvoiceResult> = {
 		price: { type: 'numeric', nullable: true },
 		amount: { type: 'numeric', nullable: true },
 	},
-	comment: 'what a subscription owes for the UTC days from_day to to_day, the latter excluded: a line for each component, rounded, and their sum, the line total; null: a price is missing',
+	comment: 'what a subscription owes for the UTC days from from_day to before to_day: a rounded line for each component, and a line total with their sum; null: a price is missing',
 };
 
 /** The arguments of memory.outbox_ack. */
@@ -375,7 +375,7 @@ export interface OutboxAckArgs {
 	position: number | null;
 }
 
-/** Acknowledges all events up to a position, and returns how far the consumer has come; it never goes back. */
+/** Acknowledges all events up to a position, and returns the position that the consumer has reached; it never goes back. */
 export const outboxAck: Call<OutboxAckArgs, number> = {
 	name: 'outbox_ack',
 	kind: 'function',
@@ -388,7 +388,7 @@ export const outboxAck: Call<OutboxAckArgs, number> = {
 	columns: {
 		value: { type: 'bigint', nullable: false },
 	},
-	comment: 'acknowledges all events up to a position, and returns how far the consumer has come; it never goes back',
+	comment: 'acknowledges all events up to a position, and returns the position that the consumer has reached; it never goes back',
 };
 
 /** The arguments of memory.outbox_drop_consumer. */
@@ -396,7 +396,7 @@ export interface OutboxDropConsumerArgs {
 	consumer: string | null;
 }
 
-/** Forgets a consumer, for which events are no longer kept; false: there was none. */
+/** Removes a consumer; events are no longer kept for it; false: there was none. */
 export const outboxDropConsumer: Call<OutboxDropConsumerArgs, boolean> = {
 	name: 'outbox_drop_consumer',
 	kind: 'function',
@@ -408,7 +408,7 @@ export const outboxDropConsumer: Call<OutboxDropConsumerArgs, boolean> = {
 	columns: {
 		value: { type: 'boolean', nullable: false },
 	},
-	comment: 'forgets a consumer, for which events are no longer kept; false: there was none',
+	comment: 'removes a consumer; events are no longer kept for it; false: there was none',
 };
 
 /** The arguments of memory.outbox_read. */
@@ -507,7 +507,7 @@ export interface ToCloudeventArgs {
 	source?: string | null | undefined;
 }
 
-/** The event as a CloudEvent 1.0; its id is the event's, so that a repeated delivery can be told. */
+/** The event as a CloudEvent 1.0; it has the id of the event, so that a repeated delivery can be recognized. */
 export const toCloudevent: Call<ToCloudeventArgs, JsonValue> = {
 	name: 'to_cloudevent',
 	kind: 'function',
@@ -520,7 +520,7 @@ export const toCloudevent: Call<ToCloudeventArgs, JsonValue> = {
 	columns: {
 		value: { type: 'jsonb', nullable: false },
 	},
-	comment: 'the event as a CloudEvent 1.0; its id is the event\'s, so that a repeated delivery can be told',
+	comment: 'the event as a CloudEvent 1.0; it has the id of the event, so that a repeated delivery can be recognized',
 };
 
 /** The arguments of memory.to_stripe_meter_event. */
@@ -531,7 +531,7 @@ export interface ToStripeMeterEventArgs {
 	stripe_customer_id: string | null;
 }
 
-/** A number of the event's data as a Stripe meter event, a whole number; null: the event has no such number. */
+/** A number of the event's data as a Stripe meter event, truncated to an integer; null: the event has no such number. */
 export const toStripeMeterEvent: Call<ToStripeMeterEventArgs, JsonValue> = {
 	name: 'to_stripe_meter_event',
 	kind: 'function',
@@ -546,5 +546,5 @@ export const toStripeMeterEvent: Call<ToStripeMeterEventArgs, JsonValue> = {
 	columns: {
 		value: { type: 'jsonb', nullable: true },
 	},
-	comment: 'a number of the event\'s data as a Stripe meter event, a whole number; null: the event has no such number',
+	comment: 'a number of the event\'s data as a Stripe meter event, truncated to an integer; null: the event has no such number',
 };

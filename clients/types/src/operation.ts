@@ -3,7 +3,7 @@
 // What operators need: maintenance, retention, erasure, access.
 import type { Call, JsonValue, Relation, Timestamp, TranscriptText, Uuid } from './base.js';
 
-/** The dictionaries of this database: size, percent saved on the hold-out, segments that need them. */
+/** The dictionaries of this database: size, percent saved on held-out samples, segments that need them. */
 export interface DictionariesRow {
 	dictionary_id: number | null;
 	is_current: boolean | null;
@@ -31,7 +31,7 @@ export const dictionariesRelation: Relation<DictionariesRow> = {
 		gain: { type: 'numeric', nullable: true },
 		segments: { type: 'bigint', nullable: true },
 	},
-	comment: 'the dictionaries of this database: size, percent saved on the hold-out, segments that need them',
+	comment: 'the dictionaries of this database: size, percent saved on held-out samples, segments that need them',
 };
 
 /** The phases of maintenance in this database, by a worker or by hand: state, progress, last and next run, last error. */
@@ -79,6 +79,33 @@ export const maintenanceRelation: Relation<MaintenanceRow> = {
 	comment: 'the phases of maintenance in this database, by a worker or by hand: state, progress, last and next run, last error',
 };
 
+/** Conversations that maintain() could not seal or compact: it goes on with the others, and tries again each time. */
+export interface MaintenanceProblemsRow {
+	account_id: string;
+	conversation_id: Uuid;
+	step: string | null;
+	sqlstate: string | null;
+	message: string | null;
+	attempts: number | null;
+	noted_at: Timestamp | null;
+}
+
+/** View memory.maintenance_problems. */
+export const maintenanceProblemsRelation: Relation<MaintenanceProblemsRow> = {
+	name: 'maintenance_problems',
+	kind: 'view',
+	columns: {
+		account_id: { type: 'text', nullable: false },
+		conversation_id: { type: 'uuid', nullable: false },
+		step: { type: 'text', nullable: true },
+		sqlstate: { type: 'text', nullable: true },
+		message: { type: 'text', nullable: true },
+		attempts: { type: 'bigint', nullable: true },
+		noted_at: { type: 'timestamp with time zone', nullable: true },
+	},
+	comment: 'conversations that maintain() could not seal or compact: it goes on with the others, and tries again each time',
+};
+
 /** The arguments of memory.account_visible. */
 export interface AccountVisibleArgs {
 	account_id: string | null;
@@ -104,7 +131,7 @@ export interface ForgetArgs {
 	account_id: string | null;
 }
 
-/** Erases an account with all it has and returns the receipt; what is pending is done by maintain(). */
+/** Erases an account with everything it has and returns a receipt; maintain() does what is pending. */
 export const forget: Call<ForgetArgs, JsonValue> = {
 	name: 'forget',
 	kind: 'function',
@@ -116,7 +143,7 @@ export const forget: Call<ForgetArgs, JsonValue> = {
 	columns: {
 		value: { type: 'jsonb', nullable: false },
 	},
-	comment: 'erases an account with all it has and returns the receipt; what is pending is done by maintain()',
+	comment: 'erases an account with everything it has and returns a receipt; maintain() does what is pending',
 };
 
 /** The arguments of memory.grant_access. */
@@ -125,7 +152,7 @@ export interface GrantAccessArgs {
 	level: string | null;
 }
 
-/** Grants a role what a monitor, reader, writer, operator or gateway needs. */
+/** Grants a role the privileges of a monitor, reader, writer, operator or gateway. */
 export const grantAccess: Call<GrantAccessArgs, void> = {
 	name: 'grant_access',
 	kind: 'function',
@@ -137,7 +164,7 @@ export const grantAccess: Call<GrantAccessArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'grants a role what a monitor, reader, writer, operator or gateway needs',
+	comment: 'grants a role the privileges of a monitor, reader, writer, operator or gateway',
 };
 
 /** The arguments of memory.maintain. */
@@ -278,7 +305,7 @@ export interface RevokeAccessArgs {
 	role: string | null;
 }
 
-/** Takes back what grant_access can give. */
+/** Revokes everything that grant_access can grant. */
 export const revokeAccess: Call<RevokeAccessArgs, void> = {
 	name: 'revoke_access',
 	kind: 'function',
@@ -289,7 +316,7 @@ export const revokeAccess: Call<RevokeAccessArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'takes back what grant_access can give',
+	comment: 'revokes everything that grant_access can grant',
 };
 
 /** The arguments of memory.seal. */
@@ -320,7 +347,7 @@ export interface SetRetentionArgs {
 	keep: string | null;
 }
 
-/** How long maintain() keeps conversations after their last change; null account_id: the default, null keep: no limit. */
+/** How long maintain() keeps conversations after their last change; null account_id: the default; null keep: no limit. */
 export const setRetention: Call<SetRetentionArgs, void> = {
 	name: 'set_retention',
 	kind: 'function',
@@ -332,7 +359,7 @@ export const setRetention: Call<SetRetentionArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'how long maintain() keeps conversations after their last change; null account_id: the default, null keep: no limit',
+	comment: 'how long maintain() keeps conversations after their last change; null account_id: the default; null keep: no limit',
 };
 
 /** The arguments of memory.train_dictionary. */
@@ -350,7 +377,7 @@ export interface TrainDictionaryResult {
 	gain: number | null;
 }
 
-/** Trains a zstd dictionary from the sealed segments and makes it the current one if a hold-out shrinks by min_gain percent; dictionary_id is null when it was not kept. */
+/** Trains a zstd dictionary from the sealed segments and makes it the current one if held-out samples shrink by min_gain percent; dictionary_id is null if it was not kept. */
 export const trainDictionary: Call<TrainDictionaryArgs, TrainDictionaryResult> = {
 	name: 'train_dictionary',
 	kind: 'function',
@@ -367,14 +394,14 @@ export const trainDictionary: Call<TrainDictionaryArgs, TrainDictionaryResult> =
 		accounts: { type: 'bigint', nullable: true },
 		gain: { type: 'real', nullable: true },
 	},
-	comment: 'trains a zstd dictionary from the sealed segments and makes it the current one if a hold-out shrinks by min_gain percent; dictionary_id is null when it was not kept',
+	comment: 'trains a zstd dictionary from the sealed segments and makes it the current one if held-out samples shrink by min_gain percent; dictionary_id is null if it was not kept',
 };
 
 /** The arguments of memory.unprotect. */
 export interface UnprotectArgs {
 }
 
-/** Takes memory.protect() back. */
+/** Removes what memory.protect() has created. */
 export const unprotect: Call<UnprotectArgs, void> = {
 	name: 'unprotect',
 	kind: 'function',
@@ -384,7 +411,7 @@ export const unprotect: Call<UnprotectArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'takes memory.protect() back',
+	comment: 'removes what memory.protect() has created',
 };
 
 /** The arguments of memory.verify. */
@@ -399,7 +426,7 @@ export interface VerifyResult {
 	problem: string | null;
 }
 
-/** Checks all that is stored, of one account or of all (null): transcripts, counters, ranges of seq, heads, parents, revisions, dictionaries; no row: all is well. */
+/** Checks everything that is stored, of one account or of all (null): transcripts, counters, ranges of seq, heads, parents, revisions, dictionaries; no row: all is well. */
 export const verify: Call<VerifyArgs, VerifyResult> = {
 	name: 'verify',
 	kind: 'function',
@@ -413,7 +440,7 @@ export const verify: Call<VerifyArgs, VerifyResult> = {
 		conversation_id: { type: 'uuid', nullable: false },
 		problem: { type: 'text', nullable: true },
 	},
-	comment: 'checks all that is stored, of one account or of all (null): transcripts, counters, ranges of seq, heads, parents, revisions, dictionaries; no row: all is well',
+	comment: 'checks everything that is stored, of one account or of all (null): transcripts, counters, ranges of seq, heads, parents, revisions, dictionaries; no row: all is well',
 };
 
 /** The arguments of memory.verify. */

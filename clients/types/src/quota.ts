@@ -3,16 +3,16 @@
 // Plans, subscriptions and quotas.
 import type { Call, CalendarDay, JsonValue, Relation, Timestamp } from './base.js';
 
-/** How much of a meter a plan allows in a period; what stands (conversations, content_bytes) has the period current. */
+/** How much of a meter a plan allows in a period; levels (conversations, content_bytes) have the period current. */
 export interface PlanLimitsRow {
 	plan_id: string;
 	meter: 'conversations' | 'messages' | 'tokens' | 'content_bytes';
 	period: 'hour' | 'day' | 'month' | 'lifetime' | 'current';
 	/** Null: no limit. */
 	limit_value: number | null;
-	/** Hard: refused with SQLSTATE MX001; soft: admitted, with an event. */
+	/** Hard: refused with SQLSTATE MX001; soft: allowed, with an event. */
 	enforcement: 'hard' | 'soft';
-	/** Shares of the limit whose crossing is an event. */
+	/** Fractions of the limit at which an event is written. */
 	thresholds: number[];
 }
 
@@ -25,18 +25,18 @@ export const planLimitsRelation: Relation<PlanLimitsRow> = {
 		meter: { type: 'text', nullable: false },
 		period: { type: 'text', nullable: false },
 		limit_value: { type: 'bigint', nullable: true, comment: 'null: no limit' },
-		enforcement: { type: 'text', nullable: false, comment: 'hard: refused with SQLSTATE MX001; soft: admitted, with an event' },
-		thresholds: { type: 'numeric[]', nullable: false, comment: 'shares of the limit whose crossing is an event' },
+		enforcement: { type: 'text', nullable: false, comment: 'hard: refused with SQLSTATE MX001; soft: allowed, with an event' },
+		thresholds: { type: 'numeric[]', nullable: false, comment: 'fractions of the limit at which an event is written' },
 	},
-	comment: 'how much of a meter a plan allows in a period; what stands (conversations, content_bytes) has the period current',
+	comment: 'how much of a meter a plan allows in a period; levels (conversations, content_bytes) have the period current',
 };
 
-/** The components of a plan's price, from a UTC day on; plan_id empty: of subscriptions without a plan. */
+/** The components of a plan's price, from a UTC day on; plan_id empty: for subscriptions without a plan. */
 export interface PlanPricesRow {
 	plan_id: string;
 	component: string;
 	valid_from: CalendarDay;
-	/** Flat: a fee for each period; unit: by quantity; package: for each one begun; graduated: each tier's part at its price; volume: all at the price of the tier reached; model: the models' own prices, times price. */
+	/** Flat: a fee per period; unit: by quantity; package: for each package begun; graduated: each tier's part at its price; volume: everything at the price of the tier reached; model: the models' own prices, times price. */
 	kind: 'flat' | 'unit' | 'graduated' | 'volume' | 'package' | 'model';
 	meter: 'messages' | 'requests' | 'input_tokens' | 'cached_input_tokens' | 'cache_creation_tokens' | 'output_tokens' | 'tokens' | 'content_bytes' | null;
 	/** Counts this model's usage only; null: all. */
@@ -55,7 +55,7 @@ export const planPricesRelation: Relation<PlanPricesRow> = {
 		plan_id: { type: 'text', nullable: false },
 		component: { type: 'text', nullable: false },
 		valid_from: { type: 'date', nullable: false },
-		kind: { type: 'text', nullable: false, comment: 'flat: a fee for each period; unit: by quantity; package: for each one begun; graduated: each tier\'s part at its price; volume: all at the price of the tier reached; model: the models\' own prices, times price' },
+		kind: { type: 'text', nullable: false, comment: 'flat: a fee per period; unit: by quantity; package: for each package begun; graduated: each tier\'s part at its price; volume: everything at the price of the tier reached; model: the models\' own prices, times price' },
 		meter: { type: 'text', nullable: true },
 		model: { type: 'text', nullable: true, comment: 'counts this model\'s usage only; null: all' },
 		price: { type: 'numeric', nullable: true },
@@ -63,18 +63,18 @@ export const planPricesRelation: Relation<PlanPricesRow> = {
 		tiers: { type: 'jsonb', nullable: true },
 		description: { type: 'text', nullable: true },
 	},
-	comment: 'the components of a plan\'s price, from a UTC day on; plan_id empty: of subscriptions without a plan',
+	comment: 'the components of a plan\'s price, from a UTC day on; plan_id empty: for subscriptions without a plan',
 };
 
-/** What a subscription may be on; without any plan nothing is limited. */
+/** The plans that a subscription may have; without any plan nothing is limited. */
 export interface PlansRow {
 	plan_id: string;
 	title: string;
-	/** Orders plans from cheap to dear: upgrade_required proposes the cheapest that fits. */
+	/** Determines which plan is cheaper: upgrade_required proposes the cheapest that fits. */
 	price: number;
 	/** False: never proposed as an upgrade. */
 	offered: boolean;
-	/** The plan of every subscription that was given none; at most one. */
+	/** The plan of every subscription that was not assigned one; true for at most one plan. */
 	is_default: boolean;
 }
 
@@ -85,14 +85,14 @@ export const plansRelation: Relation<PlansRow> = {
 	columns: {
 		plan_id: { type: 'text', nullable: false },
 		title: { type: 'text', nullable: false },
-		price: { type: 'numeric', nullable: false, comment: 'orders plans from cheap to dear: upgrade_required proposes the cheapest that fits' },
+		price: { type: 'numeric', nullable: false, comment: 'determines which plan is cheaper: upgrade_required proposes the cheapest that fits' },
 		offered: { type: 'boolean', nullable: false, comment: 'false: never proposed as an upgrade' },
-		is_default: { type: 'boolean', nullable: false, comment: 'the plan of every subscription that was given none; at most one' },
+		is_default: { type: 'boolean', nullable: false, comment: 'the plan of every subscription that was not assigned one; true for at most one plan' },
 	},
-	comment: 'what a subscription may be on; without any plan nothing is limited',
+	comment: 'the plans that a subscription may have; without any plan nothing is limited',
 };
 
-/** Where a meter stands, by the limit that leaves least; nulls: no limit. */
+/** The state of a meter, according to the limit that leaves least; nulls: no limit. */
 export interface QuotaStatus {
 	allowed: boolean;
 	used: number | null;
@@ -122,7 +122,7 @@ export const quotaStatusType: Relation<QuotaStatus> = {
 		enforcement: { type: 'text', nullable: true },
 		reason: { type: 'text', nullable: true },
 	},
-	comment: 'where a meter stands, by the limit that leaves least; nulls: no limit',
+	comment: 'the state of a meter, according to the limit that leaves least; nulls: no limit',
 };
 
 /** Percent of each limit that a subscription has used in the period. */
@@ -160,7 +160,7 @@ export const quotaUsageRelation: Relation<QuotaUsageRow> = {
 	comment: 'percent of each limit that a subscription has used in the period',
 };
 
-/** Who pays: plan, anchor of the periods, and a change that is to come. */
+/** Who pays: plan, anchor of the periods, and the next change of plan. */
 export interface SubscriptionsRow {
 	subscription_id: string;
 	plan_id: string | null;
@@ -182,7 +182,7 @@ export const subscriptionsRelation: Relation<SubscriptionsRow> = {
 		next_plan_id: { type: 'text', nullable: true },
 		next_plan_at: { type: 'timestamp with time zone', nullable: true },
 	},
-	comment: 'who pays: plan, anchor of the periods, and a change that is to come',
+	comment: 'who pays: plan, anchor of the periods, and the next change of plan',
 };
 
 /** The arguments of memory.change_plan. */
@@ -216,7 +216,7 @@ export interface CheckQuotaArgs {
 	amount?: number | null | undefined;
 }
 
-/** Whether an amount would be admitted now; takes no lock, so another session may be faster. */
+/** Whether an amount would be allowed now; takes no lock, so another session may use it up first. */
 export const checkQuota: Call<CheckQuotaArgs, QuotaStatus> = {
 	name: 'check_quota',
 	kind: 'function',
@@ -239,7 +239,7 @@ export const checkQuota: Call<CheckQuotaArgs, QuotaStatus> = {
 		enforcement: { type: 'text', nullable: true },
 		reason: { type: 'text', nullable: true },
 	},
-	comment: 'whether an amount would be admitted now; takes no lock, so another session may be faster',
+	comment: 'whether an amount would be allowed now; takes no lock, so another session may use it up first',
 };
 
 /** The arguments of memory.enforce_limit. */
@@ -249,7 +249,7 @@ export interface EnforceLimitArgs {
 	amount?: number | null | undefined;
 }
 
-/** Consumes an amount or raises MX001; the store's own writes do so by themselves. */
+/** Consumes an amount or raises MX001; the store's own writes do this automatically. */
 export const enforceLimit: Call<EnforceLimitArgs, QuotaStatus> = {
 	name: 'enforce_limit',
 	kind: 'function',
@@ -272,14 +272,14 @@ export const enforceLimit: Call<EnforceLimitArgs, QuotaStatus> = {
 		enforcement: { type: 'text', nullable: true },
 		reason: { type: 'text', nullable: true },
 	},
-	comment: 'consumes an amount or raises MX001; the store\'s own writes do so by themselves',
+	comment: 'consumes an amount or raises MX001; the store\'s own writes do this automatically',
 };
 
 /** The arguments of memory.load_example_plans. */
 export interface LoadExamplePlansArgs {
 }
 
-/** An example to begin with: plans free, pro and team with limits; what exists is left alone. */
+/** Inserts example plans free, pro and team with limits; existing ones are not changed. */
 export const loadExamplePlans: Call<LoadExamplePlansArgs, void> = {
 	name: 'load_example_plans',
 	kind: 'function',
@@ -289,7 +289,7 @@ export const loadExamplePlans: Call<LoadExamplePlansArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'an example to begin with: plans free, pro and team with limits; what exists is left alone',
+	comment: 'inserts example plans free, pro and team with limits; existing ones are not changed',
 };
 
 /** The arguments of memory.period_bounds. */
@@ -306,7 +306,7 @@ export interface PeriodBoundsResult {
 	period_end: Timestamp | null;
 }
 
-/** The hour, day or month counted from an anchor in a time zone that holds a moment; half-open. */
+/** The hour, day or month that contains a moment, counted from an anchor in a time zone; the end is excluded. */
 export const periodBounds: Call<PeriodBoundsArgs, PeriodBoundsResult> = {
 	name: 'period_bounds',
 	kind: 'function',
@@ -322,7 +322,7 @@ export const periodBounds: Call<PeriodBoundsArgs, PeriodBoundsResult> = {
 		period_start: { type: 'timestamp with time zone', nullable: true },
 		period_end: { type: 'timestamp with time zone', nullable: true },
 	},
-	comment: 'the hour, day or month counted from an anchor in a time zone that holds a moment; half-open',
+	comment: 'the hour, day or month that contains a moment, counted from an anchor in a time zone; the end is excluded',
 };
 
 /** The arguments of memory.release_usage. */
@@ -355,7 +355,7 @@ export interface ReserveUsageArgs {
 	keep_for?: string | null | undefined;
 }
 
-/** Holds the most a call may use, or raises MX001; the same id again changes nothing. */
+/** Reserves the most that a call may use, or raises MX001; the same id again changes nothing. */
 export const reserveUsage: Call<ReserveUsageArgs, QuotaStatus> = {
 	name: 'reserve_usage',
 	kind: 'function',
@@ -380,7 +380,7 @@ export const reserveUsage: Call<ReserveUsageArgs, QuotaStatus> = {
 		enforcement: { type: 'text', nullable: true },
 		reason: { type: 'text', nullable: true },
 	},
-	comment: 'holds the most a call may use, or raises MX001; the same id again changes nothing',
+	comment: 'reserves the most that a call may use, or raises MX001; the same id again changes nothing',
 };
 
 /** The arguments of memory.set_subscription. */
@@ -389,7 +389,7 @@ export interface SetSubscriptionArgs {
 	subscription_id: string | null;
 }
 
-/** Has an account share a subscription; what stands in it moves along. */
+/** Assigns an account to a subscription; the levels of its conversations move with it. */
 export const setSubscription: Call<SetSubscriptionArgs, void> = {
 	name: 'set_subscription',
 	kind: 'function',
@@ -401,7 +401,7 @@ export const setSubscription: Call<SetSubscriptionArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'has an account share a subscription; what stands in it moves along',
+	comment: 'assigns an account to a subscription; the levels of its conversations move with it',
 };
 
 /** The arguments of memory.settle_usage. */
@@ -411,7 +411,7 @@ export interface SettleUsageArgs {
 	actual: number | null;
 }
 
-/** Ends a reservation and counts what was used, at most what was held. */
+/** Ends a reservation and counts what was used, at most what was reserved. */
 export const settleUsage: Call<SettleUsageArgs, void> = {
 	name: 'settle_usage',
 	kind: 'function',
@@ -424,7 +424,7 @@ export const settleUsage: Call<SettleUsageArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'ends a reservation and counts what was used, at most what was held',
+	comment: 'ends a reservation and counts what was used, at most what was reserved',
 };
 
 /** The arguments of memory.subscribe. */
@@ -435,7 +435,7 @@ export interface SubscribeArgs {
 	time_zone?: string | null | undefined;
 }
 
-/** Puts a subscription on a plan; periods count from starts_at in its time zone. */
+/** Creates a subscription with a plan; its periods are counted from starts_at in its time zone. */
 export const subscribe: Call<SubscribeArgs, void> = {
 	name: 'subscribe',
 	kind: 'function',
@@ -449,7 +449,7 @@ export const subscribe: Call<SubscribeArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'puts a subscription on a plan; periods count from starts_at in its time zone',
+	comment: 'creates a subscription with a plan; its periods are counted from starts_at in its time zone',
 };
 
 /** The arguments of memory.upgrade_required. */
@@ -457,7 +457,7 @@ export interface UpgradeRequiredArgs {
 	account_id: string | null;
 }
 
-/** The cheapest plan that has room for what the account uses; null when its plan has, or none would. */
+/** The cheapest plan that has room for what the account uses and one more of each meter; null: the present plan has room, or no plan has. */
 export const upgradeRequired: Call<UpgradeRequiredArgs, string | null> = {
 	name: 'upgrade_required',
 	kind: 'function',
@@ -469,5 +469,5 @@ export const upgradeRequired: Call<UpgradeRequiredArgs, string | null> = {
 	columns: {
 		value: { type: 'text', nullable: true },
 	},
-	comment: 'the cheapest plan that has room for what the account uses; null when its plan has, or none would',
+	comment: 'the cheapest plan that has room for what the account uses and one more of each meter; null: the present plan has room, or no plan has',
 };

@@ -4,19 +4,19 @@
 import type { Setting } from './base.js';
 
 export const settings = {
-	/** Confines the session to one account; every other is not found. */
+	/** Confines the session to one account; other accounts are not found. */
 	'memory_ext.account': {
 		type: 'string',
 		default: '',
 		context: 'superuser',
-		comment: 'Confines the session to one account; every other is not found.',
+		comment: 'Confines the session to one account; other accounts are not found.',
 	},
-	/** maintain() and bulk loads train a dictionary when enough has gathered. */
+	/** maintain() and bulk loads train a dictionary when there is enough content. */
 	'memory_ext.auto_dictionary': {
 		type: 'bool',
 		default: 'on',
 		context: 'user',
-		comment: 'maintain() and bulk loads train a dictionary when enough has gathered.',
+		comment: 'maintain() and bulk loads train a dictionary when there is enough content.',
 	},
 	/** A message whose created_at is older is an import: it counts as storage, not as this period's usage. */
 	'memory_ext.backdated_after': {
@@ -28,7 +28,7 @@ export const settings = {
 		context: 'superuser',
 		comment: 'A message whose created_at is older is an import: it counts as storage, not as this period\'s usage.',
 	},
-	/** Memory in which a statement's rows are gathered and sorted before they are written. */
+	/** Memory in which a statement's rows are collected and sorted before they are written. */
 	'memory_ext.buffer_size': {
 		type: 'integer',
 		unit: 'kB',
@@ -36,9 +36,9 @@ export const settings = {
 		min: '-1',
 		max: '2147483647',
 		context: 'user',
-		comment: 'Memory in which a statement\'s rows are gathered and sorted before they are written.',
+		comment: 'Memory in which a statement\'s rows are collected and sorted before they are written.',
 	},
-	/** maintain() compacts a conversation that has rested for so long. */
+	/** maintain() compacts a conversation that has been idle for this time. */
 	'memory_ext.compact_after': {
 		type: 'integer',
 		unit: 's',
@@ -46,14 +46,14 @@ export const settings = {
 		min: '0',
 		max: '2147483647',
 		context: 'user',
-		comment: 'maintain() compacts a conversation that has rested for so long.',
+		comment: 'maintain() compacts a conversation that has been idle for this time.',
 	},
-	/** How maintain() compresses the segments of resting conversations. */
+	/** How maintain() compresses the segments of idle conversations. */
 	'memory_ext.compact_compression': {
 		type: 'string',
 		default: 'zstd:19',
 		context: 'user',
-		comment: 'How maintain() compresses the segments of resting conversations.',
+		comment: 'How maintain() compresses the segments of idle conversations.',
 	},
 	/** Compaction merges segments up to this size before compression. */
 	'memory_ext.compact_size': {
@@ -79,7 +79,7 @@ export const settings = {
 		context: 'superuser',
 		comment: 'Backdated messages count as usage of the day they were created.',
 	},
-	/** No dictionary is trained that is larger than this. */
+	/** The largest size of a dictionary that is trained. */
 	'memory_ext.dictionary_max_size': {
 		type: 'integer',
 		unit: 'kB',
@@ -87,18 +87,18 @@ export const settings = {
 		min: '110',
 		max: '8192',
 		context: 'user',
-		comment: 'No dictionary is trained that is larger than this.',
+		comment: 'The largest size of a dictionary that is trained.',
 	},
-	/** Percent that a new dictionary must save on the hold-out to be kept. */
+	/** Percent that a new dictionary must save on held-out samples to be kept. */
 	'memory_ext.dictionary_min_gain': {
 		type: 'real',
 		default: '5',
 		min: '0',
 		max: '99',
 		context: 'user',
-		comment: 'Percent that a new dictionary must save on the hold-out to be kept.',
+		comment: 'Percent that a new dictionary must save on held-out samples to be kept.',
 	},
-	/** Content that must have gathered before one is trained. */
+	/** How much content must exist before a dictionary is trained. */
 	'memory_ext.dictionary_min_size': {
 		type: 'integer',
 		unit: 'kB',
@@ -106,35 +106,35 @@ export const settings = {
 		min: '1024',
 		max: '2147483647',
 		context: 'user',
-		comment: 'Content that must have gathered before one is trained.',
+		comment: 'How much content must exist before a dictionary is trained.',
 	},
-	/** The account that imported documents are for. */
+	/** The account that imported documents belong to. */
 	'memory_ext.import_account': {
 		type: 'string',
 		default: '',
 		context: 'user',
-		comment: 'The account that imported documents are for.',
+		comment: 'The account that imported documents belong to.',
 	},
-	/** Imported messages of which no time is known are history, not usage. */
+	/** Imported messages without a known time are history, not usage. */
 	'memory_ext.import_as_history': {
 		type: 'bool',
 		default: 'off',
 		context: 'user',
-		comment: 'Imported messages of which no time is known are history, not usage.',
+		comment: 'Imported messages without a known time are history, not usage.',
 	},
-	/** What stands between the fields of imported rows of CSV. */
+	/** The delimiter of imported CSV. */
 	'memory_ext.import_csv_delimiter': {
 		type: 'string',
 		default: ',',
 		context: 'user',
-		comment: 'What stands between the fields of imported rows of CSV.',
+		comment: 'The delimiter of imported CSV.',
 	},
-	/** The encoding of imported rows of CSV. */
+	/** The encoding of imported CSV. */
 	'memory_ext.import_csv_encoding': {
 		type: 'string',
 		default: 'UTF8',
 		context: 'user',
-		comment: 'The encoding of imported rows of CSV.',
+		comment: 'The encoding of imported CSV.',
 	},
 	/** The format of imported documents. */
 	'memory_ext.import_format': {
@@ -143,7 +143,7 @@ export const settings = {
 		context: 'user',
 		comment: 'The format of imported documents.',
 	},
-	/** An imported document has at most this size. */
+	/** The largest size of an imported document. */
 	'memory_ext.import_max_document': {
 		type: 'integer',
 		unit: 'kB',
@@ -151,41 +151,41 @@ export const settings = {
 		min: '1',
 		max: '261120',
 		context: 'user',
-		comment: 'An imported document has at most this size.',
+		comment: 'The largest size of an imported document.',
 	},
-	/** What an import does about a message that differs from the stored one. */
+	/** What an import does with a message that differs from the stored one. */
 	'memory_ext.import_on_conflict': {
 		type: 'enum',
 		default: 'error',
 		context: 'user',
 		values: ['error', 'keep', 'replace', 'copy'],
-		comment: 'What an import does about a message that differs from the stored one.',
+		comment: 'What an import does with a message that differs from the stored one.',
 	},
-	/** What an import does about a document that cannot be stored. */
+	/** What an import does with a document that cannot be stored. */
 	'memory_ext.import_on_error': {
 		type: 'enum',
 		default: 'stop',
 		context: 'user',
 		values: ['stop', 'skip'],
-		comment: 'What an import does about a document that cannot be stored.',
+		comment: 'What an import does with a document that cannot be stored.',
 	},
-	/** What an import does about the character with code 0. */
+	/** What an import does with the character with code 0. */
 	'memory_ext.import_on_nul': {
 		type: 'enum',
 		default: 'error',
 		context: 'user',
 		values: ['error', 'replace'],
-		comment: 'What an import does about the character with code 0.',
+		comment: 'What an import does with the character with code 0.',
 	},
-	/** What an import does about half of a surrogate pair. */
+	/** What an import does with half of a surrogate pair. */
 	'memory_ext.import_on_surrogate': {
 		type: 'enum',
 		default: 'error',
 		context: 'user',
 		values: ['error', 'replace'],
-		comment: 'What an import does about half of a surrogate pair.',
+		comment: 'What an import does with half of a surrogate pair.',
 	},
-	/** maintain() keeps ended jobs and their rejected documents for so long. */
+	/** How long maintain() keeps ended jobs and their rejected documents. */
 	'memory_ext.job_retention': {
 		type: 'integer',
 		unit: 's',
@@ -193,7 +193,7 @@ export const settings = {
 		min: '0',
 		max: '2147483647',
 		context: 'user',
-		comment: 'maintain() keeps ended jobs and their rejected documents for so long.',
+		comment: 'How long maintain() keeps ended jobs and their rejected documents.',
 	},
 	/** memory.forget keeps the numbers of an account's usage. */
 	'memory_ext.keep_usage_of_forgotten': {
@@ -201,6 +201,24 @@ export const settings = {
 		default: 'off',
 		context: 'superuser',
 		comment: 'memory.forget keeps the numbers of an account\'s usage.',
+	},
+	/** All jobs of the server have at most so many background workers. */
+	'memory_ext.max_job_workers': {
+		type: 'integer',
+		default: '4',
+		min: '1',
+		max: '64',
+		context: 'sighup',
+		comment: 'All jobs of the server have at most so many background workers.',
+	},
+	/** A job has at most so many background workers. */
+	'memory_ext.max_workers_per_job': {
+		type: 'integer',
+		default: '4',
+		min: '1',
+		max: '64',
+		context: 'superuser',
+		comment: 'A job has at most so many background workers.',
 	},
 	/** Who notifies channel memory_changes of accounts that have changed. */
 	'memory_ext.notify': {
@@ -210,7 +228,7 @@ export const settings = {
 		values: ['off', 'transaction'],
 		comment: 'Who notifies channel memory_changes of accounts that have changed.',
 	},
-	/** maintain() keeps events that every consumer has acknowledged, and the request ids of recorded calls, for so long. */
+	/** How long maintain() keeps events that every consumer has acknowledged, and the request ids of recorded calls. */
 	'memory_ext.outbox_retention': {
 		type: 'integer',
 		unit: 's',
@@ -218,9 +236,9 @@ export const settings = {
 		min: '0',
 		max: '2147483647',
 		context: 'superuser',
-		comment: 'maintain() keeps events that every consumer has acknowledged, and the request ids of recorded calls, for so long.',
+		comment: 'How long maintain() keeps events that every consumer has acknowledged, and the request ids of recorded calls.',
 	},
-	/** maintain() forgets tombstones that are older than this. */
+	/** maintain() removes tombstones that are older than this. */
 	'memory_ext.purge_after': {
 		type: 'integer',
 		unit: 's',
@@ -228,9 +246,16 @@ export const settings = {
 		min: '0',
 		max: '2147483647',
 		context: 'user',
-		comment: 'maintain() forgets tombstones that are older than this.',
+		comment: 'maintain() removes tombstones that are older than this.',
 	},
-	/** maintain() seals a tail that has rested for so long. */
+	/** The hosts of Redis that the server may connect to. */
+	'memory_ext.redis_hosts': {
+		type: 'string',
+		default: '',
+		context: 'superuser',
+		comment: 'The hosts of Redis that the server may connect to.',
+	},
+	/** maintain() seals a tail that has been idle for this time. */
 	'memory_ext.seal_after': {
 		type: 'integer',
 		unit: 's',
@@ -238,7 +263,7 @@ export const settings = {
 		min: '0',
 		max: '2147483647',
 		context: 'user',
-		comment: 'maintain() seals a tail that has rested for so long.',
+		comment: 'maintain() seals a tail that has been idle for this time.',
 	},
 	/** Searches use the blocks that maintain() builds. */
 	'memory_ext.search_blocks': {
@@ -256,14 +281,14 @@ export const settings = {
 		context: 'user',
 		comment: 'The newest so many messages that match are ranked by relevance.',
 	},
-	/** A conversation's tail is sealed when it has so many messages. */
+	/** A conversation's tail is sealed when it has this many messages. */
 	'memory_ext.segment_messages': {
 		type: 'integer',
 		default: '64',
 		min: '1',
 		max: '65536',
 		context: 'user',
-		comment: 'A conversation\'s tail is sealed when it has so many messages.',
+		comment: 'A conversation\'s tail is sealed when it has this many messages.',
 	},
 	/** A conversation's tail is sealed when its contents reach this size. */
 	'memory_ext.segment_size': {
@@ -275,19 +300,19 @@ export const settings = {
 		context: 'user',
 		comment: 'A conversation\'s tail is sealed when its contents reach this size.',
 	},
-	/** maintain() puts each account's usage of each closed day into the outbox. */
+	/** maintain() writes each account's usage of each final day to the outbox. */
 	'memory_ext.usage_events': {
 		type: 'bool',
 		default: 'off',
 		context: 'superuser',
-		comment: 'maintain() puts each account\'s usage of each closed day into the outbox.',
+		comment: 'maintain() writes each account\'s usage of each final day to the outbox.',
 	},
-	/** New segments are compressed with the database's dictionary. */
+	/** New segments are compressed with the current dictionary of the database. */
 	'memory_ext.use_dictionary': {
 		type: 'bool',
 		default: 'on',
 		context: 'user',
-		comment: 'New segments are compressed with the database\'s dictionary.',
+		comment: 'New segments are compressed with the current dictionary of the database.',
 	},
 	/** Whether a background worker maintains each database. */
 	'memory_ext.worker': {

@@ -34,14 +34,14 @@ export const importStageRelation: Relation<ImportStageRow> = {
 	kind: 'table',
 	columns: {
 		line_id: { type: 'bigint', nullable: false },
-		staged_by: { type: 'text', nullable: false },
+		staged_by: { type: 'regrole', nullable: false },
 		account_id: { type: 'text', nullable: false },
 		line: { type: 'text', nullable: false },
 	},
 	comment: 'COPY the lines of a file here for memory.import_staged, which deletes them',
 };
 
-/** Documents that imports rejected, or mended and stored: where, why, and how they begin. */
+/** Documents that imports rejected, or stored although they had a defect: where, why, and, for who imported them, their beginning. */
 export interface JobErrorsRow {
 	job_id: number;
 	document: number | null;
@@ -75,10 +75,10 @@ export const jobErrorsRelation: Relation<JobErrorsRow> = {
 		rejected_at: { type: 'timestamp with time zone', nullable: true },
 		rejected: { type: 'boolean', nullable: false },
 	},
-	comment: 'documents that imports rejected, or mended and stored: where, why, and how they begin',
+	comment: 'documents that imports rejected, or stored although they had a defect: where, why, and, for who imported them, their beginning',
 };
 
-/** Imports and exports: how far they have come, and how they ended. */
+/** Imports and exports: their progress, and how they ended. */
 export interface JobsRow {
 	job_id: number;
 	kind: string;
@@ -140,7 +140,25 @@ export const jobsRelation: Relation<JobsRow> = {
 		sqlstate: { type: 'text', nullable: true },
 		error: { type: 'text', nullable: true },
 	},
-	comment: 'imports and exports: how far they have come, and how they ended',
+	comment: 'imports and exports: their progress, and how they ended',
+};
+
+/** Addresses of Redis servers with their passwords, by the name that memory.redis_import and redis_export take. */
+export interface RedisServersRow {
+	name: string;
+	/** Redis://user:password\@host:port/database or unix://user:password\@/path?db=N. */
+	url: string;
+}
+
+/** Table memory.redis_servers. */
+export const redisServersRelation: Relation<RedisServersRow> = {
+	name: 'redis_servers',
+	kind: 'table',
+	columns: {
+		name: { type: 'text', nullable: false },
+		url: { type: 'text', nullable: false, comment: 'redis://user:password@host:port/database or unix://user:password@/path?db=N' },
+	},
+	comment: 'addresses of Redis servers with their passwords, by the name that memory.redis_import and redis_export take',
 };
 
 /** The arguments of memory.cancel_job. */
@@ -148,7 +166,7 @@ export interface CancelJobArgs {
 	job_id: number | null;
 }
 
-/** Lets a job stop behind the batches that its workers are at; false: it has ended already. */
+/** Asks a job to stop after the current batches of its workers; false: it has already ended. */
 export const cancelJob: Call<CancelJobArgs, boolean> = {
 	name: 'cancel_job',
 	kind: 'function',
@@ -160,7 +178,7 @@ export const cancelJob: Call<CancelJobArgs, boolean> = {
 	columns: {
 		value: { type: 'boolean', nullable: false },
 	},
-	comment: 'lets a job stop behind the batches that its workers are at; false: it has ended already',
+	comment: 'asks a job to stop after the current batches of its workers; false: it has already ended',
 };
 
 /** The arguments of memory.clear_stage. */
@@ -272,7 +290,7 @@ export interface ConvertArgs {
 	to_format: string | null;
 }
 
-/** A document of one chat format as one of another. */
+/** Converts a document from one chat format to another. */
 export const convert: Call<ConvertArgs, JsonValue> = {
 	name: 'convert',
 	kind: 'function',
@@ -286,7 +304,7 @@ export const convert: Call<ConvertArgs, JsonValue> = {
 	columns: {
 		value: { type: 'jsonb', nullable: false },
 	},
-	comment: 'a document of one chat format as one of another',
+	comment: 'converts a document from one chat format to another',
 };
 
 /** The arguments of memory.decompress. */
@@ -294,7 +312,7 @@ export interface DecompressArgs {
 	data: string | null;
 }
 
-/** What memory.compress was given. */
+/** The data that memory.compress was given. */
 export const decompress: Call<DecompressArgs, string> = {
 	name: 'decompress',
 	kind: 'function',
@@ -306,7 +324,7 @@ export const decompress: Call<DecompressArgs, string> = {
 	columns: {
 		value: { type: 'bytea', nullable: false },
 	},
-	comment: 'what memory.compress was given',
+	comment: 'the data that memory.compress was given',
 };
 
 /** The arguments of memory.dictionary_id. */
@@ -334,7 +352,7 @@ export interface DocumentFormatArgs {
 	document: JsonValue;
 }
 
-/** The chat format that a document looks like; null: no known one. */
+/** The chat format of a document, as it is detected; null: unknown. */
 export const documentFormat: Call<DocumentFormatArgs, string | null> = {
 	name: 'document_format',
 	kind: 'function',
@@ -346,7 +364,7 @@ export const documentFormat: Call<DocumentFormatArgs, string | null> = {
 	columns: {
 		value: { type: 'text', nullable: true },
 	},
-	comment: 'the chat format that a document looks like; null: no known one',
+	comment: 'the chat format of a document, as it is detected; null: unknown',
 };
 
 /** The arguments of memory.export. */
@@ -357,7 +375,7 @@ export interface ExportArgs {
 	since?: Timestamp | null | undefined;
 }
 
-/** Conversations as documents of a format: use it in the SELECT list, there it streams. */
+/** Conversations as documents of a format; streams if it is used in the SELECT list. */
 export const export_: Call<ExportArgs, string> = {
 	name: 'export',
 	kind: 'function',
@@ -372,7 +390,7 @@ export const export_: Call<ExportArgs, string> = {
 	columns: {
 		value: { type: 'text', nullable: false },
 	},
-	comment: 'conversations as documents of a format: use it in the SELECT list, there it streams',
+	comment: 'conversations as documents of a format; streams if it is used in the SELECT list',
 };
 
 /** The arguments of memory.export_file. */
@@ -392,7 +410,7 @@ export interface ExportFileResult {
 	job_id: number;
 }
 
-/** Writes conversations into a file of the server with background workers, batch by batch and in order; job_id is a result. */
+/** Writes conversations to a file on the server with background workers, in batches and in order; returns job_id. */
 export const exportFile: Call<ExportFileArgs, ExportFileResult> = {
 	name: 'export_file',
 	kind: 'procedure',
@@ -411,7 +429,7 @@ export const exportFile: Call<ExportFileArgs, ExportFileResult> = {
 	columns: {
 		job_id: { type: 'bigint', nullable: false },
 	},
-	comment: 'writes conversations into a file of the server with background workers, batch by batch and in order; job_id is a result',
+	comment: 'writes conversations to a file on the server with background workers, in batches and in order; returns job_id',
 };
 
 /** The arguments of memory.first_at. */
@@ -451,7 +469,7 @@ export interface ImportDocumentResult {
 	message: string | null;
 }
 
-/** Imports one document and says what became of it: imported, extended, unchanged or rejected. */
+/** Imports one document and returns the result: imported, extended, unchanged or rejected. */
 export const importDocument: Call<ImportDocumentArgs, ImportDocumentResult> = {
 	name: 'import_document',
 	kind: 'function',
@@ -470,7 +488,7 @@ export const importDocument: Call<ImportDocumentArgs, ImportDocumentResult> = {
 		path: { type: 'text', nullable: true },
 		message: { type: 'text', nullable: true },
 	},
-	comment: 'imports one document and says what became of it: imported, extended, unchanged or rejected',
+	comment: 'imports one document and returns the result: imported, extended, unchanged or rejected',
 };
 
 /** The arguments of memory.import_file. */
@@ -491,7 +509,7 @@ export interface ImportFileResult {
 	job_id: number;
 }
 
-/** Imports a file of the server with background workers, batch by batch; job_id is a result. */
+/** Imports a file on the server with background workers, in batches; returns job_id. */
 export const importFile: Call<ImportFileArgs, ImportFileResult> = {
 	name: 'import_file',
 	kind: 'procedure',
@@ -511,7 +529,7 @@ export const importFile: Call<ImportFileArgs, ImportFileResult> = {
 	columns: {
 		job_id: { type: 'bigint', nullable: false },
 	},
-	comment: 'imports a file of the server with background workers, batch by batch; job_id is a result',
+	comment: 'imports a file on the server with background workers, in batches; returns job_id',
 };
 
 /** The arguments of memory.import_staged. */
@@ -644,7 +662,7 @@ export interface RedisCommandsArgs {
 	prefix?: string | null | undefined;
 }
 
-/** The commands that make conversations in Redis, for redis-cli --pipe: a row each conversation. */
+/** The commands that create conversations in Redis, for redis-cli --pipe; one row per conversation. */
 export const redisCommands: Call<RedisCommandsArgs, string> = {
 	name: 'redis_commands',
 	kind: 'function',
@@ -660,7 +678,7 @@ export const redisCommands: Call<RedisCommandsArgs, string> = {
 	columns: {
 		value: { type: 'text', nullable: false },
 	},
-	comment: 'the commands that make conversations in Redis, for redis-cli --pipe: a row each conversation',
+	comment: 'the commands that create conversations in Redis, for redis-cli --pipe; one row per conversation',
 };
 
 /** The arguments of memory.redis_export. */
@@ -683,7 +701,7 @@ export interface RedisExportResult {
 	messages: number;
 }
 
-/** Writes conversations into a live Redis; keys that are there are skipped or replaced. */
+/** Writes conversations to a live Redis; existing keys are skipped or replaced. */
 export const redisExport: Call<RedisExportArgs, RedisExportResult> = {
 	name: 'redis_export',
 	kind: 'function',
@@ -705,7 +723,7 @@ export const redisExport: Call<RedisExportArgs, RedisExportResult> = {
 		expired: { type: 'bigint', nullable: true },
 		messages: { type: 'bigint', nullable: false },
 	},
-	comment: 'writes conversations into a live Redis; keys that are there are skipped or replaced',
+	comment: 'writes conversations to a live Redis; existing keys are skipped or replaced',
 };
 
 /** The arguments of memory.redis_import. */
@@ -778,7 +796,7 @@ export interface RedisImportCommandsResult {
 	messages: number;
 }
 
-/** Imports the conversations that Redis commands make: an append-only file, or input of redis-cli --pipe. */
+/** Imports the conversations that Redis commands create: an append-only file, or input for redis-cli --pipe. */
 export const redisImportCommands: Call<RedisImportCommandsArgs, RedisImportCommandsResult> = {
 	name: 'redis_import_commands',
 	kind: 'function',
@@ -801,7 +819,7 @@ export const redisImportCommands: Call<RedisImportCommandsArgs, RedisImportComma
 		rejected: { type: 'bigint', nullable: false },
 		messages: { type: 'bigint', nullable: false },
 	},
-	comment: 'imports the conversations that Redis commands make: an append-only file, or input of redis-cli --pipe',
+	comment: 'imports the conversations that Redis commands create: an append-only file, or input for redis-cli --pipe',
 };
 
 /** The arguments of memory.resume_job. */
@@ -813,7 +831,7 @@ export interface ResumeJobArgs {
 	wait?: boolean | null | undefined;
 }
 
-/** Goes on with a job that failed, was cancelled or lost its workers, where it was. */
+/** Continues a job that failed, was cancelled or lost its workers, from its checkpoint. */
 export const resumeJob: Call<ResumeJobArgs, void> = {
 	name: 'resume_job',
 	kind: 'procedure',
@@ -828,7 +846,7 @@ export const resumeJob: Call<ResumeJobArgs, void> = {
 	],
 	columns: {
 	},
-	comment: 'goes on with a job that failed, was cancelled or lost its workers, where it was',
+	comment: 'continues a job that failed, was cancelled or lost its workers, from its checkpoint',
 };
 
 /** The arguments of memory.slice. */
@@ -860,7 +878,7 @@ export interface StoredBytesArgs {
 	arg1: TranscriptText | null;
 }
 
-/** Bytes that the value takes where it is stored. */
+/** Bytes that the stored value takes. */
 export const storedBytes: Call<StoredBytesArgs, number> = {
 	name: 'stored_bytes',
 	kind: 'function',
@@ -872,7 +890,7 @@ export const storedBytes: Call<StoredBytesArgs, number> = {
 	columns: {
 		value: { type: 'bigint', nullable: false },
 	},
-	comment: 'bytes that the value takes where it is stored',
+	comment: 'bytes that the stored value takes',
 };
 
 /** The arguments of memory.to_jsonb. */
@@ -983,7 +1001,7 @@ export interface TranscriptAggArgs {
 	content: string | null;
 }
 
-/** A transcript of the rows, numbered as they come. */
+/** A transcript of the rows, numbered in their order. */
 export const transcriptAgg: Call<TranscriptAggArgs, TranscriptText> = {
 	name: 'transcript_agg',
 	kind: 'aggregate',
@@ -996,7 +1014,7 @@ export const transcriptAgg: Call<TranscriptAggArgs, TranscriptText> = {
 	columns: {
 		value: { type: 'memory.transcript', nullable: false },
 	},
-	comment: 'a transcript of the rows, numbered as they come',
+	comment: 'a transcript of the rows, numbered in their order',
 };
 
 /** The arguments of memory.transcript_agg. */
@@ -1004,7 +1022,7 @@ export interface TranscriptAggOfMessageArgs {
 	arg1: Message | null;
 }
 
-/** A transcript of the rows, which must come in order of seq. */
+/** A transcript of the rows, which must be in order of seq. */
 export const transcriptAggOfMessage: Call<TranscriptAggOfMessageArgs, TranscriptText> = {
 	name: 'transcript_agg',
 	kind: 'aggregate',
@@ -1016,7 +1034,7 @@ export const transcriptAggOfMessage: Call<TranscriptAggOfMessageArgs, Transcript
 	columns: {
 		value: { type: 'memory.transcript', nullable: false },
 	},
-	comment: 'a transcript of the rows, which must come in order of seq',
+	comment: 'a transcript of the rows, which must be in order of seq',
 };
 
 /** The arguments of memory.unpack. */
