@@ -17,6 +17,9 @@
 
 #include "job.h"
 
+int job_max_workers_per_job = 4;
+int job_max_workers = 4;
+
 /* The fourth field of the lock; PostgreSQL itself uses 1 and 2. */
 #define JOB_LOCK_KIND 77
 

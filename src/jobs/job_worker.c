@@ -279,9 +279,6 @@ job_at_transaction_end(XactEvent event, void *arg)
 	forget_handles();
 }
 
-int job_max_workers_per_job = 4;
-int job_max_workers = 4;
-
 /* Defines the room's settings, and has a session that fails stop the workers it waits for. */
 void
 job_init(void)

@@ -102,7 +102,8 @@ begin_phase(const Phase *phase)
 	/* clang-format off */
 	run(psprintf("UPDATE memory_store.maintenance_phases"
 				 " SET by_worker = $2, pid = $3, started_at = pg_catalog.clock_timestamp(),"
-				 " updated_at = pg_catalog.clock_timestamp(), finished_at = NULL, done = 0, total = %s"
+				 " updated_at = pg_catalog.clock_timestamp(), finished_at = NULL, done = 0,"
+				 " total = %s"
 				 " WHERE phase" OP(=) "$1",
 				 backlog),
 		3, types, values, NULL);

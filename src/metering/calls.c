@@ -18,7 +18,7 @@
 #define CALL_COLUMNS                                                                               \
 	"account_id, day, model, input_tokens, cached_input_tokens, cache_creation_tokens,"            \
 	" output_tokens"
-/* Counts stop at the largest bigint: an error would keep the calls from being rolled up for ever. */
+/* Counts stop at the largest bigint: an error would keep the calls from ever being rolled up. */
 #define SATURATED(sum) "LEAST(" sum ", 9223372036854775807)::pg_catalog.int8"
 #define SUM(column) SATURATED("pg_catalog.sum(" column ")")
 #define ADD(column)                                                                                \

@@ -3,9 +3,10 @@
  *		The row engine: a subscription's counters in one row.
  *
  * The row is locked before anything of the subscription's accounts (a row that is
- * still to be made: after them), and written once a statement; its lock, held to commit, makes limits exact under any
- * concurrency: whoever comes next sees what was committed.  Nothing is indexed
- * that changes with the counters, so that updates stay HOT.
+ * still to be made: after them), and written once a statement; its lock, held to
+ * commit, makes limits exact under any concurrency: whoever comes next sees what
+ * was committed.  Nothing is indexed that changes with the counters, so that
+ * updates stay HOT.
  *
  * A counter belongs to a period; a row is brought to the present when it is
  * read: periods that have ended begin anew at zero, a plan that was to change

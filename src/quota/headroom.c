@@ -6,6 +6,8 @@
  */
 #include "postgres.h"
 
+#include "common/int.h"
+
 #include "utils/builtins.h"
 
 #include "quota_private.h"

@@ -219,8 +219,9 @@ PG_FUNCTION_INFO_V1(memory_quota_trigger);
  * memory_quota_trigger(meter, account column [, amount column]) → trigger
  *		Charges what a statement on the table adds, 1 a row or a column's value:
  *		INSERT with NEW TABLE, DELETE with OLD TABLE, UPDATE with both.  Errors:
- *		MX001, 40001 an account was given another subscription meanwhile, 22023 unknown meter, 42703 unknown column, 42P17 attached in
- *		another way, 42501 not the session's account.
+ *		MX001, 40001 an account was given another subscription meanwhile, 22023
+ *		unknown meter, 42703 unknown column, 42P17 attached in another way, 42501
+ *		not the session's account.
  */
 Datum
 memory_quota_trigger(PG_FUNCTION_ARGS)

@@ -21,6 +21,9 @@
 
 #include "search_private.h"
 
+/* memory_ext.search_blocks */
+bool search_use_blocks = true;
+
 #define MIN_CANDIDATES 1024
 
 /* ---- filters ---- */

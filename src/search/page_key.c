@@ -22,7 +22,7 @@ put_double(StringInfo key, double value)
 	uint64 bits;
 
 	memcpy(&bits, &value, sizeof(bits));
-	appendStringInfo(key, ":%" INT64_MODIFIER "x", bits);
+	appendStringInfo(key, ":%llx", (unsigned long long) bits);
 }
 
 /* The key as text, in the current memory context. */

@@ -26,7 +26,6 @@
 #define MAX_RESULTS 1000
 
 int search_candidates = 2000;
-bool search_use_blocks = true;
 
 enum
 {

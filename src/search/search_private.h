@@ -2,10 +2,10 @@
  * search_private.h
  *		What the files of this room share with each other only.
  *
- * Calls go downward: search.c, search_conversations.c → verify.c, rank.c →
+ * Calls go downward: search.c, search_conversations.c → search_verify.c, rank.c →
  * candidates.c → blocks.c → block.c, snippet.c, filter.c → query.c → fold.c.
  * build.c → entries.c and erase_blocks.c stand beside candidates.c; hits.c, page_key.c,
- * attempts.c and arguments.c beside verify.c.
+ * attempts.c and arguments.c beside search_verify.c.
  */
 #ifndef SEARCH_PRIVATE_H
 #define SEARCH_PRIVATE_H
@@ -131,7 +131,7 @@ extern bool search_probe_passes(const SearchProbe *probe, uint64 terms);
 extern int search_compare_candidates(const void *a, const void *b);
 extern void search_gather(SearchGather *gather);
 
-/* ---- verify.c: the messages of a candidate that are meant ---- */
+/* ---- search_verify.c: the messages of a candidate that are meant ---- */
 
 /* A text of a list: a role, a model. */
 typedef struct SearchName

@@ -27,7 +27,7 @@
 
 #define CHANGES_CHANNEL "memory_changes"
 
-/* A notification is shorter than this: NOTIFY_PAYLOAD_MAX_LENGTH of async.c, with room for one more. */
+/* A notification is shorter: NOTIFY_PAYLOAD_MAX_LENGTH of async.c, with space for one more. */
 #define PAYLOAD_BYTES 6000
 
 /* Of more accounts than this it is said that any may have changed. */

@@ -108,19 +108,6 @@ zstd_bound(size_t raw_size)
 	return ZSTD_compressBound(raw_size);
 }
 
-size_t
-codec_check_zstd(size_t result)
-{
-	if (!ZSTD_isError(result))
-		return result;
-	if (ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
-						errdetail("zstd could not allocate its working memory."),
-						errhint("Lower levels of compression need less of it.")));
-	elog(ERROR, "zstd failed: %s", ZSTD_getErrorName(result));
-	return 0; /* keep compilers quiet */
-}
-
 /* A compressor at the start of a frame of raw_size bytes. */
 static ZSTD_CCtx *
 zstd_begin(size_t raw_size, int level, const Dictionary *dictionary)

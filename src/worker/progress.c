@@ -85,19 +85,3 @@ worker_begin_visit(void)
 	visiting = true;
 	phase_pause = pause_worker;
 }
-
-TimestampTz
-worker_next_run(void)
-{
-	WorkerDatabase *slot;
-	TimestampTz next = DT_NOEND;
-
-	if (!worker_enabled)
-		return next;
-	worker_lock(false);
-	slot = worker_find_database(MyDatabaseId, false);
-	if (slot != NULL)
-		next = slot->next_start;
-	worker_unlock();
-	return next == DT_NOBEGIN ? GetCurrentTimestamp() : next;
-}

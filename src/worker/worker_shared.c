@@ -103,6 +103,22 @@ worker_wake_launcher(void)
 	worker_unlock();
 }
 
+TimestampTz
+worker_next_run(void)
+{
+	WorkerDatabase *slot;
+	TimestampTz next = DT_NOEND;
+
+	if (!worker_enabled)
+		return next;
+	worker_lock(false);
+	slot = worker_find_database(MyDatabaseId, false);
+	if (slot != NULL)
+		next = slot->next_start;
+	worker_unlock();
+	return next == DT_NOBEGIN ? GetCurrentTimestamp() : next;
+}
+
 static void
 worker_at_transaction_end(XactEvent event, void *arg)
 {

@@ -132,7 +132,7 @@ for my $psql (@psqls)
 {
 	$told += () = ${ $psql->{out} } =~ /^\d+$/mg;
 	$refused += () = ${ $psql->{err} } =~ /ERROR:  quota exceeded for account "account \d+": 1 message requested, 0 of $limit left/g;
-	push @others, grep { /ERROR/ && !/messages left/ } split /\n/, ${ $psql->{err} };
+	push @others, grep { /ERROR/ && !/quota exceeded/ } split /\n/, ${ $psql->{err} };
 }
 is($told, $limit, "errors: $limit appends were acknowledged");
 is($refused, 1600 - $limit, 'errors: all others were refused');
@@ -190,7 +190,7 @@ for my $clients (16, 64)
 	pgbench($name, $database, $clients, int(1600 / $clients), %mixed);
 	$_->{run}->finish for @psqls;
 	is(join('',
-		map { grep { /ERROR/ && !/messages left|current transaction is aborted|savepoint "three" does not exist/ } split /^/,
+		map { grep { /ERROR/ && !/quota exceeded|current transaction is aborted|savepoint "three" does not exist/ } split /^/,
 		${ $_->{err} } } @psqls), '', "$name: no other error");
 	cmp_ok($node->safe_psql($database, 'SELECT count(*) FROM memory.messages'), '<=', $limit, "$name: no more than $limit");
 	check_counters($name, $database);

@@ -167,7 +167,7 @@ clear();
 	is($node->safe_psql('postgres', "SELECT role, content FROM memory.messages WHERE account_id = 'latin' ORDER BY seq"),
 		"user|caf\xc3\xa9\nassistant|a;b", 'are read, and roles are words');
 	like(($node->psql('postgres', "CALL memory.import_file('$file', 'csv', account_id => 'latin')"))[2],
-		qr/is no column of memory.messages|does not name column/, 'without the setting it is no CSV');
+		qr/is not a column of memory.messages|does not name column/, 'without the setting it is no CSV');
 	like(($node->psql('postgres', "LOAD 'memory_ext'; SET memory_ext.import_csv_delimiter = 'ab'"))[2], qr/one ASCII character/,
 		'a delimiter is one character');
 	like(($node->psql('postgres', "LOAD 'memory_ext'; SET memory_ext.import_csv_encoding = 'nothing'"))[2], qr/no such encoding/,

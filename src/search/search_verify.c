@@ -1,5 +1,5 @@
 /*
- * verify.c
+ * search_verify.c
  *		The messages of a candidate that are meant.
  *
  * Messages are folded some at a time into one buffer, which is looked through
