@@ -34,7 +34,6 @@ function slug(title: string): string {
 
 // The longest beginning of an SQLSTATE that is here decides.
 const STATES: Record<string, [status: number, title: string]> = {
-	'02': [404, 'Not found'],
 	'08': [503, 'Database not reachable'],
 	'0A': [501, 'Not supported'],
 	'22': [400, 'Bad value'],
@@ -50,6 +49,7 @@ const STATES: Record<string, [status: number, title: string]> = {
 	'55000': [409, 'Conflict'],
 	'57014': [504, 'Timeout'],
 	'57P': [503, 'Database not reachable'],
+	P0002: [404, 'Not found'],
 	MX001: [429, 'Quota exceeded'],
 	MX010: [410, 'Checkpoint expired'],
 	MX: [409, 'Conflict'],

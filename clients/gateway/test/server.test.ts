@@ -87,7 +87,7 @@ test('metrics say what was done, and no account', async () => {
 	await call(world, 'secret-account', 'GET', `/v1/conversations/${newId()}/messages/1`);
 	const { body } = await call<string>(world, null, 'GET', '/metrics');
 	assert.match(body, /memory_gateway_request_seconds_count\{method="GET",route="\/v1\/conversations",status="200"\} \d/);
-	assert.match(body, /memory_gateway_database_errors_total\{sqlstate="02000"\} \d/);
+	assert.match(body, /memory_gateway_database_errors_total\{sqlstate="P0002"\} \d/);
 	assert.match(body, /memory_gateway_pool_connections\{state="open"\} [1-9]/);
 	assert.match(body, /memory_gateway_listening 1/);
 	assert.doesNotMatch(body, /secret-account/);
