@@ -266,9 +266,17 @@ CREATE FUNCTION memory_store.note_dead_phases() RETURNS bigint LANGUAGE sql VOLA
 AS $$
 	SELECT count(memory_store.phase_failed(p.phase, '57P01', 'the process ended within the phase'))
 	FROM memory_store.maintenance_phases p
-	WHERE p.by_worker AND p.pid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = p.pid)
+	WHERE p.by_worker AND p.pid IS NOT NULL AND p.started_at >= pg_postmaster_start_time()
+		AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = p.pid)
 $$;
-COMMENT ON FUNCTION memory_store.note_dead_phases() IS 'counts as failed what workers had begun that are gone';
+COMMENT ON FUNCTION memory_store.note_dead_phases() IS 'counts as failed what workers had begun that died; a shutdown of the server is no failure';
+
+CREATE FUNCTION memory_store.phase_interrupted(interrupted_phase text) RETURNS void LANGUAGE sql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	UPDATE memory_store.maintenance_phases p SET pid = NULL WHERE p.phase = interrupted_phase
+$$;
+COMMENT ON FUNCTION memory_store.phase_interrupted(text) IS 'notes that a worker was told to end within the phase, which is no failure';
 
 CREATE FUNCTION memory.maintenance_is_running(pid integer, started_at timestamptz) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'memory_phase_is_running' LANGUAGE C VOLATILE STRICT;
@@ -283,7 +291,7 @@ CREATE VIEW memory.maintenance AS
 		CASE WHEN p.pid IS NOT NULL AND memory.maintenance_is_running(p.pid, p.started_at) THEN 'running'
 			WHEN p.retry_at > now() THEN 'waiting to try again'
 			WHEN p.started_at IS NULL THEN 'never run'
-			WHEN p.pid IS NOT NULL THEN 'interrupted'
+			WHEN p.finished_at IS NULL THEN 'interrupted'
 			WHEN p.failed_at >= p.started_at THEN 'failed'
 			ELSE 'done' END AS state,
 		p.by_worker, p.started_at AS last_start, p.finished_at AS last_end, p.done, p.total,

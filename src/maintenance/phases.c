@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -31,6 +32,7 @@
 
 PhasePause phase_pause = NULL;
 PhaseNextRun phase_next_run = NULL;
+bool phase_begins_durably = false;
 
 /* How far this session's phase has come, and when that was said. */
 static int64 phase_done = 0;
@@ -108,6 +110,8 @@ begin_phase(const Phase *phase)
 				 backlog),
 		3, types, values, NULL);
 	/* clang-format on */
+	if (phase_begins_durably)
+		ForceSyncCommit();
 }
 
 static void

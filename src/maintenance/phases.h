@@ -24,4 +24,12 @@ extern PhasePause phase_pause;
 typedef TimestampTz (*PhaseNextRun)(void);
 extern PhaseNextRun phase_next_run;
 
+/*
+ * Whether the beginning of a phase is flushed to disk before its first batch, so
+ * that it is known even after a crash in the next moment.  A worker sets it on
+ * its first visit since the server started; an idle visit later need not wait for
+ * the disk.
+ */
+extern bool phase_begins_durably;
+
 #endif /* MEMORY_PHASES_H */

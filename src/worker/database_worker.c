@@ -8,9 +8,12 @@
  * memory_store.maintenance_phases, logged unless the same one was logged before,
  * and the phase is tried again after a pause that doubles with each failure.
  *
- * A phase whose process died, with the whole server perhaps, has left its row
+ * A phase whose process died, and with it perhaps all others, has left its row
  * behind as begun.  The next visit counts that as a failure, too, so that a crash
- * is not repeated at once for ever.
+ * is not repeated at once for ever.  On the first visit since the server started,
+ * or started again after a crash, the row is flushed before the phase begins; on
+ * later ones it is not, so that an idle database costs no flushes, and a crash
+ * within a second of the row may go uncounted, once.
  */
 #include "postgres.h"
 
@@ -187,6 +190,21 @@ note_failure(const char *phase, const ErrorData *error)
 					  errhint("It is tried again; see memory.maintenance.")));
 }
 
+/* The worker has been told to end, and may be told again: that is no failure of the phase. */
+static void
+note_interruption(const char *phase)
+{
+	HOLD_CANCEL_INTERRUPTS();
+	if (is_installed())
+	{
+		begin_transaction("noting an interruption");
+		run("SELECT memory_store.phase_interrupted($1)", 1, &phase);
+		end_transaction();
+	}
+	QueryCancelPending = false;
+	RESUME_CANCEL_INTERRUPTS();
+}
+
 /* False: it failed. */
 static bool
 run_phase(const char *phase)
@@ -212,9 +230,13 @@ run_phase(const char *phase)
 		debug_query_string = NULL;
 	}
 	PG_END_TRY();
-	if (!succeeded && !worker_must_stop() && is_installed())
+	if (succeeded)
+		return true;
+	if (worker_must_stop())
+		note_interruption(phase);
+	else if (is_installed())
 		note_failure(phase, error);
-	return succeeded;
+	return false;
 }
 
 /* ---------- the visit ---------- */
@@ -227,7 +249,10 @@ end_visit(WorkerResult result)
 	worker_lock(true);
 	slot = worker_find_database(MyDatabaseId, false);
 	if (slot != NULL)
+	{
 		slot->result = result;
+		slot->visited = slot->visited || !slot->stop;
+	}
 	worker_unlock();
 }
 

@@ -82,6 +82,12 @@ pause_worker(const char *phase, int64 done)
 void
 worker_begin_visit(void)
 {
+	WorkerDatabase *slot;
+
 	visiting = true;
 	phase_pause = pause_worker;
+	worker_lock(false);
+	slot = worker_find_database(MyDatabaseId, false);
+	phase_begins_durably = slot == NULL || !slot->visited;
+	worker_unlock();
 }

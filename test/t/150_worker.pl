@@ -15,6 +15,7 @@ $node->append_conf('postgresql.conf', <<'CONF');
 shared_preload_libraries = 'memory_ext'
 memory_ext.worker_naptime = 1
 memory_ext.seal_after = 0
+memory_ext.worker_max_workers = 4
 restart_after_crash = on
 CONF
 $node->start;
@@ -106,12 +107,17 @@ wait_for(q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'memor
 $node->append_conf('postgresql.conf', 'memory_ext.worker = on');
 $node->reload;
 wait_for(sprintf($slow, 'postgres'), 'and starts it again');
+is($node->safe_psql('postgres', q{SELECT failures FROM memory.maintenance WHERE phase = 'slow'}),
+	0, 'a phase that was interrupted has not failed');
 $node->stop('fast');
 $node->start;
 
 # --- a worker that dies takes the server down once, and its phase then has a pause
 wait_for(sprintf($slow, 'postgres'), 'a worker is at work after a restart');
-my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'memory_ext worker'});
+is($node->safe_psql('postgres', q{SELECT failures FROM memory.maintenance WHERE phase = 'slow'}),
+	0, 'a shutdown within a phase is no failure');
+my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity
+	WHERE backend_type = 'memory_ext worker' AND datname = 'postgres'});
 kill 'KILL', $pid;
 wait_for(q{SELECT state = 'waiting to try again' AND error_sqlstate = '57P01' FROM memory.maintenance WHERE phase = 'slow'},
 	'the phase in which a worker died waits before it is begun again');
