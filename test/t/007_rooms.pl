@@ -105,11 +105,3 @@ for my $fault (@faults)
 done_testing();
 
 __DATA__
-test/t/011_memory_limit.pl has lines of more than 139 characters
-test/t/083_plans_replicated.pl has lines of more than 139 characters
-test/t/085_upgrade.pl has lines of more than 139 characters
-test/t/110_jobs.pl has lines of more than 139 characters
-test/t/120_redis.pl has lines of more than 139 characters
-test/t/132_lock_order.pl has lines of more than 139 characters
-test/t/140_sync.pl has lines of more than 139 characters
-test/t/145_search.pl has lines of more than 139 characters

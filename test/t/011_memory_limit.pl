@@ -16,7 +16,9 @@ my $node = new_server('memory_limit');
 $node->start;
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION memory_ext;
-CREATE TABLE t AS SELECT memory.recompress(format('[{"role": "user", "content": "%s"}]', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 100000) i))::memory.transcript, 'zstd:1') AS body;
+CREATE TABLE t AS
+	SELECT memory.recompress(format('[{"role": "user", "content": "%s"}]', text)::memory.transcript, 'zstd:1') AS body
+	FROM (SELECT string_agg(md5(i::text), '') AS text FROM generate_series(1, 100000) i) g;
 ALTER TABLE t ALTER body SET STORAGE EXTERNAL;
 SQL
 

@@ -159,7 +159,8 @@ for (
 			AS '$libdir/memory_ext', 'memory_seal_idle'
 			LANGUAGE C VOLATILE SECURITY DEFINER},
 		qr/^\+ function memory_store\.seal_idle.*DEFAULT 101/m ],
-	[ 'a procedure', 'CREATE OR REPLACE PROCEDURE memory.maintain(batch_size integer DEFAULT 100, phase text DEFAULT NULL) LANGUAGE plpgsql AS $$ BEGIN END $$',
+	[ 'a procedure', 'CREATE OR REPLACE PROCEDURE memory.maintain(batch_size integer DEFAULT 100,
+		phase text DEFAULT NULL) LANGUAGE plpgsql AS $$ BEGIN END $$',
 		qr/^\+ function memory\.maintain/m ],
 	[ 'a function that is missing', 'ALTER EXTENSION memory_ext DROP FUNCTION memory_store.purge(); DROP FUNCTION memory_store.purge()',
 		qr/^- member function memory_store\.purge\(\)/m ],

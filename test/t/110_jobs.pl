@@ -440,10 +440,13 @@ SQL
 {
 	my $max = $node->safe_psql('postgres', "SELECT memory.estimate_tokens(''); SHOW memory_ext.max_workers_per_job") =~ s/.*\n//r;
 	is($max, 4, 'a job has up to four workers');
-	my ($status, $out, $err) = $node->psql('postgres', "SELECT memory.estimate_tokens(''); SET memory_ext.max_workers_per_job = 1; CALL memory.import_file('$large{lines}', workers => 3)");
+	my ($status, $out, $err) = $node->psql('postgres', "SELECT memory.estimate_tokens('');
+		SET memory_ext.max_workers_per_job = 1; CALL memory.import_file('$large{lines}', workers => 3)");
 	like($err, qr/WARNING:  only 1 of 3 background workers are free\nHINT:  memory_ext.max_workers_per_job/, 'or as many as is set');
 	clear();
-	like(($node->psql('postgres', "SELECT memory.estimate_tokens(''); SET memory_ext.max_workers_per_job = 64", extra_params => [ '-U', 'loader' ]))[2], qr/permission denied to set parameter/, 'by a superuser');
+	like(($node->psql('postgres', "SELECT memory.estimate_tokens('');
+		SET memory_ext.max_workers_per_job = 64", extra_params => [ '-U', 'loader' ]))[2], qr/permission denied to set parameter/,
+		'by a superuser');
 
 	# one who holds the lock that workers wait for
 	$node->append_conf('postgresql.conf', "memory_ext.max_job_workers = 2\n");
@@ -451,15 +454,22 @@ SQL
 	$node->safe_psql('postgres', "SELECT memory.append('hog', '00000000-0000-0000-0000-000000000001', 'user', 'x')");
 	my $hog = $node->background_psql('postgres', extra_params => [ '-U', 'loader' ], on_error_stop => 0);
 	$hog->query_safe("BEGIN; SELECT memory.append('hog', '00000000-0000-0000-0000-000000000001', 'user', 'held');");
-	$node->safe_psql('postgres', "COPY memory.import_stage (line) FROM PROGRAM 'printf ''{\"account_id\": \"hog\", \"conversation_id\": \"00000000-0000-0000-0000-00000000000%s\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}\\n'' 2 3 4'; CALL memory.import_staged('native', workers => 64, batch_size => 1, wait => false)");
-	$node->poll_query_until('postgres', "SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type = 'memory_ext job'") or diag 'no two workers';
-	is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'memory_ext job'"), 2, 'all jobs have so many workers as the server allows');
+	my $line = '{"account_id": "hog", "conversation_id": "00000000-0000-0000-0000-00000000000%s",'
+	  . ' "messages": [{"role": "user", "content": "x"}]}\n';
+	$node->safe_psql('postgres', "COPY memory.import_stage (line) FROM PROGRAM 'printf ''$line'' 2 3 4';
+		CALL memory.import_staged('native', workers => 64, batch_size => 1, wait => false)");
+	$node->poll_query_until('postgres', "SELECT count(*) = 2 FROM pg_stat_activity
+		WHERE backend_type = 'memory_ext job'") or diag 'no two workers';
+	is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity
+		WHERE backend_type = 'memory_ext job'"), 2, 'all jobs have so many workers as the server allows');
 	($status, $out, $err) = $node->psql('postgres', "CALL memory.import_file('$large{lines}')", extra_params => [ '-U', 'loader' ]);
 	like($err, qr/ERROR:  no background worker is free for job/, 'the next one is refused');
-	is($node->safe_psql('postgres', 'SELECT state, sqlstate, error FROM memory.jobs ORDER BY job_id DESC LIMIT 1'), 'failed|53000|no background worker is free', 'and has failed');
+	is($node->safe_psql('postgres', 'SELECT state, sqlstate, error
+		FROM memory.jobs ORDER BY job_id DESC LIMIT 1'), 'failed|53000|no background worker is free', 'and has failed');
 	$hog->query_safe('ROLLBACK');
 	$hog->quit;
-	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'memory_ext job'") or diag 'they do not end';
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity
+		WHERE backend_type = 'memory_ext job'") or diag 'they do not end';
 	my $refused = $node->safe_psql('postgres', 'SELECT max(job_id) FROM memory.jobs');
 	($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($refused)", extra_params => [ '-U', 'loader' ]);
 	like($err, qr/job $refused is finished/, 'it can be resumed');
@@ -473,11 +483,14 @@ SQL
 
 {
 	$node->safe_psql('postgres', "CREATE ROLE passing LOGIN; SELECT memory.grant_access('passing', 'writer')");
-	$node->safe_psql('postgres', "INSERT INTO memory.import_stage (line) VALUES ('{\"role\": \"user\", \"content\": \"secret text\"}')", extra_params => [ '-U', 'passing' ]);
-	$node->psql('postgres', "SET memory_ext.import_on_error = skip; COPY memory.import_documents FROM PROGRAM 'echo'", extra_params => [ '-U', 'passing' ]);
+	$node->safe_psql('postgres', "INSERT INTO memory.import_stage (line) VALUES ('{\"role\": \"user\",
+		\"content\": \"secret text\"}')", extra_params => [ '-U', 'passing' ]);
+	$node->psql('postgres', "SET memory_ext.import_on_error = skip;
+		COPY memory.import_documents FROM PROGRAM 'echo'", extra_params => [ '-U', 'passing' ]);
 	$node->safe_psql('postgres', 'DROP OWNED BY passing; DROP ROLE passing; CREATE ROLE passing LOGIN');
 	$node->safe_psql('postgres', "SELECT memory.grant_access('passing', 'writer')");
-	is($node->safe_psql('postgres', 'SELECT memory.clear_stage()', extra_params => [ '-U', 'passing' ]), '0', 'another role of the same name has no lines staged');
+	is($node->safe_psql('postgres', 'SELECT memory.clear_stage()', extra_params => [ '-U', 'passing' ]), '0',
+		'another role of the same name has no lines staged');
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '1', 'which are there');
 	$node->safe_psql('postgres', 'DELETE FROM memory.import_stage; DROP OWNED BY passing; DROP ROLE passing');
 }
@@ -485,7 +498,9 @@ SQL
 # --- how a rejected document begins is for who imported it
 
 {
-	$node->safe_psql('postgres', "SELECT memory.import_document('acme', '{}'); SET memory_ext.import_account = 'acme'; SET memory_ext.import_on_error = skip; INSERT INTO memory.import_documents VALUES ('{\"secret\": \"text\"}')", extra_params => [ '-U', 'loader' ]);
+	$node->safe_psql('postgres', "SELECT memory.import_document('acme', '{}'); SET memory_ext.import_account = 'acme';
+		SET memory_ext.import_on_error = skip; INSERT INTO memory.import_documents VALUES ('{\"secret\": \"text\"}')",
+		extra_params => [ '-U', 'loader' ]);
 	my $errors = 'SELECT count(*), count(excerpt) FROM memory.job_errors WHERE job_id = (SELECT max(job_id) FROM memory.jobs)';
 	is($node->safe_psql('postgres', $errors, extra_params => [ '-U', 'loader' ]), '1|1', 'its role sees the text');
 	is($node->safe_psql('postgres', $errors, extra_params => [ '-U', 'other' ]), '1|0', 'another that there is an error');

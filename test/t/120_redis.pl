@@ -14,7 +14,11 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 my $node = new_server('redis');
-$node->append_conf('postgresql.conf', "log_min_messages = info\nlog_statement = none\nmemory_ext.redis_hosts = '127.0.0.1:1, [::1]:1, 127.0.0.2'\n");
+$node->append_conf('postgresql.conf', <<'CONF');
+log_min_messages = info
+log_statement = none
+memory_ext.redis_hosts = '127.0.0.1:1, [::1]:1, 127.0.0.2'
+CONF
 $node->start;
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION memory_ext;
@@ -309,20 +313,33 @@ unlike($logged, qr/hunter2/, 'the log has no password');
 like(error_of("SELECT memory.redis_import('unix://$locked', 'langchain', 'acme')"), qr/refuses SCAN.*NOAUTH/s, 'without the password');
 
 # a statement has none, and only the owner reads those that are kept
-like(error_of("SELECT memory.redis_import('unix://:x\@$locked', 'langchain', 'acme')"), qr/must not have a password/, 'no password in a statement');
-like(error_of("SELECT memory.redis_import('redis://u:p\@127.0.0.1:1', 'langchain', 'acme')"), qr/must not have a password/, 'for no kind of address');
-like(error_of("SELECT memory.redis_import('unknown', 'langchain', 'acme')"), qr/Redis server "unknown" is not known/, 'a name that is not there');
+like(error_of("SELECT memory.redis_import('unix://:x\@$locked', 'langchain', 'acme')"), qr/must not have a password/,
+	'no password in a statement');
+like(error_of("SELECT memory.redis_import('redis://u:p\@127.0.0.1:1', 'langchain', 'acme')"), qr/must not have a password/,
+	'for no kind of address');
+like(error_of("SELECT memory.redis_import('unknown', 'langchain', 'acme')"), qr/Redis server "unknown" is not known/,
+	'a name that is not there');
 for my $role (qw(op wr))
 {
-	like(($node->psql('postgres', 'SELECT * FROM memory.redis_servers', extra_params => [ '-U', $role ]))[2], qr/permission denied for table redis_servers/, "$role does not read them");
-	like(($node->psql('postgres', "SET memory_ext.redis_hosts = '192.0.2.1'", extra_params => [ '-U', $role ]))[2] . ($node->psql('postgres', "SELECT memory.estimate_tokens(''); SET memory_ext.redis_hosts = '192.0.2.1'", extra_params => [ '-U', $role ]))[2], qr/permission denied to set parameter/, "nor does it choose the hosts");
+	like(($node->psql('postgres', 'SELECT * FROM memory.redis_servers', extra_params => [ '-U', $role ]))[2],
+		qr/permission denied for table redis_servers/, "$role does not read them");
+	my $set = "SET memory_ext.redis_hosts = '192.0.2.1'";
+	my $errors = join('', map { ($node->psql('postgres', $_, extra_params => [ '-U', $role ]))[2] }
+		$set, "SELECT memory.estimate_tokens(''); $set");
+	like($errors, qr/permission denied to set parameter/, 'nor does it choose the hosts');
 }
 # hosts that are not allowed, and places where nobody listens, say the same each
 like(error_of("SELECT memory.redis_import('$_', 'langchain', 'acme')"), qr/connections to .* are not allowed/, "$_ is not to be reached")
-  for 'elsewhere', 'redis://127.0.0.1', 'redis://127.0.0.1:2', 'redis://127.0.0.1:11', 'redis://127.0.0.10:1', 'redis://[::1]', 'redis://[::1]:2', 'redis://127.0.0.2:1', 'redis://localhost:1', 'redis://localhost';
-like(error_of("SELECT memory.redis_import('$_', 'langchain', 'acme')"), qr/could not connect/, "$_ is") for 'redis://127.0.0.1:1', 'redis://127.0.0.2', 'redis://[::1]:1';
-is(join("\n", map { error_of("SELECT memory.redis_import('unix://$_', 'langchain', 'acme')") =~ s/unix:\S+/PLACE/gr } "$dir/nothing", '/etc/passwd'),
-	join("\n", map { error_of("SELECT memory.redis_import('unix://$_', 'langchain', 'acme')") =~ s/unix:\S+/PLACE/gr } '/nowhere/nothing', '/root/x'), 'an error does not say which files there are');
+  for 'elsewhere', 'redis://127.0.0.1', 'redis://127.0.0.1:2', 'redis://127.0.0.1:11', 'redis://127.0.0.10:1',
+	'redis://[::1]', 'redis://[::1]:2', 'redis://127.0.0.2:1', 'redis://localhost:1', 'redis://localhost';
+like(error_of("SELECT memory.redis_import('$_', 'langchain', 'acme')"), qr/could not connect/,
+	"$_ is") for 'redis://127.0.0.1:1', 'redis://127.0.0.2', 'redis://[::1]:1';
+sub errors_of_sockets
+{
+	return join("\n", map { error_of("SELECT memory.redis_import('unix://$_', 'langchain', 'acme')") =~ s/unix:\S+/PLACE/gr } @_);
+}
+is(errors_of_sockets("$dir/nothing", '/etc/passwd'), errors_of_sockets('/nowhere/nothing', '/root/x'),
+	'an error does not say which files there are');
 
 foreach my $bad (
 	[ 'http://127.0.0.1:1', qr/begins neither with redis:\/\/ nor with unix:\/\// ],

@@ -24,7 +24,8 @@ DECLARE
 	answer jsonb;
 BEGIN
 	INSERT INTO devices VALUES (the_device, the_collection) ON CONFLICT DO NOTHING;
-	answer := memory.pull(account_id, the_collection, (SELECT checkpoint FROM devices WHERE device = the_device AND collection = the_collection), size);
+	answer := memory.pull(account_id, the_collection, 
+		(SELECT checkpoint FROM devices WHERE device = the_device AND collection = the_collection), size);
 	INSERT INTO copy SELECT the_device, the_collection, d ->> 'id', d FROM jsonb_array_elements(answer -> 'documents') d
 		ON CONFLICT (device, collection, id) DO UPDATE SET document = excluded.document;
 	UPDATE devices SET checkpoint = answer -> 'checkpoint', pages = pages + 1 WHERE device = the_device AND collection = the_collection;
@@ -78,17 +79,21 @@ is(sql("SELECT push_message('ann', 'm1', '$c1', 'other') -> 'conflicts' -> 0 ->>
 # ---- pages while others write ----
 
 my @writers = (
-	map { my $w = $_; join('', map { my $n = $_; "SELECT memory.append('bob', ('00000000-0000-0000-0000-' || lpad((($n * $w) % 40)::text, 12, '0'))::uuid, 'user', 'w$w $n');\n" } 1 .. 300) } 1 .. 2);
+	map { my $w = $_; join('', map { my $n = $_; "SELECT memory.append('bob',
+		('00000000-0000-0000-0000-' || lpad((($n * $w) % 40)::text, 12, '0'))::uuid, 'user', 'w$w $n');\n" } 1 .. 300) } 1 .. 2);
 push @writers, join('', map { my $n = $_; <<"SQL" } 1 .. 40);
 BEGIN;
 INSERT INTO memory.messages (account_id, conversation_id, role, content, message_id)
-	SELECT 'bob', ('00000000-0000-0000-0001-' || lpad((i % 7)::text, 12, '0'))::uuid, 'user', 'bulk $n ' || i, 'b$n-' || i FROM generate_series(1, 100) i;
+	SELECT 'bob', ('00000000-0000-0000-0001-' || lpad((i % 7)::text, 12, '0'))::uuid, 'user', 'bulk $n ' || i, 'b$n-' || i
+		FROM generate_series(1, 100) i;
 SELECT pg_sleep(0.01);
 @{[ $n % 5 == 0 ? 'ROLLBACK' : 'COMMIT' ]};
-UPDATE memory.messages SET content = content || ' edited' WHERE account_id = 'bob' AND conversation_id = '00000000-0000-0000-0001-000000000003' AND seq % 17 = $n % 17;
+UPDATE memory.messages SET content = content || ' edited' WHERE account_id = 'bob'
+	AND conversation_id = '00000000-0000-0000-0001-000000000003' AND seq % 17 = $n % 17;
 DELETE FROM memory.messages WHERE account_id = 'bob' AND conversation_id = '00000000-0000-0000-0001-000000000002' AND seq % 31 = $n % 31;
 @{[ $n % 8 == 0 ? "SELECT memory.seal('bob');" : '' ]}
-@{[ $n % 10 == 0 ? "DELETE FROM memory.conversations WHERE account_id = 'bob' AND conversation_id = ('00000000-0000-0000-0000-' || lpad($n, 12, '0'))::uuid;" : '' ]}
+@{[ $n % 10 == 0 ? "DELETE FROM memory.conversations WHERE account_id = 'bob'
+	AND conversation_id = ('00000000-0000-0000-0000-' || lpad($n, 12, '0'))::uuid;" : '' ]}
 @{[ $n % 6 == 0 ? "SET memory_ext.compact_after = 0; SET client_min_messages = error; CALL memory.maintain(100, 'compact');" : '' ]}
 SQL
 s/lpad\((\d+), 12/lpad('$1', 12/g for @writers;
@@ -159,7 +164,8 @@ SQL
 
 	$in .= "SELECT 'listening';\n";
 	IPC::Run::pump($run) until $out =~ /listening/;
-	sql("SET memory_ext.notify = 'transaction'; BEGIN; SELECT memory.append('cat', '$c1', 'user', 'a'); SELECT memory.append('cat', '$c1', 'user', 'b');
+	sql("SET memory_ext.notify = 'transaction'; BEGIN; SELECT memory.append('cat', '$c1', 'user', 'a');
+		SELECT memory.append('cat', '$c1', 'user', 'b');
 		SELECT push_message('dog \"x\"', 'm', '$c1', 'c'); COMMIT;");
 	sql("SET memory_ext.notify = 'transaction'; BEGIN; SELECT memory.append('cat', '$c1', 'user', 'never'); ROLLBACK;");
 	sql("SET memory_ext.notify = 'transaction'; SELECT push_message('dog \"x\"', 'm', '$c1', 'c');");	# nothing new
@@ -188,9 +194,11 @@ SQL
 sql("SELECT pull_page('kept', 'bob', 'messages', 10000); SELECT memory.renew_epoch()");
 sql("DELETE FROM devices WHERE device = 'kept'; SELECT pull_page('kept', 'bob', 'messages', 10000)");
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
-IPC::Run::run([ 'pg_dump', '-d', $node->connstr('postgres') ], '|', [ 'psql', '-X', '-q', '-d', $node->connstr('restored') ], '>', \my $ignored)
+IPC::Run::run([ 'pg_dump', '-d', $node->connstr('postgres') ], '|',
+	[ 'psql', '-X', '-q', '-d', $node->connstr('restored') ], '>', \my $ignored)
   or die 'dump or restore failed';
-is($node->safe_psql('restored', "SELECT memory.append('bob', '00000000-0000-0000-0009-000000000000', 'user', 'after'); SELECT jsonb_array_length(memory.pull('bob', 'messages', checkpoint) -> 'documents') FROM devices WHERE device = 'kept'"),
+is($node->safe_psql('restored', "SELECT memory.append('bob', '00000000-0000-0000-0009-000000000000', 'user', 'after');
+	SELECT jsonb_array_length(memory.pull('bob', 'messages', checkpoint) -> 'documents') FROM devices WHERE device = 'kept'"),
 	"1\n1", 'a checkpoint goes on in a restored dump');
 
 done_testing();

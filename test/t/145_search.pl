@@ -259,7 +259,8 @@ sub append_sql
 {
 	my ($account, $conversation, $words) = @_;
 	my $at = sprintf "timestamptz '2026-01-01Z' + interval '%d s'", int rand 30_000_000;
-	return 'SELECT memory.append(' . quoted($account) . ", '" . id($conversation) . "', 'user', " . quoted(text($words)) . ", created_at => $at);\n";
+	return 'SELECT memory.append(' . quoted($account) . ", '" . id($conversation) . "', 'user', " . quoted(text($words))
+	  . ", created_at => $at);\n";
 }
 
 my $sql = '';
@@ -273,15 +274,18 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM memory_store.search_blocks
 compare('in tails', 100);
 
 $node->safe_psql('postgres', 'CALL memory.maintain()');
-cmp_ok($node->safe_psql('postgres', q(SELECT count(*) FROM memory_store.search_blocks WHERE account_id = 'ann')), '>', 1, 'maintain() builds blocks');
-is($node->safe_psql('postgres', q(SELECT s.revision - a.revision FROM memory_store.search_accounts s JOIN memory_store.accounts a USING (account_id) WHERE account_id = 'ann')), 0, 'for everything');
+cmp_ok($node->safe_psql('postgres', q(SELECT count(*) FROM memory_store.search_blocks
+	WHERE account_id = 'ann')), '>', 1, 'maintain() builds blocks');
+is($node->safe_psql('postgres', q(SELECT s.revision - a.revision
+	FROM memory_store.search_accounts s JOIN memory_store.accounts a USING (account_id) WHERE account_id = 'ann')), 0, 'for everything');
 compare('after maintain()', 1000);
 compare_all('after maintain()', 30);
 
 $node->safe_psql('postgres', join '', map { append_sql('ann', 1 + int rand 330, 12) } 1 .. 200);
 compare_all('after appends', 60);
 
-my @some = split /\n/, $node->safe_psql('postgres', q(SELECT conversation_id || '/' || seq FROM memory.messages WHERE account_id = 'ann' ORDER BY md5(conversation_id::text || seq) LIMIT 120));
+my @some = split /\n/, $node->safe_psql('postgres', q(SELECT conversation_id || '/' || seq
+	FROM memory.messages WHERE account_id = 'ann' ORDER BY md5(conversation_id::text || seq) LIMIT 120));
 $sql = '';
 for my $i (0 .. $#some)
 {
@@ -289,16 +293,20 @@ for my $i (0 .. $#some)
 	$sql .= $i % 3 == 0 ? "DELETE FROM memory.messages WHERE account_id = 'ann' AND conversation_id = '$id' AND seq = $seq;\n"
 		: "UPDATE memory.messages SET content = " . quoted(text(10)) . " WHERE account_id = 'ann' AND conversation_id = '$id' AND seq = $seq;\n";
 }
-$sql .= "DELETE FROM memory.conversations WHERE account_id = 'ann' AND conversation_id IN (SELECT conversation_id FROM memory.conversations WHERE account_id = 'ann' ORDER BY md5(conversation_id::text) LIMIT 20);\n";
+$sql .= "DELETE FROM memory.conversations WHERE account_id = 'ann' AND conversation_id IN (SELECT conversation_id
+	FROM memory.conversations WHERE account_id = 'ann' ORDER BY md5(conversation_id::text) LIMIT 20);\n";
 $node->safe_psql('postgres', $sql);
-cmp_ok($node->safe_psql('postgres', 'SELECT sum(erased) FROM memory_store.search_blocks'), '>', 0, 'entries of what was changed lose their filters');
+cmp_ok($node->safe_psql('postgres', 'SELECT sum(erased) FROM memory_store.search_blocks'), '>', 0,
+	'entries of what was changed lose their filters');
 compare_all('after edits and deletes', 60);
 
 $node->safe_psql('postgres', q(SELECT memory.seal('ann')));
 compare('after seal', 60);
 $node->safe_psql('postgres', 'CALL memory.maintain()');
 is($node->safe_psql('postgres', 'SELECT sum(erased) FROM memory_store.search_blocks'), 0, 'maintain() builds new filters');
-is($node->safe_psql('postgres', q(SELECT s.blocks - count(*) FROM memory_store.search_accounts s JOIN memory_store.search_blocks USING (account_id) WHERE account_id = 'ann' GROUP BY s.blocks)), 0, 'and counts the blocks');
+is($node->safe_psql('postgres', q(SELECT s.blocks - count(*)
+	FROM memory_store.search_accounts s JOIN memory_store.search_blocks USING (account_id)
+	WHERE account_id = 'ann' GROUP BY s.blocks)), 0, 'and counts the blocks');
 compare_all('after compaction', 60);
 
 # an old snapshot sees what it saw
@@ -306,13 +314,15 @@ my $old = $node->background_psql('postgres');
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM memory.messages');
 my $before = $old->query_safe(q(SELECT count(*) FROM memory.search('ann', 'bread', max_results => 1000, all_branches => true)));
 $node->safe_psql('postgres', join('', map { append_sql('ann', 400 + $_, 30) } 1 .. 100) . 'CALL memory.maintain()');
-is($old->query_safe(q(SELECT count(*) FROM memory.search('ann', 'bread', max_results => 1000, all_branches => true))), $before, 'an old snapshot finds what it found');
+is($old->query_safe(q(SELECT count(*) FROM memory.search('ann', 'bread', max_results => 1000, all_branches => true))),
+	$before, 'an old snapshot finds what it found');
 $old->quit;
 compare('after more blocks', 60);
 
 # a document that is imported, and documents of another database
 my $document = decode_utf8(JSON::PP->new->utf8->encode({ messages => [map { { role => 'user', content => text(20) } } 1 .. 20] }));
-is($node->safe_psql('postgres', 'SELECT state FROM memory.import_document(' . quoted('ann') . ', ' . quoted($document) . ')'), 'imported', 'imported');
+is($node->safe_psql('postgres', 'SELECT state FROM memory.import_document(' . quoted('ann') . ', '
+	  . quoted($document) . ')'), 'imported', 'imported');
 compare('after import', 60);
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 my $dump = $node->basedir . '/search.dump';
@@ -329,11 +339,14 @@ for my $table (qw(search_blocks search_accounts))
 	compare("after TRUNCATE $table", 30);
 	$node->safe_psql('postgres', 'CALL memory.maintain()');
 	compare("after TRUNCATE $table and maintain()", 30);
-	is($node->safe_psql('postgres', q(SELECT s.revision - a.revision FROM memory_store.search_accounts s JOIN memory_store.accounts a USING (account_id) WHERE account_id = 'ann')), 0, 'built anew');
+	is($node->safe_psql('postgres', q(SELECT s.revision - a.revision
+		FROM memory_store.search_accounts s JOIN memory_store.accounts a USING (account_id) WHERE account_id = 'ann')), 0, 'built anew');
 }
 
 $node->safe_psql('postgres', q(SELECT memory.forget('ann')));
-is($node->safe_psql('postgres', q(SELECT (SELECT count(*) FROM memory_store.search_blocks WHERE account_id = 'ann') + (SELECT count(*) FROM memory_store.search_accounts WHERE account_id = 'ann'))), 0, 'forget() leaves no block');
+is($node->safe_psql('postgres', q(SELECT (SELECT count(*) FROM memory_store.search_blocks
+	WHERE account_id = 'ann') + (SELECT count(*) FROM memory_store.search_accounts
+	WHERE account_id = 'ann'))), 0, 'forget() leaves no block');
 is($node->safe_psql('postgres', q(SELECT count(*) FROM memory.search('ann', 'bread'))), 0, 'and nothing is found');
 compare('of another account', 60, account => 'bob');
 
