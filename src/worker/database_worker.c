@@ -12,8 +12,9 @@
  * behind as begun.  The next visit counts that as a failure, too, so that a crash
  * is not repeated at once for ever.  On the first visit since the server started,
  * or started again after a crash, the row is flushed before the phase begins; on
- * later ones it is not, so that an idle database costs no flushes, and a crash
- * within a second of the row may go uncounted, once.
+ * later ones it is not, so that an idle database costs no flushes.  A crash within
+ * a second of the row may then go uncounted, but only once: the next visit is a
+ * first one again.
  */
 #include "postgres.h"
 
@@ -190,19 +191,13 @@ note_failure(const char *phase, const ErrorData *error)
 					  errhint("It is tried again; see memory.maintenance.")));
 }
 
-/* The worker has been told to end, and may be told again: that is no failure of the phase. */
+/* The worker has been told to end: that is no failure of the phase. */
 static void
 note_interruption(const char *phase)
 {
-	HOLD_CANCEL_INTERRUPTS();
-	if (is_installed())
-	{
-		begin_transaction("noting an interruption");
-		run("SELECT memory_store.phase_interrupted($1)", 1, &phase);
-		end_transaction();
-	}
-	QueryCancelPending = false;
-	RESUME_CANCEL_INTERRUPTS();
+	begin_transaction("noting an interruption");
+	run("SELECT memory_store.phase_interrupted($1)", 1, &phase);
+	end_transaction();
 }
 
 /* False: it failed. */
@@ -232,10 +227,18 @@ run_phase(const char *phase)
 	PG_END_TRY();
 	if (succeeded)
 		return true;
-	if (worker_must_stop())
-		note_interruption(phase);
-	else if (is_installed())
-		note_failure(phase, error);
+
+	/* The launcher may cancel again at any time: what is to be noted is noted all the same. */
+	HOLD_CANCEL_INTERRUPTS();
+	if (is_installed())
+	{
+		if (worker_must_stop())
+			note_interruption(phase);
+		else
+			note_failure(phase, error);
+	}
+	QueryCancelPending = false;
+	RESUME_CANCEL_INTERRUPTS();
 	return false;
 }
 

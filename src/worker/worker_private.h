@@ -27,7 +27,7 @@ typedef struct WorkerDatabase
 	Oid database; /* InvalidOid: the slot is free */
 	WorkerResult result;
 	bool stop;    /* the worker is in somebody's way and has to end */
-	bool visited; /* all phases have been run since the server started */
+	bool visited; /* a visit has come to its end since the server started */
 	TimestampTz last_start;
 	TimestampTz next_start; /* DT_NOEND: not before somebody installs the extension */
 	int failures;           /* visits in a row that died */
