@@ -452,24 +452,26 @@ wanted_name(void)
 
 /* clang-format off */
 static PlanStatement compaction_read_statement = {
-	"SELECT compression"
-	" FROM memory_store.compaction FOR KEY SHARE",
-	0,
-	{0},
+	"SELECT"
+	" FROM memory_store.compaction"
+	" WHERE compression" OP(=) "$1 FOR KEY SHARE",
+	1,
+	{TEXTOID},
 };
 /* clang-format on */
 
 /*
  * Do the marks hold for what is wanted by now?  Then they go on to do so until
- * the transaction's end: the row is locked, who wants something else waits.
+ * the transaction's end: the row is locked, who wants something else waits.  A
+ * row that names another way is not locked, since this transaction may delete it
+ * and another one, too.
  */
 static bool
 marks_hold(const text *wanted)
 {
-	bool isnull;
+	Datum values[1] = {PointerGetDatum(wanted)};
 
-	return plan_execute(&compaction_read_statement, NULL, NULL, false) == 1 &&
-		   account_same(DatumGetTextPP(plan_column(0, 1, &isnull)), wanted);
+	return plan_execute(&compaction_read_statement, values, NULL, false) == 1;
 }
 
 PG_FUNCTION_INFO_V1(memory_compact_begin);

@@ -265,9 +265,12 @@ CREATE FUNCTION memory_store.note_dead_phases() RETURNS bigint LANGUAGE sql VOLA
 	SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT count(memory_store.phase_failed(p.phase, '57P01', 'the process ended within the phase'))
-	FROM memory_store.maintenance_phases p
-	WHERE p.by_worker AND p.pid IS NOT NULL AND p.started_at >= pg_postmaster_start_time()
-		AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = p.pid)
+	FROM (
+		SELECT d.phase FROM memory_store.maintenance_phases d
+		WHERE d.by_worker AND d.pid IS NOT NULL AND d.started_at >= pg_postmaster_start_time()
+			AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = d.pid)
+		ORDER BY d.position -- as maintain() locks the phases' rows
+	) p
 $$;
 COMMENT ON FUNCTION memory_store.note_dead_phases() IS 'counts as failed what workers had begun that died; a shutdown of the server is no failure';
 

@@ -155,7 +155,8 @@ sub returning
 	return maybe($chance // 0.5) ? ' RETURNING ' . ($columns // $message_columns) : '';
 }
 
-# What a step is made of: { sql, ids (of the conversations that are compared afterwards), kind }.
+# What a step is made of: { sql, ids (of the conversations that are compared afterwards), kind,
+# several_rows (each of which may have a fault of its own) }.
 sub statement
 {
 	my ($kind, $sql, @conversations) = @_;
@@ -251,9 +252,11 @@ sub insert_rows
 	my ($numbered, $rows, @all) = message_rows($state, weighted(6 => 1, 3 => 5, 1 => 12));
 	my @names = columns_of($rows);
 	@names = grep { $_ ne 'seq' } @names if !$numbered && maybe(0.8);
-	return statement('insert',
+	my $item = statement('insert',
 		'INSERT INTO REL.messages (' . join(', ', @names) . ') VALUES ' . values_list($rows, @names) . returning(0.5, returned_columns($numbered)),
 		@all);
+	$item->{several_rows} = @$rows > 1;
+	return $item;
 }
 
 # account_id may be left out where the conversation is there.
