@@ -23,6 +23,7 @@ test('answers are as OpenAPI says', async () => {
 	const id = newId();
 	const path = `/v1/conversations/${id}`;
 	await call(world, 'ann', 'POST', `${path}/messages`, { role: 'assistant', content: 'x', model: 'm', metadata: { a: 1 } });
+	await call(world, 'ann', 'POST', `/v1/conversations`, { title: 'An x in the title only' });
 	await world.admin.query("SELECT memory.record_usage('ann', 'm', 10, output_tokens => 5), memory.load_example_plans(), memory.subscribe('ann', 'free')");
 	await world.admin.query("INSERT INTO memory.model_prices (model, valid_from, input_cost_per_token, output_cost_per_token) VALUES ('m', '2020-01-01', 0.1, 0.2)");
 
@@ -38,6 +39,9 @@ test('answers are as OpenAPI says', async () => {
 		[`${template}/messages/{seq}`, `${path}/messages/1`],
 		[`${template}/branches`, `${path}/branches`],
 		[`${template}/context`, `${path}/context?max_tokens=100`],
+		['/v1/search', '/v1/search?q=x'],
+		['/v1/search/conversations', '/v1/search/conversations?q=x'],
+		['/v1/list', '/v1/list'],
 		['/v1/usage', '/v1/usage'],
 		['/v1/usage/models', '/v1/usage/models'],
 		['/v1/costs', '/v1/costs'],

@@ -76,36 +76,3 @@ test('a client that comes back is told where its account is', async () => {
 	assert.deepEqual([message.type, message.revision], ['hello', 1]);
 	socket.terminate();
 });
-
-test('search finds words, page by page, with snippets', async () => {
-	const id = newId();
-	const other = newId();
-	const path = (conversation: string) => `/v1/conversations/${conversation}/messages`;
-	await call(world, 'finder', 'POST', path(id), { role: 'user', content: 'Where is the black cat & the <b>other</b> cat?' });
-	await call(world, 'finder', 'POST', path(id), { role: 'assistant', content: 'The cat is on the mat.', model: 'm1' });
-	await call(world, 'finder', 'POST', path(other), { role: 'user', content: '東京の猫 cat' });
-	await call(world, 'stranger', 'POST', path(newId()), { role: 'user', content: 'my secret cat' });
-	const search = async (query: string) => (await call(world, 'finder', 'GET', `/v1/search?${query}`));
-
-	const seen: unknown[] = [];
-	let next = '';
-	do {
-		const { status, body } = await search(`q=cat&limit=1${next && `&after=${encodeURIComponent(next)}`}`);
-		assert.equal(status, 200, JSON.stringify(body));
-		seen.push(...body.results.map((r: any) => `${r.conversation_id} ${r.seq}`));
-		next = body.next ?? '';
-	} while (next !== '');
-	assert.deepEqual(seen.sort(), [`${id} 1`, `${id} 2`, `${other} 1`].sort());
-
-	const { body } = await search('q=black');
-	const [start, end] = body.results[0].highlights;
-	assert.equal(body.results[0].snippet.slice(start, end), 'black');
-	assert.equal((await search('q=cat&role=assistant')).body.results.length, 1);
-	assert.equal((await search('q=cat&role=assistant&role=user')).body.results.length, 3);
-	assert.equal((await search('q=cat&model=m1')).body.results.length, 1);
-	assert.equal((await search(`q=cat&conversation_id=${other}`)).body.results.length, 1);
-	assert.equal((await search(`q=${encodeURIComponent('東京')}`)).body.results.length, 1);
-	assert.equal((await search('q=secret')).body.results.length, 0);
-	assert.equal((await search('q=cat&order_by=size')).status, 400);
-	assert.equal((await search('q=')).status, 400);
-});

@@ -194,7 +194,7 @@ export interface SearchConversationsResult {
 	hits: number;
 	seq: number | null;
 	role: string | null;
-	created_at: Timestamp;
+	created_at: Timestamp | null;
 	snippet: string | null;
 	highlights: number[] | null;
 	page_key: string | null;
@@ -224,7 +224,7 @@ export const searchConversations: Call<SearchConversationsArgs, SearchConversati
 		hits: { type: 'bigint', nullable: false },
 		seq: { type: 'bigint', nullable: true },
 		role: { type: 'text', nullable: true },
-		created_at: { type: 'timestamp with time zone', nullable: false },
+		created_at: { type: 'timestamp with time zone', nullable: true },
 		snippet: { type: 'text', nullable: true },
 		highlights: { type: 'integer[]', nullable: true },
 		page_key: { type: 'text', nullable: true },

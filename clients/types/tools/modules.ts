@@ -52,6 +52,7 @@ const NULLABLE = new Set([
 	'compact_batch.conversation_id', 'compact_batch.account_id', 'seal_batch.conversation_id',
 	'seal_batch.account_id', 'plan_prices.meter', 'search_conversations.snippet',
 	'search_conversations.highlights', 'search_conversations.seq', 'search_conversations.role',
+	'search_conversations.created_at',
 	'search.score', 'search_conversations.score', 'changes.seq', 'changes.role', 'changes.content',
 ]);
 
