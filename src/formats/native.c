@@ -707,7 +707,7 @@ native_write_text(const TransferConversation *conversation, StringInfo out)
 	JsonTime last = {0};
 	int64 bytes = 0;
 
-	/* room for most of it at once; what is escaped makes it grow */
+	/* most of it fits at once; what is escaped makes it grow */
 	for (int32 i = 0; i < conversation->count; i++)
 		bytes += conversation->messages[i].content.length + 160;
 	enlargeStringInfo(out, (int) Min(bytes, MaxAllocSize / 2));

@@ -67,7 +67,7 @@ static void
 charge_forgotten(text *account_id)
 {
 	char *name = text_to_cstring(account_id);
-	QuotaHold *hold = quota_begin_settled(name);
+	QuotaHold *hold = quota_begin_confirmed(name);
 
 	if (!store_hold_account(account_id))
 		(void) store_lock_account(account_id, hold == NULL ? NULL : hold->subscription_id, true);

@@ -166,7 +166,7 @@ memory_enforce_limit(PG_FUNCTION_ARGS)
 	amounts.by_meter[meter] = argument_amount(fcinfo, 2, 1);
 	amounts.outside = true;
 	SPI_connect();
-	hold = quota_begin_settled(account_id);
+	hold = quota_begin_confirmed(account_id);
 	if (hold != NULL)
 		quota_charge(hold, &amounts);
 	status = SPI_datumTransfer(status_datum(fcinfo, hold, meter, 0), false, -1);
@@ -373,7 +373,7 @@ PG_FUNCTION_INFO_V1(memory_reserve_usage);
  *						meter text, keep_for interval) → memory.quota_status
  *		Holds an amount for a call whose usage is not known yet: it counts as
  *		used until it is settled, released or keep_for has passed.  The same id
- *		again changes nothing.  Errors: MX001 no room, 22023 the id was used for
+ *		again changes nothing.  Errors: MX001 a limit, 22023 the id was used for
  *		something else, 55000 what it held was settled or released, or has expired.
  */
 Datum
@@ -399,7 +399,7 @@ memory_reserve_usage(PG_FUNCTION_ARGS)
 						errmsg("keep_for must be a positive interval")));
 
 	SPI_connect();
-	hold = quota_begin_settled(account_id);
+	hold = quota_begin_confirmed(account_id);
 	if (hold != NULL)
 		quota_reap(hold);
 	if (hold != NULL && quota_find_reservation(hold, id, &found))
@@ -475,7 +475,7 @@ end_for_account(FunctionCallInfo fcinfo, const char *state, int64 actual)
 	QuotaHold *hold;
 
 	SPI_connect();
-	hold = quota_begin_settled(account_id);
+	hold = quota_begin_confirmed(account_id);
 	if (hold != NULL)
 		end_reservation(hold, id, state, actual);
 	SPI_finish();

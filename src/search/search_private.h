@@ -118,7 +118,7 @@ typedef struct SearchGather
 	SearchCandidate *candidates; /* when it is done, in order: latest first */
 	int count;
 	int space;
-	bool more; /* others, which come behind them, had no room */
+	bool more; /* others, which come behind them, did not fit */
 
 	bool counts_terms;
 	int64 entries;                  /* that were looked at, if it counts terms */

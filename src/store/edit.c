@@ -198,8 +198,8 @@ rewrite_segment(StoreConversation *conversation, StoreSegment *segment, StoreCha
 }
 
 /*
- * A late message between the segments: into the one before while that has
- * room, else a segment of its own; behind the last segment into the tail.
+ * A late message between the segments: into the one before while it fits, else
+ * into a segment of its own; behind the last segment into the tail.
  */
 static void
 insert_between(StoreConversation *conversation, StoreChange *change)

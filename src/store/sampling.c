@@ -39,7 +39,7 @@ samples_init(DictionarySamples *samples, size_t space)
 	samples->bytes = 0;
 }
 
-/* Room for space bytes to train from, in the current memory context. */
+/* Memory for space bytes to train from, in the current memory context. */
 void
 sampling_init(Sampling *sampling, size_t space)
 {
@@ -89,7 +89,7 @@ samples_add(DictionarySamples *samples, size_t space, const char *payload, size_
 	return true;
 }
 
-/* Copies a sample, to be trained from or held out; false: there is no more room. */
+/* Copies a sample, to be trained from or held out; false: it does not fit. */
 bool
 sampling_put(Sampling *sampling, const char *sample, size_t size)
 {

@@ -97,7 +97,7 @@ typedef struct ImportGroup
 	int64 head_seq;
 	ImportRow *rows; /* to be stored */
 	int32 nrows;
-	Size rows_size;     /* bytes that rows has room for */
+	Size rows_size;     /* bytes that fit into rows */
 	ImportRow *changes; /* to take the place of what is stored; as many as rows at most */
 	int32 nchanges;
 	int64 new_head;           /* 0: the last row's */
