@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
 #include "sampling.h"
 #include "statement.h"
 #include "store_private.h"
@@ -204,7 +205,7 @@ note_accounts(const Sampling *sampling, uint32 dictionary_id)
 	while ((account = hash_seq_search(&scan)) != NULL)
 		accounts[i++] = CStringGetTextDatum(account->account);
 	values[0] = Int64GetDatum(dictionary_id);
-	values[1] = PointerGetDatum(construct_array(accounts, i, TEXTOID, -1, false, TYPALIGN_INT));
+	values[1] = array_datum(TEXTOID, accounts, NULL, i);
 	plan_execute(&dictionary_accounts_statement, values, NULL, false);
 }
 
