@@ -1,8 +1,10 @@
 // What the tests start with: a gateway on a database that tells of changes, and a browser.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { type AddressInfo } from 'node:net';
 import { type Server, createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type World as GatewayWorld, createWorld as createGateway, token } from '@memory-ext/gateway/test/world';
 import { type BrowserContext, chromium } from 'playwright-core';
@@ -33,26 +35,39 @@ export async function createWorld(): Promise<World> {
 }
 
 const folder = fileURLToPath(new URL('../..', import.meta.url));
-const FILES: Record<string, string> = {
-	'/idb.js': fileURLToPath(import.meta.resolve('idb')),
-};
+const IDB = fileURLToPath(import.meta.resolve('idb'));
 const PAGE = `<!doctype html><title>Test</title><link rel="icon" href="data:,">
-<script type="importmap">{"imports": {"idb": "/idb.js"}}</script>
 <script type="module">
 	import * as sync from '/dist/src/index.js';
 	window.sync = sync;
 </script>`;
+/** Opens the copy, appends, synchronizes and tells what it has: as a service worker does that sleeps otherwise. */
+const WORKER = `import { Memory } from '/dist/src/index.js';
+self.addEventListener('message', ({ data, ports }) => {
+	(async () => {
+		const memory = await Memory.open({ ...data.options, token: () => data.token, live: false });
+		await memory.append(data.conversation, { role: 'user', content: 'from the worker' });
+		await memory.sync();
+		const { pending } = await memory.status();
+		const listed = (await memory.list()).length;
+		await memory.close();
+		ports[0].postMessage({ pending, listed });
+	})().catch((error) => ports[0].postMessage({ error: String(error) }));
+});`;
 
 /** The package as it was built, and an empty page that has loaded it. */
 async function servePage(): Promise<Server> {
 	const server = createServer(({ url = '/' }, response) => {
 		const path = new URL(url, 'http://page').pathname;
-		const file = FILES[path] ?? (/^\/dist\/src\/\w+\.js$/.test(path) ? folder + path : undefined);
+		const file = path === '/idb.js' ? IDB : /^\/dist\/src\/\w+\.js$/.test(path) ? folder + path : undefined;
 
 		if (path === '/')
 			response.setHeader('content-type', 'text/html').end(PAGE);
+		else if (path === '/worker.js')
+			response.setHeader('content-type', 'text/javascript').end(WORKER);
 		else if (file !== undefined && existsSync(file))
-			response.setHeader('content-type', 'text/javascript').end(readFileSync(file));
+			response.setHeader('content-type', 'text/javascript').end(
+				readFileSync(file, 'utf8').replaceAll(/from 'idb'/g, "from '/idb.js'"));
 		else
 			response.writeHead(404).end();
 	});
@@ -60,6 +75,8 @@ async function servePage(): Promise<Server> {
 	await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 	return server;
 }
+
+export const newProfile = (): string => mkdtempSync(join(tmpdir(), 'chromium-'));
 
 /** Chromium of the system, with a profile in a folder. */
 export async function launch(profile: string): Promise<BrowserContext> {
