@@ -33,6 +33,7 @@
 #include "access.h"
 #include "account.h"
 #include "owner.h"
+#include "sql_text.h"
 
 /*
  * The levels, and of which of them each has the privileges.  monitor stands
@@ -92,7 +93,7 @@ static void
 change_privileges(const char *verb, const char *preposition, Name role, int included)
 {
 	static const char query[] = "SELECT DISTINCT g.privilege FROM memory_store.grants g"
-								" WHERE g.level OPERATOR(pg_catalog.=) ANY ($1) ORDER BY 1";
+								" WHERE g.level" OP(=) "ANY ($1) ORDER BY 1";
 	Oid types[1] = {TEXTARRAYOID};
 	Datum levels[lengthof(access_levels)];
 	Datum values[1];

@@ -2,11 +2,14 @@
 
 CREATE FUNCTION memory.account_visible(account_id text) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'memory_account_visible' LANGUAGE C STABLE STRICT PARALLEL SAFE LEAKPROOF;
-COMMENT ON FUNCTION memory.account_visible(text) IS 'whether this session may see the account: false when memory_ext.account confines it to another';
+COMMENT ON FUNCTION memory.account_visible(text) IS
+	'whether this session may see the account: false when memory_ext.account confines it to '
+	'another';
 
 CREATE FUNCTION memory_store.check_account(account_id text) RETURNS text
 	AS 'MODULE_PATHNAME', 'memory_check_account' LANGUAGE C STABLE;
-COMMENT ON FUNCTION memory_store.check_account(text) IS 'the account a call works on; null: the session''s; an error when it is not this session''s';
+COMMENT ON FUNCTION memory_store.check_account(text) IS
+	'the account a call works on; null: the session''s; an error when it is not this session''s';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.account_visible(text)', 'reader'),

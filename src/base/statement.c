@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "jit/jit.h"
 #include "optimizer/cost.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -179,6 +180,25 @@ plan_column(uint64 row, int column, bool *isnull)
 {
 	Assert(row < SPI_tuptable->numvals);
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+char *
+plan_string(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = plan_column(row, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+int64
+plan_int64(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = plan_column(row, column, &isnull);
+
+	Assert(!isnull);
+	return DatumGetInt64(value);
 }
 
 /*

@@ -9,7 +9,7 @@
 
 #include "executor/spi.h"
 
-#define PLAN_MAX_ARGS 26
+#define PLAN_MAX_ARGS 28
 
 /* Parameters of the type memory.transcript, and of its array, whose OIDs each database has. */
 #define STATEMENT_TRANSCRIPT ((Oid) 1)
@@ -42,6 +42,12 @@ plan_execute(PlanStatement *statement, Datum *values, const char *nulls, bool re
 
 /* A column, counted from 1, of a row of SPI_tuptable. */
 extern Datum plan_column(uint64 row, int column, bool *isnull);
+
+/* The same of a text column as a C string, palloc'd; NULL for NULL. */
+extern char *plan_string(uint64 row, int column);
+
+/* The same of a bigint column that is never NULL. */
+extern int64 plan_int64(uint64 row, int column);
 
 /* The type memory.transcript.  Error: 42704 the extension is not there. */
 extern Oid statement_transcript_type(void);

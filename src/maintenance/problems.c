@@ -11,32 +11,39 @@
 
 #include "attempt.h"
 #include "problems.h"
+#include "sql_text.h"
 #include "statement.h"
 #include "store.h"
 
-static PlanStatement note = {"INSERT INTO memory_store.maintenance_problems AS p"
-							 " (account_id, conversation_id, step, sqlstate, message, noted_at)"
-							 " VALUES ($1, $2, $3, $4, $5, pg_catalog.clock_timestamp())"
-							 " ON CONFLICT (account_id, conversation_id, step) DO UPDATE"
-							 " SET sqlstate = excluded.sqlstate, message = excluded.message,"
-							 " noted_at = excluded.noted_at,"
-							 " attempts = p.attempts OPERATOR(pg_catalog.+) 1",
-							 5,
-							 {TEXTOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID},
-							 NULL};
-static PlanStatement solve = {"DELETE FROM memory_store.maintenance_problems"
-							  " WHERE account_id OPERATOR(pg_catalog.=) $1"
-							  " AND conversation_id OPERATOR(pg_catalog.=) $2"
-							  " AND step OPERATOR(pg_catalog.=) $3",
-							  3,
-							  {TEXTOID, UUIDOID, TEXTOID},
-							  NULL};
-static PlanStatement exist = {"SELECT FROM memory_store.maintenance_problems LIMIT 1"};
-static PlanStatement forget = {"DELETE FROM memory_store.maintenance_problems"
-							   " WHERE account_id OPERATOR(pg_catalog.=) $1",
-							   1,
-							   {TEXTOID},
-							   NULL};
+/* clang-format off */
+static PlanStatement note = {
+	"INSERT INTO memory_store.maintenance_problems AS p"
+	" (account_id, conversation_id, step, sqlstate, message, noted_at)"
+	" VALUES ($1, $2, $3, $4, $5, pg_catalog.clock_timestamp())"
+	" ON CONFLICT (account_id, conversation_id, step) DO UPDATE"
+	" SET sqlstate = excluded.sqlstate, message = excluded.message,"
+	"   noted_at = excluded.noted_at, attempts = p.attempts" OP(+) "1",
+	5,
+	{TEXTOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID},
+};
+
+static PlanStatement solve = {
+	"DELETE FROM memory_store.maintenance_problems"
+	" WHERE account_id" OP(=) "$1 AND conversation_id" OP(=) "$2 AND step" OP(=) "$3",
+	3,
+	{TEXTOID, UUIDOID, TEXTOID},
+};
+
+static PlanStatement exist = {
+	"SELECT FROM memory_store.maintenance_problems LIMIT 1",
+};
+
+static PlanStatement forget = {
+	"DELETE FROM memory_store.maintenance_problems WHERE account_id" OP(=) "$1",
+	1,
+	{TEXTOID},
+};
+/* clang-format on */
 
 /* Whether an error is of this one conversation, and will be there again. */
 static bool

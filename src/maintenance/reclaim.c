@@ -207,8 +207,7 @@ static BlockNumber
 live_end(Relation relation, BlockNumber from)
 {
 	static Oid types[] = {TIDOID};
-	char *query = psprintf("SELECT pg_catalog.max(ctid) FROM %s"
-						   " WHERE ctid OPERATOR(pg_catalog.>=) $1",
+	char *query = psprintf("SELECT pg_catalog.max(ctid) FROM %s WHERE ctid" OP(>=) "$1",
 						   relation_name(relation));
 	ItemPointerData bound;
 	Datum values[1] = {PointerGetDatum(&bound)};
@@ -228,11 +227,13 @@ open_values(Relation relation, BlockNumber cut)
 {
 	static Oid types[] = {TIDOID};
 	char *name = relation_name(relation);
-	char *query = psprintf("SELECT pg_catalog.max(ctid), pg_catalog.count(*) FROM %s"
-						   " WHERE chunk_id OPERATOR(pg_catalog.=) ANY (SELECT chunk_id FROM %s"
-						   " WHERE ctid OPERATOR(pg_catalog.>=) $1)"
-						   " GROUP BY chunk_id ORDER BY 1 DESC",
-						   name, name);
+	/* clang-format off */
+	char *query = psprintf(
+		"SELECT pg_catalog.max(ctid), pg_catalog.count(*) FROM %s"
+		" WHERE chunk_id" OP(=) "ANY (SELECT chunk_id FROM %s WHERE ctid" OP(>=) "$1)"
+		" GROUP BY chunk_id ORDER BY 1 DESC",
+		name, name);
+	/* clang-format on */
 	ItemPointerData bound;
 	Datum values[1] = {PointerGetDatum(&bound)};
 
@@ -463,10 +464,12 @@ static uint64
 list_toasted(Relation relation, Datum *bounds)
 {
 	static Oid types[] = {TIDOID, TIDOID};
-	char *query =
-		psprintf("SELECT pg_catalog.array_agg(DISTINCT chunk_id::pg_catalog.int8) FROM %s"
-				 " WHERE ctid OPERATOR(pg_catalog.>=) $1 AND ctid OPERATOR(pg_catalog.<) $2",
-				 relation_name(relation));
+	/* clang-format off */
+	char *query = psprintf(
+		"SELECT pg_catalog.array_agg(DISTINCT chunk_id::pg_catalog.int8) FROM %s"
+		" WHERE ctid" OP(>=) "$1 AND ctid" OP(<) "$2",
+		relation_name(relation));
+	/* clang-format on */
 	Datum values[1];
 	bool isnull;
 

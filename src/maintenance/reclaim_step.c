@@ -18,6 +18,8 @@
 #include "utils/builtins.h"
 #include "utils/wait_event.h"
 
+#include "sql_text.h"
+
 /* How often a part is gone through. */
 #define RECLAIM_PASSES 4
 /* Autovacuum may be at work on the table: how often, and how long, that is waited for. */
@@ -86,10 +88,13 @@ read_compacted(void)
 	bool isnull;
 	Datum done;
 
-	SPI_execute("SELECT COALESCE(pg_catalog.sum(p.done), 0)::pg_catalog.int8"
-				" FROM memory_store.maintenance_phases p"
-				" WHERE p.phase OPERATOR(pg_catalog.=) ANY ('{compact,recompress}')",
-				true, 1);
+	/* clang-format off */
+	SPI_execute(
+		"SELECT COALESCE(pg_catalog.sum(p.done), 0)::pg_catalog.int8"
+		" FROM memory_store.maintenance_phases p"
+		" WHERE p.phase" OP(=) "ANY ('{compact,recompress}')",
+		true, 1);
+	/* clang-format on */
 	done = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	return isnull ? 0 : DatumGetInt64(done);
 }

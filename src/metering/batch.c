@@ -275,32 +275,21 @@ metering_batch_end(MeteringBatch *batch)
 void
 metering_forget(text *account_id)
 {
+	/* clang-format off */
 	static PlanStatement statements[] = {
-		{"DELETE FROM memory_store.usage_daily WHERE account_id OPERATOR(pg_catalog.=) $1",
-		 1,
-		 {TEXTOID},
-		 NULL},
-		{"DELETE FROM memory_store.usage_calls WHERE account_id OPERATOR(pg_catalog.=) $1",
-		 1,
-		 {TEXTOID},
-		 NULL},
-		{"DELETE FROM memory_store.usage_requests WHERE account_id OPERATOR(pg_catalog.=) $1",
-		 1,
-		 {TEXTOID},
-		 NULL},
-		{"DELETE FROM memory_store.outbox WHERE account_id OPERATOR(pg_catalog.=) $1",
-		 1,
-		 {TEXTOID},
-		 NULL},
+		{"DELETE FROM memory_store.usage_daily WHERE account_id" OP(=) "$1", 1, {TEXTOID}},
+		{"DELETE FROM memory_store.usage_calls WHERE account_id" OP(=) "$1", 1, {TEXTOID}},
+		{"DELETE FROM memory_store.usage_requests WHERE account_id" OP(=) "$1", 1, {TEXTOID}},
+		{"DELETE FROM memory_store.outbox WHERE account_id" OP(=) "$1", 1, {TEXTOID}},
 		/* the usage of a day may have been reported just so far: on from the one before */
 		{"UPDATE memory_store.usage_reported SET account_id = COALESCE("
-		 "(SELECT pg_catalog.max(a.account_id) FROM memory_store.accounts a"
-		 " WHERE a.account_id OPERATOR(pg_catalog.<) $1), '')"
-		 " WHERE account_id OPERATOR(pg_catalog.=) $1",
+		 "   (SELECT pg_catalog.max(a.account_id) FROM memory_store.accounts a"
+		 "    WHERE a.account_id" OP(<) "$1), '')"
+		 " WHERE account_id" OP(=) "$1",
 		 1,
-		 {TEXTOID},
-		 NULL},
+		 {TEXTOID}},
 	};
+	/* clang-format on */
 	Datum values[1] = {PointerGetDatum(account_id)};
 
 	for (int i = 0; i < lengthof(statements); i++)

@@ -13,53 +13,62 @@
 
 #include "memory_limits.h"
 #include "metering.h"
+#include "sql_text.h"
 #include "statement.h"
 
-#define CALL_COLUMNS                                                                               \
-	"account_id, day, model, input_tokens, cached_input_tokens, cache_creation_tokens,"            \
-	" output_tokens"
+/* clang-format off */
+#define CALL_COLUMNS \
+	"account_id, day, model," \
+	" input_tokens, cached_input_tokens, cache_creation_tokens, output_tokens"
+
+static PlanStatement insert_call = {
+	"INSERT INTO memory_store.usage_calls (" CALL_COLUMNS ")"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7)",
+	7,
+	{TEXTOID, DATEOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID},
+};
+
+static PlanStatement insert_request = {
+	"WITH r AS ("
+	"   INSERT INTO memory_store.usage_requests (account_id, request_id, recorded_at)"
+	"   VALUES ($1, $8, $9)"
+	"   ON CONFLICT (account_id, request_id) DO NOTHING RETURNING account_id)"
+	" INSERT INTO memory_store.usage_calls (" CALL_COLUMNS ")"
+	" SELECT account_id, $2, $3, $4, $5, $6, $7 FROM r",
+	9,
+	{TEXTOID, DATEOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID},
+};
+
 /* Counts stop at the largest bigint: an error would keep the calls from ever being rolled up. */
 #define SATURATED(sum) "LEAST(" sum ", 9223372036854775807)::pg_catalog.int8"
-#define SUM(column) SATURATED("pg_catalog.sum(" column ")")
-#define ADD(column)                                                                                \
-#column " = LEAST(u." #column "::pg_catalog.numeric OPERATOR(pg_catalog.+) excluded." #column  \
-			"::pg_catalog.numeric, 9223372036854775807)::pg_catalog.int8"
-
-static PlanStatement insert_call = {"INSERT INTO memory_store.usage_calls (" CALL_COLUMNS ")"
-									" VALUES ($1, $2, $3, $4, $5, $6, $7)",
-									7,
-									{TEXTOID, DATEOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID},
-									NULL};
-
-static PlanStatement insert_request =
-	{"WITH r AS (INSERT INTO memory_store.usage_requests (account_id, request_id, recorded_at)"
-	 " VALUES ($1, $8, $9) ON CONFLICT (account_id, request_id) DO NOTHING RETURNING account_id)"
-	 " INSERT INTO memory_store.usage_calls (" CALL_COLUMNS ")"
-	 " SELECT account_id, $2, $3, $4, $5, $6, $7 FROM r",
-	 9,
-	 {TEXTOID, DATEOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID},
-	 NULL};
+#define SUM(column) SATURATED("pg_catalog.sum(" #column ")")
+#define ADD(column) \
+	#column " = " SATURATED("u." #column "::pg_catalog.numeric" OP(+) "excluded." #column)
 
 /* What is taken from the ledger is added by the same statement: no reader sees it twice. */
-#define SUMS                                                                                       \
-	"pg_catalog.count(*), " SUM("input_tokens") ", " SUM("cached_input_tokens") ", " SUM(          \
-		"cache_creation_tokens") ", " SUM("output_tokens")
-#define ADDITIONS                                                                                  \
-	ADD(requests)                                                                                  \
-	", " ADD(request_input_tokens) ", " ADD(request_cached_input_tokens) ", " ADD(                 \
-		request_cache_creation_tokens) ", " ADD(request_output_tokens)
-
-static PlanStatement roll_up =
-	{"WITH c AS (DELETE FROM memory_store.usage_calls WHERE account_id OPERATOR(pg_catalog.=) $1"
-	 " RETURNING " CALL_COLUMNS ")"
-	 " INSERT INTO memory_store.usage_daily AS u (account_id, day, model, requests,"
-	 " request_input_tokens, request_cached_input_tokens, request_cache_creation_tokens,"
-	 " request_output_tokens)"
-	 " SELECT account_id, day, model, " SUMS " FROM c GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-	 " ON CONFLICT (account_id, day, model) DO UPDATE SET " ADDITIONS,
-	 1,
-	 {TEXTOID},
-	 NULL};
+static PlanStatement roll_up = {
+	"WITH c AS ("
+	"   DELETE FROM memory_store.usage_calls WHERE account_id" OP(=) "$1"
+	"   RETURNING " CALL_COLUMNS ")"
+	" INSERT INTO memory_store.usage_daily AS u (account_id, day, model, requests,"
+	"   request_input_tokens, request_cached_input_tokens, request_cache_creation_tokens,"
+	"   request_output_tokens)"
+	" SELECT account_id, day, model, pg_catalog.count(*),"
+	"   " SUM(input_tokens) ","
+	"   " SUM(cached_input_tokens) ","
+	"   " SUM(cache_creation_tokens) ","
+	"   " SUM(output_tokens)
+	" FROM c GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+	" ON CONFLICT (account_id, day, model) DO UPDATE SET"
+	"   " ADD(requests) ","
+	"   " ADD(request_input_tokens) ","
+	"   " ADD(request_cached_input_tokens) ","
+	"   " ADD(request_cache_creation_tokens) ","
+	"   " ADD(request_output_tokens),
+	1,
+	{TEXTOID},
+};
+/* clang-format on */
 
 /* A number of a call: not negative, and one that a call can have.  Error: 22023. */
 static void

@@ -22,7 +22,8 @@ COMMENT ON TYPE memory.outbox_event IS 'a billing event, as memory.outbox_read r
 
 CREATE FUNCTION memory_store.outbox_check_consumer(consumer text) RETURNS text
 	AS 'MODULE_PATHNAME', 'memory_outbox_check_consumer' LANGUAGE C STABLE;
-COMMENT ON FUNCTION memory_store.outbox_check_consumer(text) IS 'the name; an error when it is null, empty or too long, or the session is confined';
+COMMENT ON FUNCTION memory_store.outbox_check_consumer(text) IS
+	'the name; an error when it is null, empty or too long, or the session is confined';
 
 -- The row of the empty name holds the last position; its lock lets readers
 -- number one by one.  A reader with nothing to number does not wait.
@@ -36,18 +37,21 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM memory_store.outbox WHERE position IS NULL) THEN
 		RETURN;
 	END IF;
-	INSERT INTO memory_store.outbox_consumers (consumer, acknowledged) VALUES ('', 0) ON CONFLICT DO NOTHING;
+	INSERT INTO memory_store.outbox_consumers (consumer, acknowledged)
+		VALUES ('', 0) ON CONFLICT DO NOTHING;
 	SELECT acknowledged INTO last FROM memory_store.outbox_consumers WHERE consumer = '' FOR UPDATE;
 	WITH unread AS (
 		SELECT event_id, row_number() OVER (ORDER BY occurred_at, event_id) AS n
 		FROM memory_store.outbox WHERE position IS NULL
 	)
-	UPDATE memory_store.outbox o SET position = last + u.n FROM unread u WHERE o.event_id = u.event_id;
+	UPDATE memory_store.outbox o SET position = last + u.n FROM unread u
+		WHERE o.event_id = u.event_id;
 	GET DIAGNOSTICS numbered = ROW_COUNT;
 	UPDATE memory_store.outbox_consumers SET acknowledged = last + numbered WHERE consumer = '';
 END
 $$;
-COMMENT ON FUNCTION memory_store.outbox_number() IS 'assigns the next positions to committed events that have none';
+COMMENT ON FUNCTION memory_store.outbox_number() IS
+	'assigns the next positions to committed events that have none';
 
 CREATE FUNCTION memory.outbox_read(consumer text, max_events integer DEFAULT 100)
 	RETURNS SETOF memory.outbox_event LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 100
@@ -55,17 +59,22 @@ CREATE FUNCTION memory.outbox_read(consumer text, max_events integer DEFAULT 100
 AS $$
 BEGIN
 	PERFORM memory_store.outbox_check_consumer($1);
-	INSERT INTO memory_store.outbox_consumers (consumer, acknowledged) VALUES ($1, 0) ON CONFLICT DO NOTHING;
+	INSERT INTO memory_store.outbox_consumers (consumer, acknowledged)
+		VALUES ($1, 0) ON CONFLICT DO NOTHING;
 	PERFORM memory_store.outbox_number();
 	RETURN QUERY
-		SELECT o.position, o.event_id, o.type, o.subscription_id, o.account_id, o.occurred_at, o.data
+		SELECT o.position, o.event_id, o.type, o.subscription_id, o.account_id,
+			o.occurred_at, o.data
 		FROM memory_store.outbox o
-		WHERE o.position > (SELECT c.acknowledged FROM memory_store.outbox_consumers c WHERE c.consumer = $1)
+		WHERE o.position > (SELECT c.acknowledged FROM memory_store.outbox_consumers c
+			WHERE c.consumer = $1)
 		ORDER BY o.position
 		LIMIT $2;
 END
 $$;
-COMMENT ON FUNCTION memory.outbox_read(text, integer) IS 'the next events that the consumer has not acknowledged, in order of position; a new consumer begins with the oldest event kept';
+COMMENT ON FUNCTION memory.outbox_read(text, integer) IS
+	'the next events that the consumer has not acknowledged, in order of position; a new '
+	'consumer begins with the oldest event kept';
 
 CREATE FUNCTION memory.outbox_ack(consumer text, "position" bigint) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -88,13 +97,16 @@ BEGIN
 	END IF;
 	INSERT INTO memory_store.outbox_consumers AS c (consumer, acknowledged, acknowledged_at)
 		VALUES ($1, $2, clock_timestamp())
-		ON CONFLICT (consumer) DO UPDATE SET acknowledged = greatest(c.acknowledged, excluded.acknowledged),
+		ON CONFLICT (consumer) DO UPDATE
+			SET acknowledged = greatest(c.acknowledged, excluded.acknowledged),
 			acknowledged_at = excluded.acknowledged_at
 		RETURNING c.acknowledged INTO result;
 	RETURN result;
 END
 $$;
-COMMENT ON FUNCTION memory.outbox_ack(text, bigint) IS 'acknowledges all events up to a position, and returns the position that the consumer has reached; it never goes back';
+COMMENT ON FUNCTION memory.outbox_ack(text, bigint) IS
+	'acknowledges all events up to a position, and returns the position that the consumer has '
+	'reached; it never goes back';
 
 CREATE FUNCTION memory.outbox_drop_consumer(consumer text) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -106,14 +118,17 @@ BEGIN
 	RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION memory.outbox_drop_consumer(text) IS 'removes a consumer; events are no longer kept for it; false: there was none';
+COMMENT ON FUNCTION memory.outbox_drop_consumer(text) IS
+	'removes a consumer; events are no longer kept for it; false: there was none';
 
 CREATE VIEW memory.outbox_consumers AS
 	SELECT c.consumer, c.acknowledged AS "position", c.acknowledged_at,
-		(SELECT count(*) FROM memory_store.outbox o WHERE o.position > c.acknowledged OR o.position IS NULL) AS waiting
+		(SELECT count(*) FROM memory_store.outbox o WHERE o.position > c.acknowledged
+			OR o.position IS NULL) AS waiting
 	FROM memory_store.outbox_consumers c
 	WHERE c.consumer <> '' AND memory.account_visible('');
-COMMENT ON VIEW memory.outbox_consumers IS 'the last position that each consumer has acknowledged, and how many events are waiting';
+COMMENT ON VIEW memory.outbox_consumers IS
+	'the last position that each consumer has acknowledged, and how many events are waiting';
 
 -- A step of maintain(): an event goes when every consumer has acknowledged it
 -- and it is old enough; without any consumer, when it is old enough.
@@ -128,28 +143,36 @@ BEGIN
 	PERFORM memory_store.outbox_check_consumer('maintenance');
 	old := clock_timestamp() - current_setting('memory_ext.outbox_retention')::interval;
 	DELETE FROM memory_store.outbox o
-		WHERE o.occurred_at < old AND (NOT EXISTS (SELECT FROM memory_store.outbox_consumers c WHERE c.consumer <> '')
-			OR o.position <= (SELECT min(c.acknowledged) FROM memory_store.outbox_consumers c WHERE c.consumer <> ''));
+		WHERE o.occurred_at < old
+			AND (NOT EXISTS (SELECT FROM memory_store.outbox_consumers c WHERE c.consumer <> '')
+			OR o.position <= (SELECT min(c.acknowledged) FROM memory_store.outbox_consumers c
+				WHERE c.consumer <> ''));
 	GET DIAGNOSTICS trimmed = ROW_COUNT;
 	DELETE FROM memory_store.usage_requests r WHERE r.recorded_at < old;
 	RETURN trimmed;
 END
 $$;
-COMMENT ON FUNCTION memory_store.trim_outbox() IS 'removes events that every consumer has acknowledged, and request ids, if they are older than memory_ext.outbox_retention; returns how many events';
+COMMENT ON FUNCTION memory_store.trim_outbox() IS
+	'removes events that every consumer has acknowledged, and request ids, if they are older '
+	'than memory_ext.outbox_retention; returns how many events';
 
-CREATE FUNCTION memory_store.trim_outbox_step(INOUT place text, batch_size integer, OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
+CREATE FUNCTION memory_store.trim_outbox_step(INOUT place text, batch_size integer, OUT done bigint,
+	OUT message text) LANGUAGE sql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT NULL, memory_store.trim_outbox(), NULL
 $$;
-COMMENT ON FUNCTION memory_store.trim_outbox_step(text, integer) IS 'a step of maintain(): acknowledged events';
-INSERT INTO memory_store.maintenance_phases (phase, position, step, message) VALUES ('trim outbox', 1200, 'trim_outbox_step', 'removed % events');
+COMMENT ON FUNCTION memory_store.trim_outbox_step(text, integer) IS
+	'a step of maintain(): acknowledged events';
+INSERT INTO memory_store.maintenance_phases (phase, position, step, message)
+	VALUES ('trim outbox', 1200, 'trim_outbox_step', 'removed % events');
 
 -- Usage events: one for each account and closed day.  A day is closed when no
 -- message can come that counts on it any more.
 CREATE FUNCTION memory_store.report_usage(max_accounts integer DEFAULT 100) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-	SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off
+	SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off
+		SET jit = off
 AS $$
 DECLARE
 	closed date;
@@ -160,13 +183,16 @@ DECLARE
 BEGIN
 	PERFORM memory_store.outbox_check_consumer('maintenance');
 	IF max_accounts < 1 THEN
-		RAISE EXCEPTION 'max_accounts must be positive, it is %', max_accounts USING ERRCODE = '22023';
+		RAISE EXCEPTION 'max_accounts must be positive, it is %', max_accounts
+			USING ERRCODE = '22023';
 	END IF;
 	IF NOT current_setting('memory_ext.usage_events')::boolean THEN
 		RETURN 0;
 	END IF;
 	-- an hour for statements that began before, and end after
-	closed := (clock_timestamp() - interval '1 hour' - current_setting('memory_ext.backdated_after')::interval)::date - 1;
+	closed :=
+		(clock_timestamp() - interval '1 hour' -
+		current_setting('memory_ext.backdated_after')::interval)::date - 1;
 	-- only one session reports at a time
 	LOCK TABLE memory_store.usage_reported IN EXCLUSIVE MODE;
 	SELECT r.day, r.account_id INTO at_day, at_account FROM memory_store.usage_reported r;
@@ -183,13 +209,21 @@ BEGIN
 		SELECT account_id FROM memory_store.accounts
 		WHERE account_id > at_account ORDER BY account_id LIMIT max_accounts) a;
 	INSERT INTO memory_store.outbox (type, subscription_id, account_id, occurred_at, data)
-		SELECT 'usage.day', a.subscription_id, a.account_id, at_day + interval '1 day' - interval '1 second',
-			jsonb_build_object('day', at_day, 'messages', sum(u.messages), 'requests', sum(u.requests),
-				'input_tokens', sum(u.input_tokens), 'cached_input_tokens', sum(u.cached_input_tokens),
-				'cache_creation_tokens', sum(u.cache_creation_tokens), 'output_tokens', sum(u.output_tokens),
-				'tokens', sum(u.input_tokens::numeric + u.cached_input_tokens + u.cache_creation_tokens + u.output_tokens),
+		SELECT 'usage.day', a.subscription_id, a.account_id,
+			at_day + interval '1 day' - interval '1 second',
+			jsonb_build_object('day', at_day, 'messages', sum(u.messages), 'requests',
+				sum(u.requests),
+				'input_tokens', sum(u.input_tokens), 'cached_input_tokens',
+					sum(u.cached_input_tokens),
+				'cache_creation_tokens', sum(u.cache_creation_tokens), 'output_tokens',
+					sum(u.output_tokens),
+				'tokens',
+					sum(u.input_tokens::numeric + u.cached_input_tokens + u.cache_creation_tokens +
+					u.output_tokens),
 				'content_bytes', sum(u.content_bytes),
-				'models', jsonb_agg(to_jsonb(u) - '{account_id,day,imported_messages,imported_tokens,imported_bytes}'::text[]
+				'models',
+					jsonb_agg(to_jsonb(u) -
+					'{account_id,day,imported_messages,imported_tokens,imported_bytes}'::text[]
 					ORDER BY u.model))
 		FROM memory_store.accounts a
 		-- the range reaches the indexes below the view, as a.account_id does not
@@ -207,18 +241,24 @@ BEGIN
 	RETURN accounts;
 END
 $$;
-COMMENT ON FUNCTION memory_store.report_usage(integer) IS 'writes the usage of the next accounts on the next final day to the outbox, if memory_ext.usage_events is on; 0: nothing is left to report';
+COMMENT ON FUNCTION memory_store.report_usage(integer) IS
+	'writes the usage of the next accounts on the next final day to the outbox, if '
+	'memory_ext.usage_events is on; 0: nothing is left to report';
 
-CREATE FUNCTION memory_store.report_usage_step(INOUT place text, batch_size integer, OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
+CREATE FUNCTION memory_store.report_usage_step(INOUT place text, batch_size integer,
+	OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT CASE WHEN b > 0 THEN '' END, b, NULL FROM memory_store.report_usage(batch_size) b
 $$;
-COMMENT ON FUNCTION memory_store.report_usage_step(text, integer) IS 'a step of maintain(): events of usage';
-INSERT INTO memory_store.maintenance_phases (phase, position, step, message) VALUES ('report usage', 1100, 'report_usage_step', NULL);
+COMMENT ON FUNCTION memory_store.report_usage_step(text, integer) IS
+	'a step of maintain(): events of usage';
+INSERT INTO memory_store.maintenance_phases (phase, position, step, message)
+	VALUES ('report usage', 1100, 'report_usage_step', NULL);
 
 -- https://cloudevents.io, version 1.0, in its JSON form
-CREATE FUNCTION memory.to_cloudevent(event memory.outbox_event, source text DEFAULT 'memory_ext') RETURNS jsonb
+CREATE FUNCTION memory.to_cloudevent(event memory.outbox_event, source text DEFAULT 'memory_ext')
+	RETURNS jsonb
 	LANGUAGE sql STABLE PARALLEL SAFE
 	RETURN jsonb_strip_nulls(jsonb_build_object(
 		'specversion', '1.0',
@@ -229,8 +269,11 @@ CREATE FUNCTION memory.to_cloudevent(event memory.outbox_event, source text DEFA
 		'time', to_char((event).occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
 		'datacontenttype', 'application/json'))
 		|| jsonb_build_object('data', (event).data
-			|| jsonb_build_object('account_id', (event).account_id, 'subscription_id', (event).subscription_id));
-COMMENT ON FUNCTION memory.to_cloudevent(memory.outbox_event, text) IS 'the event as a CloudEvent 1.0; it has the id of the event, so that a repeated delivery can be recognized';
+			|| jsonb_build_object('account_id', (event).account_id, 'subscription_id',
+				(event).subscription_id));
+COMMENT ON FUNCTION memory.to_cloudevent(memory.outbox_event, text) IS
+	'the event as a CloudEvent 1.0; it has the id of the event, so that a repeated delivery can '
+	'be recognized';
 
 -- https://docs.stripe.com/api/billing/meter-event
 CREATE FUNCTION memory.to_stripe_meter_event(
@@ -242,12 +285,16 @@ CREATE FUNCTION memory.to_stripe_meter_event(
 	LANGUAGE sql STABLE PARALLEL SAFE
 	RETURN CASE WHEN jsonb_typeof((event).data -> meter) = 'number' THEN jsonb_build_object(
 		'event_name', event_name,
-		'identifier', (event).event_id::text || '-' || left(encode(sha256(convert_to(event_name || ' ' || meter, 'UTF8')), 'hex'), 12),
+		'identifier',
+			(event).event_id::text || '-' ||
+			left(encode(sha256(convert_to(event_name || ' ' || meter, 'UTF8')), 'hex'), 12),
 		'timestamp', floor(extract(epoch FROM (event).occurred_at))::bigint,
 		'payload', jsonb_build_object(
 			'stripe_customer_id', stripe_customer_id,
 			'value', trunc(((event).data ->> meter)::numeric)::text)) END;
-COMMENT ON FUNCTION memory.to_stripe_meter_event(memory.outbox_event, text, text, text) IS 'a number of the event''s data as a Stripe meter event, truncated to an integer; null: the event has no such number';
+COMMENT ON FUNCTION memory.to_stripe_meter_event(memory.outbox_event, text, text, text) IS
+	'a number of the event''s data as a Stripe meter event, truncated to an integer; null: the '
+	'event has no such number';
 
 INSERT INTO memory_store.grants VALUES
 	('USAGE ON TYPE memory.outbox_event', 'operator'),
@@ -255,6 +302,7 @@ INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.outbox_ack(text, bigint)', 'operator'),
 	('EXECUTE ON FUNCTION memory.outbox_drop_consumer(text)', 'operator'),
 	('EXECUTE ON FUNCTION memory.to_cloudevent(memory.outbox_event, text)', 'operator'),
-	('EXECUTE ON FUNCTION memory.to_stripe_meter_event(memory.outbox_event, text, text, text)', 'operator'),
+	('EXECUTE ON FUNCTION memory.to_stripe_meter_event(memory.outbox_event, text, text, text)',
+		'operator'),
 	('SELECT ON memory.outbox_consumers', 'operator'),
 	('SELECT ON memory.outbox_consumers', 'monitor');

@@ -13,13 +13,15 @@ CREATE VIEW memory_store.usage_ledger WITH (security_barrier = true) AS
 		CASE WHEN t.role = 'assistant' THEN t.tokens ELSE 0 END::bigint AS output_tokens,
 		octet_length(t.content)::bigint AS content_bytes
 	FROM memory_store.conversations c
-	JOIN memory_store.tail t ON t.conversation_id = c.conversation_id AND t.account_id = c.account_id
+	JOIN memory_store.tail t ON t.conversation_id = c.conversation_id
+		AND t.account_id = c.account_id
 	WHERE c.tail_count > 0 AND NOT t.counted AND memory.account_visible(c.account_id);
 COMMENT ON VIEW memory_store.usage_ledger IS 'usage of messages that are not aggregated yet';
 
 CREATE VIEW memory_store.usage_rolled WITH (security_barrier = true) AS
 	SELECT u.* FROM memory_store.usage_daily u WHERE memory.account_visible(u.account_id);
-COMMENT ON VIEW memory_store.usage_rolled IS 'the rows of memory_store.usage_daily that the session may see';
+COMMENT ON VIEW memory_store.usage_rolled IS
+	'the rows of memory_store.usage_daily that the session may see';
 
 CREATE VIEW memory_store.usage_waiting WITH (security_barrier = true) AS
 	SELECT u.* FROM memory_store.usage_calls u WHERE memory.account_visible(u.account_id);
@@ -45,19 +47,28 @@ CREATE VIEW memory.usage_daily WITH (security_barrier = true) AS
 			r.output_tokens::numeric + r.request_output_tokens AS output_tokens,
 			r.content_bytes, r.imported_messages, r.imported_tokens, r.imported_bytes
 		FROM memory_store.usage_rolled r
-		WHERE greatest(r.messages, r.requests, r.imported_messages, r.content_bytes, r.input_tokens, r.output_tokens) > 0
+		WHERE greatest(r.messages, r.requests, r.imported_messages, r.content_bytes, r.input_tokens,
+			r.output_tokens) > 0
 		UNION ALL
-		SELECT l.account_id, l.day, l.model, count(*), 0, least(sum(l.input_tokens), 9223372036854775807)::bigint, 0, 0, least(sum(l.output_tokens), 9223372036854775807)::bigint, least(sum(l.content_bytes), 9223372036854775807)::bigint, 0, 0, 0
+		SELECT l.account_id, l.day, l.model, count(*), 0,
+			least(sum(l.input_tokens), 9223372036854775807)::bigint, 0, 0,
+			least(sum(l.output_tokens), 9223372036854775807)::bigint,
+			least(sum(l.content_bytes), 9223372036854775807)::bigint, 0, 0, 0
 		FROM memory_store.usage_ledger l
 		GROUP BY l.account_id, l.day, l.model
 		UNION ALL
-		SELECT w.account_id, w.day, w.model, 0, count(*), least(sum(w.input_tokens), 9223372036854775807)::bigint, least(sum(w.cached_input_tokens), 9223372036854775807)::bigint,
-			least(sum(w.cache_creation_tokens), 9223372036854775807)::bigint, least(sum(w.output_tokens), 9223372036854775807)::bigint, 0, 0, 0, 0
+		SELECT w.account_id, w.day, w.model, 0, count(*),
+			least(sum(w.input_tokens), 9223372036854775807)::bigint,
+			least(sum(w.cached_input_tokens), 9223372036854775807)::bigint,
+			least(sum(w.cache_creation_tokens), 9223372036854775807)::bigint,
+				least(sum(w.output_tokens), 9223372036854775807)::bigint, 0, 0, 0, 0
 		FROM memory_store.usage_waiting w
 		GROUP BY w.account_id, w.day, w.model
 	) u
 	GROUP BY u.account_id, u.day, u.model;
-COMMENT ON VIEW memory.usage_daily IS 'usage by account, UTC day and model (empty: none named); token counts are disjoint; imported_ columns count backdated messages, which are not usage';
+COMMENT ON VIEW memory.usage_daily IS
+	'usage by account, UTC day and model (empty: none named); token counts are disjoint; '
+	'imported_ columns count backdated messages, which are not usage';
 
 CREATE VIEW memory.usage_by_model WITH (security_barrier = true) AS
 	SELECT u.account_id, date_trunc('month', u.day::timestamp)::date AS month, u.model,
@@ -70,7 +81,8 @@ CREATE VIEW memory.usage_by_model WITH (security_barrier = true) AS
 		least(sum(u.content_bytes), 9223372036854775807)::bigint AS content_bytes
 	FROM memory.usage_daily u
 	GROUP BY 1, 2, 3;
-COMMENT ON VIEW memory.usage_by_model IS 'usage by account, calendar month (UTC; its first day) and model';
+COMMENT ON VIEW memory.usage_by_model IS
+	'usage by account, calendar month (UTC; its first day) and model';
 
 CREATE VIEW memory.usage_current WITH (security_barrier = true) AS
 	SELECT u.account_id, min(p.month) AS month,
@@ -80,26 +92,32 @@ CREATE VIEW memory.usage_current WITH (security_barrier = true) AS
 		least(sum(u.cached_input_tokens), 9223372036854775807)::bigint AS cached_input_tokens,
 		least(sum(u.cache_creation_tokens), 9223372036854775807)::bigint AS cache_creation_tokens,
 		least(sum(u.output_tokens), 9223372036854775807)::bigint AS output_tokens,
-		least(sum(u.input_tokens::numeric + u.cached_input_tokens + u.cache_creation_tokens + u.output_tokens), 9223372036854775807)::bigint AS tokens,
+		least(sum(u.input_tokens::numeric + u.cached_input_tokens + u.cache_creation_tokens +
+			u.output_tokens), 9223372036854775807)::bigint AS tokens,
 		least(sum(u.content_bytes), 9223372036854775807)::bigint AS content_bytes
 	FROM (SELECT date_trunc('month', CURRENT_TIMESTAMP AT TIME ZONE 'UTC')::date AS month) p
 	CROSS JOIN memory.usage_daily u
 	WHERE u.day >= date_trunc('month', CURRENT_TIMESTAMP AT TIME ZONE 'UTC')::date
-		AND u.day < (date_trunc('month', CURRENT_TIMESTAMP AT TIME ZONE 'UTC') + interval '1 month')::date
+		AND u.day <
+			(date_trunc('month', CURRENT_TIMESTAMP AT TIME ZONE 'UTC') + interval '1 month')::date
 	GROUP BY u.account_id;
 COMMENT ON VIEW memory.usage_current IS 'usage of the current calendar month (UTC) by account';
 
 -- What is stored, day by day: all that came, imports included, less what was deleted.
 CREATE VIEW memory.storage_daily WITH (security_barrier = true) AS
-	SELECT d.account_id, d.day, d.added_messages, d.removed_messages, d.added_bytes, d.removed_bytes,
+	SELECT d.account_id, d.day, d.added_messages, d.removed_messages, d.added_bytes,
+		d.removed_bytes,
 		sum(d.added_messages - d.removed_messages) OVER days::bigint AS messages,
 		sum(d.added_bytes - d.removed_bytes) OVER days::bigint AS content_bytes
 	FROM (
 		SELECT u.account_id, u.day,
-			least(sum(u.added_messages), 9223372036854775807)::bigint AS added_messages, least(sum(u.removed_messages), 9223372036854775807)::bigint AS removed_messages,
-			least(sum(u.added_bytes), 9223372036854775807)::bigint AS added_bytes, least(sum(u.removed_bytes), 9223372036854775807)::bigint AS removed_bytes
+			least(sum(u.added_messages), 9223372036854775807)::bigint AS added_messages,
+				least(sum(u.removed_messages), 9223372036854775807)::bigint AS removed_messages,
+			least(sum(u.added_bytes), 9223372036854775807)::bigint AS added_bytes,
+				least(sum(u.removed_bytes), 9223372036854775807)::bigint AS removed_bytes
 		FROM (
-			SELECT r.account_id, r.day, r.messages + r.imported_messages AS added_messages, r.removed_messages,
+			SELECT r.account_id, r.day, r.messages + r.imported_messages AS added_messages,
+				r.removed_messages,
 				r.content_bytes + r.imported_bytes AS added_bytes, r.removed_bytes
 			FROM memory_store.usage_rolled r
 			UNION ALL
@@ -108,7 +126,9 @@ CREATE VIEW memory.storage_daily WITH (security_barrier = true) AS
 		GROUP BY u.account_id, u.day
 	) d
 	WINDOW days AS (PARTITION BY d.account_id ORDER BY d.day);
-COMMENT ON VIEW memory.storage_daily IS 'messages and bytes of content that were added and removed, by UTC day, and how many were stored at its end; imports are listed on the day they were created';
+COMMENT ON VIEW memory.storage_daily IS
+	'messages and bytes of content that were added and removed, by UTC day, and how many were '
+	'stored at its end; imports are listed on the day they were created';
 
 -- Must be empty.  The data's side are the conversations' counters, which
 -- memory.verify() compares with the messages.  A subscription's counter, less
@@ -117,7 +137,8 @@ COMMENT ON VIEW memory.storage_daily IS 'messages and bytes of content that were
 CREATE VIEW memory.usage_drift WITH (security_barrier = true) AS
 	WITH stored AS (
 		SELECT c.account_id, count(*) FILTER (WHERE c.deleted_at IS NULL) AS conversations,
-			least(sum(c.message_count), 9223372036854775807)::bigint AS messages, least(sum(c.token_count), 9223372036854775807)::bigint AS tokens,
+			least(sum(c.message_count), 9223372036854775807)::bigint AS messages,
+				least(sum(c.token_count), 9223372036854775807)::bigint AS tokens,
 			least(sum(c.content_bytes), 9223372036854775807)::bigint AS content_bytes
 		FROM memory_store.conversations c
 		WHERE memory.account_visible(c.account_id)
@@ -125,7 +146,8 @@ CREATE VIEW memory.usage_drift WITH (security_barrier = true) AS
 	)
 	SELECT account_id, v.meter, v.metered, v.stored, NULL::text AS subscription_id
 	FROM (
-		SELECT u.account_id, least(sum(u.messages), 9223372036854775807)::bigint AS messages, least(sum(u.tokens), 9223372036854775807)::bigint AS tokens,
+		SELECT u.account_id, least(sum(u.messages), 9223372036854775807)::bigint AS messages,
+			least(sum(u.tokens), 9223372036854775807)::bigint AS tokens,
 			least(sum(u.content_bytes), 9223372036854775807)::bigint AS content_bytes
 		FROM (
 			SELECT r.account_id, r.messages + r.imported_messages - r.removed_messages AS messages,
@@ -149,7 +171,9 @@ CREATE VIEW memory.usage_drift WITH (security_barrier = true) AS
 	SELECT NULL, v.meter, v.metered, v.stored, s.subscription_id
 	FROM memory_store.subscriptions s
 	LEFT JOIN (
-		SELECT a.subscription_id, least(sum(d.conversations), 9223372036854775807)::bigint AS conversations, least(sum(d.content_bytes), 9223372036854775807)::bigint AS content_bytes
+		SELECT a.subscription_id, least(sum(d.conversations), 9223372036854775807)::bigint
+			AS conversations, least(sum(d.content_bytes), 9223372036854775807)::bigint
+			AS content_bytes
 		FROM memory_store.accounts a JOIN stored d USING (account_id)
 		GROUP BY 1
 	) d USING (subscription_id)
@@ -174,7 +198,9 @@ CREATE VIEW memory.usage_drift WITH (security_barrier = true) AS
 		AND NOT EXISTS (SELECT FROM memory_store.accounts a
 			WHERE a.subscription_id = s.subscription_id AND a.subscription_id <> a.account_id
 				AND NOT memory.account_visible(a.account_id));
-COMMENT ON VIEW memory.usage_drift IS 'must be empty: accounts whose usage, less what was removed, differs from their conversations; subscriptions whose counters differ from their levels and reservations';
+COMMENT ON VIEW memory.usage_drift IS
+	'must be empty: accounts whose usage, less what was removed, differs from their '
+	'conversations; subscriptions whose counters differ from their levels and reservations';
 
 INSERT INTO memory_store.grants VALUES
 	('SELECT ON memory.usage_daily', 'reader'),

@@ -6,11 +6,13 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "common/int.h"
 #include "utils/builtins.h"
 
 #include "quota_private.h"
-#include "quota_statements.h"
+#include "sql_text.h"
+#include "statement.h"
 
 /* Events for the thresholds that a limit's counter has passed, and a soft limit. */
 static void
@@ -48,22 +50,87 @@ add_flow(QuotaHold *hold, QuotaMeter meter, int64 amount)
 		add_to(&hold->used[quota_slot(meter, (QuotaPeriod) period)], amount);
 }
 
-void
-quota_outside_columns(uint64 rows, int64 *outside)
+/* ---- what stands outside the store ---- */
+
+/* clang-format off */
+/* All of them return conversations and content_bytes, the order of quota_standing_meter. */
+static PlanStatement read_outside_statement = {
+	"SELECT conversations, content_bytes FROM memory_store.outside_usage"
+	" WHERE account_id" OP(=) "$1",
+	1,
+	{TEXTOID},
+};
+
+static PlanStatement forget_outside_statement = {
+	"DELETE FROM memory_store.outside_usage WHERE account_id" OP(=) "$1"
+	" RETURNING conversations, content_bytes",
+	1,
+	{TEXTOID},
+};
+
+/* of the accounts that share the subscription, and of the one of its name */
+static PlanStatement sum_outside_statement = {
+	"SELECT COALESCE(pg_catalog.sum(o.conversations), 0)::pg_catalog.int8,"
+	"   COALESCE(pg_catalog.sum(o.content_bytes), 0)::pg_catalog.int8"
+	" FROM ("
+	"   SELECT a.account_id FROM memory_store.accounts a"
+	"   WHERE a.subscription_id" OP(=) "$1 AND a.subscription_id" OP(<>) "a.account_id"
+	"   UNION ALL"
+	"   SELECT $1 WHERE COALESCE(("
+	"     SELECT a.subscription_id FROM memory_store.accounts a"
+	"     WHERE a.account_id" OP(=) "$1), $1)" OP(=) "$1) u"
+	" JOIN memory_store.outside_usage o ON o.account_id" OP(=) "u.account_id",
+	1,
+	{TEXTOID},
+};
+
+enum
 {
-	bool isnull;
+	OUTSIDE_ACCOUNT_ID,
+	OUTSIDE_STANDING, /* by quota_standing_meter */
+	OUTSIDE_NPARAMETERS = OUTSIDE_STANDING + QUOTA_NSTANDING
+};
+
+static PlanStatement write_outside_statement = {
+	"INSERT INTO memory_store.outside_usage (account_id, conversations, content_bytes)"
+	" VALUES ($1, $2, $3)"
+	" ON CONFLICT (account_id) DO UPDATE"
+	" SET conversations = excluded.conversations, content_bytes = excluded.content_bytes",
+	OUTSIDE_NPARAMETERS,
+	{TEXTOID, INT8OID, INT8OID},
+};
+/* clang-format on */
+
+/* Runs one of the statements that return what stands outside; no row: nothing does. */
+static void
+get_outside(PlanStatement *statement, const char *id, int64 *outside)
+{
+	Datum values[] = {CStringGetTextDatum(id)};
+	bool found = plan_execute(statement, values, NULL, false) > 0;
 
 	for (int i = 0; i < QUOTA_NSTANDING; i++)
-		outside[i] = rows == 0 ? 0 : DatumGetInt64(plan_column(0, i + 1, &isnull));
+		outside[i] = found ? plan_int64(0, i + 1) : 0;
 }
 
 void
 quota_read_outside(const char *account_id, int64 *outside)
 {
-	Datum values[1] = {CStringGetTextDatum(account_id)};
-
-	quota_outside_columns(quota_execute(QUOTA_OUTSIDE_READ, values, NULL, false), outside);
+	get_outside(&read_outside_statement, account_id, outside);
 }
+
+void
+quota_forget_outside(const char *account_id, int64 *outside)
+{
+	get_outside(&forget_outside_statement, account_id, outside);
+}
+
+void
+quota_sum_outside(const char *subscription_id, int64 *outside)
+{
+	get_outside(&sum_outside_statement, subscription_id, outside);
+}
+
+/* ---- counting ---- */
 
 /* What stands goes down as well. */
 static void
@@ -85,7 +152,7 @@ static void
 add_outside(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts)
 {
 	int64 has[QUOTA_NSTANDING];
-	Datum values[3] = {CStringGetTextDatum(account_id)};
+	Datum values[OUTSIDE_NPARAMETERS] = {[OUTSIDE_ACCOUNT_ID] = CStringGetTextDatum(account_id)};
 
 	if (amounts->by_meter[QUOTA_CONVERSATIONS] == 0 && amounts->by_meter[QUOTA_CONTENT_BYTES] == 0)
 		return;
@@ -98,9 +165,9 @@ add_outside(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts
 		add_to(&has[i], amount);
 		add_to(&hold->outside[i], amount);
 		add_standing(hold, meter, amount);
-		values[i + 1] = Int64GetDatum(has[i]);
+		values[OUTSIDE_STANDING + i] = Int64GetDatum(has[i]);
 	}
-	quota_execute(QUOTA_OUTSIDE_WRITE, values, NULL, false);
+	plan_execute(&write_outside_statement, values, NULL, false);
 }
 
 void

@@ -6,12 +6,13 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "common/int.h"
-
 #include "utils/builtins.h"
 
 #include "quota_private.h"
-#include "quota_statements.h"
+#include "sql_text.h"
+#include "statement.h"
 
 int64
 quota_remaining(const QuotaHold *hold, const QuotaLimit *limit)
@@ -54,29 +55,37 @@ quota_exceeded(const QuotaHold *hold, const QuotaPlan *plan, const QuotaAmounts 
 	return NULL;
 }
 
+/* clang-format off */
+/* no cheaper than the present one ($1): going up is at once, going down is not */
+static PlanStatement plans_by_price_statement = {
+	"SELECT plan_id FROM memory.plans"
+	" WHERE offered"
+	" AND ($1 IS NULL OR price" OP(>=) "COALESCE(("
+	"   SELECT p.price FROM memory.plans p WHERE p.plan_id" OP(=) "$1), 0))"
+	" ORDER BY price, plan_id",
+	1,
+	{TEXTOID},
+	.latest = true,
+};
+/* clang-format on */
+
 char *
 quota_upgrade_for(const QuotaHold *hold, const QuotaAmounts *amounts)
 {
-	Datum values[1] = {(Datum) 0};
-	char nulls[1] = {'n'};
+	const char *present = hold->plan.plan_id;
+	Datum values[] = {present == NULL ? (Datum) 0 : CStringGetTextDatum(present)};
+	uint64 n = plan_execute(&plans_by_price_statement, values, present == NULL ? "n" : " ", true);
 	char **names;
-	uint64 n;
 
-	if (hold->plan.plan_id != NULL)
-	{
-		values[0] = CStringGetTextDatum(hold->plan.plan_id);
-		nulls[0] = ' ';
-	}
-	n = quota_execute(QUOTA_PLANS_BY_PRICE, values, nulls, true);
 	names = palloc(mul_size(Max(n, 1), sizeof(char *)));
 	for (uint64 i = 0; i < n; i++)
-		names[i] = quota_string(i, 1);
+		names[i] = plan_string(i, 1);
 	for (uint64 i = 0; i < n; i++)
 	{
 		QuotaPlan plan;
 		bool over = false;
 
-		if (hold->plan.plan_id != NULL && strcmp(names[i], hold->plan.plan_id) == 0)
+		if (present != NULL && strcmp(names[i], present) == 0)
 			continue;
 		quota_read_plan(names[i], &plan);
 		for (int j = 0; j < plan.nlimits && !over; j++)

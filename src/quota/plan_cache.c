@@ -40,7 +40,7 @@
 #include "memory_limits.h"
 #include "owner.h"
 #include "quota_private.h"
-#include "quota_statements.h"
+#include "sql_text.h"
 #include "statement.h"
 
 static const char *const meter_names[QUOTA_NMETERS] = {"conversations", "messages", "tokens",
@@ -254,16 +254,43 @@ quota_changed(void)
 	quota_forget_plans();
 }
 
+/* clang-format off */
+static PlanStatement plan_missing_statement = {
+	"SELECT u.plan_id, u.subscription_id"
+	" FROM ("
+	"   SELECT plan_id, subscription_id FROM memory_store.subscriptions"
+	"   UNION ALL"
+	"   SELECT next_plan_id, subscription_id FROM memory_store.subscriptions) u"
+	" WHERE u.plan_id IS NOT NULL"
+	" AND NOT EXISTS (SELECT FROM memory.plans p WHERE p.plan_id" OP(=) "u.plan_id)"
+	" ORDER BY u.subscription_id, u.plan_id LIMIT 1",
+};
+
+#define WITHOUT_PLAN \
+	"NOT EXISTS (SELECT FROM memory.plans p WHERE p.plan_id" OP(=) "l.plan_id)"
+
+/* while there is no plan at all, a restore may be under way */
+static PlanStatement limit_missing_statement = {
+	"SELECT l.plan_id FROM memory.plan_limits l"
+	" WHERE " WITHOUT_PLAN " AND EXISTS (SELECT FROM memory.plans)"
+	" ORDER BY l.plan_id LIMIT 1",
+};
+
+static PlanStatement delete_limits_statement = {
+	"DELETE FROM memory.plan_limits l WHERE " WITHOUT_PLAN,
+};
+/* clang-format on */
+
 /* A plan that a subscription is on, or will be, must not go: its limits would. */
 static void
 check_plans_in_use(void)
 {
-	if (quota_execute(QUOTA_PLAN_MISSING, NULL, NULL, false) == 0)
+	if (plan_execute(&plan_missing_statement, NULL, NULL, false) == 0)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-			 errmsg("plan \"%s\" is in use by subscription \"%s\"", quota_string(0, 1),
-					quota_string(0, 2)),
+			 errmsg("plan \"%s\" is in use by subscription \"%s\"", plan_string(0, 1),
+					plan_string(0, 2)),
 			 errhint("Give its subscriptions another with memory.change_plan, or set offered to "
 					 "false.")));
 }
@@ -272,9 +299,9 @@ check_plans_in_use(void)
 static void
 check_limits_have_plans(void)
 {
-	if (quota_execute(QUOTA_LIMIT_MISSING, NULL, NULL, false) > 0)
+	if (plan_execute(&limit_missing_statement, NULL, NULL, false) > 0)
 		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-						errmsg("plan \"%s\" does not exist", quota_string(0, 1)),
+						errmsg("plan \"%s\" does not exist", plan_string(0, 1)),
 						errdetail("memory.plan_limits has limits of it."),
 						errhint("Insert the plan into memory.plans first.")));
 }
@@ -307,7 +334,7 @@ memory_plans_changed(PG_FUNCTION_ARGS)
 	{
 		check_plans_in_use();
 		if (!TRIGGER_FIRED_BY_UPDATE(event))
-			quota_execute(QUOTA_LIMITS_CLEAN, NULL, NULL, false);
+			plan_execute(&delete_limits_statement, NULL, NULL, false);
 	}
 	if (TRIGGER_FIRED_BY_INSERT(event) || TRIGGER_FIRED_BY_UPDATE(event))
 		check_limits_have_plans();
@@ -323,6 +350,29 @@ make_cache(void)
 		cache_context =
 			AllocSetContextCreate(TopMemoryContext, "memory_ext plans", ALLOCSET_DEFAULT_SIZES);
 }
+
+/*
+ * What is cached beyond the transaction is read with the latest snapshot: a
+ * transaction may see an older state, which it must not leave to the next.
+ */
+/* clang-format off */
+enum
+{
+	STATE_ANY_PLAN = 1,
+	STATE_DEFAULT_PLAN,
+	STATE_ANY_SHARED
+};
+
+/* what subscriptions have is counted on where all plans are deleted: they may come back */
+static PlanStatement state_statement = {
+	"SELECT EXISTS (SELECT FROM memory.plans)"
+	"     OR EXISTS (SELECT FROM memory_store.subscriptions),"
+	"   (SELECT plan_id FROM memory.plans WHERE is_default),"
+	"   EXISTS (SELECT FROM memory_store.accounts"
+	"     WHERE subscription_id" OP(<>) "account_id)",
+	.latest = true,
+};
+/* clang-format on */
 
 /* Has the state read, if it is not known.  look: whether it has changed, to begin with. */
 static void
@@ -344,10 +394,10 @@ read_state(bool look)
 	before = changes;
 	make_cache();
 	(void) find_plans();
-	quota_execute(QUOTA_STATE, NULL, NULL, true);
-	any_plan = DatumGetBool(plan_column(0, 1, &isnull));
-	name = quota_string(0, 2);
-	any_shared = DatumGetBool(plan_column(0, 3, &isnull));
+	plan_execute(&state_statement, NULL, NULL, true);
+	any_plan = DatumGetBool(plan_column(0, STATE_ANY_PLAN, &isnull));
+	name = plan_string(0, STATE_DEFAULT_PLAN);
+	any_shared = DatumGetBool(plan_column(0, STATE_ANY_SHARED, &isnull));
 	default_plan = name == NULL ? NULL : MemoryContextStrdup(cache_context, name);
 	state_known = keep && before == changes;
 }
@@ -438,23 +488,43 @@ read_thresholds(Datum value, QuotaLimit *limit)
 				DatumGetFloat8(DirectFunctionCall1(numeric_float8, elements[i]));
 }
 
+/* clang-format off */
+enum
+{
+	LIMIT_METER = 1,
+	LIMIT_PERIOD,
+	LIMIT_VALUE,
+	LIMIT_ENFORCEMENT,
+	LIMIT_THRESHOLDS
+};
+
+static PlanStatement limits_statement = {
+	"SELECT meter, period, limit_value, enforcement, thresholds FROM memory.plan_limits"
+	" WHERE plan_id" OP(=) "$1 AND limit_value IS NOT NULL"
+	" ORDER BY meter, period",
+	1,
+	{TEXTOID},
+	.latest = true,
+};
+/* clang-format on */
+
 static void
 read_plan(const char *plan_id, QuotaPlan *plan)
 {
-	Datum values[1] = {CStringGetTextDatum(plan_id)};
-	uint64 n = quota_execute(QUOTA_PLAN_LIMITS, values, NULL, true);
+	Datum values[] = {CStringGetTextDatum(plan_id)};
+	uint64 n = plan_execute(&limits_statement, values, NULL, true);
 
 	for (uint64 i = 0; i < n && plan->nlimits < QUOTA_NSLOTS; i++)
 	{
 		QuotaLimit *limit = &plan->limits[plan->nlimits++];
 		bool isnull;
 
-		limit->meter = quota_meter_by_name(quota_string(i, 1));
-		limit->period = period_by_name(quota_string(i, 2));
+		limit->meter = quota_meter_by_name(plan_string(i, LIMIT_METER));
+		limit->period = period_by_name(plan_string(i, LIMIT_PERIOD));
 		limit->slot = quota_slot(limit->meter, limit->period);
-		limit->limit = DatumGetInt64(plan_column(i, 3, &isnull));
-		limit->hard = strcmp(quota_string(i, 4), "hard") == 0;
-		read_thresholds(plan_column(i, 5, &isnull), limit);
+		limit->limit = plan_int64(i, LIMIT_VALUE);
+		limit->hard = strcmp(plan_string(i, LIMIT_ENFORCEMENT), "hard") == 0;
+		read_thresholds(plan_column(i, LIMIT_THRESHOLDS, &isnull), limit);
 	}
 }
 

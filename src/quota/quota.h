@@ -7,10 +7,10 @@
  * quota_consume and quota_save once it knows the amounts; both in one transaction.
  *
  * Calls inside the room go downward: quota_functions.c and trigger.c, which SQL
- * calls → admit.c (what hard limits refuse) → engine.c (rows and their locks) →
- * consume.c (counting) → events.c (what is told) → headroom.c (what limits
- * leave) → plan_cache.c and period.c.  What only they share is in
- * quota_private.h.
+ * calls → admit.c (what hard limits refuse) → engine.c (counters and their
+ * locks) → subscription_row.c and reservation.c (rows), consume.c (counting) →
+ * events.c (what is told) → headroom.c (what limits leave) → plan_cache.c and
+ * period.c.  What only they share is in quota_private.h.
  */
 #ifndef QUOTA_H
 #define QUOTA_H

@@ -16,7 +16,7 @@
 #include "account.h"
 #include "memory_limits.h"
 #include "quota_private.h"
-#include "quota_statements.h"
+#include "sql_text.h"
 #include "statement.h"
 
 static char *
@@ -50,10 +50,25 @@ argument_amount(FunctionCallInfo fcinfo, int n, int64 by_default)
 	return amount;
 }
 
+/* The columns of memory.quota_status. */
+enum
+{
+	STATUS_ALLOWED,
+	STATUS_USED,
+	STATUS_RESERVED,
+	STATUS_LIMIT,
+	STATUS_REMAINING,
+	STATUS_PERIOD,
+	STATUS_PERIOD_START,
+	STATUS_PERIOD_END,
+	STATUS_ENFORCEMENT,
+	STATUS_REASON,
+	STATUS_NCOLUMNS
+};
+
 /*
- * quota_status: allowed, used, reserved, limit, remaining, period, start, end,
- * enforcement, reason.  It shows the limit that refuses the amount, or else the
- * one that leaves least.
+ * A quota_status of the limit that refuses the amount, or else of the one that
+ * leaves least.
  */
 static Datum
 status_datum(FunctionCallInfo fcinfo, const QuotaHold *hold, QuotaMeter meter, int64 amount)
@@ -61,8 +76,8 @@ status_datum(FunctionCallInfo fcinfo, const QuotaHold *hold, QuotaMeter meter, i
 	const QuotaLimit *refusing = NULL;
 	const QuotaLimit *limit = NULL;
 	TupleDesc descriptor;
-	Datum values[10] = {0};
-	bool nulls[10] = {0};
+	Datum values[STATUS_NCOLUMNS] = {0};
+	bool nulls[STATUS_NCOLUMNS] = {0};
 
 	if (hold != NULL)
 	{
@@ -76,13 +91,13 @@ status_datum(FunctionCallInfo fcinfo, const QuotaHold *hold, QuotaMeter meter, i
 		elog(ERROR, "memory.quota_status is not a composite type");
 	descriptor = BlessTupleDesc(descriptor);
 
-	values[0] = BoolGetDatum(refusing == NULL);
+	values[STATUS_ALLOWED] = BoolGetDatum(refusing == NULL);
 	if (limit == NULL)
 	{
-		for (int i = 1; i < 9; i++)
+		for (int i = STATUS_USED; i < STATUS_REASON; i++)
 			nulls[i] = true;
-		values[9] = CStringGetTextDatum(hold == NULL || hold->plan.plan_id == NULL ? "no plan"
-																				   : "no limit");
+		values[STATUS_REASON] = CStringGetTextDatum(
+			hold == NULL || hold->plan.plan_id == NULL ? "no plan" : "no limit");
 	}
 	else
 	{
@@ -91,19 +106,19 @@ status_datum(FunctionCallInfo fcinfo, const QuotaHold *hold, QuotaMeter meter, i
 		bool within = used <= limit->limit && reserved <= limit->limit - used &&
 					  amount <= quota_remaining(hold, limit);
 
-		values[1] = Int64GetDatum(used);
-		values[2] = Int64GetDatum(reserved);
-		values[3] = Int64GetDatum(limit->limit);
-		values[4] = Int64GetDatum(quota_remaining(hold, limit));
-		values[5] = CStringGetTextDatum(quota_period_name(limit->period));
-		nulls[6] = nulls[7] = limit->period >= QUOTA_NBOUNDS;
-		if (!nulls[6])
+		values[STATUS_USED] = Int64GetDatum(used);
+		values[STATUS_RESERVED] = Int64GetDatum(reserved);
+		values[STATUS_LIMIT] = Int64GetDatum(limit->limit);
+		values[STATUS_REMAINING] = Int64GetDatum(quota_remaining(hold, limit));
+		values[STATUS_PERIOD] = CStringGetTextDatum(quota_period_name(limit->period));
+		nulls[STATUS_PERIOD_START] = nulls[STATUS_PERIOD_END] = limit->period >= QUOTA_NBOUNDS;
+		if (!nulls[STATUS_PERIOD_START])
 		{
-			values[6] = TimestampTzGetDatum(hold->period_start[limit->period]);
-			values[7] = TimestampTzGetDatum(hold->period_end[limit->period]);
+			values[STATUS_PERIOD_START] = TimestampTzGetDatum(hold->period_start[limit->period]);
+			values[STATUS_PERIOD_END] = TimestampTzGetDatum(hold->period_end[limit->period]);
 		}
-		values[8] = CStringGetTextDatum(limit->hard ? "hard" : "soft");
-		values[9] = CStringGetTextDatum(within ? "within limit" : "limit exceeded");
+		values[STATUS_ENFORCEMENT] = CStringGetTextDatum(limit->hard ? "hard" : "soft");
+		values[STATUS_REASON] = CStringGetTextDatum(within ? "within limit" : "limit exceeded");
 	}
 	return HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls));
 }
@@ -194,14 +209,23 @@ memory_upgrade_required(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(plan);
 }
 
-/* A plan's price; error when there is no such plan. */
+/* clang-format off */
+/* who puts a subscription on a plan keeps it from being deleted meanwhile */
+static PlanStatement price_statement = {
+	"SELECT price FROM memory.plans WHERE plan_id" OP(=) "$1 FOR KEY SHARE",
+	1,
+	{TEXTOID},
+};
+/* clang-format on */
+
+/* A plan's price.  Error: 42704 there is no such plan. */
 static Datum
 plan_price(const char *plan_id)
 {
-	Datum values[1] = {CStringGetTextDatum(plan_id)};
+	Datum values[] = {CStringGetTextDatum(plan_id)};
 	bool isnull;
 
-	if (quota_execute(QUOTA_PLAN_EXISTS, values, NULL, false) == 0)
+	if (plan_execute(&price_statement, values, NULL, false) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("plan \"%s\" does not exist", plan_id),
 				 errhint("See memory.plans.")));
@@ -307,31 +331,6 @@ memory_close_periods(PG_FUNCTION_ARGS)
 
 /* ---- reservations ---- */
 
-typedef struct Reservation
-{
-	QuotaMeter meter;
-	int64 amount;
-	char *state;
-	int64 settled;
-} Reservation;
-
-static bool
-read_reservation(const QuotaHold *hold, const char *id, Reservation *reservation)
-{
-	Datum values[2] = {CStringGetTextDatum(hold->account_id), CStringGetTextDatum(id)};
-	Datum settled;
-	bool isnull;
-
-	if (quota_execute(QUOTA_RESERVATION_READ, values, NULL, false) == 0)
-		return false;
-	reservation->meter = quota_meter_by_name(quota_string(0, 1));
-	reservation->amount = DatumGetInt64(plan_column(0, 2, &isnull));
-	reservation->state = quota_string(0, 4);
-	settled = plan_column(0, 5, &isnull);
-	reservation->settled = isnull ? -1 : DatumGetInt64(settled);
-	return true;
-}
-
 static char *
 argument_reservation(FunctionCallInfo fcinfo, int n)
 {
@@ -351,7 +350,7 @@ argument_reservation(FunctionCallInfo fcinfo, int n)
 
 /* A reservation whose id is given again must be the same one, and hold what it held. */
 static void
-check_repeated(const Reservation *found, const char *id, QuotaMeter meter, int64 amount)
+check_repeated(const QuotaReservation *found, const char *id, QuotaMeter meter, int64 amount)
 {
 	if (found->meter != meter || found->amount != amount)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -387,7 +386,7 @@ memory_reserve_usage(PG_FUNCTION_ARGS)
 	Interval *keep_for;
 	Interval zero = {0};
 	QuotaHold *hold;
-	Reservation found;
+	QuotaReservation found;
 	Datum status;
 
 	if (PG_ARGISNULL(2) || PG_ARGISNULL(4))
@@ -403,7 +402,7 @@ memory_reserve_usage(PG_FUNCTION_ARGS)
 	hold = quota_begin_settled(account_id);
 	if (hold != NULL)
 		quota_reap(hold);
-	if (hold != NULL && read_reservation(hold, id, &found))
+	if (hold != NULL && quota_find_reservation(hold, id, &found))
 	{
 		check_repeated(&found, id, meter, amount);
 		if (hold->changed)
@@ -412,20 +411,15 @@ memory_reserve_usage(PG_FUNCTION_ARGS)
 	else if (hold != NULL)
 	{
 		QuotaAmounts wanted = {{0}};
-		Datum values[6];
+		Datum expires_at;
 
 		wanted.by_meter[meter] = amount;
 		quota_require(hold, account_id, &wanted);
 		quota_change_reserved(hold, meter, amount);
 		quota_save(hold);
-		values[0] = CStringGetTextDatum(hold->subscription_id);
-		values[1] = CStringGetTextDatum(id);
-		values[2] = CStringGetTextDatum(account_id);
-		values[3] = CStringGetTextDatum(quota_meter_name(meter));
-		values[4] = Int64GetDatum(amount);
-		values[5] = DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(hold->now),
-										IntervalPGetDatum(keep_for));
-		quota_execute(QUOTA_RESERVATION_INSERT, values, NULL, false);
+		expires_at = DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(hold->now),
+										 IntervalPGetDatum(keep_for));
+		quota_insert_reservation(hold, id, meter, amount, DatumGetTimestampTz(expires_at));
 	}
 	status = SPI_datumTransfer(status_datum(fcinfo, hold, meter, 0), false, -1);
 	SPI_finish();
@@ -436,11 +430,9 @@ memory_reserve_usage(PG_FUNCTION_ARGS)
 static void
 end_reservation(QuotaHold *hold, const char *id, const char *state, int64 actual)
 {
-	Reservation found;
-	Datum values[4];
-	char nulls[] = "    ";
+	QuotaReservation found;
 
-	if (!read_reservation(hold, id, &found))
+	if (!quota_find_reservation(hold, id, &found))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("reservation \"%s\" of account \"%s\" does not exist", id,
 							   hold->account_id),
@@ -459,12 +451,7 @@ end_reservation(QuotaHold *hold, const char *id, const char *state, int64 actual
 
 	if (strcmp(found.state, "held") == 0)
 		quota_change_reserved(hold, found.meter, -found.amount);
-	values[0] = CStringGetTextDatum(hold->account_id);
-	values[1] = CStringGetTextDatum(id);
-	values[2] = CStringGetTextDatum(state);
-	nulls[3] = actual < 0 ? 'n' : ' ';
-	values[3] = Int64GetDatum(actual);
-	quota_execute(QUOTA_RESERVATION_END, values, nulls, false);
+	quota_end_reservation(hold, id, state, actual);
 	if (actual > 0)
 	{
 		QuotaAmounts amounts = {{0}};
@@ -543,8 +530,14 @@ memory_period_bounds(PG_FUNCTION_ARGS)
 	TupleDesc descriptor;
 	TimestampTz start;
 	TimestampTz end;
-	Datum values[2];
-	bool nulls[2] = {false, false};
+	enum
+	{
+		PERIOD_START,
+		PERIOD_END,
+		NCOLUMNS
+	};
+	Datum values[NCOLUMNS];
+	bool nulls[NCOLUMNS] = {false};
 	int i = 0;
 
 	while (i < lengthof(periods) && strcmp(name, quota_period_name(periods[i])) != 0)
@@ -560,7 +553,7 @@ memory_period_bounds(PG_FUNCTION_ARGS)
 		elog(ERROR, "memory.period_bounds returns no record");
 	quota_period_bounds(periods[i], anchor, text_to_cstring(PG_GETARG_TEXT_PP(2)), moment, &start,
 						&end);
-	values[0] = TimestampTzGetDatum(start);
-	values[1] = TimestampTzGetDatum(end);
+	values[PERIOD_START] = TimestampTzGetDatum(start);
+	values[PERIOD_END] = TimestampTzGetDatum(end);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }

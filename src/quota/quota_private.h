@@ -83,14 +83,86 @@ extern char *quota_closed_json(const QuotaHold *hold);
 
 /* ---- consume.c ---- */
 
-/* What stands outside the store as the row of the last statement says; without a row nothing. */
-extern void quota_outside_columns(uint64 rows, int64 *outside);
-
 /* What stands of the account outside the store, by quota_standing_meter. */
 extern void quota_read_outside(const char *account_id, int64 *outside);
 
+/* The same, which is no longer counted from now on. */
+extern void quota_forget_outside(const char *account_id, int64 *outside);
+
+/* The same of all of the subscription's accounts. */
+extern void quota_sum_outside(const char *subscription_id, int64 *outside);
+
 /* Consumes the amounts, whatever the limits say, and tells of the limits that they pass. */
 extern void quota_count(QuotaHold *hold, const char *account_id, const QuotaAmounts *amounts);
+
+/* ---- subscription_row.c ---- */
+
+/* Which row of memory_store.subscriptions is looked for, by an id of which kind; and locked. */
+typedef enum QuotaRow
+{
+	QUOTA_ROW,
+	QUOTA_ROW_LOCKED,
+	QUOTA_ROW_OF_ACCOUNT,
+	QUOTA_ROW_OF_ACCOUNT_LOCKED
+} QuotaRow;
+
+/* Finds the row, for quota_read_row; false: there is none. */
+extern bool quota_find_row(QuotaRow which, const char *id, bool read_only);
+
+/* Fills in the hold with the row that was found last, as it is stored. */
+extern void quota_read_row(QuotaHold *hold);
+
+/* Makes a row without usage; plan_id NULL: the default plan.  False: there is one. */
+extern bool quota_insert_row(const char *subscription_id, const char *plan_id,
+							 TimestampTz starts_at, const char *time_zone);
+
+/* Writes the hold's plan, periods and counters. */
+extern void quota_update_row(const QuotaHold *hold);
+
+/*
+ * Adds messages, tokens and content_bytes to the row's counters and fills in the
+ * hold with the result, which locks the row.  False: there is no row, a period or
+ * the plan has ended by hold->now, or a counter would overflow; nothing is changed.
+ */
+extern bool
+quota_charge_row(QuotaHold *hold, const char *subscription_id, const QuotaAmounts *amounts);
+
+/* ---- reservation.c ---- */
+
+typedef struct QuotaReservation
+{
+	QuotaMeter meter;
+	int64 amount;
+	char *state;   /* held, settled, released or expired; palloc'd */
+	int64 settled; /* -1: it was not */
+} QuotaReservation;
+
+/* Changes what is reserved of a meter, in all its periods.  Error: 22003. */
+extern void quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amount);
+
+/* Has the subscription's expired reservations given back, so that they refuse nobody. */
+extern void quota_reap(QuotaHold *hold);
+
+/* Takes off what they hold in the hold only: without the row's lock they cannot be ended. */
+extern void quota_pass_over_expired(QuotaHold *hold);
+
+/* Counts what is reserved anew. */
+extern void quota_sum_reserved(QuotaHold *hold);
+
+/* Erases the account's reservations; hold: its subscription's, NULL: it has none. */
+extern void quota_forget_reservations(QuotaHold *hold, const char *account_id);
+
+/* The reservation with this id of the hold's account; false: there is none. */
+extern bool
+quota_find_reservation(const QuotaHold *hold, const char *id, QuotaReservation *reservation);
+
+/* Writes a held one; the caller counts it. */
+extern void quota_insert_reservation(const QuotaHold *hold, const char *id, QuotaMeter meter,
+									 int64 amount, TimestampTz expires_at);
+
+/* Writes that it has ended; settled: what was used, negative: nothing is known of that. */
+extern void
+quota_end_reservation(const QuotaHold *hold, const char *id, const char *state, int64 settled);
 
 /* ---- engine.c ---- */
 
@@ -109,12 +181,6 @@ extern QuotaHold *quota_peek(const char *account_id);
 
 /* Notes from when on the subscription has the plan; a later change that was noted is not to be. */
 extern void quota_note_plan(const char *subscription_id, const char *plan_id, TimestampTz from);
-
-/* Changes what is held of a meter, in all its periods. */
-extern void quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amount);
-
-/* Has expired holds of calls given back, so that they refuse nobody. */
-extern void quota_reap(QuotaHold *hold);
 
 /* ---- admit.c ---- */
 

@@ -9,10 +9,13 @@ CREATE TABLE memory.plans (
 	is_default boolean NOT NULL DEFAULT false
 );
 CREATE UNIQUE INDEX plans_default ON memory.plans (is_default) WHERE is_default;
-COMMENT ON TABLE memory.plans IS 'the plans that a subscription may have; without any plan nothing is limited';
-COMMENT ON COLUMN memory.plans.price IS 'determines which plan is cheaper: upgrade_required proposes the cheapest that fits';
+COMMENT ON TABLE memory.plans IS
+	'the plans that a subscription may have; without any plan nothing is limited';
+COMMENT ON COLUMN memory.plans.price IS
+	'determines which plan is cheaper: upgrade_required proposes the cheapest that fits';
 COMMENT ON COLUMN memory.plans.offered IS 'false: never proposed as an upgrade';
-COMMENT ON COLUMN memory.plans.is_default IS 'the plan of every subscription that was not assigned one; true for at most one plan';
+COMMENT ON COLUMN memory.plans.is_default IS
+	'the plan of every subscription that was not assigned one; true for at most one plan';
 
 -- No foreign key: pg_restore loads tables in any order.  The statement triggers
 -- check instead (src/quota/plan_cache.c).
@@ -26,10 +29,14 @@ CREATE TABLE memory.plan_limits (
 	PRIMARY KEY (plan_id, meter, period),
 	CHECK ((period = 'current') = (meter IN ('conversations', 'content_bytes')))
 );
-COMMENT ON TABLE memory.plan_limits IS 'how much of a meter a plan allows in a period; levels (conversations, content_bytes) have the period current';
+COMMENT ON TABLE memory.plan_limits IS
+	'how much of a meter a plan allows in a period; levels (conversations, content_bytes) have '
+	'the period current';
 COMMENT ON COLUMN memory.plan_limits.limit_value IS 'null: no limit';
-COMMENT ON COLUMN memory.plan_limits.enforcement IS 'hard: refused with SQLSTATE MX001; soft: allowed, with an event';
-COMMENT ON COLUMN memory.plan_limits.thresholds IS 'fractions of the limit at which an event is written';
+COMMENT ON COLUMN memory.plan_limits.enforcement IS
+	'hard: refused with SQLSTATE MX001; soft: allowed, with an event';
+COMMENT ON COLUMN memory.plan_limits.thresholds IS
+	'fractions of the limit at which an event is written';
 
 -- One row a subscription: its lock orders all who use the subscription, and all
 -- its counters are changed by one update, which should stay HOT: the index is on
@@ -67,7 +74,8 @@ CREATE TABLE memory_store.subscriptions (
 	outside_content_bytes bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 CREATE INDEX subscriptions_closing ON memory_store.subscriptions (month_end);
-COMMENT ON TABLE memory_store.subscriptions IS 'who pays: the plan, the anchor and time zone of the periods, and what is used and reserved';
+COMMENT ON TABLE memory_store.subscriptions IS
+	'who pays: the plan, the anchor and time zone of the periods, and what is used and reserved';
 
 CREATE TABLE memory_store.reservations (
 	account_id text COLLATE "C" NOT NULL,
@@ -80,9 +88,11 @@ CREATE TABLE memory_store.reservations (
 	settled bigint,
 	PRIMARY KEY (account_id, reservation_id)
 );
-CREATE INDEX reservations_expiry ON memory_store.reservations (subscription_id, expires_at) WHERE state = 'held';
+CREATE INDEX reservations_expiry ON memory_store.reservations (subscription_id, expires_at)
+	WHERE state = 'held';
 CREATE INDEX reservations_ended ON memory_store.reservations (expires_at) WHERE state <> 'held';
-COMMENT ON TABLE memory_store.reservations IS 'reservations for calls of models: held, then settled, released or expired';
+COMMENT ON TABLE memory_store.reservations IS
+	'reservations for calls of models: held, then settled, released or expired';
 
 -- So that it moves along with the account, is forgotten with it, and counted again.
 CREATE TABLE memory_store.outside_usage (
@@ -90,7 +100,9 @@ CREATE TABLE memory_store.outside_usage (
 	conversations bigint NOT NULL,
 	content_bytes bigint NOT NULL
 );
-COMMENT ON TABLE memory_store.outside_usage IS 'what stands of an account outside the store: charged by memory.enforce_limit, memory.quota_trigger and settled reservations';
+COMMENT ON TABLE memory_store.outside_usage IS
+	'what stands of an account outside the store: charged by memory.enforce_limit, '
+	'memory.quota_trigger and settled reservations';
 
 -- An invoice of a month that has passed goes by the plan of that time.
 CREATE TABLE memory_store.subscription_plans (
@@ -99,7 +111,8 @@ CREATE TABLE memory_store.subscription_plans (
 	plan_id text COLLATE "C" NOT NULL,
 	PRIMARY KEY (subscription_id, valid_from)
 );
-COMMENT ON TABLE memory_store.subscription_plans IS 'which plan a subscription has had, and since when';
+COMMENT ON TABLE memory_store.subscription_plans IS
+	'which plan a subscription has had, and since when';
 
 SELECT pg_catalog.pg_extension_config_dump('memory.plans', '');
 SELECT pg_catalog.pg_extension_config_dump('memory.plan_limits', '');
@@ -112,7 +125,8 @@ SELECT pg_catalog.pg_extension_config_dump('memory_store.outside_usage', '');
 ALTER TABLE memory_store.subscriptions ALTER COLUMN subscription_id SET STATISTICS 0;
 ALTER TABLE memory_store.subscription_plans ALTER COLUMN subscription_id SET STATISTICS 0;
 ALTER TABLE memory_store.outside_usage ALTER COLUMN account_id SET STATISTICS 0;
-ALTER TABLE memory_store.reservations ALTER COLUMN account_id SET STATISTICS 0, ALTER COLUMN reservation_id SET STATISTICS 0,
+ALTER TABLE memory_store.reservations ALTER COLUMN account_id SET STATISTICS 0,
+	ALTER COLUMN reservation_id SET STATISTICS 0,
 	ALTER COLUMN subscription_id SET STATISTICS 0;
 
 INSERT INTO memory_store.grants VALUES

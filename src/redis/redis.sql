@@ -6,8 +6,11 @@ CREATE TABLE memory.redis_servers (
 	url text NOT NULL
 );
 ALTER TABLE memory.redis_servers ALTER COLUMN url SET STATISTICS 0;
-COMMENT ON TABLE memory.redis_servers IS 'addresses of Redis servers with their passwords, by the name that memory.redis_import and redis_export take';
-COMMENT ON COLUMN memory.redis_servers.url IS 'redis://user:password@host:port/database or unix://user:password@/path?db=N';
+COMMENT ON TABLE memory.redis_servers IS
+	'addresses of Redis servers with their passwords, by the name that memory.redis_import and '
+	'redis_export take';
+COMMENT ON COLUMN memory.redis_servers.url IS
+	'redis://user:password@host:port/database or unix://user:password@/path?db=N';
 
 CREATE FUNCTION memory.redis_import(
 	url text,
@@ -25,7 +28,8 @@ CREATE FUNCTION memory.redis_import(
 	OUT rejected bigint,
 	OUT messages bigint
 ) AS 'MODULE_PATHNAME', 'memory_redis_import' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.redis_import(text, text, text, text, text, text, text, integer) IS 'imports the conversations of a live Redis: layout langchain, langchain-redis or agents';
+COMMENT ON FUNCTION memory.redis_import(text, text, text, text, text, text, text, integer) IS
+	'imports the conversations of a live Redis: layout langchain, langchain-redis or agents';
 
 CREATE FUNCTION memory.redis_import_commands(
 	commands bytea,
@@ -42,7 +46,9 @@ CREATE FUNCTION memory.redis_import_commands(
 	OUT rejected bigint,
 	OUT messages bigint
 ) AS 'MODULE_PATHNAME', 'memory_redis_import_commands' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.redis_import_commands(bytea, text, text, text, text, text, text) IS 'imports the conversations that Redis commands create: an append-only file, or input for redis-cli --pipe';
+COMMENT ON FUNCTION memory.redis_import_commands(bytea, text, text, text, text, text, text) IS
+	'imports the conversations that Redis commands create: an append-only file, or input for '
+	'redis-cli --pipe';
 
 CREATE FUNCTION memory.redis_export(
 	url text,
@@ -58,7 +64,8 @@ CREATE FUNCTION memory.redis_export(
 	OUT expired bigint,
 	OUT messages bigint
 ) AS 'MODULE_PATHNAME', 'memory_redis_export' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.redis_export(text, text, text, uuid, timestamptz, text, text, integer) IS 'writes conversations to a live Redis; existing keys are skipped or replaced';
+COMMENT ON FUNCTION memory.redis_export(text, text, text, uuid, timestamptz, text, text, integer) IS
+	'writes conversations to a live Redis; existing keys are skipped or replaced';
 
 CREATE FUNCTION memory.redis_commands(
 	layout text,
@@ -68,10 +75,15 @@ CREATE FUNCTION memory.redis_commands(
 	prefix text DEFAULT NULL
 ) RETURNS SETOF text
 	AS 'MODULE_PATHNAME', 'memory_redis_commands' LANGUAGE C STABLE SECURITY DEFINER ROWS 1000;
-COMMENT ON FUNCTION memory.redis_commands(text, text, uuid, timestamptz, text) IS 'the commands that create conversations in Redis, for redis-cli --pipe; one row per conversation';
+COMMENT ON FUNCTION memory.redis_commands(text, text, uuid, timestamptz, text) IS
+	'the commands that create conversations in Redis, for redis-cli --pipe; one row per '
+	'conversation';
 
 INSERT INTO memory_store.grants VALUES
-	('EXECUTE ON FUNCTION memory.redis_import(text, text, text, text, text, text, text, integer)', 'operator'),
-	('EXECUTE ON FUNCTION memory.redis_import_commands(bytea, text, text, text, text, text, text)', 'operator'),
-	('EXECUTE ON FUNCTION memory.redis_export(text, text, text, uuid, timestamptz, text, text, integer)', 'operator'),
+	('EXECUTE ON FUNCTION memory.redis_import(text, text, text, text, text, text, text, integer)',
+		'operator'),
+	('EXECUTE ON FUNCTION memory.redis_import_commands(bytea, text, text, text, text, text, text)',
+		'operator'),
+	('EXECUTE ON FUNCTION memory.redis_export(text, text, text, uuid, timestamptz, text, text, '
+		'integer)', 'operator'),
 	('EXECUTE ON FUNCTION memory.redis_commands(text, text, uuid, timestamptz, text)', 'operator');

@@ -20,6 +20,7 @@
 #include "utils/varlena.h"
 
 #include "redis.h"
+#include "sql_text.h"
 #include "statement.h"
 
 #define REDIS_PORT 6379
@@ -84,8 +85,13 @@ redis_init(void)
 static char *
 kept_address(const char *name)
 {
-	static PlanStatement find =
-		{"SELECT url FROM memory.redis_servers WHERE name OPERATOR(pg_catalog.=) $1", 1, {TEXTOID}};
+	/* clang-format off */
+	static PlanStatement find = {
+		"SELECT url FROM memory.redis_servers WHERE name" OP(=) "$1",
+		1,
+		{TEXTOID},
+	};
+	/* clang-format on */
 	Datum values[1] = {CStringGetTextDatum(name)};
 	char *address = NULL;
 	MemoryContext caller = CurrentMemoryContext;

@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 
 #include "search_private.h"
+#include "sql_text.h"
 #include "statement.h"
 
 /* An account is due, resting or not, when it has so many statements behind its blocks. */
@@ -41,34 +42,44 @@
 #define SMALL_BLOCK_BYTES (128 * 1024)
 #define SMALL_BLOCK_ENTRIES 64
 
-#define EQ " OPERATOR(pg_catalog.=) "
+/* clang-format off */
+static PlanStatement make_account = {
+	"INSERT INTO memory_store.search_accounts"
+	" (account_id, revision, blocks, next_block, version)"
+	" VALUES ($1, -1, 0, 1, 0)"
+	" ON CONFLICT (account_id) DO NOTHING",
+	1,
+	{TEXTOID},
+};
 
-static PlanStatement make_account =
-	{"INSERT INTO memory_store.search_accounts (account_id, revision, blocks, next_block, version)"
-	 " VALUES ($1, -1, 0, 1, 0) ON CONFLICT (account_id) DO NOTHING",
-	 1,
-	 {TEXTOID}};
+static PlanStatement claim_account = {
+	"UPDATE memory_store.search_accounts"
+	" SET revision = $3, blocks = $4, next_block = $5, version = version" OP(+) "1,"
+	"   building_revision = $6, building_after = $7"
+	" WHERE account_id" OP(=) "("
+	"   SELECT a.account_id FROM memory_store.search_accounts a"
+	"   WHERE a.account_id" OP(=) "$1 AND a.version" OP(=) "$2"
+	"   FOR UPDATE SKIP LOCKED)"
+	" AND version" OP(=) "$2",
+	7,
+	{TEXTOID, INT8OID, INT8OID, INT4OID, INT4OID, INT8OID, UUIDOID},
+};
 
-static PlanStatement claim_account =
-	{"UPDATE memory_store.search_accounts SET revision = $3, blocks = $4, next_block = $5,"
-	 " version = version OPERATOR(pg_catalog.+) 1, building_revision = $6, building_after = $7"
-	 " WHERE account_id" EQ "(SELECT a.account_id FROM memory_store.search_accounts a"
-	 " WHERE a.account_id" EQ "$1 AND a.version" EQ "$2 FOR UPDATE SKIP LOCKED) AND version" EQ
-	 "$2",
-	 7,
-	 {TEXTOID, INT8OID, INT8OID, INT4OID, INT4OID, INT8OID, UUIDOID}};
+static PlanStatement delete_blocks = {
+	"DELETE FROM memory_store.search_blocks"
+	" WHERE account_id" OP(=) "$1 AND block_no" OP(=) "ANY ($2)",
+	2,
+	{TEXTOID, INT4ARRAYOID},
+};
 
-static PlanStatement delete_blocks = {"DELETE FROM memory_store.search_blocks WHERE account_id" EQ
-									  "$1 AND block_no" EQ "ANY ($2)",
-									  2,
-									  {TEXTOID, INT4ARRAYOID}};
-
-static PlanStatement insert_block =
-	{"INSERT INTO memory_store.search_blocks"
-	 " (account_id, block_no, entries, erased, first_id, last_id, body)"
-	 " VALUES ($1, $2, $3, $4, $5, $6, $7)",
-	 7,
-	 {TEXTOID, INT4OID, INT4OID, INT4OID, UUIDOID, UUIDOID, BYTEAOID}};
+static PlanStatement insert_block = {
+	"INSERT INTO memory_store.search_blocks"
+	" (account_id, block_no, entries, erased, first_id, last_id, body)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7)",
+	7,
+	{TEXTOID, INT4OID, INT4OID, INT4OID, UUIDOID, UUIDOID, BYTEAOID},
+};
+/* clang-format on */
 
 /* A conversation that has changed, and what is known of its entries. */
 typedef struct Changed

@@ -20,53 +20,64 @@
 
 #include "erase.h"
 #include "search_private.h"
+#include "sql_text.h"
 #include "statement.h"
 
-#define EQ " OPERATOR(pg_catalog.=) "
+/* clang-format off */
+static PlanStatement touch_account = {
+	"UPDATE memory_store.search_accounts SET version = version" OP(+) "1"
+	" WHERE account_id" OP(=) "$1",
+	1,
+	{TEXTOID},
+};
 
-static PlanStatement touch_account =
-	{"UPDATE memory_store.search_accounts SET version = version OPERATOR(pg_catalog.+) 1"
-	 " WHERE account_id" EQ "$1",
-	 1,
-	 {TEXTOID}};
+static PlanStatement find_blocks = {
+	"SELECT block_no, first_id, last_id FROM memory_store.search_blocks"
+	" WHERE account_id" OP(=) "$1 AND first_id" OP(<=) "$3 AND last_id" OP(>=) "$2",
+	3,
+	{TEXTOID, UUIDOID, UUIDOID},
+};
 
-static PlanStatement find_blocks =
-	{"SELECT block_no, first_id, last_id FROM memory_store.search_blocks WHERE account_id" EQ
-	 "$1 AND first_id OPERATOR(pg_catalog.<=) $3 AND last_id OPERATOR(pg_catalog.>=) $2",
-	 3,
-	 {TEXTOID, UUIDOID, UUIDOID}};
+static PlanStatement read_block = {
+	"SELECT body FROM memory_store.search_blocks"
+	" WHERE account_id" OP(=) "$1 AND block_no" OP(=) "$2",
+	2,
+	{TEXTOID, INT4OID},
+};
 
-static PlanStatement read_block = {"SELECT body FROM memory_store.search_blocks WHERE account_id" EQ
-								   "$1 AND block_no" EQ "$2",
-								   2,
-								   {TEXTOID, INT4OID}};
+static PlanStatement update_block = {
+	"UPDATE memory_store.search_blocks SET entries = $3, erased = $4, body = $5"
+	" WHERE account_id" OP(=) "$1 AND block_no" OP(=) "$2",
+	5,
+	{TEXTOID, INT4OID, INT4OID, INT4OID, BYTEAOID},
+};
 
-static PlanStatement update_block =
-	{"UPDATE memory_store.search_blocks SET entries = $3, erased = $4, body = $5"
-	 " WHERE account_id" EQ "$1 AND block_no" EQ "$2",
-	 5,
-	 {TEXTOID, INT4OID, INT4OID, INT4OID, BYTEAOID}};
+static PlanStatement delete_block = {
+	"DELETE FROM memory_store.search_blocks"
+	" WHERE account_id" OP(=) "$1 AND block_no" OP(=) "$2",
+	2,
+	{TEXTOID, INT4OID},
+};
 
-static PlanStatement delete_block = {"DELETE FROM memory_store.search_blocks WHERE account_id" EQ
-									 "$1 AND block_no" EQ "$2",
-									 2,
-									 {TEXTOID, INT4OID}};
+static PlanStatement count_down = {
+	"UPDATE memory_store.search_accounts SET blocks = blocks" OP(-) "1"
+	" WHERE account_id" OP(=) "$1",
+	1,
+	{TEXTOID},
+};
 
-static PlanStatement count_down =
-	{"UPDATE memory_store.search_accounts SET blocks = blocks OPERATOR(pg_catalog.-) 1"
-	 " WHERE account_id" EQ "$1",
-	 1,
-	 {TEXTOID}};
+static PlanStatement forget_blocks = {
+	"DELETE FROM memory_store.search_blocks WHERE account_id" OP(=) "$1",
+	1,
+	{TEXTOID},
+};
 
-static PlanStatement forget_blocks = {"DELETE FROM memory_store.search_blocks WHERE account_id" EQ
-									  "$1",
-									  1,
-									  {TEXTOID}};
-
-static PlanStatement forget_cover = {"DELETE FROM memory_store.search_accounts WHERE account_id" EQ
-									 "$1",
-									 1,
-									 {TEXTOID}};
+static PlanStatement forget_cover = {
+	"DELETE FROM memory_store.search_accounts WHERE account_id" OP(=) "$1",
+	1,
+	{TEXTOID},
+};
+/* clang-format on */
 
 /* What is erased of one account, in order of id. */
 typedef struct Erasing

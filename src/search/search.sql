@@ -28,7 +28,10 @@ CREATE FUNCTION memory.search(
 	OUT page_key text
 ) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'memory_search' LANGUAGE C STABLE SECURITY DEFINER ROWS 20;
-COMMENT ON FUNCTION memory.search(text, text, integer, uuid, text[], text[], timestamptz, timestamptz, boolean, text, text, integer, integer, boolean) IS 'the messages of an account that hold the words of a query, with snippets; the last row''s page_key gives the next page';
+COMMENT ON FUNCTION memory.search(text, text, integer, uuid, text[], text[], timestamptz,
+	timestamptz, boolean, text, text, integer, integer, boolean) IS
+	'the messages of an account that hold the words of a query, with snippets; the last row''s '
+	'page_key gives the next page';
 
 CREATE FUNCTION memory.search_conversations(
 	account_id text,
@@ -52,7 +55,10 @@ CREATE FUNCTION memory.search_conversations(
 	OUT page_key text
 ) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'memory_search_conversations' LANGUAGE C STABLE SECURITY DEFINER ROWS 20;
-COMMENT ON FUNCTION memory.search_conversations(text, text, integer, boolean, text, integer, boolean) IS 'the conversations whose messages and title together hold the words of a query, last changed first, with the number of messages that hold any, and the best of these';
+COMMENT ON FUNCTION memory.search_conversations(text, text, integer, boolean, text, integer,
+	boolean) IS
+	'the conversations whose messages and title together hold the words of a query, last changed '
+	'first, with the number of messages that hold any, and the best of these';
 
 CREATE FUNCTION memory.list_conversations(
 	account_id text,
@@ -82,7 +88,10 @@ CREATE FUNCTION memory.list_conversations(
 	OUT page_key text
 ) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'memory_list_conversations' LANGUAGE C STABLE SECURITY DEFINER ROWS 50;
-COMMENT ON FUNCTION memory.list_conversations(text, text, text[], text[], bigint, bigint, timestamptz, timestamptz, boolean, jsonb, text, integer, text) IS 'an account''s conversations by words of the title, roles, models, tokens, time, metadata; sorted by change, creation, title or size';
+COMMENT ON FUNCTION memory.list_conversations(text, text, text[], text[], bigint, bigint,
+	timestamptz, timestamptz, boolean, jsonb, text, integer, text) IS
+	'an account''s conversations by words of the title, roles, models, tokens, time, metadata; '
+	'sorted by change, creation, title or size';
 
 CREATE FUNCTION memory.highlight(
 	snippet text,
@@ -92,7 +101,8 @@ CREATE FUNCTION memory.highlight(
 	escape_html boolean DEFAULT true
 ) RETURNS text
 	AS 'MODULE_PATHNAME', 'memory_highlight' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION memory.highlight(text, integer[], text, text, boolean) IS 'a snippet with start before and stop behind each highlighted part, the rest escaped for HTML';
+COMMENT ON FUNCTION memory.highlight(text, integer[], text, text, boolean) IS
+	'a snippet with start before and stop behind each highlighted part, the rest escaped for HTML';
 
 CREATE FUNCTION memory_store.build_search_blocks(
 	after_account_id text,
@@ -101,19 +111,27 @@ CREATE FUNCTION memory_store.build_search_blocks(
 	OUT content_bytes bigint
 ) RETURNS record
 	AS 'MODULE_PATHNAME', 'memory_build_blocks' LANGUAGE C VOLATILE STRICT SECURITY DEFINER;
-COMMENT ON FUNCTION memory_store.build_search_blocks(text) IS 'builds search blocks for the next accounts behind one; returns the account to go on behind (null: done), how many were worked on, and the bytes that were read';
+COMMENT ON FUNCTION memory_store.build_search_blocks(text) IS
+	'builds search blocks for the next accounts behind one; returns the account to go on behind '
+	'(null: done), how many were worked on, and the bytes that were read';
 
-CREATE FUNCTION memory_store.search_blocks_step(INOUT place text, batch_size integer, OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
+CREATE FUNCTION memory_store.search_blocks_step(INOUT place text, batch_size integer,
+	OUT done bigint, OUT message text) LANGUAGE sql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT b.account_id, COALESCE(b.content_bytes, 0), NULL FROM memory_store.build_search_blocks(COALESCE(place, '')) b
+	SELECT b.account_id, COALESCE(b.content_bytes, 0), NULL
+		FROM memory_store.build_search_blocks(COALESCE(place, '')) b
 $$;
-COMMENT ON FUNCTION memory_store.search_blocks_step(text, integer) IS 'a step of maintain(): search blocks';
+COMMENT ON FUNCTION memory_store.search_blocks_step(text, integer) IS
+	'a step of maintain(): search blocks';
 INSERT INTO memory_store.maintenance_phases (phase, position, step, message) VALUES
 	('search blocks', 850, 'search_blocks_step', 'built search blocks for % bytes of messages');
 
 INSERT INTO memory_store.grants VALUES
-	('EXECUTE ON FUNCTION memory.search(text, text, integer, uuid, text[], text[], timestamptz, timestamptz, boolean, text, text, integer, integer, boolean)', 'reader'),
-	('EXECUTE ON FUNCTION memory.search_conversations(text, text, integer, boolean, text, integer, boolean)', 'reader'),
-	('EXECUTE ON FUNCTION memory.list_conversations(text, text, text[], text[], bigint, bigint, timestamptz, timestamptz, boolean, jsonb, text, integer, text)', 'reader'),
+	('EXECUTE ON FUNCTION memory.search(text, text, integer, uuid, text[], text[], timestamptz, '
+		'timestamptz, boolean, text, text, integer, integer, boolean)', 'reader'),
+	('EXECUTE ON FUNCTION memory.search_conversations(text, text, integer, boolean, text, '
+		'integer, boolean)', 'reader'),
+	('EXECUTE ON FUNCTION memory.list_conversations(text, text, text[], text[], bigint, bigint, '
+		'timestamptz, timestamptz, boolean, jsonb, text, integer, text)', 'reader'),
 	('EXECUTE ON FUNCTION memory.highlight(text, integer[], text, text, boolean)', 'reader');

@@ -7,7 +7,8 @@ CREATE FUNCTION memory.history(
 	max_messages integer DEFAULT 50
 ) RETURNS SETOF memory.message
 	AS 'MODULE_PATHNAME', 'memory_history' LANGUAGE C STABLE SECURITY DEFINER ROWS 50;
-COMMENT ON FUNCTION memory.history(text, uuid, bigint, integer) IS 'the newest messages of the current branch, oldest first; before_seq pages backwards';
+COMMENT ON FUNCTION memory.history(text, uuid, bigint, integer) IS
+	'the newest messages of the current branch, oldest first; before_seq pages backwards';
 
 CREATE FUNCTION memory.context(
 	account_id text,
@@ -17,7 +18,9 @@ CREATE FUNCTION memory.context(
 	include_system boolean DEFAULT true
 ) RETURNS SETOF memory.message
 	AS 'MODULE_PATHNAME', 'memory_context' LANGUAGE C STABLE SECURITY DEFINER ROWS 50;
-COMMENT ON FUNCTION memory.context(text, uuid, integer, integer, boolean) IS 'the context window for a model: system messages, then the newest of the current branch that fit max_tokens; never begins with the result of a tool call';
+COMMENT ON FUNCTION memory.context(text, uuid, integer, integer, boolean) IS
+	'the context window for a model: system messages, then the newest of the current branch that '
+	'fit max_tokens; never begins with the result of a tool call';
 
 CREATE FUNCTION memory.message(account_id text, conversation_id uuid, seq bigint)
 	RETURNS memory.message
@@ -44,10 +47,14 @@ CREATE FUNCTION memory.recent_conversations(
 	OUT revision bigint
 ) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'memory_recent_conversations' LANGUAGE C STABLE SECURITY DEFINER ROWS 50;
-COMMENT ON FUNCTION memory.recent_conversations(text, bigint, timestamptz, uuid, integer, boolean) IS 'an account''s conversations, most recently changed first; the last row''s revision, updated_at and conversation_id give the next page';
+COMMENT ON FUNCTION memory.recent_conversations(text, bigint, timestamptz, uuid, integer, boolean)
+	IS
+	'an account''s conversations, most recently changed first; the last row''s revision, '
+	'updated_at and conversation_id give the next page';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.history(text, uuid, bigint, integer)', 'reader'),
 	('EXECUTE ON FUNCTION memory.context(text, uuid, integer, integer, boolean)', 'reader'),
 	('EXECUTE ON FUNCTION memory.message(text, uuid, bigint)', 'reader'),
-	('EXECUTE ON FUNCTION memory.recent_conversations(text, bigint, timestamptz, uuid, integer, boolean)', 'reader');
+	('EXECUTE ON FUNCTION memory.recent_conversations(text, bigint, timestamptz, uuid, integer, '
+		'boolean)', 'reader');

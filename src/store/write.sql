@@ -6,7 +6,8 @@ COMMENT ON FUNCTION memory.uuid_v7() IS 'a new version 7 UUID, as a conversation
 
 CREATE FUNCTION memory.estimate_tokens(content text) RETURNS integer
 	AS 'MODULE_PATHNAME', 'memory_estimate_tokens' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION memory.estimate_tokens(text) IS 'an estimate of the tokens that a language model counts in a text';
+COMMENT ON FUNCTION memory.estimate_tokens(text) IS
+	'an estimate of the tokens that a language model counts in a text';
 
 CREATE FUNCTION memory.create_conversation(
 	account_id text,
@@ -16,7 +17,8 @@ CREATE FUNCTION memory.create_conversation(
 	created_at timestamptz DEFAULT NULL
 ) RETURNS uuid
 	AS 'MODULE_PATHNAME', 'memory_create_conversation' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.create_conversation(text, uuid, text, jsonb, timestamptz) IS 'creates an empty conversation and returns its id';
+COMMENT ON FUNCTION memory.create_conversation(text, uuid, text, jsonb, timestamptz) IS
+	'creates an empty conversation and returns its id';
 
 CREATE FUNCTION memory.update_conversation(
 	account_id text,
@@ -27,7 +29,8 @@ CREATE FUNCTION memory.update_conversation(
 	head_seq bigint DEFAULT NULL
 ) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_update_conversation' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.update_conversation(text, uuid, text, jsonb, boolean, bigint) IS 'sets the fields that are not null and returns the account''s new revision';
+COMMENT ON FUNCTION memory.update_conversation(text, uuid, text, jsonb, boolean, bigint) IS
+	'sets the fields that are not null and returns the account''s new revision';
 
 CREATE FUNCTION memory.upsert_conversation(
 	account_id text,
@@ -38,11 +41,14 @@ CREATE FUNCTION memory.upsert_conversation(
 	head_seq bigint DEFAULT NULL
 ) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'memory_upsert_conversation' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.upsert_conversation(text, uuid, text, jsonb, boolean, bigint) IS 'creates a conversation, or sets the fields that are not null if it exists; returns whether it was created';
+COMMENT ON FUNCTION memory.upsert_conversation(text, uuid, text, jsonb, boolean, bigint) IS
+	'creates a conversation, or sets the fields that are not null if it exists; returns whether '
+	'it was created';
 
 CREATE FUNCTION memory.delete_conversation(account_id text, conversation_id uuid) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_delete_conversation' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.delete_conversation(text, uuid) IS 'deletes a conversation with all its messages and returns the account''s new revision';
+COMMENT ON FUNCTION memory.delete_conversation(text, uuid) IS
+	'deletes a conversation with all its messages and returns the account''s new revision';
 
 CREATE FUNCTION memory.append(
 	account_id text,
@@ -57,11 +63,15 @@ CREATE FUNCTION memory.append(
 	created_at timestamptz DEFAULT NULL
 ) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_append' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.append(text, uuid, text, text, text, integer, jsonb, text, bigint, timestamptz) IS 'appends a message and returns its seq; unknown accounts and conversations are created';
+COMMENT ON FUNCTION memory.append(text, uuid, text, text, text, integer, jsonb, text, bigint,
+	timestamptz) IS
+	'appends a message and returns its seq; unknown accounts and conversations are created';
 
-CREATE FUNCTION memory.append(account_id text, conversation_id uuid, messages jsonb) RETURNS bigint[]
+CREATE FUNCTION memory.append(account_id text, conversation_id uuid, messages jsonb)
+	RETURNS bigint[]
 	AS 'MODULE_PATHNAME', 'memory_append_batch' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.append(text, uuid, jsonb) IS 'appends a JSON array of messages as one statement and returns their seqs';
+COMMENT ON FUNCTION memory.append(text, uuid, jsonb) IS
+	'appends a JSON array of messages as one statement and returns their seqs';
 
 CREATE FUNCTION memory.edit_message(
 	account_id text,
@@ -74,20 +84,29 @@ CREATE FUNCTION memory.edit_message(
 	metadata jsonb DEFAULT NULL
 ) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_edit_message' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.edit_message(text, uuid, bigint, text, text, text, integer, jsonb) IS 'changes the fields of a message that are not null and returns the account''s new revision';
+COMMENT ON FUNCTION memory.edit_message(text, uuid, bigint, text, text, text, integer, jsonb) IS
+	'changes the fields of a message that are not null and returns the account''s new revision';
 
-CREATE FUNCTION memory.delete_message(account_id text, conversation_id uuid, seq bigint) RETURNS bigint
+CREATE FUNCTION memory.delete_message(account_id text, conversation_id uuid, seq bigint)
+	RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_delete_message' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.delete_message(text, uuid, bigint) IS 'deletes a message and returns the account''s new revision; its answers become answers to its parent';
+COMMENT ON FUNCTION memory.delete_message(text, uuid, bigint) IS
+	'deletes a message and returns the account''s new revision; its answers become answers to '
+	'its parent';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.uuid_v7()', 'reader'),
 	('EXECUTE ON FUNCTION memory.estimate_tokens(text)', 'reader'),
-	('EXECUTE ON FUNCTION memory.create_conversation(text, uuid, text, jsonb, timestamptz)', 'writer'),
-	('EXECUTE ON FUNCTION memory.update_conversation(text, uuid, text, jsonb, boolean, bigint)', 'writer'),
-	('EXECUTE ON FUNCTION memory.upsert_conversation(text, uuid, text, jsonb, boolean, bigint)', 'writer'),
+	('EXECUTE ON FUNCTION memory.create_conversation(text, uuid, text, jsonb, timestamptz)',
+		'writer'),
+	('EXECUTE ON FUNCTION memory.update_conversation(text, uuid, text, jsonb, boolean, bigint)',
+		'writer'),
+	('EXECUTE ON FUNCTION memory.upsert_conversation(text, uuid, text, jsonb, boolean, bigint)',
+		'writer'),
 	('EXECUTE ON FUNCTION memory.delete_conversation(text, uuid)', 'writer'),
-	('EXECUTE ON FUNCTION memory.append(text, uuid, text, text, text, integer, jsonb, text, bigint, timestamptz)', 'writer'),
+	('EXECUTE ON FUNCTION memory.append(text, uuid, text, text, text, integer, jsonb, text, '
+		'bigint, timestamptz)', 'writer'),
 	('EXECUTE ON FUNCTION memory.append(text, uuid, jsonb)', 'writer'),
-	('EXECUTE ON FUNCTION memory.edit_message(text, uuid, bigint, text, text, text, integer, jsonb)', 'writer'),
+	('EXECUTE ON FUNCTION memory.edit_message(text, uuid, bigint, text, text, text, integer, '
+		'jsonb)', 'writer'),
 	('EXECUTE ON FUNCTION memory.delete_message(text, uuid, bigint)', 'writer');

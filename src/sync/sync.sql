@@ -10,7 +10,9 @@ CREATE FUNCTION memory.pull(
 	max_conversations integer DEFAULT NULL
 ) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'memory_pull' LANGUAGE C STABLE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.pull(text, text, jsonb, integer, integer, timestamptz, integer) IS 'the documents of a collection (conversations, messages) that have changed since a checkpoint, and the next checkpoint';
+COMMENT ON FUNCTION memory.pull(text, text, jsonb, integer, integer, timestamptz, integer) IS
+	'the documents of a collection (conversations, messages) that have changed since a '
+	'checkpoint, and the next checkpoint';
 
 CREATE FUNCTION memory.pull_conversation(
 	account_id text,
@@ -20,15 +22,19 @@ CREATE FUNCTION memory.pull_conversation(
 	max_bytes integer DEFAULT NULL
 ) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'memory_pull_conversation' LANGUAGE C STABLE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.pull_conversation(text, uuid, bigint, integer, integer) IS 'the documents of one conversation and its messages, for a device that has not pulled them';
+COMMENT ON FUNCTION memory.pull_conversation(text, uuid, bigint, integer, integer) IS
+	'the documents of one conversation and its messages, for a device that has not pulled them';
 
 CREATE FUNCTION memory.push(account_id text, collection text, rows jsonb) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'memory_push' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.push(text, text, jsonb) IS 'stores the documents that a device has changed; returns the stored ones of those in conflict, and what was refused';
+COMMENT ON FUNCTION memory.push(text, text, jsonb) IS
+	'stores the documents that a device has changed; returns the stored ones of those in '
+	'conflict, and what was refused';
 
 CREATE FUNCTION memory.current_revision(account_id text) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_current_revision' LANGUAGE C STABLE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.current_revision(text) IS 'the revision of the account''s last change; 0: there is no such account';
+COMMENT ON FUNCTION memory.current_revision(text) IS
+	'the revision of the account''s last change; 0: there is no such account';
 
 CREATE FUNCTION memory.changes(
 	account_id text,
@@ -45,15 +51,20 @@ CREATE FUNCTION memory.changes(
 	OUT updated_at timestamptz
 ) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'memory_changes' LANGUAGE C STABLE SECURITY DEFINER ROWS 100;
-COMMENT ON FUNCTION memory.changes(text, bigint, integer) IS 'the conversations that were changed or deleted after a revision, in order of revision; the last row''s revision goes on from there';
+COMMENT ON FUNCTION memory.changes(text, bigint, integer) IS
+	'the conversations that were changed or deleted after a revision, in order of revision; the '
+	'last row''s revision goes on from there';
 
 CREATE FUNCTION memory.renew_epoch() RETURNS uuid
 	AS 'MODULE_PATHNAME', 'memory_renew_epoch' LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.renew_epoch() IS 'lets all devices begin anew: for a server that was restored from an older backup';
+COMMENT ON FUNCTION memory.renew_epoch() IS
+	'lets all devices begin anew: for a server that was restored from an older backup';
 
 INSERT INTO memory_store.grants VALUES
-	('EXECUTE ON FUNCTION memory.pull(text, text, jsonb, integer, integer, timestamptz, integer)', 'reader'),
-	('EXECUTE ON FUNCTION memory.pull_conversation(text, uuid, bigint, integer, integer)', 'reader'),
+	('EXECUTE ON FUNCTION memory.pull(text, text, jsonb, integer, integer, timestamptz, integer)',
+		'reader'),
+	('EXECUTE ON FUNCTION memory.pull_conversation(text, uuid, bigint, integer, integer)',
+		'reader'),
 	('EXECUTE ON FUNCTION memory.push(text, text, jsonb)', 'writer'),
 	('EXECUTE ON FUNCTION memory.current_revision(text)', 'reader'),
 	('EXECUTE ON FUNCTION memory.changes(text, bigint, integer)', 'reader'),

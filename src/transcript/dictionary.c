@@ -48,6 +48,7 @@
 #include "owner.h"
 #include "codec.h"
 #include "dictionary.h"
+#include "sql_text.h"
 #include "transcript.h"
 
 #define CACHE_SIZE 8
@@ -165,9 +166,8 @@ find(uint32 id)
 	Oid types[] = {INT8OID};
 	Datum values[] = {Int64GetDatum(id)};
 
-	run("SELECT body, raw_bytes FROM memory_store.dictionaries"
-		" WHERE dictionary_id OPERATOR(pg_catalog.=) $1",
-		1, types, values, true, SPI_OK_SELECT);
+	run("SELECT body, raw_bytes FROM memory_store.dictionaries WHERE dictionary_id" OP(=) "$1", 1,
+		types, values, true, SPI_OK_SELECT);
 	return SPI_processed > 0;
 }
 

@@ -2,7 +2,8 @@
 
 CREATE FUNCTION memory.compress(data bytea, method text DEFAULT 'zstd') RETURNS bytea
 	AS 'MODULE_PATHNAME', 'memory_compress' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
-COMMENT ON FUNCTION memory.compress(bytea, text) IS 'the data compressed as zstd:level, lz4 or none, in a frame with a checksum';
+COMMENT ON FUNCTION memory.compress(bytea, text) IS
+	'the data compressed as zstd:level, lz4 or none, in a frame with a checksum';
 
 CREATE FUNCTION memory.decompress(data bytea) RETURNS bytea
 	AS 'MODULE_PATHNAME', 'memory_decompress' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;

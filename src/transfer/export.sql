@@ -7,7 +7,8 @@ CREATE FUNCTION memory.export(
 	since timestamptz DEFAULT NULL
 ) RETURNS SETOF text
 	AS 'MODULE_PATHNAME', 'memory_export' LANGUAGE C STABLE SECURITY DEFINER;
-COMMENT ON FUNCTION memory.export(text, text, uuid, timestamptz) IS 'conversations as documents of a format; streams if it is used in the SELECT list';
+COMMENT ON FUNCTION memory.export(text, text, uuid, timestamptz) IS
+	'conversations as documents of a format; streams if it is used in the SELECT list';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.export(text, text, uuid, timestamptz)', 'reader');

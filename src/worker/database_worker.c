@@ -40,6 +40,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "sql_text.h"
 #include "worker_private.h"
 
 PGDLLEXPORT void memory_database_worker_main(Datum main_arg);
@@ -136,10 +137,12 @@ read_phases(void)
 	if (OidIsValid(get_extension_oid("memory_ext", true)))
 	{
 		run("SELECT memory_store.note_dead_phases()", 0, NULL);
+		/* clang-format off */
 		run("SELECT phase FROM memory_store.maintenance_phases"
-			" WHERE retry_at IS NULL OR retry_at OPERATOR(pg_catalog.<=) pg_catalog.now()"
+			" WHERE retry_at IS NULL OR retry_at" OP(<=) "pg_catalog.now()"
 			" ORDER BY position",
 			0, NULL);
+		/* clang-format on */
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
 			char *phase = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);

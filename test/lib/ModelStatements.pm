@@ -155,12 +155,16 @@ sub returning
 	return maybe($chance // 0.5) ? ' RETURNING ' . ($columns // $message_columns) : '';
 }
 
+# Kinds that write several rows of several conversations, or with given numbers.  Each row may
+# have a fault of its own, and which of them is reported is not promised.
+my %several_rows = map { $_ => 1 } qw(insert_several insert_nested insert_conversation copy on_conflict with_several);
+
 # What a step is made of: { sql, ids (of the conversations that are compared afterwards), kind,
-# several_rows (each of which may have a fault of its own) }.
+# several_rows (as above) }.
 sub statement
 {
 	my ($kind, $sql, @conversations) = @_;
-	return { kind => $kind, sql => $sql, ids => [ map { $_->{id} } @conversations ] };
+	return { kind => $kind, sql => $sql, ids => [ map { $_->{id} } @conversations ], several_rows => $several_rows{$kind} };
 }
 
 # ---- INSERT ----
