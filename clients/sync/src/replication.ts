@@ -91,15 +91,20 @@ export class Replication {
 			}
 	}
 
-	private async apply(collection: Collection, documents: AnyDocument[], checkpoint?: Plan['checkpoint']): Promise<void> {
+	private async apply(collection: Collection, documents: AnyDocument[], checkpoint: NonNullable<Plan['checkpoint']>): Promise<void> {
 		const keys = documents.map((document) => keyOf(collection, document));
 		// The conversations of messages say whether these are kept on the device at all.
 		const parents = collection === 'messages'
 			? [...new Set(keys.map((key) => key.conversation_id))].map(conversationKey)
 			: [];
 
-		await this.store.change([...keys, ...parents], (loaded) => {
-			const plan: Plan = { writes: [], ...(checkpoint === undefined ? {} : { checkpoint }) };
+		const foreign = checkpoint.before === null ? await this.foreign(collection, keys) : [];
+
+		await this.store.change([...keys, ...parents, ...foreign], (loaded) => {
+			const plan: Plan = {
+				writes: foreign.map((key) => ({ key, body: null, queued: false })),
+				checkpoint,
+			};
 			const evicted = new Set(parents.filter((_key, n) => isEvicted(loaded[keys.length + n])).map(({ id }) => id));
 
 			for (const [n, document] of documents.entries()) {
@@ -113,6 +118,16 @@ export class Replication {
 			}
 			return plan;
 		});
+	}
+
+	/**
+	 * A pull from the beginning tells all that is stored.  What was pushed before, while there was no
+	 * account to give a checkpoint, and is not told, was stored in an earlier life of the account.
+	 */
+	private async foreign(collection: Collection, told: Key[]): Promise<Key[]> {
+		const names = new Set(told.map(nameOf));
+
+		return (await this.store.acknowledged(collection)).filter((key) => !names.has(nameOf(key)));
 	}
 
 	// -----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 // Search in what is on the device: all messages of the account are read, the newest conversations
 // first, until enough are found.  The server's search finds more: it knows what is not here.
+import { inOrder } from './branch.js';
 import { type Place, type Store, placeOf } from './store.js';
 
 export interface Found {
@@ -51,8 +52,7 @@ export async function searchStore(store: Store, query: string, options: SearchOp
 }
 
 async function searchConversation(store: Store, id: string, title: string | null, words: string[], length: number): Promise<Found[]> {
-	const messages = (await store.messages(id)).map(({ body }) => body.doc).filter((doc) => !doc._deleted)
-		.sort((a, b) => (b.seq ?? Number.MAX_SAFE_INTEGER) - (a.seq ?? Number.MAX_SAFE_INTEGER));
+	const messages = inOrder((await store.messages(id)).map(({ body }) => body.doc)).filter((doc) => !doc._deleted).reverse();
 	const found: Found[] = [];
 
 	for (const { id: message, role = null, content = '' } of messages)

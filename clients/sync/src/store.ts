@@ -281,6 +281,16 @@ export class Store {
 		].sort((a, b) => a.queued - b.queued);
 	}
 
+	/** What is known to be stored, whether it has been changed since or not. */
+	async acknowledged(collection: Collection): Promise<Key[]> {
+		const keys = await this.read(async (t) => collection === 'messages'
+			? (await t.objectStore('messages').getAllKeys()).map(([conversation_id, id]) => messageKey({ id, conversation_id }))
+			: (await t.objectStore('conversations').getAllKeys()).map(conversationKey));
+		const loaded = await this.loadAll(keys);
+
+		return keys.filter((_key, n) => loaded[n]?.record?.queued === undefined || loaded[n]?.body?.base !== undefined);
+	}
+
 	/** How many documents have to be pushed. */
 	async pending(): Promise<number> {
 		return this.read(async (t) => (await t.objectStore('conversations').index('queued').count()) +

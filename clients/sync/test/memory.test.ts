@@ -181,6 +181,29 @@ test('after the server has forgotten the account, only what was never stored is 
 	await memory.close();
 });
 
+test('what was pushed into an earlier life of the account goes, though no checkpoint knows of it', async () => {
+	const { send } = network();
+	let drop = false;
+	const memory = await open('gia', {
+		live: false,
+		fetch: async (...request) => {
+			// The account does not exist at the first pull, and is forgotten before the second.
+			if (drop && String(request[0]).endsWith('/v1/pull')) {
+				drop = false;
+				await world.admin.query("SELECT memory.forget('gia')");
+				await call(world, 'gia', 'POST', '/v1/conversations', { title: 'second life' });
+			}
+			const response = await send(...request);
+			drop ||= String(request[0]).endsWith('/v1/push');
+			return response;
+		},
+	});
+	await memory.create({ title: 'first life' });
+	await memory.sync();
+	assert.deepEqual((await memory.list()).map(({ title }) => title), ['second life']);
+	await memory.close();
+});
+
 test('failures are answered by waiting, longer each time, and not by a flood', async () => {
 	const { state, send } = network();
 	state.online = false;
