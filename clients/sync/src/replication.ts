@@ -214,9 +214,13 @@ export class Replication {
 			? [...new Set(rows.map(({ key }) => key.conversation_id))].map(conversationKey)
 			: [];
 
-		await this.store.change([...rows.map(({ key }) => key), ...owners], (loaded) => {
+		const heads = rows.map(({ key, pushed }) =>
+			messageKey({ id: (pushed.doc as ConversationDocument).head ?? '', conversation_id: key.conversation_id }));
+
+		await this.store.change([...rows.map(({ key }) => key), ...owners, ...heads], (loaded) => {
 			const plan: Plan = { writes: [] };
 
+			stalled.clear();
 			for (const [n, { key, pushed }] of rows.entries()) {
 				const state = loaded[n];
 				const refusal = refusals.get(n);
@@ -228,10 +232,14 @@ export class Replication {
 					if (refusal.sqlstate !== NO_PARENT || !isRefused((pushed.doc as MessageDocument).parent))
 						refuse(plan, key, state, refusal);
 				} else if (conflict !== undefined) {
-					applyConflict(plan, collection, conflict, state, this.options.resolve);
 					// Nothing was learned: the same push would end in the same conflict.
-					if (pushed.base !== undefined && !isChanged(collection, pushed.base, conflict))
+					const isStalled = pushed.base !== undefined && !isChanged(collection, pushed.base, conflict);
+					if (isStalled)
 						stalled.add(key);
+					// A head that is not there, and is not about to be pushed, was deleted.
+					const head = loaded[rows.length + owners.length + n];
+					const isLost = isStalled && collection === 'conversations' && head?.record?.queued === undefined;
+					applyConflict(plan, collection, conflict, isLost ? withHead(state, conflict) : state, this.options.resolve);
 				} else
 					applyAccepted(plan, key, pushed, stored.get(nameOf(key)), state);
 			}
@@ -348,6 +356,14 @@ function applyConflict(plan: Plan, collection: Collection, stored: AnyDocument, 
 	// It was removed here meanwhile; the next pull tells what else there is.
 	if (state.body !== undefined)
 		applyStored(plan, collection, stored, state, resolve);
+}
+
+/** The state with the head that is stored. */
+function withHead({ record, body }: Loaded, stored: AnyDocument): Loaded {
+	return {
+		record,
+		body: body === undefined ? undefined : { ...body, doc: { ...body.doc, head: (stored as ConversationDocument).head ?? null } },
+	};
 }
 
 /** Keeps what is refused, and why; a parent that is gone for good is left out. */

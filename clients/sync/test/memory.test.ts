@@ -123,6 +123,23 @@ test('branches: an answer to an older message begins one, and head chooses', asy
 	await memory.close();
 });
 
+test('a head that was chosen here and deleted elsewhere is given up', async () => {
+	const { state, send } = network();
+	const memory = await open('dan', { fetch: send });
+	const id = await memory.create({});
+	const first = await memory.append(id, { role: 'user', content: 'first' });
+	await memory.append(id, { role: 'assistant', content: 'second', parent: null });
+	await settled(memory);
+	state.online = false;
+	await memory.update(id, { head: first });
+	await call(world, 'dan', 'DELETE', `/v1/conversations/${id}/messages/1`);
+	state.online = true;
+	await memory.sync();
+	await settled(memory);
+	assert.deepEqual(await contents(memory, id), ['second']);
+	await memory.close();
+});
+
 test('a quota refuses what is too much, and lets it through when there is room', async () => {
 	await world.admin.query(`INSERT INTO memory.plans (plan_id, title, price) VALUES ('two', 'Two', 0), ('many', 'Many', 0);
 		INSERT INTO memory.plan_limits (plan_id, meter, period, limit_value) VALUES ('two', 'messages', 'lifetime', 2);
