@@ -87,7 +87,7 @@ enum
 	TOMBSTONE_NCOLUMNS
 };
 
-/* Of CONVERSATION_REVISION_BUCKET; the statements that change a conversation have the same in SQL. */
+/* CONVERSATION_REVISION_BUCKET, which the statements on conversations have in SQL as well. */
 #define CONVERSATION_BUCKET(revision) ((int32) ((revision) >> 10))
 #define CONVERSATION_BUCKET_END(revision) ((revision) | 1023)
 
