@@ -65,6 +65,7 @@ sampled_accounts_create(void)
 	return hash_create("memory_ext samples", 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
+/* The entry of the account in a table of sampled accounts, made with 0 bytes if it is new. */
 SampledAccount *
 sampled_account(HTAB *accounts, const text *account_id)
 {

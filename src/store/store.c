@@ -37,6 +37,7 @@ check_compact_setting(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/* How maintenance is to compress segments, as memory_ext.compact_compression says. */
 TranscriptCompression
 store_compact_compression(void)
 {

@@ -234,9 +234,9 @@ extern void store_check_new_ids(StoreConversation *conversation, const StoreChan
 extern MeteringKind
 store_usage_kind(const StoreConversation *conversation, const TranscriptMessage *message);
 
-/* A message that a statement adds; late: its number was passed over. */
-extern void
-store_usage_added(StoreConversation *conversation, TranscriptMessage *message, bool late);
+/* A message that a statement adds, which counts as that kind; late: its number was passed over. */
+extern void store_usage_added(StoreConversation *conversation, TranscriptMessage *message,
+							  MeteringKind kind, bool late);
 
 /* An edit: what it adds is used today, what it takes away is noted as removed. */
 extern void store_usage_edited(StoreConversation *conversation, TranscriptMessage *before,

@@ -307,12 +307,12 @@ store_seal_tail(StoreConversation *conversation)
 }
 
 static void
-count_message(StoreConversation *conversation, const TranscriptMessage *message)
+count_message(StoreConversation *conversation, const TranscriptMessage *message, MeteringKind kind)
 {
 	QuotaAmounts *amounts = &conversation->account->amounts;
 
 	/* one of long ago is an import: stored, but not used in this period */
-	if (store_usage_kind(conversation, message) != METERING_IMPORTED)
+	if (kind != METERING_IMPORTED)
 	{
 		amounts->by_meter[QUOTA_MESSAGES]++;
 		amounts->by_meter[QUOTA_TOKENS] += message->tokens;
@@ -393,6 +393,7 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 	StoreRun *run = &conversation->run;
 	TranscriptMessage added = *message;
 	int64 stored = store_known_message(conversation, message);
+	MeteringKind kind;
 	bool late;
 
 	if (stored > 0)
@@ -412,15 +413,16 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 	if (added.seq < conversation->next_seq)
 		remove_tombstone(conversation, added.seq);
 	late = comes_late(conversation, added.seq);
-	store_usage_added(conversation, &added, late);
+	kind = store_usage_kind(conversation, &added);
+	store_usage_added(conversation, &added, kind, late);
 	if (late)
 	{
 		add_late_message(conversation, &added);
-		count_message(conversation, &added);
+		count_message(conversation, &added, kind);
 		return added.seq;
 	}
 
-	count_message(conversation, &added);
+	count_message(conversation, &added, kind);
 	conversation->branched |= added.parent_seq != conversation->leaf;
 	conversation->next_seq = Max(conversation->next_seq, added.seq + 1);
 	conversation->last_seq = added.seq;

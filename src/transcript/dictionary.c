@@ -306,6 +306,7 @@ dictionary_compressor(const Dictionary *dictionary, int level)
 	return place->compressors[next];
 }
 
+/* The dictionary's digested form for decompression, made at its first use.  Error: 53200. */
 const ZSTD_DDict *
 dictionary_decompressor(const Dictionary *dictionary)
 {
