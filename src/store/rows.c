@@ -95,7 +95,7 @@ store_update_tail(StoreConversation *conversation, const TranscriptMessage *mess
 		elog(ERROR, "message " INT64_FORMAT " is not in the tail", message->seq);
 }
 
-/* What a message takes of store_segment_kb. */
+/* The bytes of a message that count: content, and metadata in its text form. */
 uint64
 store_message_bytes(const TranscriptMessage *message)
 {

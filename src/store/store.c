@@ -189,6 +189,22 @@ store_check_metadata(Jsonb *metadata, const char *what)
 						errhint("Keep it elsewhere, or as a string.")));
 }
 
+/* see store.h */
+int64
+store_fields_bytes(const text *title, Jsonb *metadata)
+{
+	int64 bytes = title == NULL ? 0 : (int64) VARSIZE_ANY_EXHDR(title);
+
+	if (metadata != NULL)
+	{
+		char *form = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
+
+		bytes += (int64) strlen(form);
+		pfree(form);
+	}
+	return bytes;
+}
+
 /* A title is one line in a list.  Error: 54000. */
 void
 store_check_title(const text *title)

@@ -252,6 +252,11 @@ extern void store_usage_deleted(StoreConversation *conversation);
 /* Writes the conversation's own batch; a statement's is left to it. */
 extern void store_usage_write(StoreConversation *conversation);
 
+/* What title and metadata of a conversation add, in bytes of store_fields_bytes. */
+extern void store_usage_fields_added(StoreConversation *conversation, int64 bytes);
+extern void
+store_usage_fields_changed(StoreConversation *conversation, int64 old_bytes, int64 new_bytes);
+
 /* ---- open.c ---- */
 
 /* An empty conversation that the store does not know; its run is in the current context. */
