@@ -548,7 +548,7 @@ document_print(const JsonbValue *value)
 
 /* ---- messages ---- */
 
-/* Room for the messages of a document, which may be none; none of them is filled in. */
+/* Space for the messages of a document, which may be none; none of them is filled in. */
 bool
 document_messages(TransferConversation *conversation, int32 count, const DocumentPlace *place)
 {

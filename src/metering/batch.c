@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 
 #include "account.h"
+#include "arguments.h"
 #include "memory_limits.h"
 #include "metering.h"
 #include "sql_text.h"
@@ -249,17 +250,16 @@ write_rows(MeteringBatch *batch)
 	values[0] = PointerGetDatum(batch->account_id);
 	for (int i = 0; i < n; i++)
 		column[i] = DateADTGetDatum(rows[i]->key.day);
-	values[1] = PointerGetDatum(construct_array(column, n, DATEOID, 4, true, TYPALIGN_INT));
+	values[1] = array_datum(DATEOID, column, NULL, n);
 	for (int i = 0; i < n; i++)
 		column[i] =
 			PointerGetDatum(cstring_to_text_with_len(rows[i]->key.model, rows[i]->key.model_len));
-	values[2] = PointerGetDatum(construct_array(column, n, TEXTOID, -1, false, TYPALIGN_INT));
+	values[2] = array_datum(TEXTOID, column, NULL, n);
 	for (int c = 0; c < METERING_NCOLUMNS; c++)
 	{
 		for (int i = 0; i < n; i++)
 			column[i] = Int64GetDatum(rows[i]->counts[c]);
-		values[3 + c] = PointerGetDatum(
-			construct_array(column, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+		values[3 + c] = array_datum(INT8OID, column, NULL, n);
 	}
 	plan_execute(&upsert_statement, values, NULL, false);
 

@@ -383,7 +383,7 @@ quota_moved(const char *account_id)
 }
 
 QuotaHold *
-quota_begin_settled(const char *account_id)
+quota_begin_confirmed(const char *account_id)
 {
 	QuotaHold *hold = quota_begin(account_id);
 

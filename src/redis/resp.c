@@ -45,8 +45,8 @@ resp_open(RespReader *reader, const char *text, Size length)
 	memset(reader, 0, sizeof(*reader));
 	reader->start = reader->at = text;
 	reader->end = text + length;
-	reader->room = 16;
-	reader->args = palloc(reader->room * sizeof(RespText));
+	reader->capacity = 16;
+	reader->args = palloc(reader->capacity * sizeof(RespText));
 }
 
 static void
@@ -114,10 +114,10 @@ resp_next(RespReader *reader)
 	/* an argument takes six bytes at least: so few bytes cannot claim much */
 	if (count > (reader->end - reader->at) / 6 + 1)
 		refuse_text(reader, "it ends within a command");
-	if (count > reader->room)
+	if (count > reader->capacity)
 	{
-		reader->room = (int) count;
-		reader->args = repalloc_huge(reader->args, mul_size(reader->room, sizeof(RespText)));
+		reader->capacity = (int) count;
+		reader->args = repalloc_huge(reader->args, mul_size(reader->capacity, sizeof(RespText)));
 	}
 	for (int i = 0; i < count; i++)
 	{

@@ -51,7 +51,7 @@ lookahead_create(RowBuffer *buffer, StoreQueue *queue)
 	return ahead;
 }
 
-/* Takes the run's conversation into the window, and locks its account.  False: there is no room. */
+/* Takes the run's conversation into the window, and locks its account.  False: it is full. */
 static bool
 add_conversation(Lookahead *ahead, const pg_uuid_t *id, text *account_id)
 {

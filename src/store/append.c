@@ -15,6 +15,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
 #include "memory_limits.h"
 #include "sql_text.h"
 #include "statement.h"
@@ -60,13 +61,19 @@ argument_tokens(FunctionCallInfo fcinfo, int n)
 void
 store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid_t **id)
 {
-	*account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("conversation_id must not be null"),
-				 errhint("Name a conversation; memory.create_conversation creates a new one.")));
+	*account_id = argument_account(fcinfo, 0);
+	argument_require(fcinfo, 1, "conversation_id",
+					 "Name a conversation; memory.create_conversation creates a new one.");
 	*id = PG_GETARG_UUID_P(1);
+}
+
+/* The number of a message. */
+int64
+store_seq_argument(FunctionCallInfo fcinfo, int n)
+{
+	argument_require(fcinfo, n, "seq",
+					 "Name the message; see memory.messages for those of the conversation.");
+	return PG_GETARG_INT64(n);
 }
 
 /* Begins a statement on one conversation.  Needs an SPI connection. */
@@ -452,7 +459,7 @@ memory_append_batch(PG_FUNCTION_ARGS)
 			append_messages(account_id, id, messages, n, &where, seqs);
 		SPI_finish();
 	}
-	PG_RETURN_ARRAYTYPE_P(construct_array(seqs, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	PG_RETURN_DATUM(array_datum(INT8OID, seqs, NULL, n));
 }
 
 static void
@@ -482,16 +489,6 @@ change_one(text *account_id, const pg_uuid_t *id, StoreChange *change)
 	return revision;
 }
 
-static int64
-argument_seq(FunctionCallInfo fcinfo, int n)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("seq must not be null"),
-				 errhint("Name the message; see memory.messages for those of the conversation.")));
-	return PG_GETARG_INT64(n);
-}
-
 PG_FUNCTION_INFO_V1(memory_edit_message);
 
 /*
@@ -511,7 +508,7 @@ memory_edit_message(PG_FUNCTION_ARGS)
 	pg_uuid_t *id;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
-	change.seq = argument_seq(fcinfo, 2);
+	change.seq = store_seq_argument(fcinfo, 2);
 	argument_text(fcinfo, 3, &message->content, &message->content_len);
 	argument_text(fcinfo, 4, &message->role, &message->role_len);
 	argument_text(fcinfo, 5, &message->model, &message->model_len);
@@ -540,7 +537,7 @@ memory_delete_message(PG_FUNCTION_ARGS)
 	pg_uuid_t *id;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
-	change.seq = argument_seq(fcinfo, 2);
+	change.seq = store_seq_argument(fcinfo, 2);
 	change.remove = true;
 	PG_RETURN_INT64(change_one(account_id, id, &change));
 }

@@ -10,6 +10,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
 #include "memory_limits.h"
 #include "sql_text.h"
 #include "statement.h"
@@ -256,7 +257,7 @@ PG_FUNCTION_INFO_V1(memory_create_conversation);
 Datum
 memory_create_conversation(PG_FUNCTION_ARGS)
 {
-	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = argument_account(fcinfo, 0);
 	pg_uuid_t *id = PG_ARGISNULL(1) ? store_new_uuid() : PG_GETARG_UUID_P(1);
 	StoreFields fields = {0};
 	StoreAccount *account;

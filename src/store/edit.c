@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "sorted.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "store_private.h"
@@ -198,8 +199,8 @@ rewrite_segment(StoreConversation *conversation, StoreSegment *segment, StoreCha
 }
 
 /*
- * A late message between the segments: into the one before while that has
- * room, else a segment of its own; behind the last segment into the tail.
+ * A late message between the segments: into the one before while it fits, else
+ * into a segment of its own; behind the last segment into the tail.
  */
 static void
 insert_between(StoreConversation *conversation, StoreChange *change)
@@ -313,28 +314,24 @@ apply_all(StoreConversation *conversation, StoreChange *changes, int n)
 	return done;
 }
 
+static int
+compare_with_removed(const void *seq, const void *removed)
+{
+	int64 left = *(const int64 *) seq;
+	int64 right = ((const Removed *) removed)->seq;
+
+	return left < right ? -1 : left > right;
+}
+
 /* Where an answer to a removed message falls: the nearest ancestor kept. */
 static int64
 surviving_parent(const Removed *removed, int n, int64 seq)
 {
-	for (;;)
-	{
-		int low = 0;
-		int high = n;
+	const Removed *found;
 
-		while (low < high)
-		{
-			int middle = low + (high - low) / 2;
-
-			if (removed[middle].seq < seq)
-				low = middle + 1;
-			else
-				high = middle;
-		}
-		if (low == n || removed[low].seq != seq)
-			return seq;
-		seq = removed[low].parent_seq;
-	}
+	while ((found = sorted_find(&seq, removed, n, sizeof(Removed), compare_with_removed)) != NULL)
+		seq = found->parent_seq;
+	return seq;
 }
 
 /* The orphans found so far, as changes to their parents. */

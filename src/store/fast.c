@@ -334,7 +334,7 @@ reverse(TranscriptMessage *messages, uint32 n)
 /*
  * fast_tail_before
  *		The newest messages of the tail before seq, at most limit, in order of
- *		seq.  expected: how many there may be; there is room for more.
+ *		seq.  expected: how many there may be; there may be more.
  */
 bool
 fast_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, uint32 expected,

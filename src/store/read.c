@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
+#include "arguments.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "store_private.h"
@@ -83,7 +84,7 @@ memory_history(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	int64 before_seq = PG_ARGISNULL(2) ? PG_INT64_MAX : PG_GETARG_INT64(2);
-	int64 limit = PG_ARGISNULL(3) ? PG_INT64_MAX : PG_GETARG_INT32(3);
+	int64 limit = argument_limit(fcinfo, 3, "max_messages");
 	const TranscriptMessage *message;
 	BranchReader *reader;
 	MessageList list;
@@ -91,7 +92,6 @@ memory_history(PG_FUNCTION_ARGS)
 	pg_uuid_t *id;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
-	store_check_limit("max_messages", limit);
 	InitMaterializedSRF(fcinfo, 0);
 
 	SPI_connect();
@@ -271,8 +271,8 @@ Datum
 memory_context(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	int64 max_tokens = PG_ARGISNULL(2) ? PG_INT64_MAX : PG_GETARG_INT32(2);
-	int64 max_messages = PG_ARGISNULL(3) ? PG_INT64_MAX : PG_GETARG_INT32(3);
+	int64 max_tokens = argument_limit(fcinfo, 2, "max_tokens");
+	int64 max_messages = argument_limit(fcinfo, 3, "max_messages");
 	bool include_system = PG_ARGISNULL(4) || PG_GETARG_BOOL(4);
 	Instructions instructions = {0};
 	BranchReader *reader;
@@ -281,8 +281,6 @@ memory_context(PG_FUNCTION_ARGS)
 	pg_uuid_t *id;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
-	store_check_limit("max_tokens", max_tokens);
-	store_check_limit("max_messages", max_messages);
 	InitMaterializedSRF(fcinfo, 0);
 
 	SPI_connect();
@@ -332,10 +330,7 @@ memory_message(PG_FUNCTION_ARGS)
 	HeapTuple tuple;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
-	if (PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("seq must not be null"),
-				 errhint("Name the message; see memory.messages for those of the conversation.")));
+	(void) store_seq_argument(fcinfo, 2);
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory.message is not a composite type");
 
@@ -388,13 +383,11 @@ Datum
 memory_recent_conversations(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
-	int64 limit = PG_ARGISNULL(4) ? PG_INT64_MAX : PG_GETARG_INT32(4);
+	text *account_id = argument_account(fcinfo, 0);
+	int64 limit = argument_limit(fcinfo, 4, "max_conversations");
 	pg_uuid_t nil = {{0}};
 	Datum values[6];
 	uint64 rows;
-
-	store_check_limit("max_conversations", limit);
 
 	values[0] = PointerGetDatum(account_id);
 	values[1] = Int64GetDatum(PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1));

@@ -102,7 +102,7 @@ thin_out(StoreSampler *sampler)
 	sampler->open = false;
 }
 
-/* Whether there is room for so many bytes more, as a sample of their own. */
+/* Whether so many bytes more fit, as a sample of their own. */
 static bool
 make_room(StoreSampler *sampler, size_t size)
 {

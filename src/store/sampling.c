@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
 #include "sampling.h"
 #include "statement.h"
 #include "store_private.h"
@@ -39,7 +40,7 @@ samples_init(DictionarySamples *samples, size_t space)
 	samples->bytes = 0;
 }
 
-/* Room for space bytes to train from, in the current memory context. */
+/* Memory for space bytes to train from, in the current memory context. */
 void
 sampling_init(Sampling *sampling, size_t space)
 {
@@ -89,7 +90,7 @@ samples_add(DictionarySamples *samples, size_t space, const char *payload, size_
 	return true;
 }
 
-/* Copies a sample, to be trained from or held out; false: there is no more room. */
+/* Copies a sample, to be trained from or held out; false: it does not fit. */
 bool
 sampling_put(Sampling *sampling, const char *sample, size_t size)
 {
@@ -204,7 +205,7 @@ note_accounts(const Sampling *sampling, uint32 dictionary_id)
 	while ((account = hash_seq_search(&scan)) != NULL)
 		accounts[i++] = CStringGetTextDatum(account->account);
 	values[0] = Int64GetDatum(dictionary_id);
-	values[1] = PointerGetDatum(construct_array(accounts, i, TEXTOID, -1, false, TYPALIGN_INT));
+	values[1] = array_datum(TEXTOID, accounts, NULL, i);
 	plan_execute(&dictionary_accounts_statement, values, NULL, false);
 }
 

@@ -107,16 +107,6 @@ store_init(void)
 	estimate_init();
 }
 
-/* An upper limit that a caller gives.  Error: 22023. */
-void
-store_check_limit(const char *name, int64 limit)
-{
-	if (limit < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must not be negative, it is " INT64_FORMAT, name, limit),
-						errhint("Leave it out for the default.")));
-}
-
 static void
 check_length(const char *what, uint32 length, uint32 limit)
 {

@@ -62,9 +62,6 @@ extern void store_init(void);
  */
 extern void store_check_message(TranscriptMessage *message);
 
-/* An upper limit that a caller gives, by the name of its argument.  Error: 22023. */
-extern void store_check_limit(const char *name, int64 limit);
-
 /* metadata of a "what" is an object, so that tools can add keys to it.  Error: 22023. */
 extern void store_check_metadata(Jsonb *metadata, const char *what);
 

@@ -276,6 +276,9 @@ extern void store_save_conversation(StoreConversation *conversation);
 
 /* ---- append.c: what functions on one conversation begin with ---- */
 
+/* An argument that names a message.  Error: 22004. */
+extern int64 store_seq_argument(FunctionCallInfo fcinfo, int n);
+
 /* Begins a statement on one conversation; NULL: STORE_PROBE, and there is no such account. */
 extern StoreConversation *store_begin(text *account_id, const pg_uuid_t *id, StoreOpenMode mode);
 

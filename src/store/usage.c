@@ -22,6 +22,7 @@
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
 #include "memory_limits.h"
 #include "statement.h"
 #include "store_private.h"
@@ -233,7 +234,7 @@ PG_FUNCTION_INFO_V1(memory_record_usage);
 Datum
 memory_record_usage(PG_FUNCTION_ARGS)
 {
-	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = argument_account(fcinfo, 0);
 	text *model = argument_name(fcinfo, 1, "model", MEMORY_MAX_MODEL_BYTES);
 	text *request_id = argument_name(fcinfo, 6, "request_id", MEMORY_MAX_MESSAGE_ID_BYTES);
 	TimestampTz now = GetCurrentStatementStartTimestamp();
@@ -273,11 +274,10 @@ PG_FUNCTION_INFO_V1(memory_roll_up_usage);
 Datum
 memory_roll_up_usage(PG_FUNCTION_ARGS)
 {
-	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
+	int64 limit = argument_limit(fcinfo, 0, "max_accounts");
 	text **accounts;
 	uint64 n;
 
-	store_check_limit("max_accounts", limit);
 	SPI_connect();
 	n = metering_list_calls(limit);
 	accounts = palloc(mul_size(Max(n, 1), sizeof(text *)));

@@ -95,7 +95,7 @@ fill_run(StoreConversation *conversation)
 {
 	StoreRun *run = &conversation->run;
 	StoreRun *held = &conversation->held;
-	uint32 room = (uint32) store_segment_messages - run->count;
+	uint32 left = (uint32) store_segment_messages - run->count;
 	uint64 bytes = 0;
 	uint32 moved = 0;
 	TranscriptMessage *messages;
@@ -104,7 +104,7 @@ fill_run(StoreConversation *conversation)
 		return;
 	for (uint32 i = 0; i < run->count; i++)
 		bytes += store_message_bytes(&run->messages[i]);
-	while (moved < room && moved < held->count - 1)
+	while (moved < left && moved < held->count - 1)
 	{
 		bytes += store_message_bytes(&held->messages[held->count - 1 - moved]);
 		if (bytes > (uint64) store_segment_kb * 1024)

@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 
+#include "arguments.h"
 #include "memory_limits.h"
 #include "sync.h"
 
@@ -24,10 +25,8 @@ sync_collection(FunctionCallInfo fcinfo, int n)
 {
 	char *name;
 
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("collection must not be null"),
-				 errhint("The collections are \"conversations\" and \"messages\".")));
+	argument_require(fcinfo, n, "collection",
+					 "The collections are \"conversations\" and \"messages\".");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(n));
 	if (strcmp(name, "conversations") == 0)
 		return SYNC_CONVERSATIONS;

@@ -6,7 +6,7 @@
  * A dictionary's id is taken from the SHA-256 of its bytes, and the bytes never
  * change: what is cached is right for as long as the backend lives.  The cache
  * holds the bytes, and digested forms that refer to them, in memory of its own
- * (malloc, as zstd's); the least recently used of CACHE_SIZE makes room.  In the table they
+ * (malloc, as zstd's); the least recently used of CACHE_SIZE is replaced.  In the table they
  * are one zstd frame, to a third of their size.
  *
  * Whoever compresses with a dictionary holds a share lock on it to the end of

@@ -1,5 +1,5 @@
 /*
- * arguments.c
+ * search_arguments.c
  *		What the functions of this room are given, checked; and highlights as an
  *		array.
  */
@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 
+#include "arguments.h"
 #include "compat.h"
 #include "search_private.h"
 
@@ -78,18 +79,6 @@ search_names_argument(ArrayType *array, const char *name, int *n)
 	return names;
 }
 
-/* A number within bounds.  Error: 22023. */
-int
-search_number_argument(const char *name, int64 value, int64 smallest, int64 largest)
-{
-	if (value < smallest || value > largest)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be from " INT64_FORMAT " to " INT64_FORMAT ", it is " INT64_FORMAT,
-						name, smallest, largest, value)));
-	return (int) value;
-}
-
 /* Whether the session's role has been made an operator by memory.grant_access. */
 static bool
 is_operator(void)
@@ -142,6 +131,5 @@ search_highlights(const Snippet *snippet)
 		offsets[2 * i] = Int32GetDatum(snippet->highlights[i].begin);
 		offsets[2 * i + 1] = Int32GetDatum(snippet->highlights[i].end);
 	}
-	return PointerGetDatum(construct_array(offsets, 2 * snippet->nhighlights, INT4OID,
-										   sizeof(int32), true, TYPALIGN_INT));
+	return array_datum(INT4OID, offsets, NULL, 2 * snippet->nhighlights);
 }

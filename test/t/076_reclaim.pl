@@ -10,7 +10,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_server('settle');
+my $node = new_server('reclaim');
 $node->append_conf('postgresql.conf', <<'CONF');
 autovacuum = off
 memory_ext.compact_after = 0
