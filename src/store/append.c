@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 
 #include "arguments.h"
+#include "audit.h"
 #include "memory_limits.h"
 #include "sql_text.h"
 #include "statement.h"
@@ -341,6 +342,7 @@ memory_append(PG_FUNCTION_ARGS)
 
 	/* the statement, being a SELECT, would be called one that only reads */
 	PreventCommandIfReadOnly("memory.append()");
+	audit_access(AUDIT_MESSAGES, ACL_INSERT);
 	SPI_connect();
 	seq = append_message(account_id, id, &message);
 	SPI_finish();
@@ -446,6 +448,7 @@ memory_append_batch(PG_FUNCTION_ARGS)
 		store_check_message(&messages[i]);
 	error_context_stack = where.previous;
 
+	audit_access(AUDIT_MESSAGES, ACL_INSERT);
 	seqs = palloc(mul_size(Max(n, 1), sizeof(Datum)));
 	if (n > 0)
 	{
@@ -519,6 +522,7 @@ memory_edit_message(PG_FUNCTION_ARGS)
 	change.set_model = message->model != NULL;
 	change.set_tokens = message->tokens >= 0;
 	change.set_metadata = message->metadata != NULL;
+	audit_access(AUDIT_MESSAGES, ACL_UPDATE);
 	PG_RETURN_INT64(change_one(account_id, id, &change));
 }
 
@@ -539,5 +543,6 @@ memory_delete_message(PG_FUNCTION_ARGS)
 	store_conversation_arguments(fcinfo, &account_id, &id);
 	change.seq = store_seq_argument(fcinfo, 2);
 	change.remove = true;
+	audit_access(AUDIT_MESSAGES, ACL_DELETE);
 	PG_RETURN_INT64(change_one(account_id, id, &change));
 }

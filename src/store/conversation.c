@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 
 #include "arguments.h"
+#include "audit.h"
 #include "memory_limits.h"
 #include "sql_text.h"
 #include "statement.h"
@@ -270,6 +271,7 @@ memory_create_conversation(PG_FUNCTION_ARGS)
 	}
 	store_check_fields(&fields);
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_INSERT);
 	SPI_connect();
 	account = store_begin_account(account_id, true);
 	store_create_conversation(store_open_conversation(account, id, STORE_CREATE), &fields);
@@ -299,6 +301,7 @@ memory_update_conversation(PG_FUNCTION_ARGS)
 	store_conversation_arguments(fcinfo, &account_id, &id);
 	argument_changes(fcinfo, &fields);
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_UPDATE);
 	SPI_connect();
 	conversation = store_begin(account_id, id, STORE_EXISTING);
 	revision = conversation->revision;
@@ -330,6 +333,7 @@ memory_upsert_conversation(PG_FUNCTION_ARGS)
 	store_conversation_arguments(fcinfo, &account_id, &id);
 	argument_changes(fcinfo, &fields);
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_INSERT | ACL_UPDATE);
 	SPI_connect();
 	conversation = store_begin(account_id, id, STORE_CREATE);
 	made = !conversation->exists;
@@ -356,6 +360,7 @@ memory_delete_conversation(PG_FUNCTION_ARGS)
 	int64 revision;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
+	audit_access(AUDIT_CONVERSATIONS, ACL_DELETE);
 	SPI_connect();
 	conversation = store_begin(account_id, id, STORE_EXISTING);
 	revision = conversation->revision;

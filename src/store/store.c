@@ -179,7 +179,13 @@ store_check_metadata(Jsonb *metadata, const char *what)
 						errhint("Keep it elsewhere, or as a string.")));
 }
 
-/* see store.h */
+/* The bytes of a message that count: content, and metadata in its text form. */
+uint64
+store_message_bytes(const TranscriptMessage *message)
+{
+	return (uint64) message->content_len + message->metadata_len;
+}
+
 int64
 store_fields_bytes(const text *title, Jsonb *metadata)
 {

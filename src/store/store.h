@@ -68,6 +68,9 @@ extern void store_check_metadata(Jsonb *metadata, const char *what);
 /* A title is one line in a list.  Error: 54000. */
 extern void store_check_title(const text *title);
 
+/* The bytes of a message that count: of its content, and of its metadata in its text form. */
+extern uint64 store_message_bytes(const TranscriptMessage *message);
+
 /* The bytes of a title and of metadata in its text form, either may be NULL. */
 extern int64 store_fields_bytes(const text *title, Jsonb *metadata);
 
