@@ -180,6 +180,28 @@ store_check_metadata(Jsonb *metadata, const char *what)
 						errhint("Keep it elsewhere, or as a string.")));
 }
 
+/* The bytes of a message that count: content, and metadata in its text form. */
+uint64
+store_message_bytes(const TranscriptMessage *message)
+{
+	return (uint64) message->content_len + message->metadata_len;
+}
+
+int64
+store_fields_bytes(const text *title, Jsonb *metadata)
+{
+	int64 bytes = title == NULL ? 0 : (int64) VARSIZE_ANY_EXHDR(title);
+
+	if (metadata != NULL)
+	{
+		char *form = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
+
+		bytes += (int64) strlen(form);
+		pfree(form);
+	}
+	return bytes;
+}
+
 /* A title is one line in a list.  Error: 54000. */
 void
 store_check_title(const text *title)

@@ -68,6 +68,12 @@ extern void store_check_metadata(Jsonb *metadata, const char *what);
 /* A title is one line in a list.  Error: 54000. */
 extern void store_check_title(const text *title);
 
+/* The bytes of a message that count: of its content, and of its metadata in its text form. */
+extern uint64 store_message_bytes(const TranscriptMessage *message);
+
+/* The bytes of a title and of metadata in its text form, either may be NULL. */
+extern int64 store_fields_bytes(const text *title, Jsonb *metadata);
+
 /* A new conversation_id: a version 7 UUID of the current time, palloc'd. */
 extern pg_uuid_t *store_new_uuid(void);
 
@@ -163,7 +169,7 @@ typedef struct StoreConversation
 	bool changed;         /* something else was done */
 	MeteringBatch *usage; /* NULL: made when needed */
 	bool owns_usage;
-	int64 charged_bytes; /* content that is in the account's amounts already */
+	int64 charged_bytes; /* of content_bytes, what is in the account's amounts already */
 } StoreConversation;
 
 /* ---- account_lock.c: the account's lock, and what is charged under it ---- */
