@@ -3,6 +3,8 @@
 SET TIME ZONE 'UTC';
 -- level 19 gains little here, and takes its time
 SET memory_ext.compact_compression = 'zstd:9';
+-- what depends on whose text it is; see common_text.sql for the default
+SET memory_ext.dictionary_min_accounts = 1;
 TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
 	memory_store.dictionaries, memory_store.dictionary_accounts, memory_store.trainings, memory_store.retention;
 \pset null '(null)'
