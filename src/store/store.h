@@ -38,16 +38,17 @@
 #include "transcript.h"
 
 /* ---- settings (store.c) ---- */
-extern int store_segment_messages;       /* a tail of so many messages is sealed */
-extern int store_segment_kb;             /* or of so many bytes of content */
-extern int store_buffer_kb;              /* -1: work_mem */
-extern int store_seal_after;             /* seconds; an idle tail is sealed then */
-extern int store_compact_after;          /* seconds; a resting conversation is compacted then */
-extern int store_compact_kb;             /* raw size that segments are merged up to */
-extern int store_purge_after;            /* seconds; tombstones are kept so long */
-extern int store_dictionary_min_kb;      /* content that a dictionary is trained for */
-extern int store_dictionary_max_kb;      /* its largest size */
-extern double store_dictionary_min_gain; /* percent that a dictionary must save */
+extern int store_segment_messages;        /* a tail of so many messages is sealed */
+extern int store_segment_kb;              /* or of so many bytes of content */
+extern int store_buffer_kb;               /* -1: work_mem */
+extern int store_seal_after;              /* seconds; an idle tail is sealed then */
+extern int store_compact_after;           /* seconds; a resting conversation is compacted then */
+extern int store_compact_kb;              /* raw size that segments are merged up to */
+extern int store_purge_after;             /* seconds; tombstones are kept so long */
+extern int store_dictionary_min_kb;       /* content that a dictionary is trained for */
+extern int store_dictionary_max_kb;       /* its largest size */
+extern int store_dictionary_min_accounts; /* that its text must have in common */
+extern double store_dictionary_min_gain;  /* percent that a dictionary must save */
 extern bool store_auto_dictionary;
 extern TranscriptCompression store_compact_compression(void);
 
