@@ -3,6 +3,8 @@
 SET TIME ZONE 'UTC';
 -- level 19 gains little here, and takes its time
 SET memory_ext.compact_compression = 'zstd:9';
+-- what depends on whose text it is; see common_text.sql for the default
+SET memory_ext.dictionary_min_accounts = 1;
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set empty :abs_srcdir '/sql/include/empty.sql'
 \i :empty

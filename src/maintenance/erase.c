@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "arguments.h"
+#include "audit.h"
 #include "dictionary.h"
 #include "erase.h"
 #include "problems.h"
@@ -276,6 +277,8 @@ memory_forget(PG_FUNCTION_ARGS)
 	bool isnull;
 
 	initStringInfo(&receipt);
+	audit_access(AUDIT_CONVERSATIONS, ACL_DELETE);
+	audit_access(AUDIT_MESSAGES, ACL_DELETE);
 	SPI_connect();
 	dictionary_lock_training(false);
 	charge_forgotten(account_id);

@@ -173,6 +173,19 @@ metering_batch_growth(MeteringBatch *batch, const MeteringMessage *message)
 	counts[METERING_CONTENT_BYTES] += message->bytes;
 }
 
+/* Counts bytes that are no message's: title and metadata of a conversation that was added. */
+void
+metering_batch_bytes(MeteringBatch *batch, TimestampTz created_at, int64 bytes, MeteringKind kind)
+{
+	DateADT day = kind == METERING_FLOW_NOW ? today() : metering_day(created_at);
+
+	if (bytes == 0)
+		return;
+	batch_row(batch, day, NULL,
+			  0)[kind == METERING_IMPORTED ? METERING_IMPORTED_BYTES : METERING_CONTENT_BYTES] +=
+		bytes;
+}
+
 /*
  * Notes what is no longer stored.  No usage is taken back: with these columns,
  * what was ever counted can be compared with what is there.

@@ -17,6 +17,7 @@
 #include "utils/tuplestore.h"
 
 #include "arguments.h"
+#include "audit.h"
 #include "memory_limits.h"
 #include "search_private.h"
 
@@ -401,6 +402,7 @@ memory_list_conversations(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	take_arguments(fcinfo, list);
+	audit_access(AUDIT_CONVERSATIONS, ACL_SELECT);
 	list->scan = store_scan_begin(list->filter.by_role || list->filter.by_model);
 	verifier = search_verifier(list->scan, &list->filter);
 	list_rows(list);

@@ -19,6 +19,7 @@
 #include "utils/tuplestore.h"
 
 #include "arguments.h"
+#include "audit.h"
 #include "compat.h"
 #include "memory_limits.h"
 #include "search.h"
@@ -568,6 +569,7 @@ memory_search(PG_FUNCTION_ARGS)
 	SearchCall call = {fcinfo, result};
 
 	InitMaterializedSRF(fcinfo, 0);
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	search_attempt(run_search, &call, result->setResult);
 	return (Datum) 0;
 }

@@ -16,6 +16,7 @@
 #include "utils/tuplestore.h"
 
 #include "arguments.h"
+#include "audit.h"
 #include "memory_limits.h"
 #include "search_private.h"
 
@@ -450,6 +451,7 @@ memory_search_conversations(PG_FUNCTION_ARGS)
 	SearchCall call = {fcinfo, result};
 
 	InitMaterializedSRF(fcinfo, 0);
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	search_attempt(run_search, &call, result->setResult);
 	return (Datum) 0;
 }

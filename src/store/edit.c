@@ -41,7 +41,7 @@ static void
 edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreChange *change,
 			 bool in_tail)
 {
-	int64 sent = 0; /* tokens that new metadata adds */
+	int64 sent = 0; /* tokens that new metadata has more */
 	TranscriptMessage before = *message;
 	const TranscriptMessage *new = &change->message;
 
@@ -56,7 +56,7 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 				 errhint("Retry the statement.")));
 
 	conversation->token_count -= message->tokens;
-	conversation->content_bytes -= message->content_len;
+	conversation->content_bytes -= (int64) store_message_bytes(message);
 	if (change->set_role)
 		take_bytes(&message->role, &message->role_len, new->role, new->role_len);
 	if (change->set_content)
@@ -81,14 +81,14 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 		message->tokens = new->tokens;
 	else if (change->set_content)
 		message->tokens = store_estimate_message(message);
-	else if (sent > 0)
-		message->tokens = (int32) Min((int64) message->tokens + sent, PG_INT32_MAX);
+	else
+		message->tokens = (int32) Max(Min((int64) message->tokens + sent, PG_INT32_MAX), 0);
 	if (change->set_parent)
 		message->parent_seq = new->parent_seq;
 	message->revision = conversation->revision;
 	store_check_message(message);
 	conversation->token_count += message->tokens;
-	conversation->content_bytes += message->content_len;
+	conversation->content_bytes += (int64) store_message_bytes(message);
 	store_usage_edited(conversation, &before, message, in_tail);
 	change->done = true;
 }
@@ -126,7 +126,7 @@ bury_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	store_usage_removed(conversation, message, in_tail);
 	conversation->message_count--;
 	conversation->token_count -= message->tokens;
-	conversation->content_bytes -= message->content_len;
+	conversation->content_bytes -= (int64) store_message_bytes(message);
 	change->message.parent_seq = message->parent_seq;
 	change->done = true;
 	plan_execute(&tombstone_insert_statement, values, nulls, false);

@@ -175,7 +175,7 @@ take_number(TupleTableSlot *row, void *arg)
 	return count_up(row, CONVERSATION_NEXT_SEQ, 1) &&
 		   count_up(row, CONVERSATION_MESSAGE_COUNT, 1) &&
 		   count_up(row, CONVERSATION_TOKEN_COUNT, message->tokens) &&
-		   count_up(row, CONVERSATION_CONTENT_BYTES, message->content_len) &&
+		   count_up(row, CONVERSATION_CONTENT_BYTES, (int64) store_message_bytes(message)) &&
 		   count_up(row, CONVERSATION_TAIL_BYTES, message->content_len);
 }
 

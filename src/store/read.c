@@ -18,6 +18,7 @@
 #include "utils/tuplestore.h"
 
 #include "arguments.h"
+#include "audit.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "store_private.h"
@@ -94,6 +95,7 @@ memory_history(PG_FUNCTION_ARGS)
 	store_conversation_arguments(fcinfo, &account_id, &id);
 	InitMaterializedSRF(fcinfo, 0);
 
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	SPI_connect();
 	reader = branch_open(id, account_id, before_seq, limit);
 	list_init(&list, result->setDesc);
@@ -283,6 +285,7 @@ memory_context(PG_FUNCTION_ARGS)
 	store_conversation_arguments(fcinfo, &account_id, &id);
 	InitMaterializedSRF(fcinfo, 0);
 
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	SPI_connect();
 	reader = branch_open(id, account_id, PG_INT64_MAX, max_messages);
 	if (reader == NULL)
@@ -334,6 +337,7 @@ memory_message(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory.message is not a composite type");
 
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	SPI_connect();
 	if (branch_open(id, account_id, PG_INT64_MAX, 0) == NULL)
 		store_unknown_conversation(id, account_id);
@@ -397,6 +401,7 @@ memory_recent_conversations(PG_FUNCTION_ARGS)
 	values[5] = BoolGetDatum(!PG_ARGISNULL(5) && PG_GETARG_BOOL(5));
 	InitMaterializedSRF(fcinfo, 0);
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_SELECT);
 	SPI_connect();
 	rows = plan_execute(&conversations_recent_statement, values, NULL, true);
 	for (uint64 i = 0; i < rows; i++)

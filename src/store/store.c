@@ -9,6 +9,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "common_text.h"
 #include "json_limits.h"
 #include "memory_limits.h"
 #include "store_private.h"
@@ -22,6 +23,7 @@ int store_compact_kb = 1024;
 int store_purge_after = 30 * 86400;
 int store_dictionary_min_kb = 8 * 1024;
 int store_dictionary_max_kb = 4 * 1024;
+int store_dictionary_min_accounts = 3;
 double store_dictionary_min_gain = 5.0;
 bool store_auto_dictionary = true;
 
@@ -77,6 +79,12 @@ define_maintenance_settings(void)
 							"Each session that reads with a dictionary holds it in memory.",
 							&store_dictionary_max_kb, 4 * 1024, 110, 8 * 1024, PGC_USERSET,
 							GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("memory_ext.dictionary_min_accounts",
+							"A dictionary holds only text that so many accounts have in common.",
+							"Of fewer accounts no dictionary is trained. With 1, text of one "
+							"account can be found out through how well others' text compresses.",
+							&store_dictionary_min_accounts, 3, 1, COMMON_MAX_ACCOUNTS, PGC_SUSET, 0,
+							NULL, NULL, NULL);
 	DefineCustomRealVariable(
 		"memory_ext.dictionary_min_gain",
 		"Percent that a new dictionary must save on held-out samples to be kept.", NULL,
@@ -178,6 +186,28 @@ store_check_metadata(Jsonb *metadata, const char *what)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("metadata of a %s %s", what, excess),
 						errhint("Keep it elsewhere, or as a string.")));
+}
+
+/* The bytes of a message that count: content, and metadata in its text form. */
+uint64
+store_message_bytes(const TranscriptMessage *message)
+{
+	return (uint64) message->content_len + message->metadata_len;
+}
+
+int64
+store_fields_bytes(const text *title, Jsonb *metadata)
+{
+	int64 bytes = title == NULL ? 0 : (int64) VARSIZE_ANY_EXHDR(title);
+
+	if (metadata != NULL)
+	{
+		char *form = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
+
+		bytes += (int64) strlen(form);
+		pfree(form);
+	}
+	return bytes;
 }
 
 /* A title is one line in a list.  Error: 54000. */

@@ -201,9 +201,6 @@ store_insert_segment(StoreConversation *conversation, const TranscriptMessage *m
 extern bool store_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
 								 StoreSegment *segment);
 
-/* What a message takes of store_segment_kb, in bytes. */
-extern uint64 store_message_bytes(const TranscriptMessage *message);
-
 /* How many of n > 0 messages the next segment takes. */
 extern uint32 store_segment_share(const TranscriptMessage *messages, uint32 n);
 
@@ -251,6 +248,11 @@ extern void store_usage_deleted(StoreConversation *conversation);
 
 /* Writes the conversation's own batch; a statement's is left to it. */
 extern void store_usage_write(StoreConversation *conversation);
+
+/* What title and metadata of a conversation add, in bytes of store_fields_bytes. */
+extern void store_usage_fields_added(StoreConversation *conversation, int64 bytes);
+extern void
+store_usage_fields_changed(StoreConversation *conversation, int64 old_bytes, int64 new_bytes);
 
 /* ---- open.c ---- */
 

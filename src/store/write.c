@@ -319,7 +319,7 @@ count_message(StoreConversation *conversation, const TranscriptMessage *message,
 	}
 	conversation->message_count++;
 	conversation->token_count += message->tokens;
-	conversation->content_bytes += message->content_len;
+	conversation->content_bytes += (int64) store_message_bytes(message);
 	if (!conversation->has_times)
 	{
 		conversation->created_at = message->created_at;
@@ -492,6 +492,16 @@ static PlanStatement conversation_update_statement = {
 };
 /* clang-format on */
 
+/* Title and metadata of a new conversation are bytes of it, too. */
+static void
+count_fields(StoreConversation *conversation)
+{
+	int64 bytes = store_fields_bytes(conversation->title, conversation->metadata);
+
+	conversation->content_bytes += bytes;
+	store_usage_fields_added(conversation, bytes);
+}
+
 /* Writes the conversation's row; title, metadata and archived only when it is new. */
 void
 store_save_conversation(StoreConversation *conversation)
@@ -507,7 +517,10 @@ store_save_conversation(StoreConversation *conversation)
 	}
 
 	if (!conversation->exists)
+	{
 		conversation->account->amounts.by_meter[QUOTA_CONVERSATIONS]++;
+		count_fields(conversation);
+	}
 	conversation->account->amounts.by_meter[QUOTA_CONTENT_BYTES] +=
 		conversation->content_bytes - conversation->charged_bytes;
 	conversation->charged_bytes = conversation->content_bytes;

@@ -25,6 +25,7 @@
 #include "utils/tuplestore.h"
 
 #include "arguments.h"
+#include "audit.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "sync.h"
@@ -331,6 +332,8 @@ memory_pull(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(6))
 		pull.max_conversations = number_argument(fcinfo, 6, "max_conversations", 1, INT_MAX);
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_SELECT);
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	sync_begin_answer();
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	sync_put_key(&state, "documents");
@@ -390,6 +393,8 @@ memory_pull_conversation(PG_FUNCTION_ARGS)
 	pull.max_documents = number_argument(fcinfo, 3, "max_documents", 1000, SYNC_MAX_DOCUMENTS);
 	pull.max_bytes = number_argument(fcinfo, 4, "max_bytes", SYNC_PAGE_BYTES, SYNC_MAX_PAGE_BYTES);
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_SELECT);
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	sync_begin_answer();
 	pull.feed = store_feed_open(pull.account_id, GetActiveSnapshot());
 	if (!store_feed_conversation(pull.feed, id, &conversation))
@@ -480,6 +485,7 @@ memory_changes(PG_FUNCTION_ARGS)
 
 	argument_check_limit("after_revision", after);
 	InitMaterializedSRF(fcinfo, 0);
+	audit_access(AUDIT_CONVERSATIONS, ACL_SELECT);
 	SPI_connect();
 	(void) store_account_state(account_id, &account);
 	if (after > account.revision)

@@ -21,6 +21,7 @@
 
 #include "arguments.h"
 #include "attempt.h"
+#include "audit.h"
 #include "memory_limits.h"
 #include "sorted.h"
 #include "sync.h"
@@ -464,6 +465,8 @@ memory_push(PG_FUNCTION_ARGS)
 	/* the statement, being a SELECT, would be called one that only reads */
 	PreventCommandIfReadOnly("memory.push()");
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_INSERT | ACL_UPDATE | ACL_DELETE);
+	audit_access(AUDIT_MESSAGES, ACL_INSERT | ACL_UPDATE | ACL_DELETE);
 	sync_begin_answer();
 	push.context = CurrentMemoryContext;
 	read_rows(&push, PG_GETARG_JSONB_P(2));

@@ -20,6 +20,7 @@
 
 #include "account.h"
 #include "arguments.h"
+#include "audit.h"
 #include "census.h"
 #include "export.h"
 
@@ -265,6 +266,8 @@ memory_export(PG_FUNCTION_ARGS)
 	{
 		MemoryContext old;
 
+		audit_access(AUDIT_CONVERSATIONS, ACL_SELECT);
+		audit_access(AUDIT_MESSAGES, ACL_SELECT);
 		set = SRF_FIRSTCALL_INIT();
 		old = MemoryContextSwitchTo(set->multi_call_memory_ctx);
 		set->user_fctx = begin_call(fcinfo);

@@ -21,6 +21,7 @@
 
 #include "account.h"
 #include "arguments.h"
+#include "audit.h"
 #include "import_private.h"
 #include "relation.h"
 #include "statement.h"
@@ -399,6 +400,8 @@ memory_import_document(PG_FUNCTION_ARGS)
 	options.format = transfer_format_argument(text_to_cstring(PG_GETARG_TEXT_PP(2)), false);
 	options.skip = true;
 	document = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	audit_access(AUDIT_CONVERSATIONS, ACL_INSERT | ACL_UPDATE);
+	audit_access(AUDIT_MESSAGES, ACL_INSERT | ACL_UPDATE);
 	import_one(&options, document, strlen(document), &result);
 
 	values[0] = UUIDPGetDatum(&result.conversation_id);

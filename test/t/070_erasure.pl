@@ -12,6 +12,7 @@ use Test::More;
 
 my $node = new_server('erasure');
 $node->append_conf('postgresql.conf', <<'CONF');
+memory_ext.dictionary_min_accounts = 1
 autovacuum = off
 memory_ext.dictionary_min_size = '1MB'
 memory_ext.compact_after = 0

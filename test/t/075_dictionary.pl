@@ -14,6 +14,7 @@ use Test::More;
 
 my $node = new_server('dictionary', allows_streaming => 1);
 $node->append_conf('postgresql.conf', <<'CONF');
+memory_ext.dictionary_min_accounts = 1
 max_prepared_transactions = 5
 memory_ext.compact_after = 0
 memory_ext.compact_compression = 'zstd:9'

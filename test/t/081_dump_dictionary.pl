@@ -13,6 +13,7 @@ use Test::More;
 
 my $node = new_server('dump_dictionary');
 $node->append_conf('postgresql.conf', <<'CONF');
+memory_ext.dictionary_min_accounts = 1
 memory_ext.compact_after = 0
 memory_ext.compact_compression = 'zstd:9'
 memory_ext.dictionary_min_size = '1MB'
