@@ -154,7 +154,8 @@ worker_request_shared_memory(void)
 	if (previous_request_hook != NULL)
 		previous_request_hook();
 	RequestAddinShmemSpace(MAXALIGN(sizeof(WorkerShared)));
-	RequestNamedLWLockTranche(WORKER_TRANCHE, 1);
+	RequestAddinShmemSpace(poke_shared_bytes());
+	RequestNamedLWLockTranche(WORKER_TRANCHE, 2);
 }
 
 static void
@@ -169,8 +170,9 @@ worker_start_shared_memory(void)
 	if (!found)
 	{
 		memset(shared, 0, sizeof(*shared));
-		shared->lock = &GetNamedLWLockTranche(WORKER_TRANCHE)->lock;
+		shared->lock = &GetNamedLWLockTranche(WORKER_TRANCHE)[0].lock;
 	}
+	poke_start_shared_memory(&GetNamedLWLockTranche(WORKER_TRANCHE)[1].lock);
 	LWLockRelease(AddinShmemInitLock);
 	phase_next_run = worker_next_run;
 }
@@ -193,6 +195,10 @@ worker_define_settings(void)
 							"How long a worker waits between two batches while others are at work.",
 							NULL, &worker_delay_ms, 10, 0, 10000, PGC_SIGHUP, GUC_UNIT_MS, NULL,
 							NULL, NULL);
+	DefineCustomIntVariable("memory_ext.poke_delay",
+							"How often the worker notifies channel memory_changes at most.",
+							"-1: never.", &poke_delay_ms, 50, -1, 60000, PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
 	DefineCustomStringVariable("memory_ext.worker_databases",
 							   "The databases that are maintained, as a comma-separated list.",
 							   "Empty: all of them.", &worker_databases, "", PGC_SIGHUP,
@@ -226,5 +232,6 @@ worker_init(void)
 	shmem_request_hook = worker_request_shared_memory;
 	previous_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = worker_start_shared_memory;
+	poke_init();
 	worker_register_launcher();
 }
