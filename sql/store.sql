@@ -2,9 +2,9 @@
 -- views; nested statements, subtransactions, revisions and counters.
 SET TIME ZONE 'UTC';
 SET datestyle = 'ISO';
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '(null)'
 
 CREATE SCHEMA store_test;
@@ -638,8 +638,6 @@ SELECT * FROM faults;
 RESET memory_ext.segment_messages;
 RESET memory_ext.segment_size;
 
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones;
+\i :empty
 SET client_min_messages = warning;
 DROP SCHEMA store_test CASCADE;

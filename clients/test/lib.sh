@@ -45,6 +45,15 @@ ensure_node()
 	[ "${major:-0}" -ge "$NODE_MAJOR" ] || die "Node $NODE_MAJOR or newer is needed"
 }
 
+# ensure_chromium: the browser of the tests, from Debian.
+ensure_chromium()
+{
+	type -P chromium > /dev/null && return 0
+	[ "$(id -u)" = 0 ] || die "packages are missing: sudo apt-get install --no-install-recommends chromium"
+	update_lists
+	install_packages chromium
+}
+
 # fetch_packages: what package-lock.json names, unless it is there already.
 fetch_packages()
 {

@@ -20,6 +20,7 @@
 
 /* ---- places ---- */
 
+/* The place of a whole document; problem notes what is wrong with it. */
 DocumentPlace
 document_place(TransferProblem *problem)
 {
@@ -161,6 +162,7 @@ document_mend_key(const DocumentPlace *place, const char *key, TransferReason re
 
 /* ---- texts ---- */
 
+/* A terminated string as a text, which refers to it. */
 TransferText
 document_literal(const char *string)
 {

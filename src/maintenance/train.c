@@ -71,7 +71,7 @@ sampling_add(Sampling *sampling, text *account_id, Datum body)
 	}
 	size = Min(segment.header.raw_size, SAMPLING_MAX_SAMPLE_BYTES);
 	account->bytes += size;
-	return sampling_put(sampling, segment.payload, size);
+	return sampling_put(sampling, account->number, segment.payload, size);
 }
 
 /* clang-format off */
@@ -169,8 +169,17 @@ memory_train_dictionary(PG_FUNCTION_ARGS)
 	double min_gain = PG_ARGISNULL(1) ? store_dictionary_min_gain : PG_GETARG_FLOAT4(1);
 	TupleDesc descriptor;
 	Training training;
-	Datum values[5];
-	bool nulls[5] = {0};
+	enum
+	{
+		DICTIONARY_ID,
+		DICTIONARY_BYTES,
+		SAMPLES,
+		ACCOUNTS,
+		GAIN,
+		NCOLUMNS
+	};
+	Datum values[NCOLUMNS];
+	bool nulls[NCOLUMNS] = {0};
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory.train_dictionary returns no record");
@@ -185,13 +194,13 @@ memory_train_dictionary(PG_FUNCTION_ARGS)
 	train(space, min_gain, &training);
 	SPI_finish();
 
-	nulls[0] = nulls[1] = training.dictionary_id == 0;
-	values[0] = Int64GetDatum(training.dictionary_id);
-	values[1] = Int64GetDatum((int64) training.size);
-	values[2] = Int64GetDatum(training.samples);
-	values[3] = Int64GetDatum(training.accounts);
-	nulls[4] = !training.measured;
-	values[4] = Float4GetDatum((float4) training.gain);
+	nulls[DICTIONARY_ID] = nulls[DICTIONARY_BYTES] = training.dictionary_id == 0;
+	values[DICTIONARY_ID] = Int64GetDatum(training.dictionary_id);
+	values[DICTIONARY_BYTES] = Int64GetDatum((int64) training.size);
+	values[SAMPLES] = Int64GetDatum(training.samples);
+	values[ACCOUNTS] = Int64GetDatum(training.accounts);
+	nulls[GAIN] = !training.measured;
+	values[GAIN] = Float4GetDatum((float4) training.gain);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
 }
 
@@ -202,6 +211,7 @@ memory_train_dictionary(PG_FUNCTION_ARGS)
 /* clang-format off */
 static PlanStatement training_due_statement = {
 	"SELECT total" OP(>=) "$1 AND (last IS NULL OR total" OP(>=) "(last" OP(*) "$2))"
+	" AND accounts" OP(>=) "$3"
 	" FROM ("
 	"SELECT COALESCE(pg_catalog.sum(content_bytes),"
 	" 0)" OP(*) "100" OP(/) "LEAST(100.0,"
@@ -212,17 +222,19 @@ static PlanStatement training_due_statement = {
 	" 51200.0" OP(/) "(1" OP(+)
 	" (pg_catalog.pg_relation_size('memory_store.conversations')" OP(/) "8192))))) t, ("
 	"SELECT pg_catalog.max(content_bytes) AS last"
-	" FROM memory_store.trainings) l",
-	2,
-	{INT8OID, INT8OID},
+	" FROM memory_store.trainings) l, ("
+	"SELECT pg_catalog.count(*) AS accounts"
+	" FROM (SELECT FROM memory_store.accounts LIMIT $3) a) a",
+	3,
+	{INT8OID, INT8OID, INT8OID},
 };
 /* clang-format on */
 
 static bool
 training_is_due(void)
 {
-	Datum values[2] = {Int64GetDatum((int64) store_dictionary_min_kb * 1024),
-					   Int64GetDatum(GROWTH)};
+	Datum values[3] = {Int64GetDatum((int64) store_dictionary_min_kb * 1024), Int64GetDatum(GROWTH),
+					   Int64GetDatum(store_dictionary_min_accounts)};
 	bool isnull;
 
 	plan_execute(&training_due_statement, values, NULL, false);
@@ -263,9 +275,10 @@ memory_train_if_due(PG_FUNCTION_ARGS)
 		/* somebody else may train, and decide that nothing is due any more */
 		dictionary_lock_training(true);
 		if (training_is_due())
+		{
 			train(DEFAULT_SAMPLE_BYTES, store_dictionary_min_gain, &training);
-		if (training.measured)
 			plan_execute(&training_note_statement, NULL, NULL, false);
+		}
 	}
 	SPI_finish();
 	if (training.dictionary_id == 0)

@@ -16,7 +16,7 @@ extern bool metering_keep_forgotten; /* usage of an account outlives memory.forg
 
 /* ---- batch.c: what a statement adds to memory_store.usage_daily ---- */
 
-/* The columns that a batch adds to, in the order of METERING_UPSERT's parameters. */
+/* The columns that a batch adds to, in the order of upsert_statement's parameters. */
 typedef enum MeteringColumn
 {
 	METERING_MESSAGES,

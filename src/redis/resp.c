@@ -23,6 +23,7 @@ resp_begin(StringInfo out, int64 count)
 	appendStringInfo(out, "*" INT64_FORMAT "\r\n", count);
 }
 
+/* Appends one argument of a command that resp_begin has opened. */
 void
 resp_argument(StringInfo out, const char *data, Size length)
 {
@@ -39,6 +40,10 @@ resp_append(StringInfo out, int count, const char *const *args, const Size *leng
 		resp_argument(out, args[i], lengths != NULL ? lengths[i] : strlen(args[i]));
 }
 
+/*
+ * Begins to read commands from a text, which must live as long as the reader;
+ * its arguments refer to it.
+ */
 void
 resp_open(RespReader *reader, const char *text, Size length)
 {

@@ -135,6 +135,7 @@ lookahead_existing(const Lookahead *ahead)
 	return &ahead->existing;
 }
 
+/* Frees the window and the rows that it has read ahead. */
 void
 lookahead_end(Lookahead *ahead)
 {

@@ -270,6 +270,7 @@ forget(text *account_id)
 	plan_execute(&forget_blocks, values, NULL, false);
 }
 
+/* Has the store and memory.forget tell what they erase; called once, from search_init. */
 void
 search_erase_init(void)
 {

@@ -5,16 +5,11 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/syscache.h"
 
 #include "arguments.h"
-#include "compat.h"
 #include "search_private.h"
 
 /*
@@ -79,19 +74,6 @@ search_names_argument(ArrayType *array, const char *name, int *n)
 	return names;
 }
 
-/* Whether the session's role has been made an operator by memory.grant_access. */
-static bool
-is_operator(void)
-{
-	Oid types[] = {TEXTOID};
-	oidvector *arguments = buildoidvector(types, 1);
-	Oid schema = get_namespace_oid("memory", false);
-	Oid function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("forget"),
-								   PointerGetDatum(arguments), ObjectIdGetDatum(schema));
-
-	return OidIsValid(function) && compat_may_execute(function, GetOuterUserId());
-}
-
 /*
  * search_account_argument
  *		The account that is searched; NULL: all, which only operators may in
@@ -100,7 +82,7 @@ is_operator(void)
 text *
 search_account_argument(text *account_id)
 {
-	if (account_id == NULL && account_confined() == NULL && is_operator())
+	if (account_id == NULL && account_confined() == NULL && account_is_operator())
 		return NULL;
 	return account_check(account_id);
 }

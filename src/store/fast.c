@@ -60,7 +60,7 @@ find_in_tail(Appending *appending, ScanKeyData *keys)
 								  rows->slot->tts_isnull[TAIL_MESSAGE_ID], &stored.message_id_len);
 		if (!store_same_id(message, &stored))
 			continue;
-		live_tail_row(rows, &stored);
+		fast_tail_row(rows, &stored);
 		take_repeated(appending, &stored);
 		return;
 	}
@@ -293,7 +293,7 @@ fast_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, StoreSegme
 
 /* A copy of the tail's row at hand as a message, in the current memory context. */
 void
-live_tail_row(const DirectRows *rows, TranscriptMessage *message)
+fast_tail_row(const DirectRows *rows, TranscriptMessage *message)
 {
 	HeapTuple copy = ExecCopySlotHeapTuple(rows->slot);
 	Datum values[TAIL_NCOLUMNS];
@@ -359,7 +359,7 @@ fast_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, 
 			space = Min(space, PG_UINT32_MAX / 2) * 2;
 			*messages = repalloc_huge(*messages, mul_size(space, sizeof(TranscriptMessage)));
 		}
-		live_tail_row(&rows, &(*messages)[(*count)++]);
+		fast_tail_row(&rows, &(*messages)[(*count)++]);
 	}
 	direct_close(&rows);
 	reverse(*messages, *count);

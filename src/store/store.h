@@ -38,16 +38,17 @@
 #include "transcript.h"
 
 /* ---- settings (store.c) ---- */
-extern int store_segment_messages;       /* a tail of so many messages is sealed */
-extern int store_segment_kb;             /* or of so many bytes of content */
-extern int store_buffer_kb;              /* -1: work_mem */
-extern int store_seal_after;             /* seconds; an idle tail is sealed then */
-extern int store_compact_after;          /* seconds; a resting conversation is compacted then */
-extern int store_compact_kb;             /* raw size that segments are merged up to */
-extern int store_purge_after;            /* seconds; tombstones are kept so long */
-extern int store_dictionary_min_kb;      /* content that a dictionary is trained for */
-extern int store_dictionary_max_kb;      /* its largest size */
-extern double store_dictionary_min_gain; /* percent that a dictionary must save */
+extern int store_segment_messages;        /* a tail of so many messages is sealed */
+extern int store_segment_kb;              /* or of so many bytes of content */
+extern int store_buffer_kb;               /* -1: work_mem */
+extern int store_seal_after;              /* seconds; an idle tail is sealed then */
+extern int store_compact_after;           /* seconds; a resting conversation is compacted then */
+extern int store_compact_kb;              /* raw size that segments are merged up to */
+extern int store_purge_after;             /* seconds; tombstones are kept so long */
+extern int store_dictionary_min_kb;       /* content that a dictionary is trained for */
+extern int store_dictionary_max_kb;       /* its largest size */
+extern int store_dictionary_min_accounts; /* that its text must have in common */
+extern double store_dictionary_min_gain;  /* percent that a dictionary must save */
 extern bool store_auto_dictionary;
 extern TranscriptCompression store_compact_compression(void);
 
@@ -467,8 +468,13 @@ extern bool store_read_message(const pg_uuid_t *id, text *account_id, int64 seq,
 /* Deletes the segment that begins at first_seq. */
 extern void store_delete_segment(const pg_uuid_t *id, text *account_id, int64 first_seq);
 
+/* What store_tail_row reads, in the order of the table. */
+#define STORE_TAIL_MESSAGE                                                                         \
+	"seq, parent_seq, revision, created_at, tokens, role, content, model, message_id, metadata,"   \
+	" counted"
+
 /*
- * A row of the tail's columns (TAIL_COLUMNS of rows.c) in SPI_tuptable as a
+ * A row of STORE_TAIL_MESSAGE in SPI_tuptable as a
  * message.  Its texts point into SPI_tuptable (or, detoasted, into the current
  * memory context).
  */

@@ -61,12 +61,6 @@ extern void store_check_repeated(const pg_uuid_t *id, const TranscriptMessage *m
 
 /* ---- queue.c ---- */
 
-/* The columns of a new segment, and of a conversation's row; those that change come first. */
-#define STORE_SEGMENT_COLUMNS 7
-#define STORE_CONVERSATION_COLUMNS 16
-#define STORE_CONVERSATION_CHANGING 13
-
-
 /* Queues the parameters of an INSERT into segments; they are copied. */
 extern void store_queue_segment(StoreQueue *queue, const Datum *values, const char *nulls);
 
@@ -231,9 +225,9 @@ extern void store_check_new_ids(StoreConversation *conversation, const StoreChan
 extern MeteringKind
 store_usage_kind(const StoreConversation *conversation, const TranscriptMessage *message);
 
-/* A message that a statement adds; late: its number was passed over. */
-extern void
-store_usage_added(StoreConversation *conversation, TranscriptMessage *message, bool late);
+/* A message that a statement adds, which counts as that kind; late: its number was passed over. */
+extern void store_usage_added(StoreConversation *conversation, TranscriptMessage *message,
+							  MeteringKind kind, bool late);
 
 /* An edit: what it adds is used today, what it takes away is noted as removed. */
 extern void store_usage_edited(StoreConversation *conversation, TranscriptMessage *before,

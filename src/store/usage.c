@@ -86,12 +86,11 @@ store_usage_kind(const StoreConversation *conversation, const TranscriptMessage 
 	return usage_kind(conversation, message->created_at);
 }
 
-/* A message that a statement adds; late: its number was passed over. */
+/* A message that a statement adds, which counts as that kind; late: its number was passed over. */
 void
-store_usage_added(StoreConversation *conversation, TranscriptMessage *message, bool late)
+store_usage_added(StoreConversation *conversation, TranscriptMessage *message, MeteringKind kind,
+				  bool late)
 {
-	MeteringKind kind = store_usage_kind(conversation, message);
-
 	message->counted = false;
 	/* what is prepared has its texts from the caller now, and in a run later */
 	if (late || kind != METERING_FLOW || conversation->prepared != NULL)

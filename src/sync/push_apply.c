@@ -177,6 +177,7 @@ push_open_feed(Push *push)
 	return store_feed_open(push->account_id, GetActiveSnapshot());
 }
 
+/* Closes a feed of push_open_feed, and takes back its snapshot. */
 void
 push_close_feed(StoreFeed *feed)
 {
