@@ -43,6 +43,14 @@ export class Live {
 			this.changed.set();
 	}
 
+	/** Begins anew, whatever the socket believes: the network was away, which a socket notices late. */
+	reconnect(): void {
+		this.hurry();
+		if (this.socket !== undefined)
+			this.dead();
+		this.changed.set();
+	}
+
 	/** Closes the connection for good. */
 	close(): void {
 		this.closed = true;

@@ -576,7 +576,7 @@ export class Memory {
 
 	private readonly network = (): void => {
 		if (navigator.onLine)
-			this.live?.hurry();
+			this.live?.reconnect();
 		else if (this.leader)
 			this.setLeading({ state: 'offline' });
 		this.hurryUp();

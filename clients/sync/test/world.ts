@@ -1,5 +1,4 @@
 // What the tests start with: a gateway on a database that tells of changes, and a browser.
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { type AddressInfo } from 'node:net';
 import { type Server, createServer } from 'node:http';
@@ -8,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type World as GatewayWorld, createWorld as createGateway, token } from '@memory-ext/gateway/test/world';
 import { type BrowserContext, chromium } from 'playwright-core';
+import { browserOptions } from './browser.js';
 
 export { call, newId, token } from '@memory-ext/gateway/test/world';
 
@@ -80,22 +80,7 @@ export const newProfile = (): string => mkdtempSync(join(tmpdir(), 'chromium-'))
 
 /** Chromium of the system, with a profile in a folder. */
 export async function launch(profile: string): Promise<BrowserContext> {
-	return chromium.launchPersistentContext(profile, {
-		executablePath: chromiumPath(),
-		// As root its sandbox does not work, and these pages are our own.
-		args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
-		chromiumSandbox: false,
-		headless: true,
-	});
-}
-
-export function chromiumPath(): string {
-	for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
-		const found = spawnSync('which', [name]).stdout.toString().trim();
-		if (found !== '')
-			return found;
-	}
-	throw new Error('there is no Chromium: apt-get install chromium');
+	return chromium.launchPersistentContext(profile, browserOptions());
 }
 
 /** Waits for what is to come, with a limit. */
