@@ -3,8 +3,9 @@
 \set VERBOSITY terse
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
-	memory_store.usage_daily, memory_store.subscriptions;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 SET TIME ZONE 'UTC';
 SET memory_ext.segment_messages = 4;
 SET memory_ext.auto_dictionary = off;

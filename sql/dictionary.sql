@@ -3,8 +3,11 @@
 SET TIME ZONE 'UTC';
 -- level 19 gains little here, and takes its time
 SET memory_ext.compact_compression = 'zstd:9';
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
-	memory_store.dictionaries, memory_store.dictionary_accounts, memory_store.trainings, memory_store.retention;
+-- what depends on whose text it is; see common_text.sql for the default
+SET memory_ext.dictionary_min_accounts = 1;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '(null)'
 
 CREATE SCHEMA dictionary_test;
@@ -183,8 +186,7 @@ SELECT replace(try(format('SELECT memory.recompress(%L, ''zstd:19@%s'')', jsonb_
 --
 -- When maintain() trains
 --
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
-	memory_store.dictionaries, memory_store.dictionary_accounts;
+\i :empty
 INSERT INTO memory.messages SELECT * FROM before;
 -- there is not enough, by default
 SELECT memory_store.train_if_due();
@@ -258,8 +260,7 @@ SELECT * FROM memory.verify();
 --
 -- A load into a database without one
 --
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
-	memory_store.dictionaries, memory_store.dictionary_accounts, memory_store.trainings;
+\i :empty
 SET memory_ext.dictionary_min_size = '1MB';
 CREATE FUNCTION vocabulary() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'the index is scanned because planner expects few rows and statistics say otherwise vacuum should run before analyze table grows quickly replication slot keeps segment until standby'::text $$;
 CREATE FUNCTION load(first integer DEFAULT 1, last integer DEFAULT 20, n integer DEFAULT 900) RETURNS void LANGUAGE sql AS $$
@@ -347,6 +348,5 @@ SELECT try('SELECT memory_store.drop_dictionaries()');
 RESET memory_ext.account;
 
 SET client_min_messages = warning;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
-	memory_store.dictionaries, memory_store.dictionary_accounts, memory_store.trainings, memory_store.retention, memory_store.erasures;
+\i :empty
 DROP SCHEMA dictionary_test CASCADE;

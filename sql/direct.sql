@@ -2,9 +2,9 @@
 -- soon as a table is not as the extension made it; indexes that a DBA adds are kept.
 SET TIME ZONE 'UTC';
 SET datestyle = 'ISO';
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '(null)'
 
 CREATE SCHEMA direct_test;

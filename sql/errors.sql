@@ -2,9 +2,9 @@
 -- nothing is left behind.
 SET TIME ZONE 'UTC';
 SET datestyle = 'ISO';
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset format unaligned
 \pset tuples_only on
 
@@ -314,8 +314,6 @@ COMMIT;
 SELECT seq, content FROM memory.messages WHERE conversation_id = :'c9' ORDER BY seq;
 SELECT * FROM memory.verify();
 
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones;
+\i :empty
 SET client_min_messages = warning;
 DROP SCHEMA errors_test CASCADE;

@@ -1,8 +1,8 @@
 -- Values that would go in and not come out: as text, out of a dump, through maintenance or sums.
 SET TIME ZONE 'UTC';
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
-	memory_store.usage_daily, memory_store.usage_calls;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '(null)'
 \set c1 '00000000-0000-0000-0000-000000000001'
 \set c2 '00000000-0000-0000-0000-000000000002'
@@ -152,6 +152,4 @@ DELETE FROM memory.plan_limits;
 DELETE FROM memory.plans;
 DELETE FROM memory.conversations;
 DROP SCHEMA hostile CASCADE;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
-	memory_store.subscriptions, memory_store.subscription_plans, memory_store.usage_daily, memory_store.usage_calls,
-	memory_store.outbox, memory_store.maintenance_problems, memory_store.jobs, memory_store.job_parts, memory_store.job_errors;
+\i :empty

@@ -1,7 +1,8 @@
 -- Maintenance: compaction, retention, tombstones, forgetting, protection.
 SET TIME ZONE 'UTC';
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
-	memory_store.dictionaries, memory_store.dictionary_accounts, memory_store.trainings, memory_store.retention, memory_store.erasures;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '(null)'
 
 CREATE SCHEMA maintain_test;
@@ -271,6 +272,5 @@ CALL memory.maintain(-1);
 CALL memory.maintain(NULL);
 
 SET client_min_messages = warning;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
-	memory_store.dictionaries, memory_store.dictionary_accounts, memory_store.trainings, memory_store.retention, memory_store.erasures;
+\i :empty
 DROP SCHEMA maintain_test CASCADE;

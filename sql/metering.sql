@@ -3,9 +3,9 @@
 -- and importing.
 SET TIME ZONE 'UTC';
 SET datestyle = 'ISO';
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones, memory_store.usage_daily, memory_store.usage_calls, memory_store.usage_requests;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '(null)'
 
 CREATE SCHEMA metering_test;

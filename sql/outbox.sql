@@ -1,9 +1,9 @@
 -- The outbox: events in the causing transaction, at least once, in order.
 SET TIME ZONE 'UTC';
 SET datestyle = 'ISO';
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones, memory_store.usage_daily, memory_store.usage_calls, memory_store.usage_requests,
-	memory_store.outbox, memory_store.outbox_consumers, memory_store.usage_reported;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '(null)'
 CREATE FUNCTION outbox_emit(n integer, at timestamptz DEFAULT '2026-01-02 03:04:05.678901Z') RETURNS void LANGUAGE sql AS $$
 	INSERT INTO memory_store.outbox (type, subscription_id, account_id, occurred_at, data)

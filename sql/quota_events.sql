@@ -3,11 +3,9 @@
 SET TIME ZONE 'UTC';
 SET datestyle = 'ISO';
 SET intervalstyle = 'postgres';
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones, memory_store.subscriptions, memory_store.subscription_plans, memory_store.reservations,
-	memory_store.usage_daily, memory_store.usage_calls, memory_store.outbox, memory_store.outbox_consumers,
-	memory.plans, memory.plan_limits, memory.plan_prices;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '-'
 \pset format unaligned
 CREATE SCHEMA quota_events_test;

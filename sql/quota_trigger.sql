@@ -2,9 +2,9 @@
 SET TIME ZONE 'UTC';
 SET datestyle = 'ISO';
 SET intervalstyle = 'postgres';
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones, memory_store.subscriptions, memory_store.reservations, memory.plans, memory.plan_limits;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '-'
 \pset format unaligned
 CREATE SCHEMA quota_trigger_test;

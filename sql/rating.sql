@@ -1,9 +1,9 @@
 -- Rating: prices, versions, invoices, and the charts of a dashboard.
 SET TIME ZONE 'UTC';
 SET datestyle = 'ISO';
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones, memory_store.usage_daily, memory_store.usage_calls, memory_store.usage_requests,
-	memory.model_prices, memory.plan_prices;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '(null)'
 
 --
@@ -167,5 +167,4 @@ SELECT memory.revoke_access('rating_role');
 DROP ROLE rating_role;
 
 DROP FUNCTION rows_read;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.usage_daily,
-	memory.model_prices, memory.plan_prices;
+\i :empty

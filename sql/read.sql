@@ -2,9 +2,9 @@
 -- messages, recent conversations page by page, and the storage view.
 SET TIME ZONE 'UTC';
 SET datestyle = 'ISO';
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '(null)'
 
 CREATE SCHEMA read_test;
@@ -304,8 +304,6 @@ SELECT count(*), count(*) FILTER (WHERE r.conversation_id IN (SELECT conversatio
 	FROM (SELECT * FROM first_page ORDER BY revision LIMIT 1) last,
 	memory.recent_conversations('eve', last.revision, last.updated_at, last.conversation_id, NULL) r;
 
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones;
+\i :empty
 SET client_min_messages = warning;
 DROP SCHEMA read_test CASCADE;

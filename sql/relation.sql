@@ -2,9 +2,9 @@
 -- order, what statements write and when, what a confined session can find out.
 SET TIME ZONE 'UTC';
 SET datestyle = 'ISO';
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '(null)'
 
 CREATE SCHEMA relation_test;

@@ -1,7 +1,8 @@
 -- Search: queries, filters, snippets, pages, ranking, who may search what.
 SET timezone = 'UTC';
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 
 CREATE FUNCTION c(n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT lpad(n::text, 32, '0')::uuid $$;
 INSERT INTO memory.messages (account_id, conversation_id, role, content, model, created_at) VALUES

@@ -4,9 +4,9 @@ SET memory_ext.job_retention = 0;
 SELECT memory_store.trim_jobs() >= 0 AS jobs_of_other_tests_are_gone;
 RESET memory_ext.job_retention;
 SET TIME ZONE 'UTC';
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '(null)'
 \set c1 '00000000-0000-0000-0000-000000000001'
 \set c2 '00000000-0000-0000-0000-000000000002'
@@ -553,9 +553,7 @@ UPDATE memory.messages SET content = 'changed' WHERE conversation_id = :'c1' AND
 RESET session_replication_role;
 SELECT seq, content FROM memory.history('ann', :'c1');
 
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones;
+\i :empty
 SET client_min_messages = warning;
 TRUNCATE memory_store.subscriptions, memory_store.subscription_plans, memory_store.reservations, memory_store.usage_daily,
 	memory_store.usage_calls, memory_store.usage_requests, memory_store.outbox, memory_store.outbox_consumers;

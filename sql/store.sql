@@ -2,9 +2,9 @@
 -- views; nested statements, subtransactions, revisions and counters.
 SET TIME ZONE 'UTC';
 SET datestyle = 'ISO';
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '(null)'
 
 CREATE SCHEMA store_test;
@@ -12,23 +12,25 @@ SET search_path = store_test, public;
 
 -- What the store must fulfil at any time; each row is a fault.
 CREATE VIEW all_messages AS
-	SELECT s.conversation_id, s.account_id, m.seq, m.parent_seq, m.content, m.tokens,
+	SELECT s.conversation_id, s.account_id, m.seq, m.parent_seq, m.content, m.metadata::text AS metadata, m.tokens,
 		coalesce(m.revision, s.revision) AS revision
 		FROM memory_store.segments s, memory.unpack(s.body) m
 	UNION ALL
-	SELECT conversation_id, account_id, seq, parent_seq, content, tokens, revision
+	SELECT conversation_id, account_id, seq, parent_seq, content, metadata, tokens, revision
 		FROM memory_store.tail;
 CREATE VIEW faults AS
 	-- counters
 	SELECT 'counters' AS fault, c.conversation_id, c.account_id
 		FROM memory_store.conversations c LEFT JOIN (
-			SELECT conversation_id, account_id, count(*) AS n, sum(tokens) AS tokens, sum(octet_length(content)) AS bytes
+			SELECT conversation_id, account_id, count(*) AS n, sum(tokens) AS tokens,
+				sum(octet_length(content) + coalesce(octet_length(metadata), 0)) AS bytes
 			FROM all_messages GROUP BY 1, 2) m USING (conversation_id, account_id)
 		LEFT JOIN (
 			SELECT conversation_id, account_id, count(*) AS n, sum(octet_length(content)) AS bytes
 			FROM memory_store.tail GROUP BY 1, 2) t USING (conversation_id, account_id)
 		WHERE (c.message_count, c.token_count, c.content_bytes, c.tail_count, c.tail_bytes)
-			<> (coalesce(m.n, 0), coalesce(m.tokens, 0), coalesce(m.bytes, 0), coalesce(t.n, 0), coalesce(t.bytes, 0))
+			<> (coalesce(m.n, 0), coalesce(m.tokens, 0), coalesce(m.bytes, 0) + coalesce(octet_length(c.title), 0)
+				+ coalesce(octet_length(c.metadata::text), 0), coalesce(t.n, 0), coalesce(t.bytes, 0))
 	UNION ALL
 	-- what belongs to no living conversation
 	SELECT 'orphan', conversation_id, account_id FROM (
@@ -636,8 +638,6 @@ SELECT * FROM faults;
 RESET memory_ext.segment_messages;
 RESET memory_ext.segment_size;
 
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones;
+\i :empty
 SET client_min_messages = warning;
 DROP SCHEMA store_test CASCADE;

@@ -1,8 +1,8 @@
 -- What devices pull and push, and the feed of changes.
 SET TIME ZONE 'UTC';
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones, memory_store.purged, memory_store.epochs, memory_store.usage_daily;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '-'
 \pset format unaligned
 \set c1 '00000000-0000-0000-0000-000000000001'
@@ -249,9 +249,7 @@ SELECT push(NULL, 'messages', '[{"newDocumentState": {"id": "r1", "conversation_
 SELECT documents(memory.pull(NULL, 'messages'));
 RESET memory_ext.account;
 
-DELETE FROM memory.conversations;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail,
-	memory_store.tombstones, memory_store.subscriptions, memory_store.epochs, memory_store.purged;
+\i :empty
 DELETE FROM memory.plans WHERE plan_id = 'sync_small';
 SET client_min_messages = warning;
 DROP SCHEMA sync_test CASCADE;

@@ -1,7 +1,8 @@
 -- memory.verify(): each kind of damage, done to the tables by hand, is reported; nothing else is.
 SET TIME ZONE 'UTC';
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
-	memory_store.dictionaries, memory_store.dictionary_accounts, memory_store.trainings, memory_store.retention, memory_store.erasures;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set empty :abs_srcdir '/sql/include/empty.sql'
+\i :empty
 \pset null '(null)'
 \pset format unaligned
 \pset fieldsep ' | '
@@ -160,6 +161,5 @@ RESET statement_timeout;
 DROP CAST (bytea AS memory.transcript);
 DROP CAST (memory.transcript AS bytea);
 SET client_min_messages = warning;
-TRUNCATE memory_store.accounts, memory_store.conversations, memory_store.segments, memory_store.tail, memory_store.tombstones,
-	memory_store.dictionaries, memory_store.dictionary_accounts, memory_store.trainings, memory_store.retention, memory_store.erasures;
+\i :empty
 DROP SCHEMA verify_test CASCADE;

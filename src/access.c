@@ -32,6 +32,7 @@
 
 #include "access.h"
 #include "account.h"
+#include "arguments.h"
 #include "owner.h"
 #include "sql_text.h"
 
@@ -104,7 +105,7 @@ change_privileges(const char *verb, const char *preposition, Name role, int incl
 	for (int i = 0; i < lengthof(access_levels); i++)
 		if (included & (1 << i))
 			levels[nlevels++] = CStringGetTextDatum(access_levels[i].name);
-	values[0] = PointerGetDatum(construct_array(levels, nlevels, TEXTOID, -1, false, TYPALIGN_INT));
+	values[0] = array_datum(TEXTOID, levels, NULL, nlevels);
 	get_role_oid(NameStr(*role), false);
 	initStringInfo(&statement);
 	SPI_connect();

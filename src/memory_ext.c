@@ -25,6 +25,7 @@ PG_MODULE_MAGIC;
 
 void _PG_init(void);
 
+/* Called when the library is loaded: each room defines its settings and hooks, lowest first. */
 void
 _PG_init(void)
 {

@@ -7,6 +7,9 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -229,4 +232,16 @@ Datum
 memory_check_account(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TEXT_P(account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
+}
+
+bool
+account_is_operator(void)
+{
+	Oid types[] = {TEXTOID};
+	oidvector *arguments = buildoidvector(types, 1);
+	Oid schema = get_namespace_oid("memory", false);
+	Oid function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("forget"),
+								   PointerGetDatum(arguments), ObjectIdGetDatum(schema));
+
+	return OidIsValid(function) && compat_may_execute(function, GetOuterUserId());
 }

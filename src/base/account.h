@@ -41,4 +41,7 @@ extern bool account_check_setting(char **newval, void **extra, GucSource source)
 /* Refuses a confined session what concerns all accounts.  Error: 42501. */
 extern void account_check_unconfined(void);
 
+/* Whether the session's role has been made an operator by memory.grant_access. */
+extern bool account_is_operator(void);
+
 #endif /* MEMORY_ACCOUNT_H */

@@ -69,6 +69,7 @@ has_key(Relation index, const DirectTable *table)
 	return true;
 }
 
+/* Closes what direct_open or direct_open_reading has opened; the table's lock stays. */
 void
 direct_close(DirectRows *rows)
 {
@@ -186,6 +187,10 @@ direct_find(DirectRows *rows, ScanKeyData *keys, int nkeys)
 	index_rescan(rows->scan, keys, nkeys, NULL, 0);
 }
 
+/*
+ * Puts the next row that direct_find looks for into the slot, all of its
+ * columns; false: there is no other.
+ */
 bool
 direct_next(DirectRows *rows, ScanDirection direction)
 {
@@ -284,6 +289,7 @@ push_snapshot(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
+/* Finds the row with these keys and changes it by the given function, as the header says. */
 bool
 direct_change(DirectRows *rows, ScanKeyData *keys, int nkeys, DirectChange change, void *arg)
 {
@@ -337,6 +343,10 @@ direct_change_at(DirectRows *rows, ItemPointer place, ScanKeyData *keys, int nke
 	return changed || direct_change(rows, keys, nkeys, change, arg);
 }
 
+/*
+ * Inserts a row of direct_new_row, whose columns the caller has filled in, with
+ * its index entries, and frees it.
+ */
 void
 direct_insert(DirectRows *rows, TupleTableSlot *row)
 {

@@ -29,6 +29,7 @@ owner_enter(OwnerScope *scope)
 	ReleaseSysCache(schema);
 }
 
+/* Gives the caller of owner_enter his user and security context back. */
 void
 owner_leave(const OwnerScope *scope)
 {

@@ -203,7 +203,7 @@ plan_int64(uint64 row, int column)
 
 /*
  * A cursor on the statement, under the caller's snapshot; it lives to the
- * transaction's end.  It is to give its first rows at once and to need no room
+ * transaction's end.  It is to give its first rows at once and to need no memory
  * for the others, so it is planned as one that is ordered.
  */
 Portal

@@ -269,7 +269,7 @@ typedef struct DocumentField
 	Size has;     /* of the flag that says a time is there */
 	uint32 limit; /* FIELD_TEXT: a longer one stays in metadata */
 	bool always;  /* written as null when there is nothing */
-	bool latest;  /* kept in any case, for document_settle */
+	bool latest;  /* kept in any case, for document_restore_updated_at */
 } DocumentField;
 
 extern bool document_read_fields(const JsonbValue *object, const DocumentField *fields, int nfields,
@@ -309,7 +309,8 @@ extern void document_write_fields(DocumentOut *out, const DocumentField *fields,
 			offsetof(TransferConversation, has_##column), 0, false                                 \
 	}
 
-extern void document_settle(TransferConversation *conversation, const char *format,
+extern void
+document_restore_updated_at(TransferConversation *conversation, const char *format,
 							const DocumentField *fields, int nfields, const JsonbValue *own);
 
 /* A format's own word for a role; the first entry of a role is the word that is written. */
@@ -508,7 +509,7 @@ typedef struct DocumentStep
 typedef struct DocumentSteps
 {
 	int32 count;
-	int32 room;
+	int32 capacity;
 	DocumentStep *steps;
 } DocumentSteps;
 
@@ -563,7 +564,7 @@ typedef struct DocumentTurn
 typedef struct DocumentTurns
 {
 	int32 count;
-	int32 room;
+	int32 capacity;
 	DocumentTurn *turns;
 } DocumentTurns;
 

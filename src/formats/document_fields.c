@@ -365,14 +365,14 @@ document_write_fields(DocumentOut *out, const DocumentField *fields, int nfields
 }
 
 /*
- * document_settle
+ * document_restore_updated_at
  *		The store's updated_at is never before the last message's created_at.
  *		Where it says no more than that, it becomes what the document said, so
  *		that this is written; messages that came later do not count.
  */
 void
-document_settle(TransferConversation *conversation, const char *format, const DocumentField *fields,
-				int nfields, const JsonbValue *own)
+document_restore_updated_at(TransferConversation *conversation, const char *format,
+							const DocumentField *fields, int nfields, const JsonbValue *own)
 {
 	for (int i = 0; i < nfields; i++)
 	{

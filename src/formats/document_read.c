@@ -20,6 +20,7 @@
 
 /* ---- places ---- */
 
+/* The place of a whole document; problem notes what is wrong with it. */
 DocumentPlace
 document_place(TransferProblem *problem)
 {
@@ -161,6 +162,7 @@ document_mend_key(const DocumentPlace *place, const char *key, TransferReason re
 
 /* ---- texts ---- */
 
+/* A terminated string as a text, which refers to it. */
 TransferText
 document_literal(const char *string)
 {
@@ -548,7 +550,7 @@ document_print(const JsonbValue *value)
 
 /* ---- messages ---- */
 
-/* Room for the messages of a document, which may be none; none of them is filled in. */
+/* Space for the messages of a document, which may be none; none of them is filled in. */
 bool
 document_messages(TransferConversation *conversation, int32 count, const DocumentPlace *place)
 {

@@ -217,12 +217,13 @@ add_step(DocumentSteps *steps, DocumentStepKind kind)
 {
 	DocumentStep *step;
 
-	if (steps->count >= steps->room)
+	if (steps->count >= steps->capacity)
 	{
-		steps->room = Max(8, steps->room * 2);
-		steps->steps = steps->steps == NULL
-						   ? palloc(mul_size(steps->room, sizeof(DocumentStep)))
-						   : repalloc(steps->steps, mul_size(steps->room, sizeof(DocumentStep)));
+		steps->capacity = Max(8, steps->capacity * 2);
+		steps->steps =
+			steps->steps == NULL
+				? palloc(mul_size(steps->capacity, sizeof(DocumentStep)))
+				: repalloc(steps->steps, mul_size(steps->capacity, sizeof(DocumentStep)));
 	}
 	step = &steps->steps[steps->count++];
 	memset(step, 0, sizeof(*step));

@@ -23,7 +23,7 @@
 
 /* ---- collecting ---- */
 
-/* Room for one more; arrays grow by doubling. */
+/* Makes space for one more; arrays grow by doubling. */
 static void *
 grown(void *array, int32 count, Size size)
 {

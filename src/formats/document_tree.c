@@ -12,6 +12,7 @@
 
 #include "document.h"
 #include "order.h"
+#include "sorted.h"
 
 /* ---- ids ---- */
 
@@ -57,28 +58,22 @@ document_ids(DocumentIds *ids, const TransferText *texts, int32 count, int32 *du
 	return true;
 }
 
+static int
+compare_with_id(const void *id, const void *element)
+{
+	return compare_texts(*(const TransferText *) id, ((const struct DocumentId *) element)->id);
+}
+
 /* The index of an id, or -1. */
 int32
 document_find(const DocumentIds *ids, TransferText id)
 {
-	int32 low = 0;
-	int32 high = ids->count;
+	const struct DocumentId *found;
 
 	if (id.data == NULL)
 		return -1;
-	while (low < high)
-	{
-		int32 middle = low + (high - low) / 2;
-		int order = compare_texts(ids->ids[middle].id, id);
-
-		if (order == 0)
-			return ids->ids[middle].index;
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return -1;
+	found = sorted_find(&id, ids->ids, ids->count, sizeof(struct DocumentId), compare_with_id);
+	return found == NULL ? -1 : found->index;
 }
 
 /* ---- order ---- */

@@ -32,13 +32,13 @@ add_turn(DocumentTurns *turns, const TransferMessage *message, int32 index)
 {
 	DocumentTurn *turn;
 
-	if (turns->count >= turns->room)
+	if (turns->count >= turns->capacity)
 	{
-		turns->room = Max(64, turns->room * 2);
+		turns->capacity = Max(64, turns->capacity * 2);
 		turns->turns =
 			turns->turns == NULL
-				? palloc(mul_size(turns->room, sizeof(DocumentTurn)))
-				: repalloc_huge(turns->turns, mul_size(turns->room, sizeof(DocumentTurn)));
+				? palloc(mul_size(turns->capacity, sizeof(DocumentTurn)))
+				: repalloc_huge(turns->turns, mul_size(turns->capacity, sizeof(DocumentTurn)));
 	}
 	turn = &turns->turns[turns->count++];
 	memset(turn, 0, sizeof(DocumentTurn));

@@ -570,7 +570,7 @@ write_head(Writing *writing)
 static Jsonb *
 chatgpt_write(const TransferConversation *conversation, bool *many)
 {
-	TransferConversation settled = *conversation;
+	TransferConversation written = *conversation;
 	JsonbValue own;
 	bool is_own = document_own(conversation->metadata, FORMAT, &own);
 	Writing writing = {.conversation = conversation, .own = is_own ? &own : NULL};
@@ -579,8 +579,8 @@ chatgpt_write(const TransferConversation *conversation, bool *many)
 	prepare(&writing);
 	document_begin_object(out);
 	document_put_extras(out, writing.own);
-	document_settle(&settled, FORMAT, fields, lengthof(fields), writing.own);
-	document_write_fields(out, fields, lengthof(fields), &settled, writing.own);
+	document_restore_updated_at(&written, FORMAT, fields, lengthof(fields), writing.own);
+	document_write_fields(out, fields, lengthof(fields), &written, writing.own);
 	if (!is_own && conversation->source_id.data != NULL)
 	{
 		document_key(out, "id");

@@ -536,7 +536,7 @@ write_message(DocumentOut *out, const TransferConversation *conversation, int32 
 static Jsonb *
 claude_write(const TransferConversation *conversation, bool *many)
 {
-	TransferConversation settled = *conversation;
+	TransferConversation written = *conversation;
 	int32 *order = document_positions(conversation, FORMAT);
 	TransferText *ids = document_message_ids(conversation, FORMAT, NULL);
 	DocumentLinks links = document_link(conversation, FORMAT);
@@ -546,8 +546,8 @@ claude_write(const TransferConversation *conversation, bool *many)
 
 	document_begin_object(&out);
 	document_put_extras(&out, own);
-	document_settle(&settled, FORMAT, fields, lengthof(fields), own);
-	document_write_fields(&out, fields, lengthof(fields), &settled, own);
+	document_restore_updated_at(&written, FORMAT, fields, lengthof(fields), own);
+	document_write_fields(&out, fields, lengthof(fields), &written, own);
 	document_write_head(&out, "current_leaf_message_uuid", conversation, ids, own);
 	document_key(&out, "chat_messages");
 	document_begin_array(&out);

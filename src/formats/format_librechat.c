@@ -255,7 +255,7 @@ librechat_detect(Jsonb *document)
 typedef struct Flat
 {
 	int32 count;
-	int32 room;
+	int32 capacity;
 	JsonbValue *objects;
 	int32 *above; /* whose children a message is among, -1: it stands at the top */
 	bool nested;
@@ -264,18 +264,19 @@ typedef struct Flat
 static void
 add_flat(Flat *flat, const JsonbValue *object, int32 above)
 {
-	if (flat->count >= flat->room)
+	if (flat->count >= flat->capacity)
 	{
-		flat->room = Max(64, flat->room * 2);
+		flat->capacity = Max(64, flat->capacity * 2);
 		if (flat->objects == NULL)
 		{
-			flat->objects = palloc(mul_size(flat->room, sizeof(JsonbValue)));
-			flat->above = palloc(mul_size(flat->room, sizeof(int32)));
+			flat->objects = palloc(mul_size(flat->capacity, sizeof(JsonbValue)));
+			flat->above = palloc(mul_size(flat->capacity, sizeof(int32)));
 		}
 		else
 		{
-			flat->objects = repalloc_huge(flat->objects, mul_size(flat->room, sizeof(JsonbValue)));
-			flat->above = repalloc_huge(flat->above, mul_size(flat->room, sizeof(int32)));
+			flat->objects =
+				repalloc_huge(flat->objects, mul_size(flat->capacity, sizeof(JsonbValue)));
+			flat->above = repalloc_huge(flat->above, mul_size(flat->capacity, sizeof(int32)));
 		}
 	}
 	flat->objects[flat->count] = *object;

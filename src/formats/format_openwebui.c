@@ -725,7 +725,7 @@ write_blob(Writing *writing, const JsonbValue *own, bool has_row)
 static Jsonb *
 openwebui_write(const TransferConversation *conversation, bool *many)
 {
-	TransferConversation settled = *conversation;
+	TransferConversation written = *conversation;
 	Writing writing = {.conversation = conversation};
 	JsonbValue kept;
 	JsonbValue outer;
@@ -738,8 +738,8 @@ openwebui_write(const TransferConversation *conversation, bool *many)
 	{
 		document_begin_object(&writing.out);
 		document_put_extras(&writing.out, row);
-		document_settle(&settled, FORMAT, row_fields, lengthof(row_fields), row);
-		document_write_fields(&writing.out, row_fields, lengthof(row_fields), &settled, row);
+		document_restore_updated_at(&written, FORMAT, row_fields, lengthof(row_fields), row);
+		document_write_fields(&writing.out, row_fields, lengthof(row_fields), &written, row);
 		document_key(&writing.out, "chat");
 	}
 	write_blob(&writing, own, has_row);

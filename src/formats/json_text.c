@@ -71,7 +71,7 @@ put_escape(char *to, char c)
 
 /*
  * Copies to the first byte that has to be escaped, or to the end; returns where
- * that is.  At to there is room for as many bytes as are left, and eight more.
+ * that is.  At to there is space for as many bytes as are left, and eight more.
  */
 static inline const char *
 copy_plain(const char *data, const char *end, char **to)
@@ -101,13 +101,13 @@ json_put_string(StringInfo out, const char *data, uint32 length)
 	json_put_char(out, '"');
 	while (data < end)
 	{
-		/* room for the rest as it is, and for what is escaped next */
-		Size room = (Size) (end - data) + ESCAPE_BYTES + sizeof(uint64);
+		/* the rest as it is, and what is escaped next */
+		Size needed = (Size) (end - data) + ESCAPE_BYTES + sizeof(uint64);
 		char *to;
 
 		/* a text is at most 128 MiB long */
-		if ((Size) (out->maxlen - out->len) <= room)
-			enlargeStringInfo(out, (int) room);
+		if ((Size) (out->maxlen - out->len) <= needed)
+			enlargeStringInfo(out, (int) needed);
 		to = out->data + out->len;
 		data = copy_plain(data, end, &to);
 		if (data < end)

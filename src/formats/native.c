@@ -22,6 +22,7 @@
 
 #include "formats_private.h"
 #include "json_text.h"
+#include "sorted.h"
 
 typedef enum ConversationKey
 {
@@ -302,23 +303,23 @@ read_message(NativeReader *reader, int32 index, const JsonbValue *element)
 	return true;
 }
 
+static int
+compare_with_seq(const void *seq, const void *message)
+{
+	int64 left = *(const int64 *) seq;
+	int64 right = ((const TransferMessage *) message)->seq;
+
+	return left < right ? -1 : left > right;
+}
+
 /* The index of a message among the first n, by its number; -1: there is none. */
 static int32
 find_seq(const TransferConversation *conversation, int32 n, int64 seq)
 {
-	int32 low = 0;
-	int32 high = n;
+	const TransferMessage *found =
+		sorted_find(&seq, conversation->messages, n, sizeof(TransferMessage), compare_with_seq);
 
-	while (low < high)
-	{
-		int32 middle = low + (high - low) / 2;
-
-		if (conversation->messages[middle].seq < seq)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < n && conversation->messages[low].seq == seq ? low : -1;
+	return found == NULL ? -1 : (int32) (found - conversation->messages);
 }
 
 /* Numbers the message, and finds the one that it answers. */
@@ -707,7 +708,7 @@ native_write_text(const TransferConversation *conversation, StringInfo out)
 	JsonTime last = {0};
 	int64 bytes = 0;
 
-	/* room for most of it at once; what is escaped makes it grow */
+	/* most of it fits at once; what is escaped makes it grow */
 	for (int32 i = 0; i < conversation->count; i++)
 		bytes += conversation->messages[i].content.length + 160;
 	enlargeStringInfo(out, (int) Min(bytes, MaxAllocSize / 2));

@@ -27,6 +27,7 @@
 #include "utils/wait_event.h"
 
 #include "account.h"
+#include "arguments.h"
 #include "job.h"
 #include "sql_text.h"
 #include "statement.h"
@@ -45,36 +46,6 @@ refuse_unknown(int64 job_id)
 
 /* ---------- making a job ---------- */
 
-static char *
-text_argument(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
-	return text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
-static int32
-number_argument(FunctionCallInfo fcinfo, int n, const char *name, int32 low, int32 high)
-{
-	int32 value;
-
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
-	value = PG_GETARG_INT32(n);
-	if (value < low || value > high)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must be from %d to %d, it is %d", name, low, high, value)));
-	return value;
-}
-
-static char *
-optional_argument(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
 /* on_error and on_conflict, the arguments from n on; NULL: as the settings say. */
 static void
 set_options(Job *job, FunctionCallInfo fcinfo, int n)
@@ -82,8 +53,8 @@ set_options(Job *job, FunctionCallInfo fcinfo, int n)
 	ImportOptions options;
 
 	import_options(&options);
-	job->on_conflict = optional_argument(fcinfo, n + 1);
-	import_arguments(&options, optional_argument(fcinfo, n), job->on_conflict);
+	job->on_conflict = argument_optional_string(fcinfo, n + 1);
+	import_arguments(&options, argument_optional_string(fcinfo, n), job->on_conflict);
 	job->skip = options.skip;
 }
 
@@ -93,14 +64,14 @@ batch_argument(FunctionCallInfo fcinfo, int n, const Job *job)
 {
 	if (PG_ARGISNULL(n))
 		return strcmp(job->format, csv_format.name) == 0 ? 10000 : 1000;
-	return number_argument(fcinfo, n, "batch_size", 1, 1000000);
+	return argument_int32(fcinfo, n, "batch_size", 1, 1000000);
 }
 
 /* What is imported: documents of a format, or rows. */
 static char *
 format_argument(FunctionCallInfo fcinfo, int n)
 {
-	char *format = text_argument(fcinfo, n, "format");
+	char *format = argument_string(fcinfo, n, "format");
 
 	if (strcmp(format, csv_format.name) != 0)
 		(void) transfer_format_argument(format, false);
@@ -432,10 +403,10 @@ memory_import_file(PG_FUNCTION_ARGS)
 
 	check_nonatomic(fcinfo, "memory.import_file");
 	begin_job(&job, fcinfo, "import", "file");
-	job.target = text_argument(fcinfo, 0, "path");
+	job.target = argument_string(fcinfo, 0, "path");
 	job.format = format_argument(fcinfo, 1);
 	job.account_id = account_argument(fcinfo, 2);
-	workers = number_argument(fcinfo, 3, "workers", 1, JOB_MAX_WORKERS);
+	workers = argument_int32(fcinfo, 3, "workers", 1, JOB_MAX_WORKERS);
 	job.batch_size = batch_argument(fcinfo, 4, &job);
 	set_options(&job, fcinfo, 5);
 	job_check_files(&job, GetOuterUserId());
@@ -464,7 +435,7 @@ memory_import_staged(PG_FUNCTION_ARGS)
 	job.target = job_role_name(&job);
 	job.format = format_argument(fcinfo, 0);
 	job.account_id = account_argument(fcinfo, 1);
-	workers = number_argument(fcinfo, 2, "workers", 1, JOB_MAX_WORKERS);
+	workers = argument_int32(fcinfo, 2, "workers", 1, JOB_MAX_WORKERS);
 	job.batch_size = batch_argument(fcinfo, 3, &job);
 	set_options(&job, fcinfo, 4);
 	return start_job(fcinfo, &job, workers, PG_ARGISNULL(6) || PG_GETARG_BOOL(6));
@@ -509,15 +480,15 @@ memory_export_file(PG_FUNCTION_ARGS)
 
 	check_nonatomic(fcinfo, "memory.export_file");
 	begin_job(&job, fcinfo, "export", "file");
-	job.target = text_argument(fcinfo, 0, "path");
-	job.format = text_argument(fcinfo, 1, "format");
+	job.target = argument_string(fcinfo, 0, "path");
+	job.format = argument_string(fcinfo, 1, "format");
 	(void) transfer_format_argument(job.format, true);
 	if (!PG_ARGISNULL(2) || account_confined() != NULL)
-		job.account_id = account_check(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
+		job.account_id = argument_account(fcinfo, 2);
 	if (!PG_ARGISNULL(3))
 		job.since = transfer_time_string(PG_GETARG_TIMESTAMPTZ(3));
-	workers = number_argument(fcinfo, 4, "workers", 1, JOB_MAX_WORKERS);
-	job.batch_size = number_argument(fcinfo, 5, "batch_size", 1, 1000000);
+	workers = argument_int32(fcinfo, 4, "workers", 1, JOB_MAX_WORKERS);
+	job.batch_size = argument_int32(fcinfo, 5, "batch_size", 1, 1000000);
 	job_check_files(&job, GetOuterUserId());
 	check_path(&job);
 	if (stat(job.target, &status) == 0)
@@ -546,15 +517,13 @@ memory_resume_job(PG_FUNCTION_ARGS)
 	OwnerScope scope;
 	Job job;
 	ImportOptions options;
-	char *on_error = optional_argument(fcinfo, 2);
-	char *on_conflict = optional_argument(fcinfo, 3);
+	char *on_error = argument_optional_string(fcinfo, 2);
+	char *on_conflict = argument_optional_string(fcinfo, 3);
 	int64 job_id;
-	int32 workers = PG_ARGISNULL(1) ? 0 : number_argument(fcinfo, 1, "workers", 1, JOB_MAX_WORKERS);
+	int32 workers = PG_ARGISNULL(1) ? 0 : argument_int32(fcinfo, 1, "workers", 1, JOB_MAX_WORKERS);
 
 	check_nonatomic(fcinfo, "memory.resume_job");
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("job_id must not be null")));
+	argument_require(fcinfo, 0, "job_id", NULL);
 	job_id = PG_GETARG_INT64(0);
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);

@@ -297,8 +297,8 @@ job_init(void)
 
 /*
  * Starts background workers for a job and returns how many there are.  keep:
- * this session waits for them and stops them when it fails.  0: there is room
- * for none.
+ * this session waits for them and stops them when it fails.  0: the
+ * server has no worker left.
  */
 int
 job_launch(int64 job_id, int workers, bool keep)

@@ -36,6 +36,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "arguments.h"
 #include "dictionary.h"
 #include "format.h"
 #include "problems.h"
@@ -693,7 +694,7 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 		elog(ERROR, "memory_store.compact_batch returns no record");
 	descriptor = BlessTupleDesc(descriptor);
 	account_check_unconfined();
-	store_check_limit("max_conversations", PG_GETARG_INT32(2));
+	(void) argument_limit(fcinfo, 2, "max_conversations");
 
 	values[0] = batch.after[0];
 	values[1] = batch.after[1];

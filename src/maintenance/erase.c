@@ -27,6 +27,8 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "arguments.h"
+#include "audit.h"
 #include "dictionary.h"
 #include "erase.h"
 #include "problems.h"
@@ -67,7 +69,7 @@ static void
 charge_forgotten(text *account_id)
 {
 	char *name = text_to_cstring(account_id);
-	QuotaHold *hold = quota_begin_settled(name);
+	QuotaHold *hold = quota_begin_confirmed(name);
 
 	if (!store_hold_account(account_id))
 		(void) store_lock_account(account_id, hold == NULL ? NULL : hold->subscription_id, true);
@@ -268,13 +270,15 @@ static PlanStatement erasure_note_statement = {
 Datum
 memory_forget(PG_FUNCTION_ARGS)
 {
-	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = argument_account(fcinfo, 0);
 	Datum values[1] = {PointerGetDatum(account_id)};
 	StringInfoData receipt;
 	uint64 stale;
 	bool isnull;
 
 	initStringInfo(&receipt);
+	audit_access(AUDIT_CONVERSATIONS, ACL_DELETE);
+	audit_access(AUDIT_MESSAGES, ACL_DELETE);
 	SPI_connect();
 	dictionary_lock_training(false);
 	charge_forgotten(account_id);
@@ -371,9 +375,8 @@ static PlanStatement retention_clear_statement = {
 Datum
 memory_set_retention(PG_FUNCTION_ARGS)
 {
-	text *account_id = PG_ARGISNULL(0) && account_confined() == NULL
-						   ? cstring_to_text("")
-						   : account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = PG_ARGISNULL(0) && account_confined() == NULL ? cstring_to_text("")
+																	 : argument_account(fcinfo, 0);
 	Datum values[2] = {PointerGetDatum(account_id), (Datum) 0};
 
 	SPI_connect();
@@ -508,14 +511,13 @@ static PlanStatement retention_due_statement = {
 Datum
 memory_expire_batch(PG_FUNCTION_ARGS)
 {
-	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
+	int64 limit = argument_limit(fcinfo, 0, "max_conversations");
 	Datum values[2] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int64GetDatum(limit)};
 	SPITupleTable *due;
 	uint64 n;
 	int64 expired;
 
 	account_check_unconfined();
-	store_check_limit("max_conversations", limit);
 	SPI_connect();
 	n = plan_execute(&retention_due_statement, values, NULL, false);
 	due = SPI_tuptable;

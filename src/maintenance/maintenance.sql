@@ -17,8 +17,8 @@ CREATE FUNCTION memory.train_dictionary(
 ) RETURNS record
 	AS 'MODULE_PATHNAME', 'memory_train_dictionary' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.train_dictionary(bigint, real) IS
-	'trains a zstd dictionary from the sealed segments and makes it the current one if held-out '
-	'samples shrink by min_gain percent; dictionary_id is null if it was not kept';
+	'trains a zstd dictionary from text that accounts have in common and makes it the current '
+	'one if held-out samples shrink by min_gain percent; dictionary_id is null if it was not kept';
 
 CREATE FUNCTION memory.forget(account_id text) RETURNS jsonb
 	AS 'MODULE_PATHNAME', 'memory_forget' LANGUAGE C VOLATILE SECURITY DEFINER;

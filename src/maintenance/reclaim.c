@@ -15,7 +15,7 @@
  * to the end nonetheless because somebody else was at work.
  *
  * What is out of line moves by whole values: chunks of theirs that lie before
- * the end are written once more, too, and need room there (see fit_values).
+ * the end are written once more, too, and need space there (see fit_values).
  *
  * A batch holds the locks of the accounts whose rows it moves, in key order, to
  * its transaction's end.  A row keeps its bytes and its key; who holds an older
@@ -68,7 +68,7 @@
 #define MAX_REINDEX_BLOCKS ((BlockNumber) (64 * 1024 * 1024 / BLCKSZ))
 
 /* A table whose rows are moved, and how. */
-typedef struct Settling
+typedef struct ReclaimTarget
 {
 	const char *part; /* as callers name it */
 	const char *table;
@@ -78,16 +78,16 @@ typedef struct Settling
 	BlockNumber share; /* the part of the file that is worth the trouble */
 	Size row_bytes;    /* where the table has no statistics */
 	bool (*move)(Datum *values);
-} Settling;
+} ReclaimTarget;
 
 /* The table, or its TOAST table; NULL: there is none. */
 static Relation
-open_table(const Settling *settling)
+open_table(const ReclaimTarget *target)
 {
-	Oid oid = get_relname_relid(settling->table, get_namespace_oid("memory_store", false));
+	Oid oid = get_relname_relid(target->table, get_namespace_oid("memory_store", false));
 	Relation relation = table_open(oid, RowExclusiveLock);
 
-	if (!settling->toast)
+	if (!target->toast)
 		return relation;
 	oid = relation->rd_rel->reltoastrelid;
 	table_close(relation, NoLock);
@@ -145,7 +145,7 @@ average_row(Relation relation, BlockNumber blocks, Size otherwise)
 	return (Size) Min(Max(used / relation->rd_rel->reltuples, 32.0), BLCKSZ / 2);
 }
 
-/* How many whole chunks a page of a TOAST table has room for, by the map: all are of one size. */
+/* How many whole chunks fit into a page of a TOAST table, by the map: all are of one size. */
 static uint64
 free_chunks(Relation relation, BlockNumber block)
 {
@@ -302,7 +302,7 @@ hide_free_space(Relation relation, BlockNumber cut, BlockNumber blocks)
 
 /* Whether the file, of which so many blocks are in use, is to end at the cut. */
 static bool
-is_worthwhile(const Settling *settling, BlockNumber cut, BlockNumber blocks, bool further)
+is_worthwhile(const ReclaimTarget *target, BlockNumber cut, BlockNumber blocks, bool further)
 {
 	if (blocks <= cut)
 		return false;
@@ -310,14 +310,14 @@ is_worthwhile(const Settling *settling, BlockNumber cut, BlockNumber blocks, boo
 		return blocks - cut >= FURTHER_BLOCKS && blocks - cut >= blocks / FURTHER_PART;
 	if (blocks - cut < WORTHWHILE_BLOCKS)
 		return blocks - cut >= SMALL_BLOCKS && blocks - cut >= blocks / SMALL_PART;
-	return blocks - cut >= blocks / settling->share;
+	return blocks - cut >= blocks / target->share;
 }
 
 /* What segments keep out of line is written anew with them: it shall go to the front as well. */
 static void
-hide_toast_space(const Settling *settling, bool refresh)
+hide_toast_space(const ReclaimTarget *target, bool refresh)
 {
-	Settling toast = *settling;
+	ReclaimTarget toast = *target;
 	Relation relation;
 	BlockNumber blocks;
 	BlockNumber cut;
@@ -330,17 +330,17 @@ hide_toast_space(const Settling *settling, bool refresh)
 	if (refresh)
 		refresh_free_space(relation, blocks);
 	cut = find_cut(relation, blocks, BLCKSZ / 4);
-	if (is_worthwhile(settling, cut, blocks, false))
+	if (is_worthwhile(target, cut, blocks, false))
 		hide_free_space(relation, cut, blocks);
 	table_close(relation, NoLock);
 }
 
 /* This session's last insertions were at the end of the file; the next ones shall not be. */
 static void
-forget_target(const Settling *settling)
+forget_target(const ReclaimTarget *target)
 {
-	Settling table = *settling;
-	Settling toast = *settling;
+	ReclaimTarget table = *target;
+	ReclaimTarget toast = *target;
 	Relation relation;
 
 	table.toast = false;
@@ -356,12 +356,12 @@ forget_target(const Settling *settling)
 }
 
 /* A row in the blocks at hand, under a key that orders by account. */
-typedef struct SettleRow
+typedef struct ReclaimRow
 {
 	text *account_id;
 	pg_uuid_t id;
 	int64 first_seq; /* of a segment */
-} SettleRow;
+} ReclaimRow;
 
 /* clang-format off */
 static PlanStatement segment_move_statement = {
@@ -501,21 +501,21 @@ move_toasted(Datum *values)
 	return plan_execute(&segment_retoast_statement, values, NULL, false) > 0;
 }
 
-static const Settling settlings[] = {
+static const ReclaimTarget targets[] = {
 	{"segments", "segments", false, 64, list_segments, 16, 1024, move_segment},
 	{"toast", "segments", true, 2048, list_toasted, 16, BLCKSZ / 4, move_toasted},
 	/* appends leave space free in it all the time, and use it */
 	{"conversations", "conversations", false, 64, list_conversations, 4, 256, move_conversation},
 };
 
-static const Settling *
-find_settling(FunctionCallInfo fcinfo)
+static const ReclaimTarget *
+find_target(FunctionCallInfo fcinfo)
 {
 	char *part = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
 
-	for (int i = 0; i < lengthof(settlings); i++)
-		if (strcmp(settlings[i].part, part) == 0)
-			return &settlings[i];
+	for (int i = 0; i < lengthof(targets); i++)
+		if (strcmp(targets[i].part, part) == 0)
+			return &targets[i];
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("nothing can be moved in \"%s\"", part),
 					errhint("It is segments, toast or conversations.")));
@@ -524,13 +524,13 @@ find_settling(FunctionCallInfo fcinfo)
 
 /* Moves the rows of the blocks from..to-1; returns how many. */
 static int64
-settle_blocks(const Settling *settling, Relation relation, BlockNumber from, BlockNumber to)
+move_rows(const ReclaimTarget *target, Relation relation, BlockNumber from, BlockNumber to)
 {
 	ItemPointerData bounds[2];
 	Datum values[2] = {PointerGetDatum(&bounds[0]), PointerGetDatum(&bounds[1])};
 	text *locked = NULL;
 	bool living = false;
-	SettleRow *rows;
+	ReclaimRow *rows;
 	text **accounts;
 	int64 moved = 0;
 	bool isnull;
@@ -538,8 +538,8 @@ settle_blocks(const Settling *settling, Relation relation, BlockNumber from, Blo
 
 	ItemPointerSet(&bounds[0], from, 0);
 	ItemPointerSet(&bounds[1], to, 0);
-	n = settling->list(relation, values);
-	rows = palloc(mul_size(Max(n, 1), sizeof(SettleRow)));
+	n = target->list(relation, values);
+	rows = palloc(mul_size(Max(n, 1), sizeof(ReclaimRow)));
 	accounts = palloc(mul_size(Max(n, 1), sizeof(text *)));
 	for (uint64 i = 0; i < n; i++)
 	{
@@ -559,7 +559,7 @@ settle_blocks(const Settling *settling, Relation relation, BlockNumber from, Blo
 			locked = rows[i].account_id;
 			living = store_hold_account(locked);
 		}
-		if (living && settling->move(key))
+		if (living && target->move(key))
 			moved++;
 	}
 	return moved;
@@ -571,9 +571,9 @@ settle_blocks(const Settling *settling, Relation relation, BlockNumber from, Blo
  * stand still.  False: somebody does.
  */
 static bool
-reindex(const Settling *settling)
+reindex(const ReclaimTarget *target)
 {
-	Relation relation = open_table(settling);
+	Relation relation = open_table(target);
 	List *indexes;
 	ListCell *cell;
 	bool locked;
@@ -622,22 +622,22 @@ block_argument(FunctionCallInfo fcinfo, int n, BlockNumber otherwise)
  * none.  What that has freed of a TOAST table lies anywhere in it.
  */
 static bool
-find_range(const Settling *settling, Relation relation, bool refresh, BlockNumber end,
+find_range(const ReclaimTarget *target, Relation relation, bool refresh, BlockNumber end,
 		   BlockNumber *from, BlockNumber *to)
 {
 	BlockNumber blocks = RelationGetNumberOfBlocks(relation);
 	bool further = end > 0;
 
-	end = further && !settling->toast ? Min(end, blocks) : blocks;
+	end = further && !target->toast ? Min(end, blocks) : blocks;
 	if (refresh)
 		refresh_free_space(relation, end);
-	*from = find_cut(relation, end, average_row(relation, end, settling->row_bytes));
-	if (!is_worthwhile(settling, *from, blocks, further))
+	*from = find_cut(relation, end, average_row(relation, end, target->row_bytes));
+	if (!is_worthwhile(target, *from, blocks, further))
 		return false;
-	if (settling->toast)
+	if (target->toast)
 		*from = fit_values(relation, *from, blocks);
 	*to = live_end(relation, *from);
-	if (!is_worthwhile(settling, *from, *to, further))
+	if (!is_worthwhile(target, *from, *to, further))
 		return false;
 	hide_free_space(relation, *from, blocks);
 	return true;
@@ -658,7 +658,7 @@ PG_FUNCTION_INFO_V1(memory_reclaim_begin);
 Datum
 memory_reclaim_begin(PG_FUNCTION_ARGS)
 {
-	const Settling *settling = find_settling(fcinfo);
+	const ReclaimTarget *target = find_target(fcinfo);
 	int64 changed = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
 	BlockNumber end = block_argument(fcinfo, 2, 0);
 	Relation relation;
@@ -669,7 +669,7 @@ memory_reclaim_begin(PG_FUNCTION_ARGS)
 	account_check_unconfined();
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "reclaim_begin does not return a row");
-	relation = open_table(settling);
+	relation = open_table(target);
 	if (relation != NULL)
 	{
 		BlockNumber blocks = RelationGetNumberOfBlocks(relation);
@@ -678,10 +678,10 @@ memory_reclaim_begin(PG_FUNCTION_ARGS)
 		BlockNumber to;
 
 		SPI_connect();
-		if (find_range(settling, relation, refresh, end, &from, &to))
+		if (find_range(target, relation, refresh, end, &from, &to))
 		{
-			if (!settling->toast && end == 0)
-				hide_toast_space(settling, refresh);
+			if (!target->toast && end == 0)
+				hide_toast_space(target, refresh);
 			values[0] = Int64GetDatum((int64) from);
 			values[1] = Int64GetDatum((int64) to);
 			nulls[0] = nulls[1] = false;
@@ -704,7 +704,7 @@ PG_FUNCTION_INFO_V1(memory_reclaim_batch);
 Datum
 memory_reclaim_batch(PG_FUNCTION_ARGS)
 {
-	const Settling *settling = find_settling(fcinfo);
+	const ReclaimTarget *target = find_target(fcinfo);
 	BlockNumber from = block_argument(fcinfo, 1, 0);
 	BlockNumber to = block_argument(fcinfo, 2, 0);
 	Relation relation;
@@ -721,15 +721,15 @@ memory_reclaim_batch(PG_FUNCTION_ARGS)
 				 errmsg("there are no blocks %u to %u", from, to),
 				 errhint(
 					 "Give what memory_store.reclaim_begin or the batch before has returned.")));
-	relation = open_table(settling);
+	relation = open_table(target);
 	to = relation == NULL ? 0 : Min(to, RelationGetNumberOfBlocks(relation));
 	if (from < to)
 	{
-		BlockNumber next = Min(from + settling->batch_blocks, to);
+		BlockNumber next = Min(from + target->batch_blocks, to);
 
-		forget_target(settling);
+		forget_target(target);
 		SPI_connect();
-		values[1] = Int64GetDatum(settle_blocks(settling, relation, from, next));
+		values[1] = Int64GetDatum(move_rows(target, relation, from, next));
 		SPI_finish();
 		values[0] = Int64GetDatum((int64) next);
 		nulls[0] = next == to;
@@ -750,12 +750,12 @@ PG_FUNCTION_INFO_V1(memory_reclaim_end);
 Datum
 memory_reclaim_end(PG_FUNCTION_ARGS)
 {
-	const Settling *settling = find_settling(fcinfo);
+	const ReclaimTarget *target = find_target(fcinfo);
 	bool done;
 
 	account_check_unconfined();
 	SPI_connect();
-	done = reindex(settling);
+	done = reindex(target);
 	SPI_finish();
 	PG_RETURN_BOOL(done);
 }

@@ -15,6 +15,7 @@
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
 #include "attempt.h"
 #include "problems.h"
 #include "sql_text.h"
@@ -194,7 +195,7 @@ memory_seal(PG_FUNCTION_ARGS)
 
 	nulls[0] = ' ';
 	if (!PG_ARGISNULL(0) || account_confined() != NULL)
-		values[0] = PointerGetDatum(account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
+		values[0] = PointerGetDatum(argument_account(fcinfo, 0));
 	else
 		nulls[0] = 'n';
 	nulls[1] = PG_ARGISNULL(1) ? 'n' : ' ';
@@ -304,11 +305,10 @@ PG_FUNCTION_INFO_V1(memory_seal_idle);
 Datum
 memory_seal_idle(PG_FUNCTION_ARGS)
 {
-	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
+	int64 limit = argument_limit(fcinfo, 0, "max_conversations");
 	Candidate first = {.account_id = cstring_to_text("")};
 	Candidate last;
 
-	store_check_limit("max_conversations", limit);
 	PG_RETURN_INT64(seal_idle_behind(&first, limit, &last));
 }
 
@@ -325,7 +325,7 @@ Datum
 memory_seal_batch(PG_FUNCTION_ARGS)
 {
 	Candidate after = {PG_GETARG_TEXT_PP(1), *PG_GETARG_UUID_P(0)};
-	int64 limit = PG_GETARG_INT32(2);
+	int64 limit = argument_limit(fcinfo, 2, "max_conversations");
 	Candidate last;
 	TupleDesc descriptor;
 	Datum result[3] = {0};
@@ -334,7 +334,6 @@ memory_seal_batch(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory_store.seal_batch returns no record");
 	descriptor = BlessTupleDesc(descriptor);
-	store_check_limit("max_conversations", limit);
 	result[2] = Int64GetDatum(seal_idle_behind(&after, limit, &last));
 	nulls[0] = nulls[1] = last.account_id == NULL;
 	if (last.account_id != NULL)

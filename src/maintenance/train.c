@@ -71,7 +71,7 @@ sampling_add(Sampling *sampling, text *account_id, Datum body)
 	}
 	size = Min(segment.header.raw_size, SAMPLING_MAX_SAMPLE_BYTES);
 	account->bytes += size;
-	return sampling_put(sampling, segment.payload, size);
+	return sampling_put(sampling, account->number, segment.payload, size);
 }
 
 /* clang-format off */
@@ -202,6 +202,7 @@ memory_train_dictionary(PG_FUNCTION_ARGS)
 /* clang-format off */
 static PlanStatement training_due_statement = {
 	"SELECT total" OP(>=) "$1 AND (last IS NULL OR total" OP(>=) "(last" OP(*) "$2))"
+	" AND accounts" OP(>=) "$3"
 	" FROM ("
 	"SELECT COALESCE(pg_catalog.sum(content_bytes),"
 	" 0)" OP(*) "100" OP(/) "LEAST(100.0,"
@@ -212,17 +213,19 @@ static PlanStatement training_due_statement = {
 	" 51200.0" OP(/) "(1" OP(+)
 	" (pg_catalog.pg_relation_size('memory_store.conversations')" OP(/) "8192))))) t, ("
 	"SELECT pg_catalog.max(content_bytes) AS last"
-	" FROM memory_store.trainings) l",
-	2,
-	{INT8OID, INT8OID},
+	" FROM memory_store.trainings) l, ("
+	"SELECT pg_catalog.count(*) AS accounts"
+	" FROM (SELECT FROM memory_store.accounts LIMIT $3) a) a",
+	3,
+	{INT8OID, INT8OID, INT8OID},
 };
 /* clang-format on */
 
 static bool
 training_is_due(void)
 {
-	Datum values[2] = {Int64GetDatum((int64) store_dictionary_min_kb * 1024),
-					   Int64GetDatum(GROWTH)};
+	Datum values[3] = {Int64GetDatum((int64) store_dictionary_min_kb * 1024), Int64GetDatum(GROWTH),
+					   Int64GetDatum(store_dictionary_min_accounts)};
 	bool isnull;
 
 	plan_execute(&training_due_statement, values, NULL, false);
@@ -263,9 +266,10 @@ memory_train_if_due(PG_FUNCTION_ARGS)
 		/* somebody else may train, and decide that nothing is due any more */
 		dictionary_lock_training(true);
 		if (training_is_due())
+		{
 			train(DEFAULT_SAMPLE_BYTES, store_dictionary_min_gain, &training);
-		if (training.measured)
 			plan_execute(&training_note_statement, NULL, NULL, false);
+		}
 	}
 	SPI_finish();
 	if (training.dictionary_id == 0)

@@ -23,25 +23,28 @@ CREATE FUNCTION memory.verify(account text DEFAULT NULL)
 	SET enable_nestloop = off SET jit = off
 AS $$
 	WITH conversation AS MATERIALIZED (
-		SELECT * FROM memory_store.conversations c
+		SELECT c.*, coalesce(octet_length(c.title), 0)
+				+ coalesce(octet_length(c.metadata::text), 0) AS field_bytes
+			FROM memory_store.conversations c
 		WHERE ($1 IS NULL OR c.account_id = $1) AND memory.account_visible(c.account_id)
 	), segment AS MATERIALIZED (
 		SELECT s.*, memory_store.segment_problem(s.body) AS problem FROM memory_store.segments s
 		WHERE ($1 IS NULL OR s.account_id = $1) AND memory.account_visible(s.account_id)
 	), message AS MATERIALIZED (
 		SELECT s.account_id, s.conversation_id, m.seq, m.parent_seq, m.tokens,
-			octet_length(m.content) AS bytes,
+			octet_length(m.content) AS bytes, coalesce(octet_length(m.metadata::text), 0) AS extra,
 			coalesce(m.revision, s.revision) AS revision, s.first_seq, m.message_id
 		FROM segment s
 			CROSS JOIN LATERAL memory.unpack(CASE WHEN s.problem IS NULL THEN s.body END) m
 		UNION ALL
 		SELECT t.account_id, t.conversation_id, t.seq, t.parent_seq, t.tokens,
-			octet_length(t.content), t.revision, NULL, t.message_id
+			octet_length(t.content), coalesce(octet_length(t.metadata), 0), t.revision, NULL,
+			t.message_id
 		FROM memory_store.tail t
 		WHERE ($1 IS NULL OR t.account_id = $1) AND memory.account_visible(t.account_id)
 	), total AS MATERIALIZED (
 		SELECT m.account_id, m.conversation_id, count(*) AS messages, sum(m.tokens) AS tokens,
-			sum(m.bytes) AS bytes,
+			sum(m.bytes + m.extra) AS bytes,
 			count(*) FILTER (WHERE m.first_seq IS NULL) AS tail,
 				sum(m.bytes) FILTER (WHERE m.first_seq IS NULL) AS tail_bytes,
 			max(m.seq) AS last_seq, max(m.revision) AS revision, count(DISTINCT m.seq) AS seqs,
@@ -99,9 +102,9 @@ AS $$
 					coalesce(t.messages, 0)) END,
 				CASE WHEN c.token_count <> coalesce(t.tokens, 0)
 					THEN format('token_count %s, not %s', c.token_count, coalesce(t.tokens, 0)) END,
-				CASE WHEN c.content_bytes <> coalesce(t.bytes, 0)
+				CASE WHEN c.content_bytes <> coalesce(t.bytes, 0) + c.field_bytes
 					THEN format('content_bytes %s, not %s', c.content_bytes,
-					coalesce(t.bytes, 0)) END,
+					coalesce(t.bytes, 0) + c.field_bytes) END,
 				CASE WHEN c.tail_count <> coalesce(t.tail, 0)
 					THEN format('tail_count %s, not %s', c.tail_count, coalesce(t.tail, 0)) END,
 				CASE WHEN c.tail_bytes <> coalesce(t.tail_bytes, 0)
@@ -109,7 +112,7 @@ AS $$
 					coalesce(t.tail_bytes, 0)) END))
 		FROM conversation c LEFT JOIN total t USING (account_id, conversation_id)
 		WHERE (c.message_count, c.token_count, c.content_bytes, c.tail_count, c.tail_bytes)
-			<> (coalesce(t.messages, 0), coalesce(t.tokens, 0), coalesce(t.bytes, 0),
+			<> (coalesce(t.messages, 0), coalesce(t.tokens, 0), coalesce(t.bytes, 0) + c.field_bytes,
 				coalesce(t.tail, 0), coalesce(t.tail_bytes, 0))
 	UNION ALL
 	SELECT account_id, conversation_id,

@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 
 #include "account.h"
+#include "arguments.h"
 #include "memory_limits.h"
 #include "metering.h"
 #include "sql_text.h"
@@ -172,6 +173,19 @@ metering_batch_growth(MeteringBatch *batch, const MeteringMessage *message)
 	counts[METERING_CONTENT_BYTES] += message->bytes;
 }
 
+/* Counts bytes that are no message's: title and metadata of a conversation that was added. */
+void
+metering_batch_bytes(MeteringBatch *batch, TimestampTz created_at, int64 bytes, MeteringKind kind)
+{
+	DateADT day = kind == METERING_FLOW_NOW ? today() : metering_day(created_at);
+
+	if (bytes == 0)
+		return;
+	batch_row(batch, day, NULL,
+			  0)[kind == METERING_IMPORTED ? METERING_IMPORTED_BYTES : METERING_CONTENT_BYTES] +=
+		bytes;
+}
+
 /*
  * Notes what is no longer stored.  No usage is taken back: with these columns,
  * what was ever counted can be compared with what is there.
@@ -236,17 +250,16 @@ write_rows(MeteringBatch *batch)
 	values[0] = PointerGetDatum(batch->account_id);
 	for (int i = 0; i < n; i++)
 		column[i] = DateADTGetDatum(rows[i]->key.day);
-	values[1] = PointerGetDatum(construct_array(column, n, DATEOID, 4, true, TYPALIGN_INT));
+	values[1] = array_datum(DATEOID, column, NULL, n);
 	for (int i = 0; i < n; i++)
 		column[i] =
 			PointerGetDatum(cstring_to_text_with_len(rows[i]->key.model, rows[i]->key.model_len));
-	values[2] = PointerGetDatum(construct_array(column, n, TEXTOID, -1, false, TYPALIGN_INT));
+	values[2] = array_datum(TEXTOID, column, NULL, n);
 	for (int c = 0; c < METERING_NCOLUMNS; c++)
 	{
 		for (int i = 0; i < n; i++)
 			column[i] = Int64GetDatum(rows[i]->counts[c]);
-		values[3 + c] = PointerGetDatum(
-			construct_array(column, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+		values[3 + c] = array_datum(INT8OID, column, NULL, n);
 	}
 	plan_execute(&upsert_statement, values, NULL, false);
 

@@ -16,7 +16,7 @@ extern bool metering_keep_forgotten; /* usage of an account outlives memory.forg
 
 /* ---- batch.c: what a statement adds to memory_store.usage_daily ---- */
 
-/* The columns that a batch adds to, in the order of METERING_UPSERT's parameters. */
+/* The columns that a batch adds to, in the order of upsert_statement's parameters. */
 typedef enum MeteringColumn
 {
 	METERING_MESSAGES,
@@ -48,7 +48,7 @@ typedef struct MeteringMessage
 	uint32 model_len;
 	bool output; /* written by a model */
 	int64 tokens;
-	int64 bytes;
+	int64 bytes; /* of content and metadata */
 } MeteringMessage;
 
 typedef struct MeteringBatch MeteringBatch;
@@ -62,6 +62,8 @@ extern MeteringBatch *metering_batch_create(const text *account_id);
 extern MeteringBatch *metering_batch_follow(MeteringBatch *batch, const text *account_id);
 extern void
 metering_batch_message(MeteringBatch *batch, const MeteringMessage *message, MeteringKind kind);
+extern void
+metering_batch_bytes(MeteringBatch *batch, TimestampTz created_at, int64 bytes, MeteringKind kind);
 extern void metering_batch_growth(MeteringBatch *batch, const MeteringMessage *message);
 extern void metering_batch_removed(MeteringBatch *batch, int64 messages, int64 tokens, int64 bytes);
 extern void metering_batch_end(MeteringBatch *batch);

@@ -14,6 +14,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "account.h"
+#include "arguments.h"
 #include "memory_limits.h"
 #include "metering.h"
 #include "statement.h"
@@ -60,10 +61,7 @@ memory_outbox_check_consumer(PG_FUNCTION_ARGS)
 	Size length;
 
 	account_check_unconfined();
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("consumer must not be null"),
-				 errhint("A consumer can have any name, such as \"billing\".")));
+	argument_require(fcinfo, 0, "consumer", "A consumer can have any name, such as \"billing\".");
 	length = VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0));
 	if (length == 0)
 		ereport(ERROR,

@@ -11,7 +11,7 @@ CREATE VIEW memory_store.usage_ledger WITH (security_barrier = true) AS
 		COALESCE(t.model, '') COLLATE "C" AS model,
 		CASE WHEN t.role = 'assistant' THEN 0 ELSE t.tokens END::bigint AS input_tokens,
 		CASE WHEN t.role = 'assistant' THEN t.tokens ELSE 0 END::bigint AS output_tokens,
-		octet_length(t.content)::bigint AS content_bytes
+		octet_length(t.content)::bigint + COALESCE(octet_length(t.metadata), 0) AS content_bytes
 	FROM memory_store.conversations c
 	JOIN memory_store.tail t ON t.conversation_id = c.conversation_id
 		AND t.account_id = c.account_id
@@ -48,7 +48,7 @@ CREATE VIEW memory.usage_daily WITH (security_barrier = true) AS
 			r.content_bytes, r.imported_messages, r.imported_tokens, r.imported_bytes
 		FROM memory_store.usage_rolled r
 		WHERE greatest(r.messages, r.requests, r.imported_messages, r.content_bytes, r.input_tokens,
-			r.output_tokens) > 0
+			r.output_tokens, r.imported_bytes) > 0
 		UNION ALL
 		SELECT l.account_id, l.day, l.model, count(*), 0,
 			least(sum(l.input_tokens), 9223372036854775807)::bigint, 0, 0,
@@ -127,7 +127,7 @@ CREATE VIEW memory.storage_daily WITH (security_barrier = true) AS
 	) d
 	WINDOW days AS (PARTITION BY d.account_id ORDER BY d.day);
 COMMENT ON VIEW memory.storage_daily IS
-	'messages and bytes of content that were added and removed, by UTC day, and how many were '
+	'messages and bytes that were added and removed, by UTC day, and how many were '
 	'stored at its end; imports are listed on the day they were created';
 
 -- Must be empty.  The data's side are the conversations' counters, which

@@ -135,6 +135,10 @@ found_hold(const char *account_id)
 static QuotaClaim claim_name = NULL;
 static QuotaCount count_standing = NULL;
 
+/*
+ * Tells the engine whom to ask for what stands in a subscription's accounts;
+ * called once, from _PG_init.
+ */
 void
 quota_set_standing(QuotaClaim claim, QuotaCount count)
 {
@@ -382,8 +386,12 @@ quota_moved(const char *account_id)
 			 errhint("Run the transaction again.")));
 }
 
+/*
+ * quota_begin, and the look whether the account still has this subscription.
+ * Error: 40001 it has not.
+ */
 QuotaHold *
-quota_begin_settled(const char *account_id)
+quota_begin_confirmed(const char *account_id)
 {
 	QuotaHold *hold = quota_begin(account_id);
 

@@ -82,6 +82,7 @@ quota_meter_name(QuotaMeter meter)
 	return meter_names[meter];
 }
 
+/* A period's name as SQL has it: hour, day, month, lifetime or current. */
 const char *
 quota_period_name(QuotaPeriod period)
 {
@@ -430,6 +431,10 @@ quota_subscription_hint(const char *account_id)
 	return hint == NULL ? NULL : hint->subscription;
 }
 
+/*
+ * Remembers which subscription an account was seen under, for
+ * quota_subscription_hint; does nothing while no account shares one.
+ */
 void
 quota_remember_subscription(const char *account_id, const char *subscription_id)
 {

@@ -93,11 +93,11 @@ typedef struct QuotaHold QuotaHold;
  * functions here need an SPI connection.
  *
  * The account may be given another subscription while quota_begin waits.  Who
- * locks the account's row afterwards compares; quota_begin_settled does so
+ * locks the account's row afterwards compares; quota_begin_confirmed does so
  * without that lock.  Error of both: 40001.
  */
 extern QuotaHold *quota_begin(const char *account_id);
-extern QuotaHold *quota_begin_settled(const char *account_id);
+extern QuotaHold *quota_begin_confirmed(const char *account_id);
 
 /*
  * quota_begin for who knows already what he will most likely use: lock, read

@@ -38,8 +38,8 @@ COMMENT ON FUNCTION memory.enforce_limit(text, text, bigint) IS
 CREATE FUNCTION memory.upgrade_required(account_id text) RETURNS text
 	AS 'MODULE_PATHNAME', 'memory_upgrade_required' LANGUAGE C STABLE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.upgrade_required(text) IS
-	'the cheapest plan that has room for what the account uses and one more of each meter; null: '
-	'the present plan has room, or no plan has';
+	'the cheapest offered plan that allows what the account uses and one more of each meter; '
+	'null: the present plan does, or no plan does';
 
 CREATE FUNCTION memory.change_plan(subscription_id text, plan_id text, timing text DEFAULT 'auto')
 	RETURNS timestamptz

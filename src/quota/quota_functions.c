@@ -14,24 +14,17 @@
 #include "utils/timestamp.h"
 
 #include "account.h"
+#include "arguments.h"
 #include "memory_limits.h"
 #include "quota_private.h"
 #include "sql_text.h"
 #include "statement.h"
 
-static char *
-argument_account(FunctionCallInfo fcinfo, int n)
-{
-	return text_to_cstring(account_check(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n)));
-}
-
 static QuotaMeter
 argument_meter(FunctionCallInfo fcinfo, int n)
 {
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("meter must not be null"),
-				 errhint("The meters are conversations, messages, tokens and content_bytes.")));
+	argument_require(fcinfo, n, "meter",
+					 "The meters are conversations, messages, tokens and content_bytes.");
 	return quota_meter_by_name(text_to_cstring(PG_GETARG_TEXT_PP(n)));
 }
 
@@ -134,7 +127,7 @@ PG_FUNCTION_INFO_V1(memory_check_quota);
 Datum
 memory_check_quota(PG_FUNCTION_ARGS)
 {
-	char *account_id = argument_account(fcinfo, 0);
+	char *account_id = text_to_cstring(argument_account(fcinfo, 0));
 	QuotaMeter meter = argument_meter(fcinfo, 1);
 	int64 amount = argument_amount(fcinfo, 2, 1);
 	QuotaHold *hold;
@@ -157,7 +150,7 @@ PG_FUNCTION_INFO_V1(memory_enforce_limit);
 Datum
 memory_enforce_limit(PG_FUNCTION_ARGS)
 {
-	char *account_id = argument_account(fcinfo, 0);
+	char *account_id = text_to_cstring(argument_account(fcinfo, 0));
 	QuotaMeter meter = argument_meter(fcinfo, 1);
 	QuotaAmounts amounts = {{0}};
 	QuotaHold *hold;
@@ -166,7 +159,7 @@ memory_enforce_limit(PG_FUNCTION_ARGS)
 	amounts.by_meter[meter] = argument_amount(fcinfo, 2, 1);
 	amounts.outside = true;
 	SPI_connect();
-	hold = quota_begin_settled(account_id);
+	hold = quota_begin_confirmed(account_id);
 	if (hold != NULL)
 		quota_charge(hold, &amounts);
 	status = SPI_datumTransfer(status_datum(fcinfo, hold, meter, 0), false, -1);
@@ -185,7 +178,7 @@ PG_FUNCTION_INFO_V1(memory_upgrade_required);
 Datum
 memory_upgrade_required(PG_FUNCTION_ARGS)
 {
-	char *account_id = argument_account(fcinfo, 0);
+	char *account_id = text_to_cstring(argument_account(fcinfo, 0));
 	QuotaAmounts one = {{1, 1, 1, 1}};
 	QuotaHold *hold;
 	text *plan = NULL;
@@ -258,17 +251,14 @@ PG_FUNCTION_INFO_V1(memory_change_plan);
 Datum
 memory_change_plan(PG_FUNCTION_ARGS)
 {
-	char *subscription_id =
-		text_to_cstring(account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
+	char *subscription_id = text_to_cstring(argument_account(fcinfo, 0));
 	char *plan_id;
 	char *timing = PG_ARGISNULL(2) ? "auto" : text_to_cstring(PG_GETARG_TEXT_PP(2));
 	QuotaHold *hold = NULL;
 	bool at_once;
 	TimestampTz effective;
 
-	if (PG_ARGISNULL(1))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("plan_id must not be null"),
-						errhint("See memory.plans.")));
+	argument_require(fcinfo, 1, "plan_id", "See memory.plans.");
 	plan_id = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	if (strcmp(timing, "auto") != 0 && strcmp(timing, "now") != 0 &&
 		strcmp(timing, "next_period") != 0)
@@ -315,14 +305,10 @@ PG_FUNCTION_INFO_V1(memory_close_periods);
 Datum
 memory_close_periods(PG_FUNCTION_ARGS)
 {
-	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
+	int64 limit = argument_limit(fcinfo, 0, "max_subscriptions");
 	uint64 closed;
 
 	account_check_unconfined();
-	if (limit < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_subscriptions must not be negative, it is " INT64_FORMAT, limit)));
 	SPI_connect();
 	closed = quota_close_periods(limit);
 	SPI_finish();
@@ -336,10 +322,7 @@ argument_reservation(FunctionCallInfo fcinfo, int n)
 {
 	char *id;
 
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("reservation_id must not be null"),
-				 errhint("Give an id of your own, the same for a retry.")));
+	argument_require(fcinfo, n, "reservation_id", "Give an id of your own, the same for a retry.");
 	id = text_to_cstring(PG_GETARG_TEXT_PP(n));
 	if (id[0] == '\0' || strlen(id) > 255)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -373,13 +356,13 @@ PG_FUNCTION_INFO_V1(memory_reserve_usage);
  *						meter text, keep_for interval) → memory.quota_status
  *		Holds an amount for a call whose usage is not known yet: it counts as
  *		used until it is settled, released or keep_for has passed.  The same id
- *		again changes nothing.  Errors: MX001 no room, 22023 the id was used for
+ *		again changes nothing.  Errors: MX001 a limit, 22023 the id was used for
  *		something else, 55000 what it held was settled or released, or has expired.
  */
 Datum
 memory_reserve_usage(PG_FUNCTION_ARGS)
 {
-	char *account_id = argument_account(fcinfo, 0);
+	char *account_id = text_to_cstring(argument_account(fcinfo, 0));
 	char *id = argument_reservation(fcinfo, 1);
 	int64 amount = argument_amount(fcinfo, 2, 0);
 	QuotaMeter meter = argument_meter(fcinfo, 3);
@@ -389,9 +372,8 @@ memory_reserve_usage(PG_FUNCTION_ARGS)
 	QuotaReservation found;
 	Datum status;
 
-	if (PG_ARGISNULL(2) || PG_ARGISNULL(4))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("%s must not be null", PG_ARGISNULL(2) ? "amount" : "keep_for")));
+	argument_require(fcinfo, 2, "amount", NULL);
+	argument_require(fcinfo, 4, "keep_for", NULL);
 	keep_for = PG_GETARG_INTERVAL_P(4);
 	if (!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(keep_for),
 										  IntervalPGetDatum(&zero))))
@@ -399,7 +381,7 @@ memory_reserve_usage(PG_FUNCTION_ARGS)
 						errmsg("keep_for must be a positive interval")));
 
 	SPI_connect();
-	hold = quota_begin_settled(account_id);
+	hold = quota_begin_confirmed(account_id);
 	if (hold != NULL)
 		quota_reap(hold);
 	if (hold != NULL && quota_find_reservation(hold, id, &found))
@@ -470,12 +452,12 @@ end_reservation(QuotaHold *hold, const char *id, const char *state, int64 actual
 static void
 end_for_account(FunctionCallInfo fcinfo, const char *state, int64 actual)
 {
-	char *account_id = argument_account(fcinfo, 0);
+	char *account_id = text_to_cstring(argument_account(fcinfo, 0));
 	char *id = argument_reservation(fcinfo, 1);
 	QuotaHold *hold;
 
 	SPI_connect();
-	hold = quota_begin_settled(account_id);
+	hold = quota_begin_confirmed(account_id);
 	if (hold != NULL)
 		end_reservation(hold, id, state, actual);
 	SPI_finish();
@@ -493,9 +475,7 @@ PG_FUNCTION_INFO_V1(memory_settle_usage);
 Datum
 memory_settle_usage(PG_FUNCTION_ARGS)
 {
-	if (PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("actual must not be null")));
+	argument_require(fcinfo, 2, "actual", NULL);
 	end_for_account(fcinfo, "settled", argument_amount(fcinfo, 2, 0));
 	PG_RETURN_VOID();
 }

@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "account.h"
+#include "arguments.h"
 #include "import.h"
 #include "redis.h"
 #include "statement.h"
@@ -44,35 +45,6 @@ typedef struct RedisImport
 	TimestampTz started_at;
 	int64 number;
 } RedisImport;
-
-/* ---------- arguments ---------- */
-
-static char *
-required_argument(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
-	return text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
-static char *
-optional_argument(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
-static int
-timeout_argument(FunctionCallInfo fcinfo, int n)
-{
-	int value = PG_ARGISNULL(n) ? 0 : PG_GETARG_INT32(n);
-
-	if (value < 1 || value > MAX_TIMEOUT_MS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timeout_ms must be from 1 to %d, it is %d", MAX_TIMEOUT_MS, value)));
-	return value;
-}
 
 /* ---------- import ---------- */
 
@@ -301,12 +273,6 @@ end_import(FunctionCallInfo fcinfo, RedisImport *state, const RedisKeys *keys, t
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
 }
 
-static text *
-account_argument(FunctionCallInfo fcinfo, int n)
-{
-	return account_check(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n));
-}
-
 PG_FUNCTION_INFO_V1(memory_redis_import);
 
 /*
@@ -321,18 +287,19 @@ PG_FUNCTION_INFO_V1(memory_redis_import);
 Datum
 memory_redis_import(PG_FUNCTION_ARGS)
 {
-	RedisUrl *url = redis_server(required_argument(fcinfo, 0, "url"));
-	RedisKeys keys = redis_keys(required_argument(fcinfo, 1, "layout"),
-								optional_argument(fcinfo, 4), optional_argument(fcinfo, 3));
-	char *on_error = optional_argument(fcinfo, 5);
-	char *on_conflict = optional_argument(fcinfo, 6);
-	int timeout = timeout_argument(fcinfo, 7);
+	RedisUrl *url = redis_server(argument_string(fcinfo, 0, "url"));
+	RedisKeys keys =
+		redis_keys(argument_string(fcinfo, 1, "layout"), argument_optional_string(fcinfo, 4),
+				   argument_optional_string(fcinfo, 3));
+	char *on_error = argument_optional_string(fcinfo, 5);
+	char *on_conflict = argument_optional_string(fcinfo, 6);
+	int timeout = argument_int32(fcinfo, 7, "timeout_ms", 1, MAX_TIMEOUT_MS);
 	RedisImport state;
 	RedisConnection *connection;
 	text *account_id;
 
 	account_check_unconfined();
-	account_id = account_argument(fcinfo, 2);
+	account_id = argument_account(fcinfo, 2);
 	SPI_connect();
 	begin_import(&state, &keys, account_id, on_error, on_conflict);
 	connection = redis_open(url, timeout);
@@ -353,19 +320,18 @@ PG_FUNCTION_INFO_V1(memory_redis_import_commands);
 Datum
 memory_redis_import_commands(PG_FUNCTION_ARGS)
 {
-	RedisKeys keys = redis_keys(required_argument(fcinfo, 1, "layout"),
-								optional_argument(fcinfo, 4), optional_argument(fcinfo, 3));
-	char *on_error = optional_argument(fcinfo, 5);
-	char *on_conflict = optional_argument(fcinfo, 6);
+	RedisKeys keys =
+		redis_keys(argument_string(fcinfo, 1, "layout"), argument_optional_string(fcinfo, 4),
+				   argument_optional_string(fcinfo, 3));
+	char *on_error = argument_optional_string(fcinfo, 5);
+	char *on_conflict = argument_optional_string(fcinfo, 6);
 	RedisImport state;
 	bytea *commands;
 	text *account_id;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("commands must not be null")));
+	argument_require(fcinfo, 0, "commands", NULL);
 	account_check_unconfined();
-	account_id = account_argument(fcinfo, 2);
+	account_id = argument_account(fcinfo, 2);
 	commands = PG_GETARG_BYTEA_PP(0);
 	SPI_connect();
 	begin_import(&state, &keys, account_id, on_error, on_conflict);
@@ -485,11 +451,11 @@ PG_FUNCTION_INFO_V1(memory_redis_export);
 Datum
 memory_redis_export(PG_FUNCTION_ARGS)
 {
-	RedisUrl *url = redis_server(required_argument(fcinfo, 0, "url"));
+	RedisUrl *url = redis_server(argument_string(fcinfo, 0, "url"));
 	RedisKeys keys =
-		redis_keys(required_argument(fcinfo, 1, "layout"), optional_argument(fcinfo, 5), NULL);
-	char *if_exists = required_argument(fcinfo, 6, "if_exists");
-	int timeout = timeout_argument(fcinfo, 7);
+		redis_keys(argument_string(fcinfo, 1, "layout"), argument_optional_string(fcinfo, 5), NULL);
+	char *if_exists = argument_string(fcinfo, 6, "if_exists");
+	int timeout = argument_int32(fcinfo, 7, "timeout_ms", 1, MAX_TIMEOUT_MS);
 	RedisExport state = {0};
 	TupleDesc descriptor;
 	Datum values[4];
@@ -541,8 +507,8 @@ memory_redis_commands(PG_FUNCTION_ARGS)
 		call = SRF_FIRSTCALL_INIT();
 		old = MemoryContextSwitchTo(call->multi_call_memory_ctx);
 		keys = palloc(sizeof(RedisKeys));
-		*keys =
-			redis_keys(required_argument(fcinfo, 0, "layout"), optional_argument(fcinfo, 4), NULL);
+		*keys = redis_keys(argument_string(fcinfo, 0, "layout"),
+						   argument_optional_string(fcinfo, 4), NULL);
 		SPI_connect();
 		MemoryContextSwitchTo(call->multi_call_memory_ctx);
 		call->user_fctx = begin_export(fcinfo, 1, keys, false, false);

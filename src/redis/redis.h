@@ -127,7 +127,7 @@ typedef struct RespReader
 	int64 commands; /* read so far */
 	RespText *args; /* of the last one */
 	int count;
-	int room;
+	int capacity;
 } RespReader;
 
 extern void resp_open(RespReader *reader, const char *text, Size length);

@@ -383,6 +383,7 @@ redis_open(const RedisUrl *url, int timeout_ms)
 	return connection;
 }
 
+/* Closes the connection and frees what was read from it. */
 void
 redis_close(RedisConnection *connection)
 {
@@ -476,6 +477,7 @@ redis_open(const RedisUrl *url, int timeout_ms)
 	return NULL; /* keep compilers quiet */
 }
 
+/* Closes the connection and frees what was read from it. */
 void
 redis_close(RedisConnection *connection)
 {

@@ -30,7 +30,7 @@ typedef struct ReplayKey
 	int64 order;      /* of its first command: sessions come in this order */
 	bool deleted;     /* or expired */
 	RespText *values; /* list: head to tail between head and tail; hash: pairs; JSON: one */
-	int64 room;
+	int64 capacity;
 	int64 head;
 	int64 tail;
 	int64 expires_at; /* milliseconds since 1970; 0: never */
@@ -182,7 +182,7 @@ static void
 forget_values(ReplayKey *key)
 {
 	key->head = key->tail = 0;
-	key->room = 0;
+	key->capacity = 0;
 	key->expires_at = 0;
 	if (key->values != NULL)
 		pfree(key->values);
@@ -211,25 +211,25 @@ find_key(Replay *replay, RespText name, bool make)
 	return key;
 }
 
-/* Room for one more value on the side that grows. */
+/* Makes space for one more value on the side that grows. */
 static void
 make_room(ReplayKey *key, bool at_head)
 {
 	int64 count = key->tail - key->head;
-	int64 room = Max(16, count * 3);
+	int64 capacity = Max(16, count * 3);
 	RespText *values;
 	int64 head;
 
-	if (at_head ? key->head > 0 : key->tail < key->room)
+	if (at_head ? key->head > 0 : key->tail < key->capacity)
 		return;
-	values = palloc_extended(mul_size(room, sizeof(RespText)), MCXT_ALLOC_HUGE);
-	head = at_head ? room - count - count / 2 - 1 : count / 2;
+	values = palloc_extended(mul_size(capacity, sizeof(RespText)), MCXT_ALLOC_HUGE);
+	head = at_head ? capacity - count - count / 2 - 1 : count / 2;
 	if (count > 0)
 		memcpy(values + head, key->values + key->head, count * sizeof(RespText));
 	if (key->values != NULL)
 		pfree(key->values);
 	key->values = values;
-	key->room = room;
+	key->capacity = capacity;
 	key->head = head;
 	key->tail = head + count;
 }

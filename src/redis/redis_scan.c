@@ -110,17 +110,18 @@ send_key(Scan *scan, const char *command, RespText key)
 
 /* Appends a page to the session's items, oldest first; the page's count. */
 static int64
-take_page(Scan *scan, RedisSession *session, Size *room)
+take_page(Scan *scan, RedisSession *session, Size *capacity)
 {
 	RedisReply *reply = redis_expect(scan->connection, REDIS_ARRAY, "LRANGE");
 	bool newest_first = scan->keys->layout->kind == REDIS_LANGCHAIN;
 
-	if (session->count + reply->count > *room)
+	if (session->count + reply->count > *capacity)
 	{
-		*room = Max(*room * 2, session->count + reply->count);
-		session->items = session->items == NULL
-							 ? palloc_extended(mul_size(*room, sizeof(RespText)), MCXT_ALLOC_HUGE)
-							 : repalloc_huge(session->items, mul_size(*room, sizeof(RespText)));
+		*capacity = Max(*capacity * 2, session->count + reply->count);
+		session->items =
+			session->items == NULL
+				? palloc_extended(mul_size(*capacity, sizeof(RespText)), MCXT_ALLOC_HUGE)
+				: repalloc_huge(session->items, mul_size(*capacity, sizeof(RespText)));
 	}
 	for (Size i = 0; i < reply->count; i++)
 	{
@@ -317,7 +318,7 @@ collect_keys(Scan *scan, RespText **collected)
 	char *cursor = pstrdup("0");
 	RespText *keys = NULL;
 	Size count = 0;
-	Size room = 0;
+	Size capacity = 0;
 	Size kept = 0;
 	bool more;
 
@@ -327,11 +328,12 @@ collect_keys(Scan *scan, RespText **collected)
 		Size n;
 
 		more = scan_keys(scan, &cursor, &found, &n);
-		if (count + n > room)
+		if (count + n > capacity)
 		{
-			room = Max(room * 2, count + n);
-			keys = keys == NULL ? palloc_extended(mul_size(room, sizeof(RespText)), MCXT_ALLOC_HUGE)
-								: repalloc_huge(keys, mul_size(room, sizeof(RespText)));
+			capacity = Max(capacity * 2, count + n);
+			keys = keys == NULL
+					   ? palloc_extended(mul_size(capacity, sizeof(RespText)), MCXT_ALLOC_HUGE)
+					   : repalloc_huge(keys, mul_size(capacity, sizeof(RespText)));
 		}
 		for (Size i = 0; i < n; i++)
 		{

@@ -58,7 +58,7 @@ typedef struct Session
 	uint64 hash; /* of the conversation */
 	RedisItem *items;
 	int64 count;
-	int64 room;
+	int64 capacity;
 } Session;
 
 /* clang-format off */
@@ -147,13 +147,13 @@ text_of(const JsonbValue *value)
 static RedisItem *
 new_item(Session *session)
 {
-	if (session->count == session->room)
+	if (session->count == session->capacity)
 	{
-		session->room = Max(session->room * 2, 16);
+		session->capacity = Max(session->capacity * 2, 16);
 		session->items =
 			session->items == NULL
-				? palloc(mul_size(session->room, sizeof(RedisItem)))
-				: repalloc_huge(session->items, mul_size(session->room, sizeof(RedisItem)));
+				? palloc(mul_size(session->capacity, sizeof(RedisItem)))
+				: repalloc_huge(session->items, mul_size(session->capacity, sizeof(RedisItem)));
 	}
 	memset(&session->items[session->count], 0, sizeof(RedisItem));
 	return &session->items[session->count++];

@@ -23,6 +23,7 @@ resp_begin(StringInfo out, int64 count)
 	appendStringInfo(out, "*" INT64_FORMAT "\r\n", count);
 }
 
+/* Appends one argument of a command that resp_begin has opened. */
 void
 resp_argument(StringInfo out, const char *data, Size length)
 {
@@ -39,14 +40,18 @@ resp_append(StringInfo out, int count, const char *const *args, const Size *leng
 		resp_argument(out, args[i], lengths != NULL ? lengths[i] : strlen(args[i]));
 }
 
+/*
+ * Begins to read commands from a text, which must live as long as the reader;
+ * its arguments refer to it.
+ */
 void
 resp_open(RespReader *reader, const char *text, Size length)
 {
 	memset(reader, 0, sizeof(*reader));
 	reader->start = reader->at = text;
 	reader->end = text + length;
-	reader->room = 16;
-	reader->args = palloc(reader->room * sizeof(RespText));
+	reader->capacity = 16;
+	reader->args = palloc(reader->capacity * sizeof(RespText));
 }
 
 static void
@@ -114,10 +119,10 @@ resp_next(RespReader *reader)
 	/* an argument takes six bytes at least: so few bytes cannot claim much */
 	if (count > (reader->end - reader->at) / 6 + 1)
 		refuse_text(reader, "it ends within a command");
-	if (count > reader->room)
+	if (count > reader->capacity)
 	{
-		reader->room = (int) count;
-		reader->args = repalloc_huge(reader->args, mul_size(reader->room, sizeof(RespText)));
+		reader->capacity = (int) count;
+		reader->args = repalloc_huge(reader->args, mul_size(reader->capacity, sizeof(RespText)));
 	}
 	for (int i = 0; i < count; i++)
 	{

@@ -166,6 +166,7 @@ key_match(RelationKind kind, Index relid, Expr *clause, RelationKey *key)
 	return false;
 }
 
+/* The first key of this kind; NULL: there is none. */
 const RelationKey *
 key_find(List *keys, RelationKeyKind kind)
 {

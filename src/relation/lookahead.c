@@ -51,7 +51,7 @@ lookahead_create(RowBuffer *buffer, StoreQueue *queue)
 	return ahead;
 }
 
-/* Takes the run's conversation into the window, and locks its account.  False: there is no room. */
+/* Takes the run's conversation into the window, and locks its account.  False: it is full. */
 static bool
 add_conversation(Lookahead *ahead, const pg_uuid_t *id, text *account_id)
 {
@@ -135,6 +135,7 @@ lookahead_existing(const Lookahead *ahead)
 	return &ahead->existing;
 }
 
+/* Frees the window and the rows that it has read ahead. */
 void
 lookahead_end(Lookahead *ahead)
 {

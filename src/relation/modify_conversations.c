@@ -92,6 +92,18 @@ check_row(Datum *values, bool *nulls)
 	store_check_fields(&fields);
 }
 
+/* The bytes of a row's title and metadata. */
+static int64
+fields_bytes(const Datum *values, const bool *nulls)
+{
+	return store_fields_bytes(nulls[CONVERSATIONS_TITLE]
+								  ? NULL
+								  : DatumGetTextPP(values[CONVERSATIONS_TITLE]),
+							  nulls[CONVERSATIONS_METADATA]
+								  ? NULL
+								  : DatumGetJsonbP(values[CONVERSATIONS_METADATA]));
+}
+
 /* What RETURNING shows of a new conversation's times and counters. */
 static void
 fill_times(Datum *values, bool *nulls)
@@ -106,6 +118,7 @@ fill_times(Datum *values, bool *nulls)
 		values[i] = Int64GetDatum(0);
 		nulls[i] = false;
 	}
+	values[CONVERSATIONS_CONTENT_BYTES] = Int64GetDatum(fields_bytes(values, nulls));
 }
 
 /* Whether the conversation is there already; the account's lock is held from then on. */
@@ -190,6 +203,11 @@ conversations_update(RelationModify *modify, const Datum *old, const bool *old_n
 	account_check(DatumGetTextPP(values[CONVERSATIONS_ACCOUNT_ID]));
 	check_row(values, nulls);
 	put_row(modify, values, nulls, changed >> CONVERSATIONS_TITLE);
+	if ((changed & (COLUMN_BIT(CONVERSATIONS_TITLE) | COLUMN_BIT(CONVERSATIONS_METADATA))) != 0 &&
+		!nulls[CONVERSATIONS_CONTENT_BYTES])
+		values[CONVERSATIONS_CONTENT_BYTES] = /* for RETURNING */
+			Int64GetDatum(DatumGetInt64(values[CONVERSATIONS_CONTENT_BYTES]) +
+						  fields_bytes(values, nulls) - fields_bytes(old, old_nulls));
 }
 
 /* Takes a row to be deleted, of which the keys are enough: conversation_id, account_id. */
@@ -276,6 +294,7 @@ insert_rows(Flush *flush)
 		else
 			conversation = store_open_existing(flush->account, id, lookahead_existing(ahead));
 		conversation->queue = queue;
+		conversation->usage = flush->usage;
 		store_create_conversation(conversation, &fields);
 		MemoryContextSwitchTo(flush->context);
 		MemoryContextReset(flush->row_context);

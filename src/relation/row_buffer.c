@@ -408,6 +408,10 @@ row_buffer_push_error_context(RowErrorContext *where, const char *relation)
 	error_context_stack = &where->callback;
 }
 
+/*
+ * Notes which row of the statement an error would be of, and its line if COPY
+ * gave it one (0: it did not).
+ */
 void
 row_buffer_locate(RowErrorContext *where, TupleTableSlot *slot)
 {
@@ -415,6 +419,7 @@ row_buffer_locate(RowErrorContext *where, TupleTableSlot *slot)
 	where->line = slot->tts_isnull[BUFFER_LINE] ? 0 : DatumGetInt64(slot->tts_values[BUFFER_LINE]);
 }
 
+/* Takes the context of errors off the stack that row_buffer_push_error_context has put there. */
 void
 row_buffer_pop_error_context(RowErrorContext *where)
 {

@@ -137,6 +137,7 @@ row_sort_begin(TupleDesc row, bool bundled)
 	return sort;
 }
 
+/* Frees the sort and its temporary files. */
 void
 row_sort_end(RowSort *sort)
 {

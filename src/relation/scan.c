@@ -94,12 +94,14 @@ scan_iterate(ForeignScanState *node)
 	return found ? slot : ExecClearTuple(slot);
 }
 
+/* ReScanForeignScan: the next row begins the scan anew, with the parameters of then. */
 void
 scan_rescan(ForeignScanState *node)
 {
 	((RelationScan *) node->fdw_state)->started = false;
 }
 
+/* EndForeignScan: closes tables and files; the executor's memory context frees the rest. */
 void
 scan_end(ForeignScanState *node)
 {
@@ -172,6 +174,7 @@ open_parallel_table(int table, Snapshot snapshot)
 	return rows.table;
 }
 
+/* EstimateDSMForeignScan: the bytes that scan_initialize_dsm will fill. */
 Size
 scan_estimate_dsm(ForeignScanState *node, ParallelContext *context)
 {
@@ -188,6 +191,10 @@ scan_estimate_dsm(ForeignScanState *node, ParallelContext *context)
 	return size;
 }
 
+/*
+ * InitializeDSMForeignScan: lays out the state that the processes of a parallel
+ * scan share, in coordinate.
+ */
 void
 scan_initialize_dsm(ForeignScanState *node, ParallelContext *context, void *coordinate)
 {
@@ -212,6 +219,7 @@ scan_initialize_dsm(ForeignScanState *node, ParallelContext *context, void *coor
 	scan->parallel = parallel;
 }
 
+/* ReInitializeDSMForeignScan: the parallel scan of the tables begins anew. */
 void
 scan_reinitialize_dsm(ForeignScanState *node, ParallelContext *context, void *coordinate)
 {
@@ -228,6 +236,7 @@ scan_reinitialize_dsm(ForeignScanState *node, ParallelContext *context, void *co
 	}
 }
 
+/* InitializeWorkerForeignScan: a worker takes the state that the leader has laid out. */
 void
 scan_initialize_worker(ForeignScanState *node, shm_toc *toc, void *coordinate)
 {

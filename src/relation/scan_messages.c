@@ -386,6 +386,10 @@ messages_scan_close(RelationScan *scan)
 		close_file(scan->messages);
 }
 
+/*
+ * Closes the temporary file and the readers of a scan of messages; a scan that
+ * has not begun has none.
+ */
 void
 messages_scan_end(RelationScan *scan)
 {

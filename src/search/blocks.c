@@ -89,6 +89,7 @@ search_blocks_open(SearchBlocks *blocks)
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext block", ALLOCSET_DEFAULT_SIZES);
 }
 
+/* Closes the tables of search_blocks_open and frees the last block's body. */
 void
 search_blocks_close(SearchBlocks *blocks)
 {
@@ -129,6 +130,7 @@ search_blocks_find(SearchBlocks *blocks, text *account_id)
 	find(blocks, &blocks->blocks, account_id);
 }
 
+/* Fills in the next block of the account, without its body; false: there is no other. */
 bool
 search_blocks_next(SearchBlocks *blocks, SearchBlockRow *row)
 {

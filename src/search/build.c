@@ -25,7 +25,9 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
 #include "search_private.h"
+#include "sorted.h"
 #include "sql_text.h"
 #include "statement.h"
 
@@ -220,26 +222,26 @@ find_changed(const Build *build, const void *id)
 	Changed key;
 
 	memcpy(&key.id, id, UUID_LEN);
-	return bsearch(&key, build->changed, build->nchanged, sizeof(Changed), compare_changed);
+	return sorted_find(&key, build->changed, build->nchanged, sizeof(Changed), compare_changed);
+}
+
+/* Where a conversation lies, compared with the range of a block. */
+static int
+compare_with_block(const void *row, const void *changed)
+{
+	const pg_uuid_t *id = &((const Changed *) changed)->id;
+
+	if (memcmp(&((const SearchBlockRow *) row)->last_id, id, UUID_LEN) < 0)
+		return -1;
+	return memcmp(&((const SearchBlockRow *) row)->first_id, id, UUID_LEN) > 0;
 }
 
 /* Whether the block may have entries of conversations of this slice. */
 static bool
 may_have_changed(const Build *build, const SearchBlockRow *row)
 {
-	int low = 0;
-	int high = build->nchanged;
-
-	while (low < high)
-	{
-		int middle = low + (high - low) / 2;
-
-		if (memcmp(&build->changed[middle].id, &row->first_id, UUID_LEN) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < build->nchanged && memcmp(&build->changed[low].id, &row->last_id, UUID_LEN) <= 0;
+	return sorted_find(row, build->changed, build->nchanged, sizeof(Changed), compare_with_block) !=
+		   NULL;
 }
 
 /* Finds out which entries the changed conversations have. */
@@ -480,8 +482,7 @@ write_blocks(Build *build)
 		values[6] = UUIDPGetDatum(&build->changed[build->nchanged - 1].id);
 	if (plan_execute(&claim_account, values, build->complete ? "     nn" : NULL, false) != 1)
 		return false;
-	values[1] = PointerGetDatum(construct_array(build->dissolved, build->ndissolved, INT4OID,
-												sizeof(int32), true, TYPALIGN_INT));
+	values[1] = array_datum(INT4OID, build->dissolved, NULL, build->ndissolved);
 	if (build->ndissolved > 0)
 		plan_execute(&delete_blocks, values, NULL, false);
 	for (int at = 0; at < n;)

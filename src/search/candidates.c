@@ -9,9 +9,9 @@
  * up to that revision.  Where the blocks are not complete, whyever, every
  * conversation is a candidate.
  *
- * Candidates are found in the order of blocks and needed latest first.  There is
- * room for as many as a part of work_mem holds; the others are looked for anew
- * when these have been gone through.
+ * Candidates are found in the order of blocks and needed latest first.  As
+ * many are kept as a part of work_mem holds; the others are looked for anew when
+ * these have been gone through.
  */
 #include "postgres.h"
 

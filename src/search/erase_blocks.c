@@ -20,6 +20,7 @@
 
 #include "erase.h"
 #include "search_private.h"
+#include "sorted.h"
 #include "sql_text.h"
 #include "statement.h"
 
@@ -99,23 +100,18 @@ compare_erased(const void *a, const void *b)
 	return left->seq < right->seq ? -1 : left->seq > right->seq;
 }
 
+static int
+compare_with_id(const void *id, const void *erased)
+{
+	return memcmp(id, &((const StoreErased *) erased)->id, UUID_LEN);
+}
+
 /* The first of those erased whose id is not smaller. */
 static int
 first_erased(const Erasing *erasing, const void *id)
 {
-	int low = 0;
-	int high = erasing->count;
-
-	while (low < high)
-	{
-		int middle = low + (high - low) / 2;
-
-		if (memcmp(&erasing->erased[middle].id, id, UUID_LEN) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return (int) sorted_place(id, erasing->erased, erasing->count, sizeof(StoreErased),
+							  compare_with_id);
 }
 
 typedef enum EntryFate
@@ -274,6 +270,7 @@ forget(text *account_id)
 	plan_execute(&forget_blocks, values, NULL, false);
 }
 
+/* Has the store and memory.forget tell what they erase; called once, from search_init. */
 void
 search_erase_init(void)
 {

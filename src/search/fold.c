@@ -14,6 +14,7 @@
 
 #include "fold.h"
 #include "fold_table.h"
+#include "sorted.h"
 
 /* Marks behind one character that are looked at; more of them stay as they come. */
 #define MAX_MARKS 30
@@ -118,33 +119,43 @@ search_kind(uint32_t character)
 
 /* ---- marks ---- */
 
+static int
+compare_with_mark(const void *character, const void *mark)
+{
+	uint32_t wanted = *(const uint32_t *) character;
+
+	if (wanted < ((const struct FoldMark *) mark)->first)
+		return -1;
+	return wanted > ((const struct FoldMark *) mark)->last;
+}
+
 static uint32_t
 mark_order(uint32_t character)
 {
-	size_t low = 0;
-	size_t high = sizeof(fold_marks) / sizeof(fold_marks[0]);
+	const struct FoldMark *mark =
+		sorted_find(&character, fold_marks, sizeof(fold_marks) / sizeof(fold_marks[0]),
+					sizeof(fold_marks[0]), compare_with_mark);
 
-	while (low < high)
-	{
-		size_t middle = low + (high - low) / 2;
+	return mark == NULL ? 0 : mark->order;
+}
 
-		if (fold_marks[middle].last < character)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < sizeof(fold_marks) / sizeof(fold_marks[0]) && fold_marks[low].first <= character
-			   ? fold_marks[low].order
-			   : 0;
+static int
+compare_pairs(const void *wanted, const void *pair)
+{
+	const struct FoldPair *left = wanted;
+	const struct FoldPair *right = pair;
+
+	if (left->first != right->first)
+		return left->first < right->first ? -1 : 1;
+	return left->second < right->second ? -1 : left->second > right->second;
 }
 
 /* The one character that two make; 0: none. */
 static uint32_t
 compose(uint32_t first, uint32_t second)
 {
-	size_t low = 0;
-	size_t count = sizeof(fold_pairs) / sizeof(fold_pairs[0]);
-	size_t high = count;
+	struct FoldPair wanted = {first, second, 0};
+	const struct FoldPair *pair;
 
 	if (first - LEADING_FIRST < LEADING_COUNT && second - VOWEL_FIRST < VOWEL_COUNT)
 		return HANGUL_FIRST +
@@ -152,19 +163,9 @@ compose(uint32_t first, uint32_t second)
 	if (first - HANGUL_FIRST < HANGUL_COUNT && (first - HANGUL_FIRST) % TRAILING_COUNT == 0 &&
 		second - TRAILING_FIRST - 1 < TRAILING_COUNT - 1)
 		return first + (second - TRAILING_FIRST);
-	while (low < high)
-	{
-		size_t middle = low + (high - low) / 2;
-
-		if (fold_pairs[middle].first < first ||
-			(fold_pairs[middle].first == first && fold_pairs[middle].second < second))
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < count && fold_pairs[low].first == first && fold_pairs[low].second == second
-			   ? fold_pairs[low].result
-			   : 0;
+	pair = sorted_find(&wanted, fold_pairs, sizeof(fold_pairs) / sizeof(fold_pairs[0]),
+					   sizeof(fold_pairs[0]), compare_pairs);
+	return pair == NULL ? 0 : pair->result;
 }
 
 /*

@@ -21,7 +21,7 @@ typedef enum SearchKind
 	SEARCH_SIGN = 2       /* of a script without spaces, or a symbol: found anywhere */
 } SearchKind;
 
-/* Room for the folded form of so many bytes. */
+/* Space for the folded form of so many bytes. */
 #define SEARCH_FOLD_SPACE(length) ((length) *3 + 16)
 
 /* Folds length bytes of UTF-8 into out, which has SEARCH_FOLD_SPACE(length); returns how many. */
@@ -30,7 +30,7 @@ extern size_t search_fold(const char *text, size_t length, char *out);
 /*
  * The same where it is to be known where each folded byte comes from: origin
  * gets, for each of them and the end, the offset in text of the character that
- * it was made of.  It has room for SEARCH_FOLD_SPACE(length) + 1 numbers.
+ * it was made of.  It has space for SEARCH_FOLD_SPACE(length) + 1 numbers.
  */
 extern size_t search_fold_mapped(const char *text, size_t length, char *out, uint32_t *origin);
 

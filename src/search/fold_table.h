@@ -4320,7 +4320,7 @@ static const uint8_t kind_code[141][256] = {
 	},
 };
 
-static const struct
+static const struct FoldPair
 {
 	uint32_t first;
 	uint32_t second;
@@ -4844,7 +4844,7 @@ static const struct
 };
 
 /* Combining classes, of the marks that folding leaves. */
-static const struct
+static const struct FoldMark
 {
 	uint32_t first;
 	uint32_t last;

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "search_private.h"
+#include "sorted.h"
 
 /* The order of results: score, time, then whatever tells them apart. */
 int
@@ -35,27 +36,25 @@ search_hits_init(SearchHits *hits, int space)
 	hits->space = space;
 }
 
+static int
+compare_hits(const void *a, const void *b)
+{
+	return search_compare_hits(a, b);
+}
+
 /* Puts a hit in its place; false: the list is full of better ones. */
 bool
 search_hits_add(SearchHits *hits, const SearchHit *hit)
 {
-	int low = 0;
-	int high = hits->count;
+	size_t place;
 
 	if (hits->count == hits->space && search_compare_hits(hit, &hits->hits[hits->count - 1]) > 0)
 		return false;
-	while (low < high)
-	{
-		int middle = low + (high - low) / 2;
-
-		if (search_compare_hits(&hits->hits[middle], hit) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
+	place = sorted_place(hit, hits->hits, hits->count, sizeof(SearchHit), compare_hits);
 	if (hits->count < hits->space)
 		hits->count++;
-	memmove(&hits->hits[low + 1], &hits->hits[low], (hits->count - 1 - low) * sizeof(SearchHit));
-	hits->hits[low] = *hit;
+	memmove(&hits->hits[place + 1], &hits->hits[place],
+			(hits->count - 1 - place) * sizeof(SearchHit));
+	hits->hits[place] = *hit;
 	return true;
 }

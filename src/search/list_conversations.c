@@ -16,6 +16,8 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
+#include "arguments.h"
+#include "audit.h"
 #include "memory_limits.h"
 #include "search_private.h"
 
@@ -339,8 +341,7 @@ take_arguments(FunctionCallInfo fcinfo, ConversationList *list)
 	SearchFilter *filter = &list->filter;
 
 	memset(list, 0, sizeof(*list));
-	list->account_id = account_check(
-		PG_ARGISNULL(ARGUMENT_ACCOUNT_ID) ? NULL : PG_GETARG_TEXT_PP(ARGUMENT_ACCOUNT_ID));
+	list->account_id = argument_account(fcinfo, ARGUMENT_ACCOUNT_ID);
 	list->title = search_query_argument(
 		PG_ARGISNULL(ARGUMENT_TITLE) ? NULL : PG_GETARG_TEXT_PP(ARGUMENT_TITLE));
 	filter->by_role = !PG_ARGISNULL(ARGUMENT_ROLES);
@@ -368,11 +369,11 @@ take_arguments(FunctionCallInfo fcinfo, ConversationList *list)
 	list->order = PG_ARGISNULL(ARGUMENT_ORDER_BY)
 					  ? ORDER_CHANGED
 					  : order_argument(PG_GETARG_TEXT_PP(ARGUMENT_ORDER_BY));
-	list->limit = search_number_argument("max_conversations",
-										 PG_ARGISNULL(ARGUMENT_MAX_CONVERSATIONS)
-											 ? 50
-											 : PG_GETARG_INT32(ARGUMENT_MAX_CONVERSATIONS),
-										 1, MAX_CONVERSATIONS);
+	list->limit = argument_within("max_conversations",
+								  PG_ARGISNULL(ARGUMENT_MAX_CONVERSATIONS)
+									  ? 50
+									  : PG_GETARG_INT32(ARGUMENT_MAX_CONVERSATIONS),
+								  1, MAX_CONVERSATIONS);
 	if (!PG_ARGISNULL(ARGUMENT_PAGE_KEY))
 		read_key(list, PG_GETARG_TEXT_PP(ARGUMENT_PAGE_KEY));
 }
@@ -401,6 +402,7 @@ memory_list_conversations(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	take_arguments(fcinfo, list);
+	audit_access(AUDIT_CONVERSATIONS, ACL_SELECT);
 	list->scan = store_scan_begin(list->filter.by_role || list->filter.by_model);
 	verifier = search_verifier(list->scan, &list->filter);
 	list_rows(list);

@@ -196,6 +196,10 @@ alternative_follows(const char *at, const char *end)
 	return next_typed(&at, end, &typed) && !typed.negative && !is_or(&typed);
 }
 
+/*
+ * Parses a query in UTF-8 of so many bytes; if it is not SEARCH_PARSED, the
+ * query is not to be used.  Allocates nothing.
+ */
 SearchParsed
 search_parse(const char *text, size_t length, SearchQuery *query)
 {

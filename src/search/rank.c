@@ -92,6 +92,10 @@ search_titled(const SearchRanking *ranking, const char *title, size_t length)
 	return titled;
 }
 
+/*
+ * Counts how often each term occurs in a message that was found; titled: bits
+ * of the terms that the title has.
+ */
 void
 search_count(const SearchRanking *ranking, const SearchFound *found, uint32 titled,
 			 SearchCounts *counts)
@@ -119,6 +123,10 @@ search_count(const SearchRanking *ranking, const SearchFound *found, uint32 titl
 					 search_find_term(&ranking->phrase, found->folded, found->length, 0, &place);
 }
 
+/*
+ * The score of a message by its counts, after BM25, higher where the title has
+ * a term or the message the query as a phrase.
+ */
 double
 search_score(const SearchRanking *ranking, const SearchCounts *counts)
 {

@@ -18,6 +18,8 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
+#include "arguments.h"
+#include "audit.h"
 #include "compat.h"
 #include "memory_limits.h"
 #include "search.h"
@@ -100,13 +102,6 @@ search_init(void)
 /* ---- arguments ---- */
 
 static void
-bad_null(const char *name)
-{
-	ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
-					errhint("Leave it out for the default.")));
-}
-
-static void
 take_filter(FunctionCallInfo fcinfo, SearchFilter *filter)
 {
 	memset(filter, 0, sizeof(*filter));
@@ -153,28 +148,20 @@ take_arguments(FunctionCallInfo fcinfo, Search *search)
 	search->account_id = search_account_argument(
 		PG_ARGISNULL(ARGUMENT_ACCOUNT_ID) ? NULL : PG_GETARG_TEXT_PP(ARGUMENT_ACCOUNT_ID));
 	search->query = search_query_argument(query);
-	if (PG_ARGISNULL(ARGUMENT_MAX_RESULTS))
-		bad_null("max_results");
-	search->limit = search_number_argument("max_results", PG_GETARG_INT32(ARGUMENT_MAX_RESULTS), 1,
-										   MAX_RESULTS);
+	search->limit = argument_int32(fcinfo, ARGUMENT_MAX_RESULTS, "max_results", 1, MAX_RESULTS);
 	search->id =
 		PG_ARGISNULL(ARGUMENT_CONVERSATION_ID) ? NULL : PG_GETARG_UUID_P(ARGUMENT_CONVERSATION_ID);
 	take_filter(fcinfo, &search->filter);
 	search->filter.query = search->query;
-	if (PG_ARGISNULL(ARGUMENT_ORDER_BY))
-		bad_null("order_by");
+	argument_require(fcinfo, ARGUMENT_ORDER_BY, "order_by", "Leave it out for the default.");
 	/* without words there is nothing to rank by */
 	search->ranked =
 		search_order_argument(PG_GETARG_TEXT_PP(ARGUMENT_ORDER_BY)) && search->query != NULL;
 	if (!PG_ARGISNULL(ARGUMENT_PER_CONVERSATION))
 		search->per_conversation =
-			search_number_argument("per_conversation", PG_GETARG_INT32(ARGUMENT_PER_CONVERSATION),
-								   1, MAX_RESULTS);
-	if (PG_ARGISNULL(ARGUMENT_SNIPPET_LENGTH))
-		bad_null("snippet_length");
-	search->snippet_length =
-		search_number_argument("snippet_length", PG_GETARG_INT32(ARGUMENT_SNIPPET_LENGTH), 1,
-							   SNIPPET_MAX_CHARACTERS);
+			argument_int32(fcinfo, ARGUMENT_PER_CONVERSATION, "per_conversation", 1, MAX_RESULTS);
+	search->snippet_length = argument_int32(fcinfo, ARGUMENT_SNIPPET_LENGTH, "snippet_length", 1,
+											SNIPPET_MAX_CHARACTERS);
 	take_page_key(fcinfo, search);
 }
 
@@ -582,6 +569,7 @@ memory_search(PG_FUNCTION_ARGS)
 	SearchCall call = {fcinfo, result};
 
 	InitMaterializedSRF(fcinfo, 0);
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	search_attempt(run_search, &call, result->setResult);
 	return (Datum) 0;
 }

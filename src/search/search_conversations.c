@@ -15,6 +15,8 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
+#include "arguments.h"
+#include "audit.h"
 #include "memory_limits.h"
 #include "search_private.h"
 
@@ -341,22 +343,20 @@ static void
 take_arguments(FunctionCallInfo fcinfo, ConversationSearch *search)
 {
 	memset(search, 0, sizeof(*search));
-	search->account_id = account_check(
-		PG_ARGISNULL(ARGUMENT_ACCOUNT_ID) ? NULL : PG_GETARG_TEXT_PP(ARGUMENT_ACCOUNT_ID));
-	if (PG_ARGISNULL(ARGUMENT_QUERY))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("query must not be null"),
-						errhint("See memory.list_conversations for a list without a query.")));
+	search->account_id = argument_account(fcinfo, ARGUMENT_ACCOUNT_ID);
+	argument_require(fcinfo, ARGUMENT_QUERY, "query",
+					 "See memory.list_conversations for a list without a query.");
 	search->query = search_query_argument(PG_GETARG_TEXT_PP(ARGUMENT_QUERY));
-	search->limit = search_number_argument("max_results",
-										   PG_ARGISNULL(ARGUMENT_MAX_RESULTS)
-											   ? 20
-											   : PG_GETARG_INT32(ARGUMENT_MAX_RESULTS),
-										   1, MAX_RESULTS);
-	search->snippet_length = search_number_argument("snippet_length",
-													PG_ARGISNULL(ARGUMENT_SNIPPET_LENGTH)
-														? 160
-														: PG_GETARG_INT32(ARGUMENT_SNIPPET_LENGTH),
-													1, SNIPPET_MAX_CHARACTERS);
+	search->limit =
+		argument_within("max_results",
+						PG_ARGISNULL(ARGUMENT_MAX_RESULTS) ? 20
+														   : PG_GETARG_INT32(ARGUMENT_MAX_RESULTS),
+						1, MAX_RESULTS);
+	search->snippet_length = argument_within("snippet_length",
+											 PG_ARGISNULL(ARGUMENT_SNIPPET_LENGTH)
+												 ? 160
+												 : PG_GETARG_INT32(ARGUMENT_SNIPPET_LENGTH),
+											 1, SNIPPET_MAX_CHARACTERS);
 	search->filter.query = search->query;
 	search->filter.any_group = true;
 	search->filter.from = DT_NOBEGIN;
@@ -451,6 +451,7 @@ memory_search_conversations(PG_FUNCTION_ARGS)
 	SearchCall call = {fcinfo, result};
 
 	InitMaterializedSRF(fcinfo, 0);
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	search_attempt(run_search, &call, result->setResult);
 	return (Datum) 0;
 }

@@ -5,7 +5,7 @@
  * Calls go downward: search.c, search_conversations.c → search_verify.c, rank.c →
  * candidates.c → blocks.c → block.c, snippet.c, filter.c → query.c → fold.c.
  * build.c → entries.c and erase_blocks.c stand beside candidates.c; hits.c, page_key.c,
- * attempts.c and arguments.c beside search_verify.c.
+ * attempts.c and search_arguments.c beside search_verify.c.
  */
 #ifndef SEARCH_PRIVATE_H
 #define SEARCH_PRIVATE_H
@@ -118,7 +118,7 @@ typedef struct SearchGather
 	SearchCandidate *candidates; /* when it is done, in order: latest first */
 	int count;
 	int space;
-	bool more; /* others, which come behind them, had no room */
+	bool more; /* others, which come behind them, did not fit */
 
 	bool counts_terms;
 	int64 entries;                  /* that were looked at, if it counts terms */
@@ -241,10 +241,9 @@ extern double search_score(const SearchRanking *ranking, const SearchCounts *cou
 typedef void (*SearchAct)(void *arg, bool careful);
 extern void search_attempt(SearchAct act, void *arg, Tuplestorestate *rows);
 
-/* ---- arguments.c: what the functions of this room are given ---- */
+/* ---- search_arguments.c: what the functions of this room are given ---- */
 extern SearchQuery *search_query_argument(const text *query);
 extern SearchName *search_names_argument(ArrayType *array, const char *name, int *n);
-extern int search_number_argument(const char *name, int64 value, int64 smallest, int64 largest);
 extern text *search_account_argument(text *account_id);
 extern bool search_order_argument(const text *order_by);
 extern Datum search_highlights(const Snippet *snippet);

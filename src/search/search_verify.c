@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 
 #include "search_private.h"
+#include "sorted.h"
 
 #define GROUP_BYTES (256 * 1024)
 /* A buffer that one large message needed is not kept. */
@@ -274,29 +275,28 @@ read_branch(SearchVerifier *verifier)
 	MemoryContextDelete(scratch);
 }
 
+/* Ranges come latest first. */
+static int
+compare_with_range(const void *seq, const void *range)
+{
+	int64 wanted = *(const int64 *) seq;
+
+	if (wanted > ((const SeqRange *) range)->last)
+		return -1;
+	return wanted < ((const SeqRange *) range)->first;
+}
+
 static bool
 is_on_branch(SearchVerifier *verifier, int64 seq)
 {
-	int low = 0;
-	int high;
-
 	if (verifier->filter->all_branches)
 		return true;
 	if (!verifier->listed.branched)
 		return seq <= verifier->listed.head_seq;
 	if (verifier->branch == NULL)
 		read_branch(verifier);
-	high = verifier->nbranch;
-	while (low < high)
-	{
-		int middle = low + (high - low) / 2;
-
-		if (verifier->branch[middle].first > seq)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < verifier->nbranch && verifier->branch[low].last >= seq;
+	return sorted_find(&seq, verifier->branch, verifier->nbranch, sizeof(SeqRange),
+					   compare_with_range) != NULL;
 }
 
 /* ---- the next one ---- */

@@ -277,7 +277,7 @@ snippet_make(const SearchQuery *query, const char *text, size_t length, int char
 		begin = window_begin(text, place->begin, characters / 4);
 	}
 	end = forth(text, begin, length, characters);
-	/* a text that ends early leaves room before */
+	/* a text that ends early leaves space before */
 	if (end == length && begin > 0)
 		begin = back(text, length, 0, characters);
 	copy_window(text, length, begin, end, snippet);

@@ -35,7 +35,7 @@ typedef struct Snippet
 	int nhighlights;
 } Snippet;
 
-/* Room to work in, which the caller owns. */
+/* Memory to work in, which the caller owns. */
 typedef struct SnippetSpace
 {
 	char folded[SEARCH_FOLD_SPACE(SNIPPET_SLICE_BYTES)];

@@ -83,6 +83,7 @@ store_scan_unreadable(const StoreScan *scan)
 	return scan->unreadable;
 }
 
+/* Closes the scan's tables and frees it. */
 void
 store_scan_end(StoreScan *scan)
 {

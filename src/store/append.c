@@ -15,6 +15,8 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
+#include "audit.h"
 #include "memory_limits.h"
 #include "sql_text.h"
 #include "statement.h"
@@ -60,13 +62,19 @@ argument_tokens(FunctionCallInfo fcinfo, int n)
 void
 store_conversation_arguments(FunctionCallInfo fcinfo, text **account_id, pg_uuid_t **id)
 {
-	*account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("conversation_id must not be null"),
-				 errhint("Name a conversation; memory.create_conversation creates a new one.")));
+	*account_id = argument_account(fcinfo, 0);
+	argument_require(fcinfo, 1, "conversation_id",
+					 "Name a conversation; memory.create_conversation creates a new one.");
 	*id = PG_GETARG_UUID_P(1);
+}
+
+/* The number of a message. */
+int64
+store_seq_argument(FunctionCallInfo fcinfo, int n)
+{
+	argument_require(fcinfo, n, "seq",
+					 "Name the message; see memory.messages for those of the conversation.");
+	return PG_GETARG_INT64(n);
 }
 
 /* Begins a statement on one conversation.  Needs an SPI connection. */
@@ -120,7 +128,7 @@ take_appended(text *account_id, const TranscriptMessage *message, const FastAppe
 	{
 		account->amounts.by_meter[QUOTA_MESSAGES] = 1;
 		account->amounts.by_meter[QUOTA_TOKENS] = message->tokens;
-		account->amounts.by_meter[QUOTA_CONTENT_BYTES] = message->content_len;
+		account->amounts.by_meter[QUOTA_CONTENT_BYTES] = (int64) store_message_bytes(message);
 	}
 	return account;
 }
@@ -161,14 +169,14 @@ static PlanStatement append_statement = {
 	" message_count = c.message_count" OP(+) "1,"
 	" token_count = c.token_count" OP(+) "$6,"
 	" content_bytes = c.content_bytes" OP(+) "$10,"
-	" tail_bytes = c.tail_bytes" OP(+) "$10, tail_count = c.tail_count" OP(+) "1,"
+	" tail_bytes = c.tail_bytes" OP(+) "$13, tail_count = c.tail_count" OP(+) "1,"
 	" updated_at = GREATEST(c.updated_at, $7), revision = a.revision,"
 	" revision_bucket = (a.revision" OP(>>) "10)::pg_catalog.int4"
 	" FROM a"
 	" WHERE c.conversation_id" OP(=) "$1 AND c.account_id" OP(=) "$2"
 	" AND c.deleted_at IS NULL AND c.head_seq" OP(=) "(c.next_seq" OP(-) "1)"
 	" AND c.message_count" OP(>) "0 AND c.tail_count" OP(<) "($11" OP(-) "1)"
-	" AND (c.tail_bytes" OP(+) "$10)" OP(<) "$12"
+	" AND (c.tail_bytes" OP(+) "$13)" OP(<) "$12"
 	" RETURNING c.head_seq AS seq, a.revision), t AS ("
 	"INSERT INTO memory_store.tail (conversation_id, account_id, seq, parent_seq,"
 	" role, content, model, tokens, created_at, message_id, metadata, revision,"
@@ -179,9 +187,9 @@ static PlanStatement append_statement = {
 	" SELECT a.revision, a.subscription_id, c.seq"
 	" FROM a"
 	" LEFT JOIN c ON true",
-	12,
+	13,
 	{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
-	 INT8OID, INT4OID, INT8OID},
+	 INT8OID, INT4OID, INT8OID, INT8OID},
 };
 /* clang-format on */
 
@@ -195,8 +203,8 @@ append_by_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessa
 					QuotaHold *hold, int64 *seq)
 {
 	FastAppended appended = {0};
-	Datum values[12];
-	char nulls[12 + 1] = "            ";
+	Datum values[13];
+	char nulls[13 + 1] = "             ";
 	Datum number;
 	bool isnull;
 
@@ -210,9 +218,10 @@ append_by_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessa
 	values[6] = TimestampTzGetDatum(message->created_at);
 	values[7] = store_bytes_datum(message->message_id, message->message_id_len, &nulls[7]);
 	values[8] = store_bytes_datum(message->metadata, message->metadata_len, &nulls[8]);
-	values[9] = Int64GetDatum(message->content_len);
+	values[9] = Int64GetDatum((int64) store_message_bytes(message));
 	values[10] = Int32GetDatum(store_segment_messages);
 	values[11] = Int64GetDatum((int64) store_segment_kb * 1024);
+	values[12] = Int64GetDatum(message->content_len);
 	if (plan_execute(&append_statement, values, nulls, false) == 0)
 		return NULL;
 	appended.revision = DatumGetInt64(plan_column(0, 1, &isnull));
@@ -245,7 +254,7 @@ begin_quota(char *name, const TranscriptMessage *message, bool simple)
 		return quota_begin(name);
 	expected.by_meter[QUOTA_MESSAGES] = 1;
 	expected.by_meter[QUOTA_TOKENS] = message->tokens;
-	expected.by_meter[QUOTA_CONTENT_BYTES] = message->content_len;
+	expected.by_meter[QUOTA_CONTENT_BYTES] = (int64) store_message_bytes(message);
 	return quota_begin_expecting(name, &expected);
 }
 
@@ -333,6 +342,7 @@ memory_append(PG_FUNCTION_ARGS)
 
 	/* the statement, being a SELECT, would be called one that only reads */
 	PreventCommandIfReadOnly("memory.append()");
+	audit_access(AUDIT_MESSAGES, ACL_INSERT);
 	SPI_connect();
 	seq = append_message(account_id, id, &message);
 	SPI_finish();
@@ -438,6 +448,7 @@ memory_append_batch(PG_FUNCTION_ARGS)
 		store_check_message(&messages[i]);
 	error_context_stack = where.previous;
 
+	audit_access(AUDIT_MESSAGES, ACL_INSERT);
 	seqs = palloc(mul_size(Max(n, 1), sizeof(Datum)));
 	if (n > 0)
 	{
@@ -451,7 +462,7 @@ memory_append_batch(PG_FUNCTION_ARGS)
 			append_messages(account_id, id, messages, n, &where, seqs);
 		SPI_finish();
 	}
-	PG_RETURN_ARRAYTYPE_P(construct_array(seqs, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	PG_RETURN_DATUM(array_datum(INT8OID, seqs, NULL, n));
 }
 
 static void
@@ -481,16 +492,6 @@ change_one(text *account_id, const pg_uuid_t *id, StoreChange *change)
 	return revision;
 }
 
-static int64
-argument_seq(FunctionCallInfo fcinfo, int n)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("seq must not be null"),
-				 errhint("Name the message; see memory.messages for those of the conversation.")));
-	return PG_GETARG_INT64(n);
-}
-
 PG_FUNCTION_INFO_V1(memory_edit_message);
 
 /*
@@ -510,7 +511,7 @@ memory_edit_message(PG_FUNCTION_ARGS)
 	pg_uuid_t *id;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
-	change.seq = argument_seq(fcinfo, 2);
+	change.seq = store_seq_argument(fcinfo, 2);
 	argument_text(fcinfo, 3, &message->content, &message->content_len);
 	argument_text(fcinfo, 4, &message->role, &message->role_len);
 	argument_text(fcinfo, 5, &message->model, &message->model_len);
@@ -521,6 +522,7 @@ memory_edit_message(PG_FUNCTION_ARGS)
 	change.set_model = message->model != NULL;
 	change.set_tokens = message->tokens >= 0;
 	change.set_metadata = message->metadata != NULL;
+	audit_access(AUDIT_MESSAGES, ACL_UPDATE);
 	PG_RETURN_INT64(change_one(account_id, id, &change));
 }
 
@@ -539,7 +541,8 @@ memory_delete_message(PG_FUNCTION_ARGS)
 	pg_uuid_t *id;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
-	change.seq = argument_seq(fcinfo, 2);
+	change.seq = store_seq_argument(fcinfo, 2);
 	change.remove = true;
+	audit_access(AUDIT_MESSAGES, ACL_DELETE);
 	PG_RETURN_INT64(change_one(account_id, id, &change));
 }

@@ -79,5 +79,6 @@ store_prepared_write(StoreConversation *conversation, StoreAccount *account, Met
 	conversation->account = account;
 	conversation->account_id = account->account_id;
 	conversation->queue = queue;
+	conversation->usage = usage;
 	store_save_conversation(conversation);
 }

@@ -55,6 +55,10 @@ static StoreChangedSink changed_sink = NULL;
 /* Of this transaction, in its context; NULL: none is marked. */
 static HTAB *changed_accounts = NULL;
 
+/*
+ * Names the function that is told of changed accounts; called once, from the
+ * room that wants to know.
+ */
 void
 store_set_changed_sink(StoreChangedSink sink)
 {

@@ -10,6 +10,8 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
+#include "audit.h"
 #include "memory_limits.h"
 #include "sql_text.h"
 #include "statement.h"
@@ -52,6 +54,45 @@ static PlanStatement conversation_set_statement = {
 };
 /* clang-format on */
 
+/* clang-format off */
+static PlanStatement conversation_texts_statement = {
+	"SELECT title, metadata, revision"
+	" FROM memory_store.conversations"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
+	2,
+	{UUIDOID, TEXTOID},
+};
+/* clang-format on */
+
+/* What the row has under the title and metadata that are given leaves the bytes; they come. */
+static void
+count_fields(StoreConversation *conversation, const StoreFields *fields)
+{
+	bool titled = (fields->given & STORE_TITLE) != 0;
+	bool described = (fields->given & STORE_METADATA) != 0;
+	Datum values[2] = {UUIDPGetDatum(&conversation->id), PointerGetDatum(conversation->account_id)};
+	text *title = NULL;
+	Jsonb *metadata = NULL;
+	int64 before;
+	int64 after;
+	Datum value;
+	bool isnull;
+
+	if ((!titled && !described) ||
+		plan_execute(&conversation_texts_statement, values, NULL, false) == 0)
+		return;
+	value = plan_column(0, 1, &isnull);
+	if (titled && !isnull)
+		title = DatumGetTextPP(value);
+	value = plan_column(0, 2, &isnull);
+	if (described && !isnull)
+		metadata = DatumGetJsonbP(value);
+	before = store_fields_bytes(title, metadata);
+	after = store_fields_bytes(titled ? fields->title : NULL, described ? fields->metadata : NULL);
+	conversation->content_bytes += after - before;
+	store_usage_fields_changed(conversation, before, after);
+}
+
 /* Sets title, metadata and archived of a conversation that has a row. */
 static void
 set_texts(StoreConversation *conversation, const StoreFields *fields)
@@ -74,7 +115,7 @@ set_texts(StoreConversation *conversation, const StoreFields *fields)
 		store_note_erased(conversation, 0);
 }
 
-/* Takes the given fields over and writes the row. */
+/* Takes the given fields over, and writes the row and what it used. */
 void
 store_set_fields(StoreConversation *conversation, const StoreFields *fields)
 {
@@ -98,11 +139,15 @@ store_set_fields(StoreConversation *conversation, const StoreFields *fields)
 		conversation->metadata = fields->metadata;
 		conversation->archived = fields->archived;
 		store_save_conversation(conversation);
-		return;
 	}
-	store_save_conversation(conversation);
-	if ((fields->given & (STORE_TITLE | STORE_METADATA | STORE_ARCHIVED)) != 0)
-		set_texts(conversation, fields);
+	else
+	{
+		count_fields(conversation, fields);
+		store_save_conversation(conversation);
+		if ((fields->given & (STORE_TITLE | STORE_METADATA | STORE_ARCHIVED)) != 0)
+			set_texts(conversation, fields);
+	}
+	store_usage_write(conversation);
 }
 
 /* Error: 23505 it exists. */
@@ -127,16 +172,6 @@ store_check_fields(const StoreFields *fields)
 						errmsg("times of a conversation must be finite"),
 						errhint("Leave them out to have them set from the messages.")));
 }
-
-/* clang-format off */
-static PlanStatement conversation_texts_statement = {
-	"SELECT title, metadata, revision"
-	" FROM memory_store.conversations"
-	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
-	2,
-	{UUIDOID, TEXTOID},
-};
-/* clang-format on */
 
 /*
  * store_check_unchanged
@@ -223,7 +258,7 @@ PG_FUNCTION_INFO_V1(memory_create_conversation);
 Datum
 memory_create_conversation(PG_FUNCTION_ARGS)
 {
-	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = argument_account(fcinfo, 0);
 	pg_uuid_t *id = PG_ARGISNULL(1) ? store_new_uuid() : PG_GETARG_UUID_P(1);
 	StoreFields fields = {0};
 	StoreAccount *account;
@@ -236,6 +271,7 @@ memory_create_conversation(PG_FUNCTION_ARGS)
 	}
 	store_check_fields(&fields);
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_INSERT);
 	SPI_connect();
 	account = store_begin_account(account_id, true);
 	store_create_conversation(store_open_conversation(account, id, STORE_CREATE), &fields);
@@ -265,10 +301,12 @@ memory_update_conversation(PG_FUNCTION_ARGS)
 	store_conversation_arguments(fcinfo, &account_id, &id);
 	argument_changes(fcinfo, &fields);
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_UPDATE);
 	SPI_connect();
 	conversation = store_begin(account_id, id, STORE_EXISTING);
 	revision = conversation->revision;
 	store_set_fields(conversation, &fields);
+	store_end_account(conversation->account);
 	SPI_finish();
 	PG_RETURN_INT64(revision);
 }
@@ -295,6 +333,7 @@ memory_upsert_conversation(PG_FUNCTION_ARGS)
 	store_conversation_arguments(fcinfo, &account_id, &id);
 	argument_changes(fcinfo, &fields);
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_INSERT | ACL_UPDATE);
 	SPI_connect();
 	conversation = store_begin(account_id, id, STORE_CREATE);
 	made = !conversation->exists;
@@ -321,6 +360,7 @@ memory_delete_conversation(PG_FUNCTION_ARGS)
 	int64 revision;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
+	audit_access(AUDIT_CONVERSATIONS, ACL_DELETE);
 	SPI_connect();
 	conversation = store_begin(account_id, id, STORE_EXISTING);
 	revision = conversation->revision;

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "sorted.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "store_private.h"
@@ -40,7 +41,7 @@ static void
 edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreChange *change,
 			 bool in_tail)
 {
-	int64 sent = 0; /* tokens that new metadata adds */
+	int64 sent = 0; /* tokens that new metadata has more */
 	TranscriptMessage before = *message;
 	const TranscriptMessage *new = &change->message;
 
@@ -55,7 +56,7 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 				 errhint("Retry the statement.")));
 
 	conversation->token_count -= message->tokens;
-	conversation->content_bytes -= message->content_len;
+	conversation->content_bytes -= (int64) store_message_bytes(message);
 	if (change->set_role)
 		take_bytes(&message->role, &message->role_len, new->role, new->role_len);
 	if (change->set_content)
@@ -80,14 +81,14 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 		message->tokens = new->tokens;
 	else if (change->set_content)
 		message->tokens = store_estimate_message(message);
-	else if (sent > 0)
-		message->tokens = (int32) Min((int64) message->tokens + sent, PG_INT32_MAX);
+	else
+		message->tokens = (int32) Max(Min((int64) message->tokens + sent, PG_INT32_MAX), 0);
 	if (change->set_parent)
 		message->parent_seq = new->parent_seq;
 	message->revision = conversation->revision;
 	store_check_message(message);
 	conversation->token_count += message->tokens;
-	conversation->content_bytes += message->content_len;
+	conversation->content_bytes += (int64) store_message_bytes(message);
 	store_usage_edited(conversation, &before, message, in_tail);
 	change->done = true;
 }
@@ -125,7 +126,7 @@ bury_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 	store_usage_removed(conversation, message, in_tail);
 	conversation->message_count--;
 	conversation->token_count -= message->tokens;
-	conversation->content_bytes -= message->content_len;
+	conversation->content_bytes -= (int64) store_message_bytes(message);
 	change->message.parent_seq = message->parent_seq;
 	change->done = true;
 	plan_execute(&tombstone_insert_statement, values, nulls, false);
@@ -198,8 +199,8 @@ rewrite_segment(StoreConversation *conversation, StoreSegment *segment, StoreCha
 }
 
 /*
- * A late message between the segments: into the one before while that has
- * room, else a segment of its own; behind the last segment into the tail.
+ * A late message between the segments: into the one before while it fits, else
+ * into a segment of its own; behind the last segment into the tail.
  */
 static void
 insert_between(StoreConversation *conversation, StoreChange *change)
@@ -313,28 +314,24 @@ apply_all(StoreConversation *conversation, StoreChange *changes, int n)
 	return done;
 }
 
+static int
+compare_with_removed(const void *seq, const void *removed)
+{
+	int64 left = *(const int64 *) seq;
+	int64 right = ((const Removed *) removed)->seq;
+
+	return left < right ? -1 : left > right;
+}
+
 /* Where an answer to a removed message falls: the nearest ancestor kept. */
 static int64
 surviving_parent(const Removed *removed, int n, int64 seq)
 {
-	for (;;)
-	{
-		int low = 0;
-		int high = n;
+	const Removed *found;
 
-		while (low < high)
-		{
-			int middle = low + (high - low) / 2;
-
-			if (removed[middle].seq < seq)
-				low = middle + 1;
-			else
-				high = middle;
-		}
-		if (low == n || removed[low].seq != seq)
-			return seq;
-		seq = removed[low].parent_seq;
-	}
+	while ((found = sorted_find(&seq, removed, n, sizeof(Removed), compare_with_removed)) != NULL)
+		seq = found->parent_seq;
+	return seq;
 }
 
 /* The orphans found so far, as changes to their parents. */

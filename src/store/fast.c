@@ -60,7 +60,7 @@ find_in_tail(Appending *appending, ScanKeyData *keys)
 								  rows->slot->tts_isnull[TAIL_MESSAGE_ID], &stored.message_id_len);
 		if (!store_same_id(message, &stored))
 			continue;
-		live_tail_row(rows, &stored);
+		fast_tail_row(rows, &stored);
 		take_repeated(appending, &stored);
 		return;
 	}
@@ -175,7 +175,7 @@ take_number(TupleTableSlot *row, void *arg)
 	return count_up(row, CONVERSATION_NEXT_SEQ, 1) &&
 		   count_up(row, CONVERSATION_MESSAGE_COUNT, 1) &&
 		   count_up(row, CONVERSATION_TOKEN_COUNT, message->tokens) &&
-		   count_up(row, CONVERSATION_CONTENT_BYTES, message->content_len) &&
+		   count_up(row, CONVERSATION_CONTENT_BYTES, (int64) store_message_bytes(message)) &&
 		   count_up(row, CONVERSATION_TAIL_BYTES, message->content_len);
 }
 
@@ -293,7 +293,7 @@ fast_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, StoreSegme
 
 /* A copy of the tail's row at hand as a message, in the current memory context. */
 void
-live_tail_row(const DirectRows *rows, TranscriptMessage *message)
+fast_tail_row(const DirectRows *rows, TranscriptMessage *message)
 {
 	HeapTuple copy = ExecCopySlotHeapTuple(rows->slot);
 	Datum values[TAIL_NCOLUMNS];
@@ -334,7 +334,7 @@ reverse(TranscriptMessage *messages, uint32 n)
 /*
  * fast_tail_before
  *		The newest messages of the tail before seq, at most limit, in order of
- *		seq.  expected: how many there may be; there is room for more.
+ *		seq.  expected: how many there may be; there may be more.
  */
 bool
 fast_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, uint32 expected,
@@ -359,7 +359,7 @@ fast_tail_before(const pg_uuid_t *id, text *account_id, int64 seq, int64 limit, 
 			space = Min(space, PG_UINT32_MAX / 2) * 2;
 			*messages = repalloc_huge(*messages, mul_size(space, sizeof(TranscriptMessage)));
 		}
-		live_tail_row(&rows, &(*messages)[(*count)++]);
+		fast_tail_row(&rows, &(*messages)[(*count)++]);
 	}
 	direct_close(&rows);
 	reverse(*messages, *count);

@@ -159,6 +159,7 @@ store_feed_open(text *account_id, Snapshot snapshot)
 	return feed;
 }
 
+/* Closes the feed's tables and frees what it has read. */
 void
 store_feed_close(StoreFeed *feed)
 {
@@ -488,7 +489,7 @@ next_of_tail(StoreFeed *feed)
 			continue;
 		MemoryContextReset(feed->segment_context); /* which no segment needs any more */
 		old = MemoryContextSwitchTo(feed->segment_context);
-		live_tail_row(&feed->tail, &feed->living);
+		fast_tail_row(&feed->tail, &feed->living);
 		MemoryContextSwitchTo(old);
 		return true;
 	}

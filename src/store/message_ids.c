@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "sorted.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "store_private.h"
@@ -428,7 +429,7 @@ static bool
 loses_id(const StoreChange *changes, int n, const TranscriptMessage *message)
 {
 	StoreChange key = {.seq = message->seq};
-	const StoreChange *change = bsearch(&key, changes, n, sizeof(StoreChange), compare_seqs);
+	const StoreChange *change = sorted_find(&key, changes, n, sizeof(StoreChange), compare_seqs);
 
 	return change != NULL && (change->remove || (change->set_message_id &&
 												 !store_same_id(&change->message, message)));

@@ -10,6 +10,8 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "arguments.h"
+#include "sorted.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "store_private.h"
@@ -211,8 +213,8 @@ store_key_arrays(const StoreKey *keys, int n, Datum *arrays)
 		ids[i] = UUIDPGetDatum(&keys[i].id);
 		accounts[i] = PointerGetDatum(keys[i].account_id);
 	}
-	arrays[0] = PointerGetDatum(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-	arrays[1] = PointerGetDatum(construct_array(accounts, n, TEXTOID, -1, false, TYPALIGN_INT));
+	arrays[0] = array_datum(UUIDOID, ids, NULL, n);
+	arrays[1] = array_datum(TEXTOID, accounts, NULL, n);
 	pfree(ids);
 	pfree(accounts);
 }
@@ -250,19 +252,28 @@ store_read_existing(const StoreKey *keys, int n, ExistingConversations *existing
 	SPI_tuptable = NULL; /* kept while others come and go */
 }
 
+/* A key, and the description of the rows that it is compared with. */
+typedef struct ExistingKey
+{
+	const pg_uuid_t *id;
+	const text *account_id;
+	TupleDesc descriptor;
+} ExistingKey;
+
 /* The order of the rows: that of the store's locks. */
 static int
-compare_existing(const ExistingConversations *existing, uint64 row, const pg_uuid_t *id,
-				 const text *account_id)
+compare_existing(const void *key, const void *row)
 {
-	HeapTuple tuple = existing->rows->vals[row];
-	TupleDesc descriptor = existing->rows->tupdesc;
+	const ExistingKey *wanted = key;
+	HeapTuple tuple = *(const HeapTuple *) row;
 	bool isnull;
-	Datum owner = SPI_getbinval(tuple, descriptor, STORE_CONVERSATION_READ_COLUMNS - 2, &isnull);
-	Datum have = SPI_getbinval(tuple, descriptor, STORE_CONVERSATION_READ_COLUMNS - 1, &isnull);
-	int order = account_compare(DatumGetTextPP(owner), account_id);
+	Datum owner =
+		SPI_getbinval(tuple, wanted->descriptor, STORE_CONVERSATION_READ_COLUMNS - 2, &isnull);
+	Datum id =
+		SPI_getbinval(tuple, wanted->descriptor, STORE_CONVERSATION_READ_COLUMNS - 1, &isnull);
+	int order = account_compare(wanted->account_id, DatumGetTextPP(owner));
 
-	return order != 0 ? order : memcmp(DatumGetUUIDP(have), id, UUID_LEN);
+	return order != 0 ? order : memcmp(wanted->id, DatumGetUUIDP(id), UUID_LEN);
 }
 
 /* store_open_conversation, for a conversation that store_read_existing has looked up, or made. */
@@ -271,19 +282,12 @@ store_open_existing(StoreAccount *account, const pg_uuid_t *id,
 					const ExistingConversations *existing)
 {
 	StoreConversation *conversation = new_conversation(account, id);
-	uint64 low = 0;
-	uint64 high = existing->count;
+	TupleDesc descriptor = existing->rows->tupdesc;
+	ExistingKey key = {id, account->account_id, descriptor};
+	const HeapTuple *row = sorted_find(&key, existing->rows->vals, existing->count,
+									   sizeof(HeapTuple), compare_existing);
 
-	while (low < high)
-	{
-		uint64 middle = low + (high - low) / 2;
-
-		if (compare_existing(existing, middle, id, account->account_id) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low < existing->count && compare_existing(existing, low, id, account->account_id) == 0)
-		take_row(conversation, existing->rows->vals[low], existing->rows->tupdesc);
+	if (row != NULL)
+		take_row(conversation, *row, descriptor);
 	return conversation;
 }

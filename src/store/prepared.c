@@ -12,7 +12,7 @@
 #include "statement.h"
 #include "store_private.h"
 
-/* Room for one more element of an array. */
+/* Makes space for one more element of an array. */
 static void *
 make_room(PreparedConversation *prepared, void *array, uint32 count, uint32 *capacity, Size size)
 {

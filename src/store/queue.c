@@ -19,6 +19,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
 #include "direct.h"
 #include "sql_text.h"
 #include "statement.h"
@@ -154,19 +155,6 @@ store_queue_create(void)
 	return queue;
 }
 
-static Datum
-column_array(Datum *values, bool *nulls, int n, Oid type)
-{
-	int16 length;
-	bool by_value;
-	char alignment;
-	int lower = 1;
-
-	get_typlenbyvalalign(type, &length, &by_value, &alignment);
-	return PointerGetDatum(
-		construct_md_array(values, nulls, 1, &n, &lower, type, length, by_value, alignment));
-}
-
 /* A queued row: where it is, for fill_row. */
 typedef struct QueuedRow
 {
@@ -255,10 +243,13 @@ write_with_statement(QueueRows *rows)
 	Datum values[STORE_CONVERSATION_COLUMNS];
 
 	for (int i = 0; i < rows->ncolumns; i++)
-		values[i] =
-			column_array(rows->values[i], rows->nulls[i], rows->count,
-						 rows->types[i] != STATEMENT_TRANSCRIPT ? rows->types[i]
-																: statement_transcript_type());
+	{
+		Oid type = rows->types[i];
+
+		if (type == STATEMENT_TRANSCRIPT)
+			type = statement_transcript_type();
+		values[i] = array_datum(type, rows->values[i], rows->nulls[i], rows->count);
+	}
 	plan_execute(rows->statement, values, NULL, false);
 }
 

@@ -17,6 +17,8 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
+#include "arguments.h"
+#include "audit.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "store_private.h"
@@ -83,7 +85,7 @@ memory_history(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	int64 before_seq = PG_ARGISNULL(2) ? PG_INT64_MAX : PG_GETARG_INT64(2);
-	int64 limit = PG_ARGISNULL(3) ? PG_INT64_MAX : PG_GETARG_INT32(3);
+	int64 limit = argument_limit(fcinfo, 3, "max_messages");
 	const TranscriptMessage *message;
 	BranchReader *reader;
 	MessageList list;
@@ -91,9 +93,9 @@ memory_history(PG_FUNCTION_ARGS)
 	pg_uuid_t *id;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
-	store_check_limit("max_messages", limit);
 	InitMaterializedSRF(fcinfo, 0);
 
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	SPI_connect();
 	reader = branch_open(id, account_id, before_seq, limit);
 	list_init(&list, result->setDesc);
@@ -271,8 +273,8 @@ Datum
 memory_context(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	int64 max_tokens = PG_ARGISNULL(2) ? PG_INT64_MAX : PG_GETARG_INT32(2);
-	int64 max_messages = PG_ARGISNULL(3) ? PG_INT64_MAX : PG_GETARG_INT32(3);
+	int64 max_tokens = argument_limit(fcinfo, 2, "max_tokens");
+	int64 max_messages = argument_limit(fcinfo, 3, "max_messages");
 	bool include_system = PG_ARGISNULL(4) || PG_GETARG_BOOL(4);
 	Instructions instructions = {0};
 	BranchReader *reader;
@@ -281,10 +283,9 @@ memory_context(PG_FUNCTION_ARGS)
 	pg_uuid_t *id;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
-	store_check_limit("max_tokens", max_tokens);
-	store_check_limit("max_messages", max_messages);
 	InitMaterializedSRF(fcinfo, 0);
 
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	SPI_connect();
 	reader = branch_open(id, account_id, PG_INT64_MAX, max_messages);
 	if (reader == NULL)
@@ -332,13 +333,11 @@ memory_message(PG_FUNCTION_ARGS)
 	HeapTuple tuple;
 
 	store_conversation_arguments(fcinfo, &account_id, &id);
-	if (PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("seq must not be null"),
-				 errhint("Name the message; see memory.messages for those of the conversation.")));
+	(void) store_seq_argument(fcinfo, 2);
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory.message is not a composite type");
 
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	SPI_connect();
 	if (branch_open(id, account_id, PG_INT64_MAX, 0) == NULL)
 		store_unknown_conversation(id, account_id);
@@ -388,13 +387,11 @@ Datum
 memory_recent_conversations(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
-	int64 limit = PG_ARGISNULL(4) ? PG_INT64_MAX : PG_GETARG_INT32(4);
+	text *account_id = argument_account(fcinfo, 0);
+	int64 limit = argument_limit(fcinfo, 4, "max_conversations");
 	pg_uuid_t nil = {{0}};
 	Datum values[6];
 	uint64 rows;
-
-	store_check_limit("max_conversations", limit);
 
 	values[0] = PointerGetDatum(account_id);
 	values[1] = Int64GetDatum(PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1));
@@ -404,6 +401,7 @@ memory_recent_conversations(PG_FUNCTION_ARGS)
 	values[5] = BoolGetDatum(!PG_ARGISNULL(5) && PG_GETARG_BOOL(5));
 	InitMaterializedSRF(fcinfo, 0);
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_SELECT);
 	SPI_connect();
 	rows = plan_execute(&conversations_recent_statement, values, NULL, true);
 	for (uint64 i = 0; i < rows; i++)

@@ -95,13 +95,6 @@ store_update_tail(StoreConversation *conversation, const TranscriptMessage *mess
 		elog(ERROR, "message " INT64_FORMAT " is not in the tail", message->seq);
 }
 
-/* What a message takes of store_segment_kb. */
-uint64
-store_message_bytes(const TranscriptMessage *message)
-{
-	return (uint64) message->content_len + message->metadata_len;
-}
-
 /* How many of n > 0 messages the next segment takes. */
 uint32
 store_segment_share(const TranscriptMessage *messages, uint32 n)

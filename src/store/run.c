@@ -8,6 +8,7 @@
 
 #include "utils/memutils.h"
 
+#include "sorted.h"
 #include "store_private.h"
 
 void
@@ -69,21 +70,18 @@ store_run_push(StoreRun *run, const TranscriptMessage *message)
 	return copy;
 }
 
+static int
+compare_with_seq(const void *seq, const void *message)
+{
+	int64 left = *(const int64 *) seq;
+	int64 right = ((const TranscriptMessage *) message)->seq;
+
+	return left < right ? -1 : left > right;
+}
+
 /* The message with this seq in a decoded transcript, or NULL. */
 TranscriptMessage *
 store_find_message(TranscriptMessage *messages, uint32 n, int64 seq)
 {
-	uint32 low = 0;
-	uint32 high = n;
-
-	while (low < high)
-	{
-		uint32 middle = low + (high - low) / 2;
-
-		if (messages[middle].seq < seq)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < n && messages[low].seq == seq ? &messages[low] : NULL;
+	return sorted_find(&seq, messages, n, sizeof(TranscriptMessage), compare_with_seq);
 }

@@ -70,6 +70,7 @@ sampler_create(MemoryContext context)
 	sampler->space = FIRST_SPACE;
 	sampler->samples.data = palloc(sampler->space);
 	sampler->samples.sizes = palloc(MAX_SAMPLES * sizeof(size_t));
+	sampler->samples.owners = palloc(MAX_SAMPLES * sizeof(uint32));
 	sampler->stride = 1;
 	MemoryContextSwitchTo(old);
 	return sampler;
@@ -92,6 +93,7 @@ thin_out(StoreSampler *sampler)
 		{
 			memmove(samples->data + to, samples->data + from, size);
 			to += size;
+			samples->owners[kept] = samples->owners[i];
 			samples->sizes[kept++] = size;
 		}
 		from += size;
@@ -102,7 +104,7 @@ thin_out(StoreSampler *sampler)
 	sampler->open = false;
 }
 
-/* Whether there is room for so many bytes more, as a sample of their own. */
+/* Whether so many bytes more fit, as a sample of their own. */
 static bool
 make_room(StoreSampler *sampler, size_t size)
 {
@@ -144,8 +146,8 @@ sampler_add(StoreSampler *sampler, const text *account_id, const pg_uuid_t *id, 
 		samples->sizes[samples->count - 1] += size;
 	else
 	{
+		samples->owners[samples->count] = sampled_account(sampler->accounts, account_id)->number;
 		samples->sizes[samples->count++] = size;
-		(void) sampled_account(sampler->accounts, account_id);
 	}
 	sampler->last = *id;
 	sampler->open = true;
@@ -187,7 +189,8 @@ sampler_train(StoreSampler *sampler)
 	sampling_init(&sampling, samples->bytes);
 	for (uint32 i = 0; i < samples->count; i++)
 	{
-		(void) sampling_put(&sampling, samples->data + offset, samples->sizes[i]);
+		(void) sampling_put(&sampling, samples->owners[i], samples->data + offset,
+							samples->sizes[i]);
 		offset += samples->sizes[i];
 	}
 	sampling.accounts = sampler->accounts;

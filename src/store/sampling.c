@@ -18,6 +18,8 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
+#include "common_text.h"
 #include "sampling.h"
 #include "statement.h"
 #include "store_private.h"
@@ -35,11 +37,12 @@ samples_init(DictionarySamples *samples, size_t space)
 {
 	samples->data = MemoryContextAllocHuge(CurrentMemoryContext, space);
 	samples->sizes = palloc(MAX_SAMPLES * sizeof(size_t));
+	samples->owners = palloc(MAX_SAMPLES * sizeof(uint32));
 	samples->count = 0;
 	samples->bytes = 0;
 }
 
-/* Room for space bytes to train from, in the current memory context. */
+/* Memory for space bytes to train from, in the current memory context. */
 void
 sampling_init(Sampling *sampling, size_t space)
 {
@@ -64,6 +67,7 @@ sampled_accounts_create(void)
 	return hash_create("memory_ext samples", 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
+/* The entry of the account in a table of sampled accounts, made with 0 bytes if it is new. */
 SampledAccount *
 sampled_account(HTAB *accounts, const text *account_id)
 {
@@ -74,30 +78,38 @@ sampled_account(HTAB *accounts, const text *account_id)
 	text_to_cstring_buffer(account_id, name, sizeof(name));
 	account = hash_search(accounts, name, HASH_ENTER, &found);
 	if (!found)
+	{
+		account->number = (uint32) hash_get_num_entries(accounts) - 1;
 		account->bytes = 0;
+	}
 	return account;
 }
 
 static bool
-samples_add(DictionarySamples *samples, size_t space, const char *payload, size_t size)
+samples_add(DictionarySamples *samples, size_t space, uint32 owner, const char *payload,
+			size_t size)
 {
 	if (samples->count == MAX_SAMPLES || samples->bytes + size > space)
 		return false;
 	memcpy(samples->data + samples->bytes, payload, size);
 	samples->bytes += size;
+	samples->owners[samples->count] = owner;
 	samples->sizes[samples->count++] = size;
 	return true;
 }
 
-/* Copies a sample, to be trained from or held out; false: there is no more room. */
+/*
+ * Copies a sample, to be trained from or held out; false: it does not fit.
+ * owner is the number of its account.
+ */
 bool
-sampling_put(Sampling *sampling, const char *sample, size_t size)
+sampling_put(Sampling *sampling, uint32 owner, const char *sample, size_t size)
 {
 	if ((sampling->training.count + sampling->holdout.count) % SAMPLING_HOLDOUT ==
 			SAMPLING_HOLDOUT - 1 &&
-		samples_add(&sampling->holdout, sampling->holdout_space, sample, size))
+		samples_add(&sampling->holdout, sampling->holdout_space, owner, sample, size))
 		return true;
-	return samples_add(&sampling->training, sampling->space, sample, size);
+	return samples_add(&sampling->training, sampling->space, owner, sample, size);
 }
 
 /* A dictionary that was tried. */
@@ -153,7 +165,8 @@ store_cost(const Sampling *sampling, const Candidate *candidate, int level)
  * only: there is no other to compare it with.
  */
 static bool
-try_size(const Sampling *sampling, size_t size, int level, bool only, Candidate *best)
+try_size(const Sampling *sampling, const CommonText *common, size_t size, int level, bool only,
+		 Candidate *best)
 {
 	Candidate candidate;
 
@@ -161,7 +174,7 @@ try_size(const Sampling *sampling, size_t size, int level, bool only, Candidate 
 	if (sampling->training.bytes < TRAINING_FACTOR * size)
 		return false;
 	candidate.bytes = palloc(size);
-	candidate.size = dictionary_train(&sampling->training, candidate.bytes, size);
+	candidate.size = dictionary_train(&sampling->training, common, candidate.bytes, size);
 	CHECK_FOR_INTERRUPTS();
 	if (candidate.size == 0)
 		return false;
@@ -204,7 +217,7 @@ note_accounts(const Sampling *sampling, uint32 dictionary_id)
 	while ((account = hash_seq_search(&scan)) != NULL)
 		accounts[i++] = CStringGetTextDatum(account->account);
 	values[0] = Int64GetDatum(dictionary_id);
-	values[1] = PointerGetDatum(construct_array(accounts, i, TEXTOID, -1, false, TYPALIGN_INT));
+	values[1] = array_datum(TEXTOID, accounts, NULL, i);
 	plan_execute(&dictionary_accounts_statement, values, NULL, false);
 }
 
@@ -219,19 +232,22 @@ sampling_train(const Sampling *sampling, const size_t *sizes, int nsizes, int le
 {
 	Candidate best = {0};
 	DictionaryReport report = {0};
+	CommonText common;
 
 	memset(training, 0, sizeof(*training));
 	training->samples = sampling->training.count;
 	training->accounts = hash_get_num_entries(sampling->accounts);
-	if (sampling->training.count < MIN_SAMPLES)
+	if (sampling->training.count < MIN_SAMPLES ||
+		training->accounts < store_dictionary_min_accounts)
 		return;
+	common_text_find(&sampling->training, store_dictionary_min_accounts, &common);
 
 	report.samples = sampling->training.count;
 	report.sample_bytes = sampling->training.bytes;
 	report.holdout_before =
 		dictionary_measure_with(&sampling->holdout, dictionary_current(), level);
 	for (int i = 0; i < nsizes && sizes[i] <= (size_t) store_dictionary_max_kb * 1024; i++)
-		if (!try_size(sampling, sizes[i], level, nsizes == 1, &best))
+		if (!try_size(sampling, &common, sizes[i], level, nsizes == 1, &best))
 			break;
 	if (best.bytes == NULL)
 		return;
@@ -243,5 +259,6 @@ sampling_train(const Sampling *sampling, const size_t *sizes, int nsizes, int le
 		return;
 	training->dictionary_id = dictionary_keep(best.bytes, best.size, &report);
 	training->size = best.size;
-	note_accounts(sampling, training->dictionary_id);
+	if (store_dictionary_min_accounts == 1)
+		note_accounts(sampling, training->dictionary_id);
 }

@@ -20,6 +20,7 @@
 typedef struct SampledAccount
 {
 	char account[MEMORY_MAX_ACCOUNT_ID_BYTES + 1]; /* hash key */
+	uint32 number;                                 /* from 0, in the order of coming */
 	int64 bytes;
 } SampledAccount;
 
@@ -46,7 +47,7 @@ typedef struct Training
 } Training;
 
 extern void sampling_init(Sampling *sampling, size_t space);
-extern bool sampling_put(Sampling *sampling, const char *sample, size_t size);
+extern bool sampling_put(Sampling *sampling, uint32 owner, const char *sample, size_t size);
 extern HTAB *sampled_accounts_create(void);
 extern SampledAccount *sampled_account(HTAB *accounts, const text *account_id);
 extern void sampling_train(const Sampling *sampling, const size_t *sizes, int nsizes, int level,

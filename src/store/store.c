@@ -9,6 +9,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "common_text.h"
 #include "json_limits.h"
 #include "memory_limits.h"
 #include "store_private.h"
@@ -22,6 +23,7 @@ int store_compact_kb = 1024;
 int store_purge_after = 30 * 86400;
 int store_dictionary_min_kb = 8 * 1024;
 int store_dictionary_max_kb = 4 * 1024;
+int store_dictionary_min_accounts = 3;
 double store_dictionary_min_gain = 5.0;
 bool store_auto_dictionary = true;
 
@@ -37,6 +39,7 @@ check_compact_setting(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/* How maintenance is to compress segments, as memory_ext.compact_compression says. */
 TranscriptCompression
 store_compact_compression(void)
 {
@@ -76,6 +79,12 @@ define_maintenance_settings(void)
 							"Each session that reads with a dictionary holds it in memory.",
 							&store_dictionary_max_kb, 4 * 1024, 110, 8 * 1024, PGC_USERSET,
 							GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("memory_ext.dictionary_min_accounts",
+							"A dictionary holds only text that so many accounts have in common.",
+							"Of fewer accounts no dictionary is trained. With 1, text of one "
+							"account can be found out through how well others' text compresses.",
+							&store_dictionary_min_accounts, 3, 1, COMMON_MAX_ACCOUNTS, PGC_SUSET, 0,
+							NULL, NULL, NULL);
 	DefineCustomRealVariable(
 		"memory_ext.dictionary_min_gain",
 		"Percent that a new dictionary must save on held-out samples to be kept.", NULL,
@@ -105,16 +114,6 @@ store_init(void)
 							&store_seal_after, 300, 0, INT_MAX, PGC_USERSET, GUC_UNIT_S, NULL, NULL,
 							NULL);
 	estimate_init();
-}
-
-/* An upper limit that a caller gives.  Error: 22023. */
-void
-store_check_limit(const char *name, int64 limit)
-{
-	if (limit < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must not be negative, it is " INT64_FORMAT, name, limit),
-						errhint("Leave it out for the default.")));
 }
 
 static void
@@ -187,6 +186,28 @@ store_check_metadata(Jsonb *metadata, const char *what)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("metadata of a %s %s", what, excess),
 						errhint("Keep it elsewhere, or as a string.")));
+}
+
+/* The bytes of a message that count: content, and metadata in its text form. */
+uint64
+store_message_bytes(const TranscriptMessage *message)
+{
+	return (uint64) message->content_len + message->metadata_len;
+}
+
+int64
+store_fields_bytes(const text *title, Jsonb *metadata)
+{
+	int64 bytes = title == NULL ? 0 : (int64) VARSIZE_ANY_EXHDR(title);
+
+	if (metadata != NULL)
+	{
+		char *form = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
+
+		bytes += (int64) strlen(form);
+		pfree(form);
+	}
+	return bytes;
 }
 
 /* A title is one line in a list.  Error: 54000. */

@@ -38,16 +38,17 @@
 #include "transcript.h"
 
 /* ---- settings (store.c) ---- */
-extern int store_segment_messages;       /* a tail of so many messages is sealed */
-extern int store_segment_kb;             /* or of so many bytes of content */
-extern int store_buffer_kb;              /* -1: work_mem */
-extern int store_seal_after;             /* seconds; an idle tail is sealed then */
-extern int store_compact_after;          /* seconds; a resting conversation is compacted then */
-extern int store_compact_kb;             /* raw size that segments are merged up to */
-extern int store_purge_after;            /* seconds; tombstones are kept so long */
-extern int store_dictionary_min_kb;      /* content that a dictionary is trained for */
-extern int store_dictionary_max_kb;      /* its largest size */
-extern double store_dictionary_min_gain; /* percent that a dictionary must save */
+extern int store_segment_messages;        /* a tail of so many messages is sealed */
+extern int store_segment_kb;              /* or of so many bytes of content */
+extern int store_buffer_kb;               /* -1: work_mem */
+extern int store_seal_after;              /* seconds; an idle tail is sealed then */
+extern int store_compact_after;           /* seconds; a resting conversation is compacted then */
+extern int store_compact_kb;              /* raw size that segments are merged up to */
+extern int store_purge_after;             /* seconds; tombstones are kept so long */
+extern int store_dictionary_min_kb;       /* content that a dictionary is trained for */
+extern int store_dictionary_max_kb;       /* its largest size */
+extern int store_dictionary_min_accounts; /* that its text must have in common */
+extern double store_dictionary_min_gain;  /* percent that a dictionary must save */
 extern bool store_auto_dictionary;
 extern TranscriptCompression store_compact_compression(void);
 
@@ -62,14 +63,17 @@ extern void store_init(void);
  */
 extern void store_check_message(TranscriptMessage *message);
 
-/* An upper limit that a caller gives, by the name of its argument.  Error: 22023. */
-extern void store_check_limit(const char *name, int64 limit);
-
 /* metadata of a "what" is an object, so that tools can add keys to it.  Error: 22023. */
 extern void store_check_metadata(Jsonb *metadata, const char *what);
 
 /* A title is one line in a list.  Error: 54000. */
 extern void store_check_title(const text *title);
+
+/* The bytes of a message that count: of its content, and of its metadata in its text form. */
+extern uint64 store_message_bytes(const TranscriptMessage *message);
+
+/* The bytes of a title and of metadata in its text form, either may be NULL. */
+extern int64 store_fields_bytes(const text *title, Jsonb *metadata);
 
 /* A new conversation_id: a version 7 UUID of the current time, palloc'd. */
 extern pg_uuid_t *store_new_uuid(void);
@@ -166,7 +170,7 @@ typedef struct StoreConversation
 	bool changed;         /* something else was done */
 	MeteringBatch *usage; /* NULL: made when needed */
 	bool owns_usage;
-	int64 charged_bytes; /* content that is in the account's amounts already */
+	int64 charged_bytes; /* of content_bytes, what is in the account's amounts already */
 } StoreConversation;
 
 /* ---- account_lock.c: the account's lock, and what is charged under it ---- */

@@ -201,9 +201,6 @@ store_insert_segment(StoreConversation *conversation, const TranscriptMessage *m
 extern bool store_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, bool read_only,
 								 StoreSegment *segment);
 
-/* What a message takes of store_segment_kb, in bytes. */
-extern uint64 store_message_bytes(const TranscriptMessage *message);
-
 /* How many of n > 0 messages the next segment takes. */
 extern uint32 store_segment_share(const TranscriptMessage *messages, uint32 n);
 
@@ -234,9 +231,9 @@ extern void store_check_new_ids(StoreConversation *conversation, const StoreChan
 extern MeteringKind
 store_usage_kind(const StoreConversation *conversation, const TranscriptMessage *message);
 
-/* A message that a statement adds; late: its number was passed over. */
-extern void
-store_usage_added(StoreConversation *conversation, TranscriptMessage *message, bool late);
+/* A message that a statement adds, which counts as that kind; late: its number was passed over. */
+extern void store_usage_added(StoreConversation *conversation, TranscriptMessage *message,
+							  MeteringKind kind, bool late);
 
 /* An edit: what it adds is used today, what it takes away is noted as removed. */
 extern void store_usage_edited(StoreConversation *conversation, TranscriptMessage *before,
@@ -251,6 +248,11 @@ extern void store_usage_deleted(StoreConversation *conversation);
 
 /* Writes the conversation's own batch; a statement's is left to it. */
 extern void store_usage_write(StoreConversation *conversation);
+
+/* What title and metadata of a conversation add, in bytes of store_fields_bytes. */
+extern void store_usage_fields_added(StoreConversation *conversation, int64 bytes);
+extern void
+store_usage_fields_changed(StoreConversation *conversation, int64 old_bytes, int64 new_bytes);
 
 /* ---- open.c ---- */
 
@@ -270,6 +272,9 @@ extern void store_finish_messages(StoreConversation *conversation, bool bulk);
 extern void store_save_conversation(StoreConversation *conversation);
 
 /* ---- append.c: what functions on one conversation begin with ---- */
+
+/* An argument that names a message.  Error: 22004. */
+extern int64 store_seq_argument(FunctionCallInfo fcinfo, int n);
 
 /* Begins a statement on one conversation; NULL: STORE_PROBE, and there is no such account. */
 extern StoreConversation *store_begin(text *account_id, const pg_uuid_t *id, StoreOpenMode mode);

@@ -150,7 +150,9 @@ CREATE TABLE memory_store.dictionary_accounts (
 	account_id text COLLATE "C" NOT NULL,
 	PRIMARY KEY (account_id, dictionary_id)
 );
-COMMENT ON TABLE memory_store.dictionary_accounts IS 'whose text a dictionary was trained on';
+COMMENT ON TABLE memory_store.dictionary_accounts IS
+	'the accounts whose own text may be in a dictionary, which was trained with '
+	'memory_ext.dictionary_min_accounts = 1';
 
 CREATE TABLE memory_store.trainings (
 	trained_at timestamptz NOT NULL,

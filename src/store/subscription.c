@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "arguments.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "store_private.h"
@@ -191,12 +192,6 @@ store_lock_before_moving(text **accounts, uint64 n, bool step)
 	pfree(charges);
 }
 
-static char *
-argument_id(FunctionCallInfo fcinfo, int n)
-{
-	return text_to_cstring(account_check(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n)));
-}
-
 PG_FUNCTION_INFO_V1(memory_subscribe);
 
 /*
@@ -209,13 +204,11 @@ PG_FUNCTION_INFO_V1(memory_subscribe);
 Datum
 memory_subscribe(PG_FUNCTION_ARGS)
 {
-	char *subscription_id = argument_id(fcinfo, 0);
+	char *subscription_id = text_to_cstring(argument_account(fcinfo, 0));
 	TimestampTz starts_at = PG_ARGISNULL(2) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(2);
 	char *time_zone = PG_ARGISNULL(3) ? "UTC" : text_to_cstring(PG_GETARG_TEXT_PP(3));
 
-	if (PG_ARGISNULL(1))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("plan_id must not be null"),
-						errhint("See memory.plans.")));
+	argument_require(fcinfo, 1, "plan_id", "See memory.plans.");
 	if (TIMESTAMP_NOT_FINITE(starts_at))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("starts_at must be a finite time")));
@@ -257,8 +250,8 @@ static PlanStatement account_subscribe_statement = {
 Datum
 memory_set_subscription(PG_FUNCTION_ARGS)
 {
-	char *account_id = argument_id(fcinfo, 0);
-	char *to_id = argument_id(fcinfo, 1);
+	char *account_id = text_to_cstring(argument_account(fcinfo, 0));
+	char *to_id = text_to_cstring(argument_account(fcinfo, 1));
 	char *from_id;
 	QuotaHold *from;
 	QuotaHold *to;
@@ -313,7 +306,7 @@ PG_FUNCTION_INFO_V1(memory_recount);
 Datum
 memory_recount(PG_FUNCTION_ARGS)
 {
-	char *subscription_id = argument_id(fcinfo, 0);
+	char *subscription_id = text_to_cstring(argument_account(fcinfo, 0));
 	QuotaHold *hold = NULL;
 	QuotaAmounts amounts;
 	bool wrong;

@@ -87,7 +87,7 @@ enum
 	TOMBSTONE_NCOLUMNS
 };
 
-/* Of CONVERSATION_REVISION_BUCKET; store_statements.c has the same in SQL. */
+/* CONVERSATION_REVISION_BUCKET, which the statements on conversations have in SQL as well. */
 #define CONVERSATION_BUCKET(revision) ((int32) ((revision) >> 10))
 #define CONVERSATION_BUCKET_END(revision) ((revision) | 1023)
 
@@ -97,8 +97,8 @@ extern DirectTable store_segments;
 extern DirectTable store_tail;
 extern DirectTable store_tombstones;
 
-/* live.c */
-extern void live_tail_row(const DirectRows *rows, TranscriptMessage *message);
+/* fast.c: the tail's row at hand, as a message whose texts are the row's. */
+extern void fast_tail_row(const DirectRows *rows, TranscriptMessage *message);
 
 /* The first two columns of every key but the accounts'. */
 extern void store_conversation_keys(ScanKeyData *keys, const pg_uuid_t *id, text *account_id);

@@ -22,6 +22,7 @@
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
 #include "memory_limits.h"
 #include "statement.h"
 #include "store_private.h"
@@ -51,7 +52,7 @@ usage_of(const TranscriptMessage *message)
 	usage.output =
 		message->role_len == strlen("assistant") && memcmp(message->role, "assistant", 9) == 0;
 	usage.tokens = message->tokens;
-	usage.bytes = message->content_len;
+	usage.bytes = (int64) store_message_bytes(message);
 	return usage;
 }
 
@@ -68,23 +69,28 @@ count_as(StoreConversation *conversation, TranscriptMessage *message, MeteringKi
 }
 
 /*
- * How a message that a statement adds counts: by its time, or as used today
+ * How what a statement adds counts: by its time, or as used today
  * where the time is a device's word, which would otherwise decide what is paid.
  */
-MeteringKind
-store_usage_kind(const StoreConversation *conversation, const TranscriptMessage *message)
+static MeteringKind
+usage_kind(const StoreConversation *conversation, TimestampTz created_at)
 {
-	MeteringKind kind = metering_classify(message->created_at);
+	MeteringKind kind = metering_classify(created_at);
 
 	return conversation->used_now && kind == METERING_IMPORTED ? METERING_FLOW_NOW : kind;
 }
 
-/* A message that a statement adds; late: its number was passed over. */
-void
-store_usage_added(StoreConversation *conversation, TranscriptMessage *message, bool late)
+MeteringKind
+store_usage_kind(const StoreConversation *conversation, const TranscriptMessage *message)
 {
-	MeteringKind kind = store_usage_kind(conversation, message);
+	return usage_kind(conversation, message->created_at);
+}
 
+/* A message that a statement adds, which counts as that kind; late: its number was passed over. */
+void
+store_usage_added(StoreConversation *conversation, TranscriptMessage *message, MeteringKind kind,
+				  bool late)
+{
 	message->counted = false;
 	/* what is prepared has its texts from the caller now, and in a run later */
 	if (late || kind != METERING_FLOW || conversation->prepared != NULL)
@@ -149,7 +155,8 @@ store_usage_removed(StoreConversation *conversation, TranscriptMessage *message,
 {
 	if (in_tail)
 		store_usage_taken(conversation, message, 1);
-	metering_batch_removed(usage_batch(conversation), 1, message->tokens, message->content_len);
+	metering_batch_removed(usage_batch(conversation), 1, message->tokens,
+						   (int64) store_message_bytes(message));
 }
 
 /* A conversation that is deleted, its tail's messages having left the ledger. */
@@ -158,6 +165,28 @@ store_usage_deleted(StoreConversation *conversation)
 {
 	metering_batch_removed(usage_batch(conversation), conversation->message_count,
 						   conversation->token_count, conversation->content_bytes);
+}
+
+/* Title and metadata of a new conversation, whose times are set. */
+void
+store_usage_fields_added(StoreConversation *conversation, int64 bytes)
+{
+	if (bytes > 0)
+		metering_batch_bytes(usage_batch(conversation), conversation->created_at, bytes,
+							 usage_kind(conversation, conversation->created_at));
+}
+
+/* A title or metadata that has changed: what it has more is used today. */
+void
+store_usage_fields_changed(StoreConversation *conversation, int64 old_bytes, int64 new_bytes)
+{
+	MeteringBatch *batch;
+
+	if (old_bytes == new_bytes)
+		return;
+	batch = usage_batch(conversation);
+	metering_batch_bytes(batch, 0, Max(new_bytes - old_bytes, 0), METERING_FLOW_NOW);
+	metering_batch_removed(batch, 0, 0, Max(old_bytes - new_bytes, 0));
 }
 
 /* Writes the conversation's own batch; a statement's is left to it. */
@@ -204,7 +233,7 @@ PG_FUNCTION_INFO_V1(memory_record_usage);
 Datum
 memory_record_usage(PG_FUNCTION_ARGS)
 {
-	text *account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	text *account_id = argument_account(fcinfo, 0);
 	text *model = argument_name(fcinfo, 1, "model", MEMORY_MAX_MODEL_BYTES);
 	text *request_id = argument_name(fcinfo, 6, "request_id", MEMORY_MAX_MESSAGE_ID_BYTES);
 	TimestampTz now = GetCurrentStatementStartTimestamp();
@@ -244,11 +273,10 @@ PG_FUNCTION_INFO_V1(memory_roll_up_usage);
 Datum
 memory_roll_up_usage(PG_FUNCTION_ARGS)
 {
-	int64 limit = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
+	int64 limit = argument_limit(fcinfo, 0, "max_accounts");
 	text **accounts;
 	uint64 n;
 
-	store_check_limit("max_accounts", limit);
 	SPI_connect();
 	n = metering_list_calls(limit);
 	accounts = palloc(mul_size(Max(n, 1), sizeof(text *)));

@@ -95,7 +95,7 @@ fill_run(StoreConversation *conversation)
 {
 	StoreRun *run = &conversation->run;
 	StoreRun *held = &conversation->held;
-	uint32 room = (uint32) store_segment_messages - run->count;
+	uint32 left = (uint32) store_segment_messages - run->count;
 	uint64 bytes = 0;
 	uint32 moved = 0;
 	TranscriptMessage *messages;
@@ -104,7 +104,7 @@ fill_run(StoreConversation *conversation)
 		return;
 	for (uint32 i = 0; i < run->count; i++)
 		bytes += store_message_bytes(&run->messages[i]);
-	while (moved < room && moved < held->count - 1)
+	while (moved < left && moved < held->count - 1)
 	{
 		bytes += store_message_bytes(&held->messages[held->count - 1 - moved]);
 		if (bytes > (uint64) store_segment_kb * 1024)
@@ -307,19 +307,19 @@ store_seal_tail(StoreConversation *conversation)
 }
 
 static void
-count_message(StoreConversation *conversation, const TranscriptMessage *message)
+count_message(StoreConversation *conversation, const TranscriptMessage *message, MeteringKind kind)
 {
 	QuotaAmounts *amounts = &conversation->account->amounts;
 
 	/* one of long ago is an import: stored, but not used in this period */
-	if (store_usage_kind(conversation, message) != METERING_IMPORTED)
+	if (kind != METERING_IMPORTED)
 	{
 		amounts->by_meter[QUOTA_MESSAGES]++;
 		amounts->by_meter[QUOTA_TOKENS] += message->tokens;
 	}
 	conversation->message_count++;
 	conversation->token_count += message->tokens;
-	conversation->content_bytes += message->content_len;
+	conversation->content_bytes += (int64) store_message_bytes(message);
 	if (!conversation->has_times)
 	{
 		conversation->created_at = message->created_at;
@@ -393,6 +393,7 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 	StoreRun *run = &conversation->run;
 	TranscriptMessage added = *message;
 	int64 stored = store_known_message(conversation, message);
+	MeteringKind kind;
 	bool late;
 
 	if (stored > 0)
@@ -412,15 +413,16 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 	if (added.seq < conversation->next_seq)
 		remove_tombstone(conversation, added.seq);
 	late = comes_late(conversation, added.seq);
-	store_usage_added(conversation, &added, late);
+	kind = store_usage_kind(conversation, &added);
+	store_usage_added(conversation, &added, kind, late);
 	if (late)
 	{
 		add_late_message(conversation, &added);
-		count_message(conversation, &added);
+		count_message(conversation, &added, kind);
 		return added.seq;
 	}
 
-	count_message(conversation, &added);
+	count_message(conversation, &added, kind);
 	conversation->branched |= added.parent_seq != conversation->leaf;
 	conversation->next_seq = Max(conversation->next_seq, added.seq + 1);
 	conversation->last_seq = added.seq;
@@ -490,6 +492,16 @@ static PlanStatement conversation_update_statement = {
 };
 /* clang-format on */
 
+/* Title and metadata of a new conversation are bytes of it, too. */
+static void
+count_fields(StoreConversation *conversation)
+{
+	int64 bytes = store_fields_bytes(conversation->title, conversation->metadata);
+
+	conversation->content_bytes += bytes;
+	store_usage_fields_added(conversation, bytes);
+}
+
 /* Writes the conversation's row; title, metadata and archived only when it is new. */
 void
 store_save_conversation(StoreConversation *conversation)
@@ -505,7 +517,10 @@ store_save_conversation(StoreConversation *conversation)
 	}
 
 	if (!conversation->exists)
+	{
 		conversation->account->amounts.by_meter[QUOTA_CONVERSATIONS]++;
+		count_fields(conversation);
+	}
 	conversation->account->amounts.by_meter[QUOTA_CONTENT_BYTES] +=
 		conversation->content_bytes - conversation->charged_bytes;
 	conversation->charged_bytes = conversation->content_bytes;

@@ -57,6 +57,7 @@ sync_conversation_bytes(const StoreChanged *conversation)
 	return bytes;
 }
 
+/* About how many bytes the message's document takes, which max_bytes of memory.pull counts. */
 Size
 sync_message_bytes(const TranscriptMessage *message)
 {

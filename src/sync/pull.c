@@ -24,6 +24,8 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
+#include "arguments.h"
+#include "audit.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "sync.h"
@@ -295,22 +297,9 @@ read_page(Pull *pull, JsonbParseState *state)
 
 /* A number from 1 to most; usual stands for NULL.  Error: 22023. */
 static int64
-argument_between(FunctionCallInfo fcinfo, int n, const char *name, int64 usual, int64 most)
+number_argument(FunctionCallInfo fcinfo, int n, const char *name, int64 usual, int64 most)
 {
-	int64 value = PG_ARGISNULL(n) ? usual : PG_GETARG_INT32(n);
-
-	if (value < 1 || value > most)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must be between 1 and " INT64_FORMAT ", it is " INT64_FORMAT,
-							   name, most, value),
-						errhint("Leave it out for the default.")));
-	return value;
-}
-
-static text *
-argument_account(FunctionCallInfo fcinfo)
-{
-	return account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	return argument_within(name, PG_ARGISNULL(n) ? usual : PG_GETARG_INT32(n), 1, most);
 }
 
 PG_FUNCTION_INFO_V1(memory_pull);
@@ -332,17 +321,19 @@ memory_pull(PG_FUNCTION_ARGS)
 	Pull pull = {0};
 	JsonbParseState *state = NULL;
 
-	pull.account_id = argument_account(fcinfo);
+	pull.account_id = argument_account(fcinfo, 0);
 	pull.collection = sync_collection(fcinfo, 1);
 	read_checkpoint(PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2), &pull.at);
-	pull.max_documents = argument_between(fcinfo, 3, "max_documents", 100, SYNC_MAX_DOCUMENTS);
-	pull.max_bytes = argument_between(fcinfo, 4, "max_bytes", SYNC_PAGE_BYTES, SYNC_MAX_PAGE_BYTES);
+	pull.max_documents = number_argument(fcinfo, 3, "max_documents", 100, SYNC_MAX_DOCUMENTS);
+	pull.max_bytes = number_argument(fcinfo, 4, "max_bytes", SYNC_PAGE_BYTES, SYNC_MAX_PAGE_BYTES);
 	pull.has_since = !PG_ARGISNULL(5);
 	if (pull.has_since)
 		pull.since = PG_GETARG_TIMESTAMPTZ(5);
 	if (!PG_ARGISNULL(6))
-		pull.max_conversations = argument_between(fcinfo, 6, "max_conversations", 1, INT_MAX);
+		pull.max_conversations = number_argument(fcinfo, 6, "max_conversations", 1, INT_MAX);
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_SELECT);
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	sync_begin_answer();
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	sync_put_key(&state, "documents");
@@ -398,10 +389,12 @@ memory_pull_conversation(PG_FUNCTION_ARGS)
 	pg_uuid_t *id;
 
 	store_conversation_arguments(fcinfo, &pull.account_id, &id);
-	store_check_limit("after_seq", after_seq);
-	pull.max_documents = argument_between(fcinfo, 3, "max_documents", 1000, SYNC_MAX_DOCUMENTS);
-	pull.max_bytes = argument_between(fcinfo, 4, "max_bytes", SYNC_PAGE_BYTES, SYNC_MAX_PAGE_BYTES);
+	argument_check_limit("after_seq", after_seq);
+	pull.max_documents = number_argument(fcinfo, 3, "max_documents", 1000, SYNC_MAX_DOCUMENTS);
+	pull.max_bytes = number_argument(fcinfo, 4, "max_bytes", SYNC_PAGE_BYTES, SYNC_MAX_PAGE_BYTES);
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_SELECT);
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	sync_begin_answer();
 	pull.feed = store_feed_open(pull.account_id, GetActiveSnapshot());
 	if (!store_feed_conversation(pull.feed, id, &conversation))
@@ -433,7 +426,7 @@ PG_FUNCTION_INFO_V1(memory_current_revision);
 Datum
 memory_current_revision(PG_FUNCTION_ARGS)
 {
-	text *account_id = argument_account(fcinfo);
+	text *account_id = argument_account(fcinfo, 0);
 	StoreAccountState state = {0};
 
 	SPI_connect();
@@ -482,16 +475,17 @@ Datum
 memory_changes(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	text *account_id = argument_account(fcinfo);
+	text *account_id = argument_account(fcinfo, 0);
 	int64 after = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
-	int64 limit = argument_between(fcinfo, 2, "max_rows", 1000, INT_MAX);
+	int64 limit = number_argument(fcinfo, 2, "max_rows", 1000, INT_MAX);
 	StoreAccountState account = {0};
 	StoreChanged conversation;
 	StoreFeed *feed;
 	int64 last = 0;
 
-	store_check_limit("after_revision", after);
+	argument_check_limit("after_revision", after);
 	InitMaterializedSRF(fcinfo, 0);
+	audit_access(AUDIT_CONVERSATIONS, ACL_SELECT);
 	SPI_connect();
 	(void) store_account_state(account_id, &account);
 	if (after > account.revision)

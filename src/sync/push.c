@@ -19,8 +19,11 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "arguments.h"
 #include "attempt.h"
+#include "audit.h"
 #include "memory_limits.h"
+#include "sorted.h"
 #include "sync.h"
 
 #define ROW_HINT                                                                                   \
@@ -166,28 +169,28 @@ compare_numbers(const void *a, const void *b)
 	return (*(PushRow *const *) a)->number - (*(PushRow *const *) b)->number;
 }
 
-/* The row of the parent, of n rows of one conversation in order of id; NULL: it is not pushed. */
+static int
+compare_with_row(const void *id, const void *row)
+{
+	const JsonbValue *wanted = id;
+
+	return -compare_ids(*(PushRow *const *) row, wanted->val.string.val, wanted->val.string.len);
+}
+
+/*
+ * The row of the parent, of n rows of one conversation in order of id, the first
+ * one if it is pushed several times; NULL: it is not pushed.
+ */
 static PushRow *
 find_parent(PushRow **sorted, int32 n, const PushRow *row)
 {
 	JsonbValue parent;
-	int32 low = 0;
-	int32 high = n;
+	PushRow **found;
 
 	if (row->deleted || !sync_get(row->document, "parent", &parent) || parent.type != jbvString)
 		return NULL;
-	while (low < high)
-	{
-		int32 middle = low + (high - low) / 2;
-
-		if (compare_ids(sorted[middle], parent.val.string.val, parent.val.string.len) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < n && compare_ids(sorted[low], parent.val.string.val, parent.val.string.len) == 0
-			   ? sorted[low]
-			   : NULL;
+	found = sorted_find(&parent, sorted, n, sizeof(PushRow *), compare_with_row);
+	return found == NULL ? NULL : *found;
 }
 
 /*
@@ -456,14 +459,14 @@ memory_push(PG_FUNCTION_ARGS)
 	JsonbParseState *state = NULL;
 	StoreFeed *feed;
 
-	push.account_id = account_check(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	push.account_id = argument_account(fcinfo, 0);
 	push.collection = sync_collection(fcinfo, 1);
-	if (PG_ARGISNULL(2))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("rows must not be null"),
-						errhint(ROW_HINT)));
+	argument_require(fcinfo, 2, "rows", ROW_HINT);
 	/* the statement, being a SELECT, would be called one that only reads */
 	PreventCommandIfReadOnly("memory.push()");
 
+	audit_access(AUDIT_CONVERSATIONS, ACL_INSERT | ACL_UPDATE | ACL_DELETE);
+	audit_access(AUDIT_MESSAGES, ACL_INSERT | ACL_UPDATE | ACL_DELETE);
 	sync_begin_answer();
 	push.context = CurrentMemoryContext;
 	read_rows(&push, PG_GETARG_JSONB_P(2));

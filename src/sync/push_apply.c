@@ -177,6 +177,7 @@ push_open_feed(Push *push)
 	return store_feed_open(push->account_id, GetActiveSnapshot());
 }
 
+/* Closes a feed of push_open_feed, and takes back its snapshot. */
 void
 push_close_feed(StoreFeed *feed)
 {
@@ -232,6 +233,7 @@ static void
 create_conversation(Push *push, PushRow *row)
 {
 	StoreFields fields = {.given = STORE_TITLE | STORE_METADATA | STORE_ARCHIVED};
+	StoreConversation *conversation;
 	JsonbValue *archived;
 	bool present;
 
@@ -245,9 +247,9 @@ create_conversation(Push *push, PushRow *row)
 	/* its messages are still to come: what it is to be is told by the conflict */
 	if (read_field(row->document, "head", jbvString, &present) != NULL)
 		row->conflict = true;
-	store_create_conversation(store_open_conversation(push->account, &row->conversation_id,
-													  STORE_CREATE),
-							  &fields);
+	conversation = store_open_conversation(push->account, &row->conversation_id, STORE_CREATE);
+	conversation->used_now = true;
+	store_create_conversation(conversation, &fields);
 	row->stored = true;
 	push->changed = true;
 }

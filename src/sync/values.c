@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 
+#include "arguments.h"
 #include "memory_limits.h"
 #include "sync.h"
 
@@ -24,10 +25,8 @@ sync_collection(FunctionCallInfo fcinfo, int n)
 {
 	char *name;
 
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("collection must not be null"),
-				 errhint("The collections are \"conversations\" and \"messages\".")));
+	argument_require(fcinfo, n, "collection",
+					 "The collections are \"conversations\" and \"messages\".");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(n));
 	if (strcmp(name, "conversations") == 0)
 		return SYNC_CONVERSATIONS;
@@ -100,6 +99,7 @@ put(JsonbParseState **state, const char *key, JsonbValue *value)
 	pushJsonbValue(state, WJB_VALUE, value);
 }
 
+/* Adds a member that is null to the object that is being built. */
 void
 sync_put_null(JsonbParseState **state, const char *key)
 {
@@ -109,6 +109,7 @@ sync_put_null(JsonbParseState **state, const char *key)
 	put(state, key, &value);
 }
 
+/* Adds a boolean member. */
 void
 sync_put_bool(JsonbParseState **state, const char *key, bool given)
 {
@@ -119,6 +120,7 @@ sync_put_bool(JsonbParseState **state, const char *key, bool given)
 	put(state, key, &value);
 }
 
+/* Adds a member that is an integer. */
 void
 sync_put_number(JsonbParseState **state, const char *key, int64 number)
 {
@@ -146,6 +148,7 @@ sync_put_string(JsonbParseState **state, const char *key, const char *data, int 
 	put(state, key, &value);
 }
 
+/* Adds a member that is a string; NULL: null. */
 void
 sync_put_text(JsonbParseState **state, const char *key, const text *value)
 {
@@ -155,6 +158,7 @@ sync_put_text(JsonbParseState **state, const char *key, const text *value)
 		sync_put_string(state, key, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }
 
+/* Adds an id as a string. */
 void
 sync_put_uuid(JsonbParseState **state, const char *key, const pg_uuid_t *id)
 {

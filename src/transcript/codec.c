@@ -242,6 +242,7 @@ codec_by_number(int codec)
 	return &codecs[codec];
 }
 
+/* The codec of this name, in any case; NULL: there is none. */
 const CodecMethods *
 codec_by_name(const char *name, size_t len)
 {

@@ -6,7 +6,7 @@
  * A dictionary's id is taken from the SHA-256 of its bytes, and the bytes never
  * change: what is cached is right for as long as the backend lives.  The cache
  * holds the bytes, and digested forms that refer to them, in memory of its own
- * (malloc, as zstd's); the least recently used of CACHE_SIZE makes room.  In the table they
+ * (malloc, as zstd's); the least recently used of CACHE_SIZE is replaced.  In the table they
  * are one zstd frame, to a third of their size.
  *
  * Whoever compresses with a dictionary holds a share lock on it to the end of
@@ -19,13 +19,8 @@
  */
 #include "postgres.h"
 
-/*
- * For ZDICT_trainFromBuffer_fastCover, because the stable interface tries dozens
- * of parameters, and for digested forms that do not copy the bytes.
- */
-#define ZDICT_STATIC_LINKING_ONLY
+/* for digested forms that do not copy the bytes */
 #define ZSTD_STATIC_LINKING_ONLY
-#include <zdict.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -59,23 +54,6 @@
 #define PACK_LEVEL 19
 #define PACK_SMALL_BYTES (256 * 1024)
 #define MAX_DICTIONARY_BYTES (64 * 1024 * 1024)
-
-/*
- * COVER's parameters (Liao et al. 2016), for chats in several languages: pieces
- * of SEGMENT bytes, chosen by how often their runs of DMER bytes occur, which
- * are counted in 2^HASH_LOG counters of six bytes.  Others differ by about 1 %.
- */
-#define COVER_DMER 8
-#define COVER_SEGMENT 400
-#define COVER_HASH_LOG 20
-/* Of so little text less need be looked at, in half the time: no worse on the hold-out. */
-#define COVER_SMALL_BYTES (4 * 1024 * 1024)
-#define COVER_SMALL_HASH_LOG 18
-#define COVER_SMALL_ACCEL 4
-/* One so large packs better of long pieces, counted exactly: it and the store take 2 % less. */
-#define LARGE_DICTIONARY (1024 * 1024)
-#define COVER_LARGE_SEGMENT 1400
-#define COVER_LARGE_HASH_LOG 24
 
 struct Dictionary
 {
@@ -306,6 +284,7 @@ dictionary_compressor(const Dictionary *dictionary, int level)
 	return place->compressors[next];
 }
 
+/* The dictionary's digested form for decompression, made at its first use.  Error: 53200. */
 const ZSTD_DDict *
 dictionary_decompressor(const Dictionary *dictionary)
 {
@@ -443,7 +422,7 @@ dictionary_lock(uint32 id, bool exclusive)
 					   exclusive ? AccessExclusiveLock : AccessShareLock);
 }
 
-/* ---------- training ---------- */
+/* ---------- measuring and keeping ---------- */
 
 static uint32
 dictionary_id_of(const char *bytes, size_t size)
@@ -460,35 +439,6 @@ dictionary_id_of(const char *bytes, size_t size)
 	return Max(((uint32) digest[0] << 24) | ((uint32) digest[1] << 16) | ((uint32) digest[2] << 8) |
 				   digest[3],
 			   1);
-}
-
-size_t
-dictionary_train(const DictionarySamples *samples, char *bytes, size_t size)
-{
-	ZDICT_fastCover_params_t parameters = {
-		.k = COVER_SEGMENT,
-		.d = COVER_DMER,
-		.f = COVER_HASH_LOG,
-		.splitPoint = 1.0,
-		.accel = 1,
-	};
-	size_t result;
-
-	if (size >= LARGE_DICTIONARY)
-	{
-		parameters.k = COVER_LARGE_SEGMENT;
-		parameters.f = COVER_LARGE_HASH_LOG;
-	}
-	else if (samples->bytes <= COVER_SMALL_BYTES)
-	{
-		parameters.f = COVER_SMALL_HASH_LOG;
-		parameters.accel = COVER_SMALL_ACCEL;
-	}
-	result = ZDICT_trainFromBuffer_fastCover(bytes, size, samples->data, samples->sizes,
-											 samples->count, parameters);
-	if (ZDICT_isError(result) && ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation)
-		out_of_memory();
-	return ZDICT_isError(result) ? 0 : result;
 }
 
 /* The dictionary's bytes as the table holds them. */

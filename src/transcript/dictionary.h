@@ -16,6 +16,7 @@ typedef struct DictionarySamples
 {
 	char *data;
 	size_t *sizes;
+	uint32 *owners; /* the account of each, as a number */
 	uint32 count;
 	size_t bytes;
 } DictionarySamples;
@@ -65,12 +66,6 @@ extern bool dictionary_try_lock_training(void);
 
 /* Whether new segments may use a dictionary: memory_ext.use_dictionary. */
 extern bool dictionary_enabled(void);
-
-/*
- * Trains a dictionary of at most size bytes from the samples into bytes.
- * Returns its size, 0 when the samples do not give one.  Not interruptible.
- */
-extern size_t dictionary_train(const DictionarySamples *samples, char *bytes, size_t size);
 
 /* Bytes of the samples, each compressed alone, without (size 0) or with a dictionary. */
 extern size_t

@@ -661,6 +661,7 @@ put_json_message(StringInfo out, const Transcript *t, uint32 i)
 	appendStringInfoChar(out, '}');
 }
 
+/* Appends the text form of a decoded transcript: a JSON array of its messages. */
 void
 transcript_messages_to_text(StringInfo out, const Transcript *t)
 {

@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "account.h"
 #include "compat.h"
 #include "dictionary.h"
 #include "transcript.h"
@@ -233,9 +234,26 @@ memory_transcript_to_jsonb(PG_FUNCTION_ARGS)
 }
 
 /*
+ * How well a text compresses with a dictionary says what is in the dictionary.
+ * Since text of one account may be in one that was trained under
+ * memory_ext.dictionary_min_accounts = 1, only operators may try.
+ */
+static void
+check_may_name_dictionary(void)
+{
+	account_check_unconfined();
+	if (!account_is_operator())
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied to compress with a named dictionary"),
+						errdetail("Only operators may name one."),
+						errhint("Leave out the @ and the dictionary's id.")));
+}
+
+/*
  * recompress(transcript, compression text) → transcript
  *		The same payload, compressed otherwise.  Errors: 22023 unknown
- *		compression; XX001, 0A000.
+ *		compression; 42501 a dictionary is named by someone who is no operator,
+ *		or is confined; XX001, 0A000.
  */
 Datum
 memory_transcript_recompress(PG_FUNCTION_ARGS)
@@ -246,7 +264,10 @@ memory_transcript_recompress(PG_FUNCTION_ARGS)
 	char *raw = transcript_unpack_payload(PG_GETARG_DATUM(0), &header);
 
 	if (compression.dictionary_id != 0)
+	{
+		check_may_name_dictionary();
 		dictionary_use(compression.dictionary_id);
+	}
 	PG_RETURN_POINTER(transcript_pack(&header, raw, &compression));
 }
 

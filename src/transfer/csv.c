@@ -23,6 +23,7 @@ static const char *const names[CSV_NCOLUMNS] = {"conversation_id", "account_id",
 
 /* ---- columns ---- */
 
+/* The name of a column as a header has it. */
 const char *
 csv_column_name(CsvColumn column)
 {
@@ -80,6 +81,10 @@ set_columns(const char *list, Size length, char delimiter, CsvColumns *columns)
 							errhint("conversation_id, role and content are required.")));
 }
 
+/*
+ * Which columns a list of names, separated by commas, says that records have.
+ * Error: 22023 an unknown or repeated name.
+ */
 void
 csv_columns(const char *list, CsvColumns *columns)
 {

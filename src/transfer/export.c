@@ -19,6 +19,8 @@
 #include "utils/memutils.h"
 
 #include "account.h"
+#include "arguments.h"
+#include "audit.h"
 #include "census.h"
 #include "export.h"
 
@@ -200,10 +202,7 @@ begin_call(FunctionCallInfo fcinfo)
 	ExportCall *call = palloc0(sizeof(ExportCall));
 	ExportScope scope = {0};
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("format must not be null")));
-	scope.format = transfer_format_argument(text_to_cstring(PG_GETARG_TEXT_PP(0)), true);
+	scope.format = transfer_format_argument(argument_string(fcinfo, 0, "format"), true);
 	if (!PG_ARGISNULL(1))
 		scope.account_id = PG_GETARG_TEXT_P_COPY(1);
 	if (!PG_ARGISNULL(2))
@@ -267,6 +266,8 @@ memory_export(PG_FUNCTION_ARGS)
 	{
 		MemoryContext old;
 
+		audit_access(AUDIT_CONVERSATIONS, ACL_SELECT);
+		audit_access(AUDIT_MESSAGES, ACL_SELECT);
 		set = SRF_FIRSTCALL_INIT();
 		old = MemoryContextSwitchTo(set->multi_call_memory_ctx);
 		set->user_fctx = begin_call(fcinfo);

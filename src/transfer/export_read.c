@@ -349,6 +349,10 @@ read_messages(ExportReader *reader, TransferConversation *conversation)
 
 /* ---- what export.c calls ---- */
 
+/*
+ * Begins to read the conversations of the scope, under the active snapshot; the
+ * reader is in the current memory context.
+ */
 ExportReader *
 export_read_begin(const ExportScope *scope)
 {

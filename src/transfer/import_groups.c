@@ -10,6 +10,7 @@
 
 #include "account.h"
 #include "import_private.h"
+#include "sorted.h"
 #include "sql_text.h"
 #include "statement.h"
 
@@ -134,29 +135,25 @@ import_key_arrays(const ImportGroup *groups, int32 n, Datum *arrays)
 	pfree(keys);
 }
 
+static int
+compare_with_group(const void *key, const void *group)
+{
+	const StoreKey *wanted = key;
+	const ImportDocument *document = ((const ImportGroup *) group)->documents[0];
+	int order = account_compare(wanted->account_id, document->account_id);
+
+	return order != 0 ? order : memcmp(&wanted->id, &document->id, UUID_LEN);
+}
+
 /* The group of a conversation, of groups in order of account and conversation; NULL: none. */
 ImportGroup *
-import_find_group(ImportGroup *groups, int32 n, const pg_uuid_t *id, const text *account_id)
+import_find_group(ImportGroup *groups, int32 n, const pg_uuid_t *id, text *account_id)
 {
-	int32 low = 0;
-	int32 high = n;
+	StoreKey key;
 
-	while (low < high)
-	{
-		int32 middle = low + (high - low) / 2;
-		const ImportDocument *document = groups[middle].documents[0];
-		int order = account_compare(document->account_id, account_id);
-
-		if (order == 0)
-			order = memcmp(&document->id, id, UUID_LEN);
-		if (order == 0)
-			return &groups[middle];
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	key.id = *id;
+	key.account_id = account_id;
+	return sorted_find(&key, groups, n, sizeof(ImportGroup), compare_with_group);
 }
 
 /*

@@ -135,6 +135,7 @@ import_know(HTAB *table, const TransferMessage *message, int64 seq)
 
 /* ---- comparing ---- */
 
+/* Whether two texts have the same bytes. */
 bool
 import_same_text(TransferText left, TransferText right)
 {

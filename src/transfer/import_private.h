@@ -97,7 +97,7 @@ typedef struct ImportGroup
 	int64 head_seq;
 	ImportRow *rows; /* to be stored */
 	int32 nrows;
-	Size rows_size;     /* bytes that rows has room for */
+	Size rows_size;     /* bytes that fit into rows */
 	ImportRow *changes; /* to take the place of what is stored; as many as rows at most */
 	int32 nchanges;
 	int64 new_head;           /* 0: the last row's */
@@ -113,7 +113,7 @@ extern ImportGroup *import_take_groups(ImportDocument **sorted, int32 *n, int32 
 extern void import_look_up(ImportGroup *groups, int32 n);
 extern void import_key_arrays(const ImportGroup *groups, int32 n, Datum *arrays);
 extern ImportGroup *
-import_find_group(ImportGroup *groups, int32 n, const pg_uuid_t *id, const text *account_id);
+import_find_group(ImportGroup *groups, int32 n, const pg_uuid_t *id, text *account_id);
 extern bool import_message_times(const ImportGroup *group, TimestampTz *first, TimestampTz *last);
 
 /* ---- import_known.c: messages by their ids ---- */

@@ -27,7 +27,7 @@
 #include "memory_limits.h"
 #include "metering.h"
 
-/* PostgreSQL's parser has room for 2^23 pairs of one object. */
+/* PostgreSQL's parser takes 2^23 pairs of one object. */
 #define MAX_VALUES 8000000
 
 /* ---- JSON ---- */
@@ -44,7 +44,7 @@ locate(ImportDocument *document, const char *data, Size length, Size at)
 }
 
 /*
- * Whether the text has more values than PostgreSQL's parser may have room for.
+ * Whether the text has more values than PostgreSQL's parser may be able to take.
  * It would fail with an internal error, which says nothing of the input.
  */
 static bool

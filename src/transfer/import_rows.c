@@ -24,7 +24,9 @@
 #include "utils/uuid.h"
 
 #include "account.h"
+#include "arguments.h"
 #include "import_private.h"
+#include "sorted.h"
 #include "sql_text.h"
 #include "statement.h"
 #include "stored.h"
@@ -207,13 +209,20 @@ is_repeated(RowMatch *match, const ImportRow *before, const ImportRow *row)
 	return true;
 }
 
+static int
+compare_with_row(const void *seq, const void *row)
+{
+	int64 left = *(const int64 *) seq;
+	int64 right = ((const ImportRow *) row)->seq;
+
+	return left < right ? -1 : left > right;
+}
+
 /* Whether the message that a row answers is stored, or is one of the n rows before it. */
 static bool
 has_parent(const RowMatch *match, const ImportRow *row, int32 n)
 {
 	const ImportGroup *group = match->group;
-	int32 low = 0;
-	int32 high = n;
 
 	if (row->parent_seq <= 0)
 		return true;
@@ -221,16 +230,8 @@ has_parent(const RowMatch *match, const ImportRow *row, int32 n)
 		(row->parent_seq == group->head_seq ||
 		 store_find_message(match->stored.messages, match->stored.count, row->parent_seq) != NULL))
 		return row->parent_seq < row->seq;
-	while (low < high)
-	{
-		int32 middle = low + (high - low) / 2;
-
-		if (group->rows[middle].seq < row->parent_seq)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < n && group->rows[low].seq == row->parent_seq;
+	return sorted_find(&row->parent_seq, group->rows, n, sizeof(ImportRow), compare_with_row) !=
+		   NULL;
 }
 
 /*
@@ -386,11 +387,8 @@ import_write_places(const Import *import, const ImportGroup *groups, int32 n)
 	if (count == 0)
 		return;
 	values[ADD_PLACES_JOB] = Int64GetDatum(import->options.job_id);
-	values[ADD_PLACES_IDS] =
-		PointerGetDatum(construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-	values[ADD_PLACES_ACCOUNTS] =
-		PointerGetDatum(construct_array(accounts, count, TEXTOID, -1, false, TYPALIGN_INT));
-	values[ADD_PLACES_ROWS] = PointerGetDatum(
-		construct_array(rows, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[ADD_PLACES_IDS] = array_datum(UUIDOID, ids, NULL, count);
+	values[ADD_PLACES_ACCOUNTS] = array_datum(TEXTOID, accounts, NULL, count);
+	values[ADD_PLACES_ROWS] = array_datum(INT8OID, rows, NULL, count);
 	(void) plan_execute(&add_places, values, NULL, false);
 }

@@ -20,6 +20,8 @@
 #include "utils/rel.h"
 
 #include "account.h"
+#include "arguments.h"
+#include "audit.h"
 #include "import_private.h"
 #include "relation.h"
 #include "statement.h"
@@ -389,9 +391,8 @@ memory_import_document(PG_FUNCTION_ARGS)
 	bool nulls[6] = {0};
 	char *document;
 
-	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("%s must not be null", PG_ARGISNULL(1) ? "document" : "format")));
+	argument_require(fcinfo, 1, "document", NULL);
+	argument_require(fcinfo, 2, "format", NULL);
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory.import_document does not return a row");
 	import_options(&options);
@@ -399,6 +400,8 @@ memory_import_document(PG_FUNCTION_ARGS)
 	options.format = transfer_format_argument(text_to_cstring(PG_GETARG_TEXT_PP(2)), false);
 	options.skip = true;
 	document = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	audit_access(AUDIT_CONVERSATIONS, ACL_INSERT | ACL_UPDATE);
+	audit_access(AUDIT_MESSAGES, ACL_INSERT | ACL_UPDATE);
 	import_one(&options, document, strlen(document), &result);
 
 	values[0] = UUIDPGetDatum(&result.conversation_id);

@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 
 #include "account.h"
+#include "arguments.h"
 #include "import_private.h"
 #include "sql_text.h"
 #include "statement.h"
@@ -68,20 +69,8 @@ rows_add(Rows *rows, const Datum *values, const bool *nulls)
 static void
 rows_arrays(const Rows *rows, Datum *arrays)
 {
-	int dimensions[1] = {rows->count};
-	int bounds[1] = {1};
-
 	for (int i = 0; i < rows->ncolumns; i++)
-	{
-		int16 length;
-		bool by_value;
-		char align;
-
-		get_typlenbyvalalign(rows->types[i], &length, &by_value, &align);
-		arrays[i] =
-			PointerGetDatum(construct_md_array(rows->values[i], rows->nulls[i], 1, dimensions,
-											   bounds, rows->types[i], length, by_value, align));
-	}
+		arrays[i] = array_datum(rows->types[i], rows->values[i], rows->nulls[i], rows->count);
 }
 
 /* Runs a statement that takes the columns as its parameters. */

@@ -51,6 +51,10 @@ copy_bytes(const char *data, uint32 length)
 	return data == NULL ? NULL : pnstrdup(data, length);
 }
 
+/*
+ * Adds the messages of the conversation's tail, copied into the caller's memory
+ * context.  Needs an SPI connection.
+ */
 void
 stored_add_tail(StoredMessages *stored, const pg_uuid_t *id, text *account_id, bool read_only)
 {

@@ -46,18 +46,21 @@ worker_is_preloaded(void)
 	return shared != NULL;
 }
 
+/* Takes the lock under which the shared state is read, or (exclusive) written. */
 void
 worker_lock(bool exclusive)
 {
 	LWLockAcquire(shared->lock, exclusive ? LW_EXCLUSIVE : LW_SHARED);
 }
 
+/* Gives the lock of worker_lock back. */
 void
 worker_unlock(void)
 {
 	LWLockRelease(shared->lock);
 }
 
+/* Slot n of WORKER_MAX_DATABASES, used or not; the caller holds the lock. */
 WorkerDatabase *
 worker_nth_database(int n)
 {
@@ -94,6 +97,7 @@ worker_set_launcher(bool here)
 	worker_unlock();
 }
 
+/* Has the launcher look at once for what is due; does nothing where none runs. */
 void
 worker_wake_launcher(void)
 {

@@ -65,15 +65,17 @@ SET jit = off;
 WITH message AS MATERIALIZED (
 	SELECT s.conversation_id, s.account_id, m.seq, m.parent_seq, m.tokens,
 		coalesce(m.revision, s.revision) AS revision,
-		octet_length(m.content) AS bytes, s.first_seq, s.last_seq, s.revision AS segment_revision
+		octet_length(m.content) AS bytes, COALESCE(octet_length(m.metadata::text), 0) AS extra, s.first_seq, s.last_seq, s.revision AS segment_revision
 	FROM memory_store.segments s, memory.unpack(s.body) m
 	UNION ALL
 	SELECT conversation_id, account_id, seq, parent_seq, tokens, revision, octet_length(content),
-		NULL, NULL, NULL
+		COALESCE(octet_length(metadata), 0), NULL, NULL, NULL
 	FROM memory_store.tail
 ), counted AS (
 	SELECT c.conversation_id, c.account_id, count(m.seq) AS messages,
-		COALESCE(sum(m.tokens), 0) AS tokens, COALESCE(sum(m.bytes), 0) AS bytes,
+		COALESCE(sum(m.tokens), 0) AS tokens, COALESCE(sum(m.bytes + m.extra), 0)
+			+ COALESCE(octet_length(max(c.title)), 0)
+			+ COALESCE(octet_length(max(c.metadata::text)), 0) AS bytes,
 		count(*) FILTER (WHERE m.seq IS NOT NULL AND m.first_seq IS NULL) AS tail,
 		COALESCE(sum(m.bytes) FILTER (WHERE m.first_seq IS NULL), 0) AS tail_bytes,
 		COALESCE(max(m.seq), 0) AS last, COALESCE(max(m.revision), 0) AS revision,

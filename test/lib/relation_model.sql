@@ -120,10 +120,16 @@ BEGIN
 	END IF;
 END $$;
 
+-- A conversation's own bytes.
+CREATE FUNCTION model.fields_bytes(c model.conversations) RETURNS bigint LANGUAGE sql AS $$
+	SELECT COALESCE(octet_length(c.title), 0) + COALESCE(octet_length(c.metadata::text), 0)
+$$;
+
 -- Sets what is derived from the messages.
 CREATE FUNCTION model.count_messages(conversation uuid, account text) RETURNS void LANGUAGE sql AS $$
 	UPDATE model.conversations c SET (message_count, token_count, content_bytes) = (
-		SELECT count(*), COALESCE(sum(tokens), 0), COALESCE(sum(octet_length(content)), 0)
+		SELECT count(*), COALESCE(sum(tokens), 0), COALESCE(sum(octet_length(content) + COALESCE(octet_length(metadata::text), 0)), 0)
+			+ model.fields_bytes(c)
 		FROM model.messages m WHERE m.conversation_id = conversation AND m.account_id = account)
 	WHERE c.conversation_id = conversation AND c.account_id = account
 $$;
@@ -263,7 +269,7 @@ BEGIN
 	NEW.updated_at := COALESCE(NEW.updated_at, NEW.created_at);
 	NEW.message_count := 0;
 	NEW.token_count := 0;
-	NEW.content_bytes := 0;
+	NEW.content_bytes := model.fields_bytes(NEW);
 	RETURN NEW;
 END $$;
 
@@ -291,6 +297,7 @@ BEGIN
 	IF NEW.updated_at = OLD.updated_at THEN
 		NEW.updated_at := statement_timestamp();
 	END IF;
+	NEW.content_bytes := OLD.content_bytes - model.fields_bytes(OLD) + model.fields_bytes(NEW);
 	RETURN NEW;
 END $$;
 

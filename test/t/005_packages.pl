@@ -195,9 +195,9 @@ machine(has => [ @test, 'postgresql-17', 'libpq-dev-17', 'postgresql-15', 'postg
 missing_is($test, '', 'of several majors the complete one is taken');
 is(shell('ensure_packages; echo $PG_CONFIG'), 'ROOT/pg/15/bin/pg_config', "although another's pg_config is in PATH");
 machine(has => [ @test, map { ("postgresql-$_", "postgresql-server-dev-$_") } 15, 17 ], apt => 15);
-is(shell('find_pg_config; echo $PG_CONFIG'), 'ROOT/bin/pg_config', "of two complete ones that of PATH is taken");
+is(shell('find_pg_config; echo $PG_CONFIG'), 'ROOT/bin/pg_config', "of two complete installations the one in PATH is taken");
 unlink "$root/bin/pg_config";
-is(shell('find_pg_config; echo $PG_CONFIG'), 'ROOT/pg/17/bin/pg_config', 'else the newest');
+is(shell('find_pg_config; echo $PG_CONFIG'), 'ROOT/pg/17/bin/pg_config', 'without one in PATH the newest complete installation is taken');
 machine(has => [ @test, 'postgresql-15', 'libpq-dev-17' ], apt => 17);
 missing_is($test, $pair->(17), "a server that the release's packages cannot complete is left alone");
 machine(has => [ @test, 'postgresql-17', 'postgresql-client-15', 'libpq-dev-15' ], apt => 17);

@@ -74,13 +74,13 @@ CREATE TEMP TABLE b (n int, t memory.transcript);
 \\copy b FROM '$dir/copy.bin' (FORMAT binary)
 SELECT count(*) FROM a JOIN b USING (n) WHERE a.t::text = b.t::text AND memory.verify(b.t);
 SQL
-		is($same, '4', "COPY BINARY round trip, $encoding, $compression");
+		is($same, '4', "COPY BINARY gives back what it took: $encoding, $compression");
 	}
 }
 
 # --- what the form is
 my @plain = (pack('q>', 1), pack('q>', 0), 'user', 'hi', undef, undef, undef, undef, undef, undef);
-is(receive(transcript(message(@plain))), '[{"role":"user","content":"hi"}]', 'a message by hand');
+is(receive(transcript(message(@plain))), '[{"role":"user","content":"hi"}]', 'a message written by hand is received');
 is(receive(transcript(message(undef, undef, @plain[ 2 .. 9 ]), message(undef, undef, @plain[ 2 .. 9 ]))),
 	'[{"role":"user","content":"hi"},{"role":"user","content":"hi"}]', 'NULL numbers take their defaults');
 is(receive(transcript(message(@plain[ 0 .. 7 ], '{ "b" : 1 }', undef))),
@@ -126,7 +126,7 @@ my $whole = transcript(message(@plain),
 is(receive($whole),
 	'[{"role":"user","content":"hi"},{"parent_seq":0,"role":"u","content":"xxxxx","model":"m","tokens":3,'
 	  . '"created_at":"2000-01-01T00:00:00.000004+00:00","message_id":"id","metadata":{},"revision":5}]',
-	'two messages by hand');
+	'two messages written by hand are received');
 my @accepted = grep { receive(substr($whole, 0, $_)) !~ /^22P03 / } map { 7 * $_ } 0 .. int((length($whole) - 1) / 7);
 is("@accepted", '', 'truncated values are refused');
 

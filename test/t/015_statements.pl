@@ -67,12 +67,14 @@ sub check_text
 	return map { "$name: $_ in \"" . substr($place, 0, 60) . '"' } problems($sql);
 }
 
-is_deeply([ problems("SELECT 1 WHERE a OPERATOR(pg_catalog.=) ANY (SELECT b FROM c) AND d IS NULL") ], [], 'a careful statement');
-is_deeply([ problems("SELECT 1 WHERE a$_") ], [ 'an operator' ], "an operator:$_") for ' <> b', " || 'x'", ' - 1', ' ->> \'k\'';
-is_deeply([ problems('SELECT * FROM unnest($1, $2) u (a, b)') ], [], 'unnest with several arguments');
+is_deeply([ problems("SELECT 1 WHERE a OPERATOR(pg_catalog.=) ANY (SELECT b FROM c) AND d IS NULL") ], [],
+	'a statement with qualified operators passes');
+is_deeply([ problems("SELECT 1 WHERE a$_") ], [ 'an operator' ],
+	"an unqualified operator is found:$_") for ' <> b', " || 'x'", ' - 1', ' ->> \'k\'';
+is_deeply([ problems('SELECT * FROM unnest($1, $2) u (a, b)') ], [], 'unnest with several arguments passes');
 for my $sql ('FROM unnest($1)', 'a IN (SELECT b', 'a IS DISTINCT FROM b', 'NULLIF(a, 0)', 'CASE a WHEN 0', 'WHERE a = 1', 'now()')
 {
-	is(scalar(my @found = problems($sql)), 1, "found: $sql");
+	is(scalar(my @found = problems($sql)), 1, "it is found: $sql");
 }
 
 # Neighbouring literals of C, and names of macros between them, are one text.
@@ -91,7 +93,7 @@ for my $file (@c_files)
 		push @wrong, check_text($file, $joined, $joined);
 	}
 }
-cmp_ok($statements, '>', 150, "statements in the C files: $statements");
+cmp_ok($statements, '>', 150, "the C files have many statements: $statements");
 is(join("\n", @wrong), '', 'the C files qualify what they name');
 
 my $bodies = 0;
@@ -108,7 +110,7 @@ for my $file (@sql_files)
 		push @wrong, check_text($file, $body, $name);
 	}
 }
-cmp_ok($bodies, '>', 2, "functions without a search_path: $bodies");
+cmp_ok($bodies, '>', 2, "there are functions without a search_path: $bodies");
 is(join("\n", @wrong), '', 'every function has its search_path');
 
 done_testing();

@@ -45,7 +45,7 @@ for my $schema (qw(memory memory_store))
 		"a schema $schema that is there is refused");
 	is($node->safe_psql($database, "SELECT count(*) FROM pg_extension WHERE extname = 'memory_ext'"), '0',
 		'nothing is installed where a schema is there');
-	like(says($database, 'CREATE EXTENSION memory_ext SCHEMA memory'), qr/ERROR: /, 'named, too');
+	like(says($database, 'CREATE EXTENSION memory_ext SCHEMA memory'), qr/ERROR: /, 'a schema that the statement names is refused, too');
 	$node->safe_psql($database, "ALTER SCHEMA $schema RENAME TO was_mallorys");
 	is(says($database, 'CREATE EXTENSION memory_ext'), '', 'out of the way, it is none');
 	is($node->safe_psql($database,
@@ -57,7 +57,7 @@ for my $schema (qw(memory memory_store))
 my $database = database_of_mallory('others',
 	'CREATE SCHEMA lair; CREATE FUNCTION lair.count(bigint) RETURNS bigint LANGUAGE sql AS \'SELECT 0::bigint\'');
 like(says($database, 'CREATE EXTENSION memory_ext SCHEMA lair'), qr/must be installed in schema "pg_catalog"/, 'no schema can be named');
-is(says($database, 'SET search_path = lair, public; CREATE EXTENSION memory_ext'), '', 'none is taken from the search_path');
+is(says($database, 'SET search_path = lair, public; CREATE EXTENSION memory_ext'), '', 'no schema is taken from the search_path');
 is($node->safe_psql($database,
 	"SELECT string_agg(i.identity, ' ' ORDER BY i.identity) FROM pg_depend d, pg_identify_object(d.refclassid, d.refobjid, 0) i
 	WHERE d.classid = 'pg_extension'::regclass AND d.objid = (SELECT oid FROM pg_extension WHERE extname = 'memory_ext')
@@ -66,11 +66,11 @@ is($node->safe_psql($database,
 is($node->safe_psql($database,
 	"SELECT string_agg(nspname, ' ' ORDER BY nspname) FROM pg_namespace n JOIN pg_depend d ON d.classid = 'pg_namespace'::regclass
 		AND d.objid = n.oid AND d.deptype = 'e'"),
-	'memory memory_store', 'its schemas are members of it');
+	'memory memory_store', 'the schemas are members of the extension');
 is($node->safe_psql($database,
 	"SELECT count(*) FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
 		AND e.extname = 'memory_ext', pg_identify_object(d.classid, d.objid, d.objsubid) i
-	WHERE d.deptype = 'e' AND i.schema NOT IN ('memory', 'memory_store')"), '0', 'all that it has is in them');
+	WHERE d.deptype = 'e' AND i.schema NOT IN ('memory', 'memory_store')"), '0', 'all that the extension has is in its schemas');
 
 for my $statement ('DROP SCHEMA memory CASCADE', 'ALTER SCHEMA memory RENAME TO mine', $trap, 'CREATE VIEW memory.protection AS SELECT 1')
 {
@@ -100,7 +100,7 @@ is($node->safe_psql($database, "SELECT count(*) FROM pg_namespace WHERE nspname 
 	'the schemas go with the extension');
 is($node->safe_psql($database, "SELECT count(*) FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = 'app'::regrole"),
 	'0', 'what was granted goes with the extension');
-is(says($database, 'CREATE EXTENSION memory_ext'), '', 'it is installed anew');
+is(says($database, 'CREATE EXTENSION memory_ext'), '', 'the extension can be installed again');
 
 $node->stop;
 done_testing();

@@ -146,7 +146,7 @@ $node->safe_psql($alone, <<"SQL");
 \\copy memory.messages (conversation_id, role, content) FROM PROGRAM 'echo 00000000-0000-0000-0000-000000000001,user,hi' (FORMAT csv)
 SQL
 is($node->safe_psql($alone, "SELECT account_id, seq, parent_seq FROM memory.messages WHERE content = 'hi'"), 'hard|5|4',
-	'a row without account');
+	'a row without an account belongs to the account of its conversation');
 
 # --- interleaved conversations are packed as well as sorted ones
 my $interleaved = new_database('interleaved');
@@ -166,8 +166,8 @@ SET work_mem = '64kB';
 SQL
 }
 my $packed = 'SELECT (SELECT count(*) FROM memory_store.segments) AS segments, (SELECT count(*) FROM memory_store.tail) AS tail';
-is($node->safe_psql($sorted, $packed), '150|0', 'sorted rows: three segments a conversation');
-is($node->safe_psql($interleaved, $packed), '150|0', 'interleaved rows: as many');
+is($node->safe_psql($sorted, $packed), '150|0', 'sorted rows make three segments a conversation');
+is($node->safe_psql($interleaved, $packed), '150|0', 'interleaved rows make as many segments');
 is($node->safe_psql($shuffled, $packed), '150|0', 'rows in no order at all are packed as well');
 is($node->safe_psql($_,
 	'SELECT md5(string_agg(m::text, E\'\n\')) FROM (SELECT account_id, conversation_id, seq, parent_seq, content FROM memory.messages
@@ -206,10 +206,10 @@ SKIP:
 SET work_mem = '4MB';
 \\copy memory.messages (account_id, conversation_id, role, content) FROM PROGRAM 'perl $generate 1000000 1000 of many' (FORMAT csv)
 SQL
-	cmp_ok($after - $before, '<', 60 * 1024, 'a million rows in 1000 conversations: less than 60 MB');
+	cmp_ok($after - $before, '<', 60 * 1024, 'a million rows in 1000 conversations need less than 60 MB');
 	note("$before kB before, $after kB after");
-	is(messages_in($large), '1000000', 'all are there');
-	is($node->safe_psql($large, $packed), '16000|0', 'well packed');
+	is(messages_in($large), '1000000', 'all rows are there');
+	is($node->safe_psql($large, $packed), '16000|0', 'the rows are in full segments');
 
 	# rows of 8 kB, so that keeping any part of a row for each shows
 	my $padding = 'x' x 8000;
@@ -217,14 +217,14 @@ SQL
 SET work_mem = '4MB';
 \\copy memory.messages (account_id, conversation_id, role, content) FROM PROGRAM 'perl $generate 20000 20000 $padding' (FORMAT csv)
 SQL
-	cmp_ok($after - $before, '<', 60 * 1024, '20000 rows of 8 kB, most in conversations of their own: likewise');
+	cmp_ok($after - $before, '<', 60 * 1024, '20000 rows of 8 kB, most in conversations of their own, need less than 60 MB');
 	note("$before kB before, $after kB after");
 
 	# all of it out: the conversation at hand, and the rows that are fetched at once
 	foreach my $format ('native', 'openai')
 	{
 		($before, $after) = peak_of($large, "\\copy (SELECT memory.export('$format')) TO '/dev/null'");
-		cmp_ok($after - $before, '<', 40 * 1024, "20000 conversations of 200 MB exported as $format: less than 40 MB");
+		cmp_ok($after - $before, '<', 40 * 1024, "exporting 20000 conversations of 200 MB as $format needs less than 40 MB");
 		note("$before kB before, $after kB after");
 	}
 
@@ -235,9 +235,9 @@ SET work_mem = '4MB';
 \\copy memory.messages (account_id, conversation_id, role, content) FROM PROGRAM 'perl $generate 10000 1 @{[ 'x' x 8000 ]}' (FORMAT csv)
 UPDATE memory.messages SET model = 'm';
 SQL
-	cmp_ok($after - $before, '<', 60 * 1024, '10000 rows of 8 kB in one conversation, and their UPDATE: likewise');
+	cmp_ok($after - $before, '<', 60 * 1024, '10000 rows of 8 kB in one conversation, and their UPDATE, need less than 60 MB');
 	note("$before kB before, $after kB after");
-	is(problems_of($node, $one), '', 'its tables agree');
+	is(problems_of($node, $one), '', 'the tables agree after it');
 }
 
 my $log = slurp_file($node->logfile);
@@ -302,11 +302,11 @@ $copier->pump_nb;
 ok($node->poll_query_until($failing,
 	"SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'copier' AND wait_event_type = 'Lock' AND query LIKE 'COPY %'"),
 	'the COPY is in the middle of its writing');
-cmp_ok($node->safe_psql('postgres', $temp_files), '>', 0, 'its rows are in temporary files');
+cmp_ok($node->safe_psql('postgres', $temp_files), '>', 0, 'the rows of a large COPY are in temporary files');
 is($node->safe_psql($failing, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'copier'"), 't',
-	'it is cancelled');
+	'the COPY can be cancelled');
 $copier->finish;
-like($err, qr/ERROR:  canceling statement due to user request/, 'cancel: the error');
+like($err, qr/ERROR:  canceling statement due to user request/, 'cancel: the error says so');
 is($out, "1\n2\n", 'cancel: the session goes on');
 is($node->safe_psql('postgres', $temp_files), '0', 'cancel: no temporary file is left');
 
@@ -316,7 +316,7 @@ SET statement_timeout = '1s';
 \\copy memory.messages (account_id, conversation_id, role, content) FROM '$dir/good.csv' (FORMAT csv)
 SELECT 'goes on';
 SQL
-like($stderr, qr/ERROR:  canceling statement due to statement timeout/, 'timeout: the error');
+like($stderr, qr/ERROR:  canceling statement due to statement timeout/, 'timeout: the error says so');
 is($stdout, 'goes on', 'timeout: the session goes on');
 is($node->safe_psql('postgres', $temp_files), '0', 'timeout: no temporary file is left');
 
@@ -332,7 +332,7 @@ ROLLBACK TO s;
 COMMIT;
 SELECT content FROM memory.messages WHERE account_id = 'caught';
 SQL
-like($stderr, qr/ERROR:  canceling statement due to lock timeout/, 'savepoint: the error');
+like($stderr, qr/ERROR:  canceling statement due to lock timeout/, 'savepoint: the error says so');
 is($stdout, 'hi', 'savepoint: the transaction goes on');
 is($node->safe_psql('postgres', $temp_files), '0', 'savepoint: no temporary file is left');
 $node->safe_psql($failing,
@@ -340,7 +340,7 @@ $node->safe_psql($failing,
 
 $holder->query_safe('ROLLBACK');
 $holder->quit;
-is(digest_of($node, $failing), $before, 'nothing is left of any of them');
+is(digest_of($node, $failing), $before, 'nothing is left of the statements that failed');
 
 # the same file is good
 $node->safe_psql($failing, "\\copy memory.messages (account_id, conversation_id, role, content) FROM '$dir/good.csv' (FORMAT csv)");

@@ -94,18 +94,18 @@ $node->command_ok([ 'pg_dump', '--create', '-f', "$dir/plain.sql", $connect ], '
 $node->safe_psql('postgres', 'ALTER DATABASE source RENAME TO original');
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/plain.sql", $node->connstr('postgres') ], 'psql takes it');
 is($node->safe_psql('source', 'SELECT * FROM memory.recent_conversations(\'nobody\'); SHOW memory_ext.segment_messages'), '32',
-	'plain: the database\'s settings');
+	'plain: the database\'s settings are kept');
 my $as = sub { (my $connection = $node->connstr('source')) . " user=$_[0]" };
-is($node->safe_psql('source', "SELECT count(*) > 0 FROM memory.messages", connstr => $as->('app')), 't', 'plain: a reader\'s privileges');
+is($node->safe_psql('source', "SELECT count(*) > 0 FROM memory.messages", connstr => $as->('app')), 't', 'plain: a reader may read');
 is($node->safe_psql('source', "SELECT memory.append('app', '@{[ conversation(9) ]}', 'user', 'x')", connstr => $as->('app')), '1',
-	'plain: a writer\'s privileges');
+	'plain: a writer may write');
 $node->safe_psql('source',
 	"DELETE FROM memory_store.tail WHERE account_id = 'app'; DELETE FROM memory_store.conversations WHERE account_id = 'app';
 		DELETE FROM memory_store.accounts WHERE account_id = 'app'");
 is($node->safe_psql('source', 'SELECT string_agg(DISTINCT account_id, \' \') FROM memory.messages', connstr => $as->('watcher')), 'acme',
-	'plain: a role\'s confinement');
+	'plain: a role\'s confinement is kept');
 like(($node->psql('source', "SELECT memory.append('acme', '@{[ conversation(9) ]}', 'user', 'x')", connstr => $as->('watcher')))[2],
-	qr/permission denied/, 'plain: no more than that');
+	qr/permission denied/, 'plain: the confined role may not write');
 check_restored('source', 'plain');
 
 # --- the custom format, in parallel
@@ -176,7 +176,7 @@ like(($node->psql('protected', 'DROP EXTENSION memory_ext'))[2], qr/cannot drop 
 	'the restored extension is protected again');
 
 # in one session, whose plans were made for what is gone
-is($node->safe_psql('again', <<"SQL"), "\nt\n0|0|0\nt\n40", 'dropped, and made anew in the same session');
+is($node->safe_psql('again', <<"SQL"), "\nt\n0|0|0\nt\n40", 'the extension can be dropped and made anew in one session');
 SELECT memory.unprotect();
 SELECT memory.seal() > 0;
 DROP EXTENSION memory_ext;
@@ -231,7 +231,8 @@ for my $client (@clients)
 }
 is($node->safe_psql('crash', "SELECT content, count(*) FROM memory.messages WHERE account_id = 'copied' GROUP BY 1 HAVING count(*) <> 2"),
 	'', 'crash: both COPYs are there, whole');
-is($node->safe_psql('crash', "SELECT count(*) FROM memory.messages WHERE account_id = 'copied'"), '400', 'crash: all rows of them');
+is($node->safe_psql('crash', "SELECT count(*) FROM memory.messages WHERE account_id = 'copied'"), '400',
+	'crash: all rows of both COPYs are there');
 is(problems_of($node, 'crash'), '', 'crash: the tables agree');
 is($node->safe_psql('crash',
 	"SELECT memory.append('client 1', '@{[ conversation(71) ]}', 'user', 'on') = 1 + (SELECT max(seq) FROM memory.messages

@@ -115,7 +115,7 @@ $primary->stop;
 $standby->promote;
 is($standby->safe_psql('postgres', "SELECT memory.append('a', '$long', 'user', 'promoted')"), '152',
 	'a promoted one goes on with the numbers');
-is(problems_of($standby), '', 'its tables agree');
+is(problems_of($standby), '', 'the tables of the promoted server agree');
 
 $standby->stop;
 done_testing();

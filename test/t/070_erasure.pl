@@ -12,6 +12,7 @@ use Test::More;
 
 my $node = new_server('erasure');
 $node->append_conf('postgresql.conf', <<'CONF');
+memory_ext.dictionary_min_accounts = 1
 autovacuum = off
 memory_ext.dictionary_min_size = '1MB'
 memory_ext.compact_after = 0
@@ -137,8 +138,8 @@ is($node->safe_psql('postgres',
 my $others = "SELECT md5(string_agg(m::text, E'\\n' ORDER BY conversation_id, seq)), count(*) FROM memory.messages m
 	WHERE account_id <> '$forgotten'";
 my $before = $node->safe_psql('postgres', $others);
-like($before, qr/\|14080$/, 'the others\' messages');
-is($node->safe_psql('postgres', <<"SQL"), '19|1216|19|19|19|1|1', 'the receipt');
+like($before, qr/\|14080$/, 'the other accounts\' messages are there before');
+is($node->safe_psql('postgres', <<"SQL"), '19|1216|19|19|19|1|1', 'the receipt counts what was erased');
 SELECT r -> 'conversations', r -> 'messages', r -> 'segments', r -> 'tail_messages', r -> 'tombstones',
 	jsonb_array_length(r -> 'stale_dictionaries'), r #> '{pending,dictionaries}'
 FROM memory.forget('$forgotten') r
@@ -147,7 +148,7 @@ SQL
 like(places_of($forgotten), qr/^pg_statistic: \d+\z/, 'the account is gone at once, but for the statistics');
 is(join(' ', map { s/: .*//r } split /\n/, places_of($marker)),
 	join(' ', map { s/: .*//r } grep { /dictionaries|pg_toast/ } split /\n/, places_of($marker)),
-	'its text is in the dictionary only');
+	'the account\'s text is left in the dictionary only');
 like(places_of($marker), qr/dictionaries/, 'the dictionary still holds the account\'s text');
 is($node->safe_psql('postgres', $others), $before, 'the others are as they were');
 is($node->safe_psql('postgres', 'SELECT is_current, stale_at IS NOT NULL, segments FROM memory.dictionaries'), 'f|t|220',
@@ -158,7 +159,7 @@ is($node->safe_psql('postgres', "SELECT memory.append('account 10', c(40, 1), 'u
 	'a message is sealed');
 is($node->safe_psql('postgres',
 	'SELECT count(memory.dictionary_id(body)), count(*) FROM memory_store.segments WHERE conversation_id = c(40, 1)'), '0|1',
-	'without the stale dictionary');
+	'the message is sealed without the stale dictionary');
 $node->safe_psql('postgres', "SELECT memory.delete_conversation('account 10', c(40, 1))");
 
 # --- until maintenance is done
@@ -173,7 +174,7 @@ is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'verify() 
 is(problems_of($node), '', 'the check by hand finds nothing');
 
 # --- an account of which nothing but deleted conversations is left, and one that nobody knows
-is($node->safe_psql('postgres', <<"SQL"), "1|0|0\n0|0|0", 'receipts');
+is($node->safe_psql('postgres', <<"SQL"), "1|0|0\n0|0|0", 'receipts count deleted conversations, and nothing of an unknown account');
 SELECT memory.append('quintus', c(50, 1), 'user', 'Plugh') \\g /dev/null
 SELECT memory.append('quintus', c(50, 2), 'user', 'Plugh') \\g /dev/null
 SELECT memory.delete_conversation('quintus', c(50, 1)) \\g /dev/null
@@ -181,7 +182,7 @@ SELECT memory.delete_message('quintus', c(50, 2), 1) \\g /dev/null
 SELECT r -> 'conversations', r -> 'messages', jsonb_array_length(r -> 'stale_dictionaries') FROM memory.forget('quintus') r;
 SELECT r -> 'conversations', r -> 'messages', jsonb_array_length(r -> 'stale_dictionaries') FROM memory.forget('nobody') r;
 SQL
-is(places_of('quintus') . places_of('Plugh'), '', 'nothing is left of it');
+is(places_of('quintus') . places_of('Plugh'), '', 'nothing is left of the account');
 
 $node->stop;
 done_testing();

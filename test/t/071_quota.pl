@@ -136,7 +136,7 @@ for my $psql (@psqls)
 }
 is($told, $limit, "errors: $limit appends were acknowledged");
 is($refused, 1600 - $limit, 'errors: all others were refused');
-is("@others", '', 'errors: no other error');
+is("@others", '', 'errors: there was no other error');
 check_counters('errors', 'plain');
 
 # --- one in five is rolled back, others are in savepoints, some in a bulk statement

@@ -40,7 +40,7 @@ SELECT memory.reserve_usage('account 77', 'call', 1000);
 VACUUM (ANALYZE);
 SQL
 cmp_ok($node->safe_psql('postgres', "SELECT relpages FROM pg_class WHERE oid = 'memory_store.usage_daily'::regclass"), '>', 3000,
-	'there is much to read for who reads all');
+	'a role that reads all sees many rows');
 
 # All nodes of a plan.
 sub nodes
@@ -72,7 +72,8 @@ foreach my $view (qw(usage_daily usage_by_model usage_current cost_daily storage
 	is($node->safe_psql('postgres',
 		"SET memory_ext.account = 'account 77'; SELECT count(*), string_agg(DISTINCT account_id, ' ') FROM memory.$view"),
 		$node->safe_psql('postgres',
-			"SELECT count(*), 'account 77' FROM memory.$view WHERE account_id = 'account 77'"), "$view: the same in a confined session");
+			"SELECT count(*), 'account 77' FROM memory.$view WHERE account_id = 'account 77'"),
+				"$view: a confined session sees the same of its account");
 }
 
 is($node->safe_psql('postgres',

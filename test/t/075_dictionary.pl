@@ -14,6 +14,7 @@ use Test::More;
 
 my $node = new_server('dictionary', allows_streaming => 1);
 $node->append_conf('postgresql.conf', <<'CONF');
+memory_ext.dictionary_min_accounts = 1
 max_prepared_transactions = 5
 memory_ext.compact_after = 0
 memory_ext.compact_compression = 'zstd:9'
@@ -42,7 +43,7 @@ is($node->safe_psql('postgres', 'SELECT dictionary_id IS NOT NULL, accounts FROM
 	'a dictionary is trained');
 $node->safe_psql('postgres', 'CALL memory.maintain()');
 is($node->safe_psql('postgres', 'SELECT count(*), count(memory.dictionary_id(body)) FROM memory_store.segments'), '220|220',
-	'all segments need it');
+	'all segments need the dictionary');
 is($node->safe_psql('postgres', $digest), $messages, 'a new session reads with it');
 
 is($node->safe_psql('postgres', <<'SQL'), "14080\n1", 'a session looks up the dictionary once');
@@ -144,7 +145,7 @@ $node->safe_psql('postgres', 'CALL memory.maintain()');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM memory_store.dictionaries'), '0', 'maintain() drops it when nobody needs it');
 is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'all is well');
 $messages = $node->safe_psql('postgres', $digest);
-is($messages =~ s/\|.*//r, 19 * 11 * 64, 'the others\' messages');
+is($messages =~ s/\|.*//r, 19 * 11 * 64, 'the other accounts\' messages are there');
 
 # --- a maintenance that is cancelled has done its batches, and the next one does the rest
 is($node->safe_psql('postgres', 'SELECT dictionary_id IS NOT NULL FROM memory.train_dictionary(2 * 1024 * 1024)'), 't',
@@ -162,10 +163,10 @@ $node->poll_query_until('postgres',
 my $done = $node->safe_psql('postgres', $compacted);
 cmp_ok($done, '>', 0, 'batches before the one that waits are committed');
 cmp_ok($done, '<', 19 * 11, 'the others are yet to come');
-is($node->safe_psql('postgres', $digest), $messages, 'all is to be read meanwhile');
+is($node->safe_psql('postgres', $digest), $messages, 'everything can be read meanwhile');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'maintain'");
 $maintain->finish;
-like($maintain_err, qr/ERROR:  canceling statement due to user request/, 'it is cancelled');
+like($maintain_err, qr/ERROR:  canceling statement due to user request/, 'the maintenance is cancelled');
 is($node->safe_psql('postgres', $compacted), $done, 'what was committed before the cancellation stays');
 is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'all is well');
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'holder'");
@@ -259,14 +260,14 @@ $node->command_checks_all(
 	[ 'pgbench', '-n', '-c', 6, '-j', 2, '-t', 120, '--random-seed=1', '--max-tries=1000', @files, $node->connstr('postgres') ],
 	0, [qr{transactions actually processed: 720/}], [qr{^}], 'all clients reach their end');
 my $log = slurp_file($node->logfile, $offset);
-unlike($log, qr/ERROR:  (?!could not serialize access)/, 'without an error but those that are tried again');
+unlike($log, qr/ERROR:  (?!could not serialize access)/, 'the clients had no error but those that are tried again');
 is($node->safe_psql('postgres', <<'SQL'), '0|t', 'no acknowledged message is lost');
 SELECT count(*) FILTER (WHERE m.content IS DISTINCT FROM a.content), count(*) > 300 FROM acknowledged a LEFT
 	JOIN memory.messages m USING (conversation_id, seq)
 SQL
 is($node->safe_psql('postgres',
 	"SELECT count(*) - (SELECT count(*) FROM acknowledged) FROM memory.messages WHERE account_id LIKE 'busy %'"), '0',
-	'none is there that was not acknowledged');
+	'no message is there that was not acknowledged');
 is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'verify() finds nothing');
 is(problems_of($node), '', 'the check by hand finds nothing');
 is($node->safe_psql('postgres', 'SELECT * FROM memory.usage_drift'), '', 'usage has not drifted');

@@ -15,6 +15,7 @@ my $conversations = 6000;
 
 my $node = new_server('walks');
 $node->append_conf('postgresql.conf', <<'CONF');
+memory_ext.dictionary_min_accounts = 1
 autovacuum = off
 memory_ext.auto_dictionary = off
 memory_ext.segment_messages = 4

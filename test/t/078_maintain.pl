@@ -121,7 +121,8 @@ cmp_ok($node->safe_psql('large', 'SELECT count(*) FROM memory_store.segments WHE
 $node->safe_psql('large', 'CALL memory.maintain()');
 is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body), ', ') FROM memory_store.segments"), 'zstd:9',
 	'a conversation that rests is compacted');
-is($node->safe_psql('large', 'SELECT count(*) FROM memory_store.segments WHERE compact IS NULL'), 0, 'and marked');
+is($node->safe_psql('large', 'SELECT count(*) FROM memory_store.segments WHERE compact IS NULL'), 0,
+	'the conversation\'s segments are marked as compact');
 
 # a few batches with other settings, and no more: the next maintain() finds what they have left
 $node->safe_psql('large',
@@ -129,10 +130,10 @@ $node->safe_psql('large',
 		FROM memory_store.compact_batch('00000000-0000-0000-0000-000000000000', '', 100)});
 is($node->safe_psql('large',
 	"SELECT string_agg(DISTINCT memory.compression(body), ', ' ORDER BY memory.compression(body)) FROM memory_store.segments"),
-	'zstd:3, zstd:9', 'two ways of compressing');
+	'zstd:3, zstd:9', 'segments can be compressed in two ways at a time');
 $node->safe_psql('large', 'CALL memory.maintain()');
 is($node->safe_psql('large', "SELECT string_agg(DISTINCT memory.compression(body), ', ') FROM memory_store.segments"), 'zstd:9',
-	'and one again');
+	'maintain() compresses all in one way again');
 
 is(problems_of($node, $_), '', "the tables agree with each other: $_") for 'small', 'large';
 # An empty store has nothing for any phase; training is measured by the pages of a table that has none.

@@ -256,7 +256,7 @@ SELECT 'a dictionary of forgotten text', NULL, NULL, dictionary_id, NULL FROM me
 LIMIT 10
 SQL
 	# at most one of each client was done without its knowing
-	is($node->safe_psql('postgres', <<"SQL"), '', "round $round: and hardly anything else");
+	is($node->safe_psql('postgres', <<"SQL"), '', "round $round: hardly anything else is there");
 SELECT 'unknown messages', account_id, unknown FROM (SELECT account_id, count(*) - (SELECT count(*) FROM told t WHERE kind = 'message'
 	AND t.conversation_id = ANY (array_agg(DISTINCT m.conversation_id))) AS unknown
 	FROM memory.messages m WHERE account_id LIKE 'writer %' GROUP BY 1) x WHERE unknown > $round
@@ -275,11 +275,11 @@ SQL
 # --- in the end
 note("$_: $told{$_}") for sort keys %told;
 cmp_ok($told{$_} // 0, '>=', $rounds, "clients were told: $_") for qw(message copy edit delete forget);
-cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM memory_store.segments'), '>', 10, 'there are segments');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM memory_store.segments'), '>', 10, 'the clients\' messages are in segments, too');
 is(problems_of($node), '', 'the tables agree with each other');
 $node->safe_psql('postgres', 'CALL memory.maintain()');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM memory_store.dictionaries WHERE stale_at IS NOT NULL'), '0', 'maintenance goes on');
-is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'and all is well');
+is($node->safe_psql('postgres', 'SELECT * FROM memory.verify()'), '', 'verify() finds nothing');
 
 $node->stop;
 done_testing();

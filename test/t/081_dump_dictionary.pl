@@ -13,6 +13,7 @@ use Test::More;
 
 my $node = new_server('dump_dictionary');
 $node->append_conf('postgresql.conf', <<'CONF');
+memory_ext.dictionary_min_accounts = 1
 memory_ext.compact_after = 0
 memory_ext.compact_compression = 'zstd:9'
 memory_ext.dictionary_min_size = '1MB'
@@ -67,7 +68,7 @@ sub settings_of
 my $digest = digest_of($node, 'source');
 my $views = views_of($node, 'source');
 my $settings = settings_of('source');
-like($settings, qr/^\("account 11","200 years 3 days"\)$/m, 'settings');
+like($settings, qr/^\("account 11","200 years 3 days"\)$/m, 'the source has its settings');
 
 sub check_restored
 {
@@ -125,11 +126,12 @@ check_restored('parts');
 for my $database (qw(plain parts))
 {
 	like(($node->psql($database, 'DROP EXTENSION memory_ext'))[2], qr/cannot drop extension memory_ext because other objects depend on it/,
-		"$database: protected");
+		"$database: DROP EXTENSION is refused");
 	is($node->safe_psql($database, 'SELECT count(memory.dictionary_id(body)) FROM memory_store.segments'), '0',
 		"$database: text has no dictionary");
 	my ($status, $out, $err) = $node->psql($database, 'CALL memory.maintain()');
-	like($err, qr/compacted \d+ segments\n.*dropped 1 dictionaries/s, "$database: compacted with the current one, the stale one dropped");
+	like($err, qr/compacted \d+ segments\n.*dropped 1 dictionaries/s,
+		"$database: segments are compacted with the current dictionary, and the stale one is dropped");
 	is($node->safe_psql($database, 'SELECT count(*), bool_and(is_current), bool_and(segments > 100) FROM memory.dictionaries'), '1|t|t',
 		"$database: all segments need the current dictionary");
 	ok(views_of($node, $database) eq $views, "$database: the views are the same");

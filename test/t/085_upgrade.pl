@@ -214,10 +214,10 @@ for (
 {
 	my ($what, $statements, $expected) = @$_;
 	@other = catalog_of('other', $statements);
-	like(join("\n", differences(\@fresh, \@other)), $expected, "it sees $what");
+	like(join("\n", differences(\@fresh, \@other)), $expected, "the comparison sees $what");
 }
 @other = catalog_of('other');
-is(join("\n", differences(\@fresh, \@other)), '', 'all that was undone');
+is(join("\n", differences(\@fresh, \@other)), '', 'the comparison sees no difference when all was undone');
 
 # --- the upgrades
 # The path from one version to another, as PostgreSQL would take it, a version at a time.
@@ -230,7 +230,8 @@ sub walk
 	for my $version (grep { $_ ne $from } split /--/, $path)
 	{
 		$node->safe_psql($database, "ALTER EXTENSION memory_ext UPDATE TO '$version'");
-		is($node->safe_psql($database, "SELECT extversion FROM pg_extension WHERE extname = 'memory_ext'"), $version, "upgraded to $version");
+		is($node->safe_psql($database, "SELECT extversion FROM pg_extension WHERE extname = 'memory_ext'"), $version,
+			"the extension is upgraded to $version");
 	}
 	return;
 }
@@ -282,8 +283,8 @@ SKIP:
 	walk('other', $current, 'testing2');
 	@other = catalog_of('other');
 	my $differences = join "\n", differences(\@fresh, \@other);
-	like($differences, qr/^\+ column memory_store\.accounts\.note: /m, 'the first script\'s column');
-	like($differences, qr/^\+ comment function memory_store\.purge\(\): of testing2$/m, 'the second script\'s comment');
+	like($differences, qr/^\+ column memory_store\.accounts\.note: /m, 'the first script\'s column is seen');
+	like($differences, qr/^\+ comment function memory_store\.purge\(\): of testing2$/m, 'the second script\'s comment is seen');
 	is(scalar(() = $differences =~ /^[-+] /mg), 5, 'nothing but the version differs otherwise') or diag($differences);
 	is(views_of($node, 'other'), $views, 'the data is the same');
 	unlink "$folder/memory_ext--$current--testing.sql", "$folder/memory_ext--testing--testing2.sql";

@@ -108,7 +108,7 @@ $old->stop;
 chdir PostgreSQL::Test::Utils::tempdir or die $!;
 command_ok(
 	[
-		$new->installed_command('pg_upgrade'), '--no-sync', @mode, '--old-datadir' => $old->data_dir, '--new-datadir' => $new->data_dir,
+		$new->installed_command('pg_upgrade succeeds'), '--no-sync', @mode, '--old-datadir' => $old->data_dir, '--new-datadir' => $new->data_dir,
 		'--old-bindir' => $old->config_data('--bindir'), '--new-bindir' => $new->config_data('--bindir'),
 		'--socketdir' => $new->host, '--old-port' => $old->port, '--new-port' => $new->port
 	],
@@ -121,7 +121,7 @@ my %after = (
 	members => $new->safe_psql('chats', $members),
 	schema => schema_of($new),
 	kept => $new->safe_psql('chats', 'SELECT * FROM kept'));
-is($after{$_}, $before{$_}, "the same $_") for sort keys %before;
+is($after{$_}, $before{$_}, "pg_upgrade keeps the $_") for sort keys %before;
 is(problems_of($new, 'chats'), '', 'the tables agree with each other');
 $new->safe_psql('postgres', 'CREATE DATABASE restored TEMPLATE template0');
 my $dump = PostgreSQL::Test::Utils::tempdir . '/chats.dump';
@@ -133,10 +133,10 @@ is($new->safe_psql('chats', 'SELECT * FROM memory.verify()'), '', 'verify() find
 
 # --- and it goes on
 my ($status, $out, $err) = $new->psql('chats', 'DROP EXTENSION memory_ext');
-like($err, qr/cannot drop extension memory_ext/, 'it is still protected');
+like($err, qr/cannot drop extension memory_ext/, 'the upgraded extension is still protected');
 ($status, $out, $err) = $new->psql('chats',
 	"SELECT memory.append('limited', '@{[ conversation(1) ]}', 'user', 'more') FROM generate_series(1, 996)");
-like($err, qr/limit/, 'it still has its plan, and counts what was used');
+like($err, qr/limit/, 'the subscription still has its plan, and counts what was used');
 is($new->safe_psql('chats', "SELECT memory.append('limited', '@{[ conversation(1) ]}', 'user', 'more')"), '6',
 	'the next message has the next number');
 is($new->safe_psql('chats', <<'SQL', extra_params => [ '-U', 'watcher' ]), 't', 'a role has what it was granted, and no more');

@@ -262,7 +262,7 @@ WHERE p.pronamespace = 'memory'::regnamespace
 ORDER BY 1
 SQL
 my @documented = map { code($_->[0]) . " $_->[1]" } tables_of($reference, 'function');
-is(difference(\@documented, \@signatures), '', 'functions, their arguments and levels');
+is(difference(\@documented, \@signatures), '', 'the reference has the functions, their arguments and levels');
 
 my %named = map { $_ => 1 } $reference =~ /\bmemory\.([a-z_][a-z_0-9]*)/g;
 my @there = lines_of(<<'SQL');
@@ -282,7 +282,7 @@ my @operators =
 foreach my $operator (@operators)
 {
 	my $written = "OPERATOR(memory.$operator)" =~ s/\|/\\|/gr;
-	like($reference, qr/\Q$written\E/, "operator $operator");
+	like($reference, qr/\Q$written\E/, "the reference has operator $operator");
 }
 
 foreach my $relation (lines_of(<<'SQL'))
@@ -307,12 +307,12 @@ SELECT name || ' ' || COALESCE(NULLIF(current_setting(name), ''), 'empty') || ' 
 FROM pg_settings WHERE name LIKE 'memory\_ext.%' ORDER BY name
 SQL
 my @rows = map { join ' ', map { code($_) } @$_[ 0 .. 2 ] } tables_of($reference, 'setting');
-is(difference(\@rows, \@settings), '', 'settings, their defaults and contexts');
+is(difference(\@rows, \@settings), '', 'the reference has the settings, their defaults and contexts');
 my %settings = map { /^memory_ext\.(\w+)/ ? ($1 => 1) : () } @settings;
 is(join(' ', grep { !$settings{$_} } $manual =~ /\bmemory_ext\.(\w+)/g), '', 'no other setting is named');
 
 my @levels = $page{'doc/security.md'} =~ /^\| level \| may \|\n\|.*\n((?:\|.*\n)+)/m ? $1 =~ /^\| `(\w+)` \|/mg : ();
-is(difference(\@levels, [ lines_of('SELECT DISTINCT level FROM memory_store.grants') ]), '', 'levels of access');
+is(difference(\@levels, [ lines_of('SELECT DISTINCT level FROM memory_store.grants') ]), '', 'the manual has the levels of access');
 
 # Every SQLSTATE that the C files raise.
 my ($share) = $node->config_data('--sharedir');

@@ -59,13 +59,13 @@ my $lines = write_file("$dir/lines.jsonl", map { "$_\n" } @documents);
 my $array = write_file("$dir/array.json", "[\r\n", join(",\r\n", map { s/, /,\r\n\t/gr } @documents), "\r\n]\r\n");
 
 is(import_file($lines, account => 'a'), "2500 documents: 2500 imported, 0 extended, 0 unchanged, 0 rejected; $messages messages stored",
-	'a file');
+	'a file of documents is imported');
 is($node->safe_psql('postgres', "SELECT count(*), sum(message_count) FROM memory.conversations WHERE account_id = 'a'"), "2500|$messages",
-	'all are there');
+	'all documents are there');
 is(problems_of($node), '', 'the tables agree');
 my $before = digest();
 is(import_file($lines, account => 'a'), '2500 documents: 0 imported, 0 extended, 2500 unchanged, 0 rejected; 0 messages stored',
-	'the same file twice');
+	'all documents of a file that comes again are unchanged');
 is(digest(), $before, 'the same file twice changes nothing');
 is(import_file($array, account => 'a'), '2500 documents: 0 imported, 0 extended, 2500 unchanged, 0 rejected; 0 messages stored',
 	'the same documents as an array with CR LF change nothing');
@@ -109,7 +109,7 @@ $node->safe_psql('postgres',
 my $different = grep { $_ % 7 == 0 && $_ % 5 == 4 } 0 .. 1999;
 my $result = import_file(write_file("$dir/bad.jsonl", map { "$_\n" } @bad), account => 'a', on_error => 'skip');
 like($result, qr/^2000 documents: @{[ $good + $different ]} imported, 0 extended, 0 unchanged, @{[ $rejected - $different ]} rejected;/,
-	'a file with rejects');
+	'a file with bad documents is imported without them');
 is($node->safe_psql('postgres', "SELECT count(*) FROM memory.conversations WHERE account_id = 'a'"), $good + $different,
 	'the others are there');
 is($node->safe_psql('postgres', 'SELECT count(*), bool_and(line % 7 = 1) FROM memory.job_errors'), ($rejected - $different) . '|t',
@@ -129,7 +129,7 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM memory_store.accounts WHER
 my $long = write_file("$dir/long.jsonl", '{"messages": [', join(', ', map { message($_ % 2 ? 'user' : 'assistant', $_) } 1 .. 300_000),
 	"]}\n");
 is(import_file($long, account => 'long'), '1 documents: 1 imported, 0 extended, 0 unchanged, 0 rejected; 300000 messages stored',
-	'a long conversation without times');
+	'a long conversation without times is imported');
 is($node->safe_psql('postgres', "SELECT memory.forget('long') IS NOT NULL"), 't', 'the long conversation is forgotten');
 
 # --- an array of 1 GB in 200 MB
@@ -161,10 +161,10 @@ $peak;
 $peak;
 SQL
 	note("$before_peak kB before, $after_peak kB after, ", time - $started, ' s');
-	cmp_ok($after_peak, '<', 200 * 1024, 'an array of 1 GB within 200 MB of memory');
+	cmp_ok($after_peak, '<', 200 * 1024, 'an array of 1 GB is imported within 200 MB of memory');
 	is($node->safe_psql('postgres',
 		"SELECT bytes > 1024 * 1024 * 1024, documents, imported, messages FROM memory.jobs WHERE account_id = 'large'"),
-		't|1500|1500|12000', 'it is 1 GB, and all of it is there');
+		't|1500|1500|12000', 'the array\'s documents are all there, 1 GB of text');
 	is($node->safe_psql('postgres',
 		"SELECT sum(message_count), sum(content_bytes) > 1e9 FROM memory.conversations WHERE account_id = 'large'"), '12000|t',
 		'all of the large account\'s text is there');

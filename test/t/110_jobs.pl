@@ -143,13 +143,13 @@ foreach my $shape (sort keys %shapes)
 	{
 		my ($status, $out, $err) = $node->psql('postgres', "CALL memory.import_file('$file', workers => $workers, batch_size => 7)");
 		is($status, 0, "$shape, $workers workers") or diag($err);
-		like($err, qr/INFO:  job $out is finished: $documents documents/, 'its end is told');
+		like($err, qr/INFO:  job $out is finished: $documents documents/, 'a notice says that the job has ended');
 		is($node->safe_psql('postgres',
 			"SELECT state, documents, imported + unchanged, rejected, bytes = total_bytes, percent FROM memory.jobs WHERE job_id = $out"),
-			"finished|$documents|$documents|0|t|100.0", 'it is finished');
+			"finished|$documents|$documents|0|t|100.0", 'the job is finished');
 		is(differences(1, $documents), '', 'all documents are there');
 		is($node->safe_psql('postgres', "SELECT imported FROM memory.jobs WHERE job_id = $out"), $workers == 1 ? $documents : 0,
-			'imported once, then unchanged');
+			'the documents are imported once, then unchanged');
 	}
 	is(problems(), '', 'no check finds a problem after the imports');
 	clear();
@@ -198,7 +198,7 @@ foreach my $case ([ 'lines', 1 ], [ 'lines', 2 ], [ 'array', 2 ])
 		is($status, 0, 'it is resumed') or diag($err);
 		is($node->safe_psql('postgres', "SELECT state, documents, imported, unchanged FROM memory.jobs WHERE job_id = $job"),
 			"finished|$count|$count|0", 'each document was imported once');
-		is(differences(1, $count), '', 'all are there');
+		is(differences(1, $count), '', 'all documents are there after the restart');
 		is(problems(), '', 'no check finds a problem after the resumption');
 		my $again = start_job("memory.import_file('$large{$shape}')");
 		is($node->safe_psql('postgres', "SELECT documents, unchanged FROM memory.jobs WHERE job_id = $again"), "$count|$count",
@@ -222,7 +222,7 @@ foreach my $case ([ 'lines', 1 ], [ 'lines', 2 ], [ 'array', 2 ])
 	my $done = $node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job");
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.conversations'), $done, 'what is stored is counted');
 	cmp_ok($done, '<', $count, 'not all was stored before the cancellation');
-	is($node->safe_psql('postgres', "SELECT memory.cancel_job($job)"), 'f', 'it cannot be cancelled again');
+	is($node->safe_psql('postgres', "SELECT memory.cancel_job($job)"), 'f', 'a cancelled job cannot be cancelled again');
 	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($job, workers => 2)");
 	is($status, 0, 'it is resumed, with two workers') or diag($err);
 	is($node->safe_psql('postgres', "SELECT state, documents, imported, workers FROM memory.jobs WHERE job_id = $job"),
@@ -251,7 +251,7 @@ foreach my $how ('pg_cancel_backend', 'pg_terminate_backend')
 	is(state_of($job), 'interrupted', "$how: the job is interrupted");
 	let_go($session);
 	is($node->safe_psql('postgres', "SELECT memory.cancel_job($job)"), 't', 'nobody works on it, so it is cancelled');
-	is(state_of($job), 'cancelled', 'at once');
+	is(state_of($job), 'cancelled', 'the job is cancelled at once');
 	is(($node->psql('postgres', "CALL memory.resume_job($job)"))[0], 0, 'a job that has lost its workers is resumed');
 	is(differences(1, $count), '', 'all documents are there');
 	clear();
@@ -328,10 +328,10 @@ foreach my $call (sort keys %refused)
 {
 	my ($role, $message) = @{ $refused{$call} };
 	my ($status, $out, $err) = $node->psql('postgres', "SET ROLE $role; CALL $call");
-	like($err, $message, "refused: $call");
+	like($err, $message, "it is refused: $call");
 }
 like(($node->psql('postgres', "BEGIN; CALL memory.import_file('$bad')"))[2], qr/memory.import_file cannot run inside a transaction block/,
-	'not inside a transaction');
+	'an import is refused inside a transaction');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.conversations'), '0', 'nothing was imported');
 
 {
@@ -339,7 +339,8 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.conversations'), '0
 	my ($status, $out, $err) = $node->psql('postgres',
 		"SET ROLE loader; CALL memory.import_file('$file', on_error => 'skip', account_id => 'mine')");
 	is($status, 0, 'a role that may read files imports one') or diag($err);
-	is($node->safe_psql('postgres', "SELECT started_by, imported FROM memory.jobs WHERE job_id = $out"), 'loader|2', 'as itself');
+	is($node->safe_psql('postgres', "SELECT started_by, imported FROM memory.jobs WHERE job_id = $out"), 'loader|2',
+		'the job is the role\'s own');
 	is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT account_id, ',') FROM memory.conversations"), 'mine',
 		'the job imports for the account that it named');
 	like(($node->psql('postgres', "SET ROLE other; CALL memory.resume_job($out)"))[2], qr/job $out is not yours/, 'others may not resume it');
@@ -365,11 +366,12 @@ $node->safe_psql('postgres', "ALTER ROLE loader SET memory_ext.account = 'mine'"
 {
 	my $file = write_file("$dir/confined", map { "$_\n" } document(1, 'mine'), document(2, 'theirs'));
 	$node->safe_psql('postgres', "CALL memory.import_file('$file')", extra_params => [ '-U', 'loader' ]);
-	is($node->safe_psql('postgres', "SELECT DISTINCT account_id FROM memory.conversations"), 'mine', 'all it imports is its own');
+	is($node->safe_psql('postgres', "SELECT DISTINCT account_id FROM memory.conversations"), 'mine',
+		'all that a confined role imports is its account\'s');
 	like(($node->psql('postgres', "CALL memory.import_file('$file', account_id => 'theirs')", extra_params => [ '-U', 'loader' ]))[2],
 		qr/account "theirs" is not available in this session/, 'a confined session imports nothing for others');
 	cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM memory.jobs WHERE account_id = 'mine'", extra_params => [ '-U', 'loader' ]),
-		'>', 0, 'it sees its own job');
+		'>', 0, 'a confined role sees its own job');
 	is($node->safe_psql('postgres', "SELECT count(*) FROM memory.jobs WHERE account_id IS DISTINCT FROM 'mine'",
 		extra_params => [ '-U', 'loader' ]), '0', 'a confined session sees no job of others');
 	$node->safe_psql('postgres', 'ALTER ROLE loader RESET memory_ext.account');
@@ -420,8 +422,9 @@ SQL
 		"SELECT string_agg(DISTINCT memory.compression(body), ',') FROM memory_store.segments WHERE memory.compression(body) <> 'none'"),
 		$node->safe_psql('postgres',
 			"SELECT CASE WHEN count(*) > 0 THEN 'lz4' ELSE '' END FROM memory_store.segments WHERE memory.compression(body) <> 'none'"),
-			'compression');
-	is($node->safe_psql('postgres', 'SELECT max(memory.message_count(body)) FROM memory_store.segments'), '1', 'segment_messages');
+			'workers have the caller\'s compression');
+	is($node->safe_psql('postgres', 'SELECT max(memory.message_count(body)) FROM memory_store.segments'), '1',
+		'workers have the caller\'s segment_messages');
 	clear();
 }
 
@@ -442,7 +445,8 @@ SQL
 	is($max, 4, 'a job has up to four workers');
 	my ($status, $out, $err) = $node->psql('postgres', "SELECT memory.estimate_tokens('');
 		SET memory_ext.max_workers_per_job = 1; CALL memory.import_file('$large{lines}', workers => 3)");
-	like($err, qr/WARNING:  only 1 of 3 background workers are free\nHINT:  memory_ext.max_workers_per_job/, 'or as many as is set');
+	like($err, qr/WARNING:  only 1 of 3 background workers are free\nHINT:  memory_ext.max_workers_per_job/,
+		'a job has as many workers as memory_ext.max_workers_per_job allows');
 	clear();
 	like(($node->psql('postgres', "SELECT memory.estimate_tokens('');
 		SET memory_ext.max_workers_per_job = 64", extra_params => [ '-U', 'loader' ]))[2], qr/permission denied to set parameter/,
@@ -465,14 +469,14 @@ SQL
 	($status, $out, $err) = $node->psql('postgres', "CALL memory.import_file('$large{lines}')", extra_params => [ '-U', 'loader' ]);
 	like($err, qr/ERROR:  no background worker is free for job/, 'the next one is refused');
 	is($node->safe_psql('postgres', 'SELECT state, sqlstate, error
-		FROM memory.jobs ORDER BY job_id DESC LIMIT 1'), 'failed|53000|no background worker is free', 'and has failed');
+		FROM memory.jobs ORDER BY job_id DESC LIMIT 1'), 'failed|53000|no background worker is free', 'the job that was refused has failed');
 	$hog->query_safe('ROLLBACK');
 	$hog->quit;
 	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity
 		WHERE backend_type = 'memory_ext job'") or diag 'they do not end';
 	my $refused = $node->safe_psql('postgres', 'SELECT max(job_id) FROM memory.jobs');
 	($status, $out, $err) = $node->psql('postgres', "CALL memory.resume_job($refused)", extra_params => [ '-U', 'loader' ]);
-	like($err, qr/job $refused is finished/, 'it can be resumed');
+	like($err, qr/job $refused is finished/, 'the job that was refused can be resumed');
 	$node->append_conf('postgresql.conf', "memory_ext.max_job_workers = 4\n");
 	$node->reload;
 	$node->safe_psql('postgres', "DELETE FROM memory.conversations WHERE account_id = 'hog'");
@@ -491,7 +495,7 @@ SQL
 	$node->safe_psql('postgres', "SELECT memory.grant_access('passing', 'writer')");
 	is($node->safe_psql('postgres', 'SELECT memory.clear_stage()', extra_params => [ '-U', 'passing' ]), '0',
 		'another role of the same name has no lines staged');
-	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '1', 'which are there');
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '1', 'the lines of the first role are there');
 	$node->safe_psql('postgres', 'DELETE FROM memory.import_stage; DROP OWNED BY passing; DROP ROLE passing');
 }
 
@@ -502,8 +506,9 @@ SQL
 		SET memory_ext.import_on_error = skip; INSERT INTO memory.import_documents VALUES ('{\"secret\": \"text\"}')",
 		extra_params => [ '-U', 'loader' ]);
 	my $errors = 'SELECT count(*), count(excerpt) FROM memory.job_errors WHERE job_id = (SELECT max(job_id) FROM memory.jobs)';
-	is($node->safe_psql('postgres', $errors, extra_params => [ '-U', 'loader' ]), '1|1', 'its role sees the text');
-	is($node->safe_psql('postgres', $errors, extra_params => [ '-U', 'other' ]), '1|0', 'another that there is an error');
+	is($node->safe_psql('postgres', $errors, extra_params => [ '-U', 'loader' ]), '1|1', 'the job\'s role sees the text of an error');
+	is($node->safe_psql('postgres', $errors, extra_params => [ '-U', 'other' ]), '1|0',
+		'another role sees that there is an error, without its text');
 	is($node->safe_psql('postgres', $errors), '1|1', 'a superuser sees it');
 }
 
@@ -520,7 +525,7 @@ foreach my $shape (sort keys %shapes)
 		my ($status, $out, $err) = $node->psql('postgres', "SET ROLE other; CALL memory.import_staged(workers => $workers, batch_size => 7)");
 		is($status, 0, "staged: $shape, $workers workers") or diag($err);
 		is($node->safe_psql('postgres', "SELECT state, documents, imported + unchanged FROM memory.jobs WHERE job_id = $out"),
-			"finished|$documents|$documents", 'it is finished');
+			"finished|$documents|$documents", 'the import of an array is finished');
 		is(differences(1, $documents), '', 'all documents are there');
 		is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'the staged lines are gone after the import');
 	}
@@ -541,7 +546,7 @@ foreach my $shape (sort keys %shapes)
 	$node->safe_psql('postgres', "CALL memory.resume_job($job)");
 	is($node->safe_psql('postgres', "SELECT state, documents, imported FROM memory.jobs WHERE job_id = $job"), "finished|$count|$count",
 		'each document was imported once');
-	is(differences(1, $count), '', 'all are there');
+	is(differences(1, $count), '', 'all documents of the export are there');
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'the staged lines are gone after the resumption');
 	is(problems(), '', 'no check finds a problem after the staged import');
 }
@@ -576,10 +581,10 @@ my $target = $node->data_dir . '/exported';
 {
 	my ($status, $out, $err) = $node->psql('postgres', "CALL memory.export_file('$target', batch_size => 100)");
 	is($status, 0, 'export') or diag($err);
-	like($err, qr/INFO:  job $out is finished: $count documents, 6000 messages, \d+ bytes/, 'its end is told');
+	like($err, qr/INFO:  job $out is finished: $count documents, 6000 messages, \d+ bytes/, 'a notice says that the export has ended');
 	is(slurp_file($target), exported(), 'the file is what memory.export gives');
 	is($node->safe_psql('postgres', "SELECT kind, state, documents, messages, bytes FROM memory.jobs WHERE job_id = $out"),
-		"export|finished|$count|6000|" . -s $target, 'it is counted');
+		"export|finished|$count|6000|" . -s $target, 'the job counts what was exported');
 	like(($node->psql('postgres', "CALL memory.export_file('$target')"))[2], qr/file "\Q$target\E" already exists/,
 		'no file is written over');
 	unlink $target;
@@ -599,10 +604,10 @@ my $target = $node->data_dir . '/exported';
 		qr/permission denied to write a file on the server.*pg_write_server_files/s, 'not everybody may write files');
 	$node->safe_psql('postgres',
 		"GRANT pg_write_server_files TO loader; SET ROLE loader; CALL memory.export_file('$target', account_id => 'account 7')");
-	is(slurp_file($target), exported(", 'account 7'"), 'one account');
+	is(slurp_file($target), exported(", 'account 7'"), 'an export of one account has its documents only');
 	unlink $target;
 	$node->safe_psql('postgres', "SET ROLE loader; CALL memory.export_file('$target', since => '2999-01-01')");
-	is(-s $target, 0, 'nothing is a file without bytes');
+	is(-s $target, 0, 'an export of nothing is a file without bytes');
 	unlink $target;
 }
 
@@ -614,7 +619,7 @@ my $target = $node->data_dir . '/exported';
 	is($node->safe_psql('postgres', "SELECT memory.cancel_job($job)"), 't', 'an export is cancelled');
 	let_go($session);
 	wait_for("SELECT state = 'cancelled' FROM memory.jobs WHERE job_id = $job", 'cancelled');
-	is($node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job"), '100', 'behind a batch');
+	is($node->safe_psql('postgres', "SELECT documents FROM memory.jobs WHERE job_id = $job"), '100', 'the export stops behind a batch');
 	ok(!-e $target, 'there is no file of that name yet');
 	append_to_file("$target.part", 'what a batch wrote that was not committed');
 	$session = open_session('BEGIN; LOCK TABLE memory_store.segments');

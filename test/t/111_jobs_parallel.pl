@@ -106,7 +106,7 @@ SQL
 	} until ($state eq 'finished' || $state eq 'failed');
 	$bench->finish;
 	$node->safe_psql('postgres', $read);
-	is($state, 'finished', 'three workers and a writer on one account');
+	is($state, 'finished', 'three workers and a writer on one account finish');
 	is($node->safe_psql('postgres', "SELECT imported FROM memory.jobs WHERE job_id = $job"), '2000', 'all is imported');
 	is($node->safe_psql('postgres',
 		"SELECT count(*) FROM memory_store.conversations c WHERE account_id = 'one' AND NOT EXISTS (SELECT FROM seen s
@@ -140,9 +140,12 @@ SELECT memory.set_subscription(a, 's') FROM unnest('{p,q}'::text[]) a;
 SQL
 	my $fits = write_file("$dir/fits", map { document($_, $_ % 2 ? 'p' : 'q') } 4001 .. 4100);
 	my $more = write_file("$dir/more", map { document($_, $_ % 2 ? 'p' : 'q') } 4101 .. 4200);
-	is(($node->psql('postgres', "CALL memory.import_file('$fits', workers => 2, batch_size => 30)"))[0], 0, 'an import within the limit');
-	like(($node->psql('postgres', "CALL memory.import_file('$more')"))[2], qr/has failed: .*conversations/, 'one beyond it');
-	is($node->safe_psql('postgres', "SELECT count(*) FROM memory.conversations WHERE account_id IN ('p', 'q')"), '100', 'stores nothing');
+	is(($node->psql('postgres', "CALL memory.import_file('$fits', workers => 2, batch_size => 30)"))[0], 0,
+		'an import within the limit succeeds');
+	like(($node->psql('postgres', "CALL memory.import_file('$more')"))[2], qr/has failed: .*conversations/,
+		'an import beyond the limit fails');
+	is($node->safe_psql('postgres', "SELECT count(*) FROM memory.conversations WHERE account_id IN ('p', 'q')"), '100',
+		'an import beyond the limit stores nothing');
 	is($node->safe_psql('postgres', "SELECT used FROM memory.quota_usage WHERE subscription_id = 's' AND meter = 'conversations'"), '100',
 		'a document over the quota uses nothing');
 	is(problems(), '', 'all is well');

@@ -34,7 +34,7 @@ sub clear
 {
 	$node->safe_psql('postgres', 'SELECT memory.forget(account_id) FROM memory_store.accounts; TRUNCATE plain');
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.messages') . $node->safe_psql('postgres',
-		'SELECT count(*) FROM memory_store.job_places'), '00', 'nothing is left');
+		'SELECT count(*) FROM memory_store.job_places'), '00', 'nothing is left of the test before');
 	return;
 }
 
@@ -119,12 +119,12 @@ foreach my $shape (sort keys %shapes)
 	{
 		is(import_csv($file, workers => $workers, batch_size => 97),
 			"finished|" . @rows . ($workers == 1 ? '|200|' . (@rows - 200) . '|0|0|' . @rows : '|0|0|' . @rows . '|0|0'),
-			"$shape, $workers workers");
+			"all rows are imported: $shape, $workers workers");
 	}
 	$node->safe_psql('postgres', "\\copy plain ($columns) from '" . write_file("$dir/plain", "$header\n$body") . "' csv header");
 	is($node->safe_psql('postgres',
 		"SELECT count(*) FROM (TABLE plain EXCEPT SELECT * FROM memory.messages UNION ALL (SELECT *
-			FROM memory.messages EXCEPT TABLE plain)) d"), '0', 'as COPY reads it');
+			FROM memory.messages EXCEPT TABLE plain)) d"), '0', 'the rows are those that COPY reads');
 	is(problems(), '', 'no check finds a problem after the imports');
 	clear();
 }
@@ -141,18 +141,18 @@ my $in_order = "SELECT count(*) FROM (SELECT content, lag(split_part(content, ' 
 	WHERE before >= split_part(content, ' ', 1)::int OR conversation_id::text <> lpad(to_hex(split_part(content, ' ', 3)::int), 8,
 		'0') || '-0000-0000-0000-' || lpad(to_hex(split_part(content, ' ', 3)::int), 12, '0')";
 like(import_csv($mixed, account_id => q('m'), workers => 3, batch_size => 31),
-	qr/^finished\|@{[ scalar @mixed ]}\|\d+\|\d+\|0\|0\|@{[ scalar @mixed ]}$/, 'rows without numbers');
+	qr/^finished\|@{[ scalar @mixed ]}\|\d+\|\d+\|0\|0\|@{[ scalar @mixed ]}$/, 'rows without numbers are imported');
 is($node->safe_psql('postgres', $in_order), '0', 'have the order of the file');
 is(import_csv($mixed, account_id => q('m'), workers => 2, batch_size => 100), 'finished|' . @mixed . '|0|0|' . @mixed . '|0|0',
 	'twice, in other batches, nothing changes');
 my $grown = write_file("$dir/grown", slurp_file($mixed), map { "user,41 of $_,@{[ conversation($_) ]}\n" } 1 .. 70);
 is(import_csv($grown, account_id => q('m'), batch_size => 50), 'finished|' . (@mixed + 70) . '|10|60|' . @mixed . '|0|70',
 	'what has grown is added');
-is($node->safe_psql('postgres', $in_order), '0', 'behind the others');
+is($node->safe_psql('postgres', $in_order), '0', 'the rows that were added are behind the others');
 (my $other = slurp_file($mixed)) =~ s/20 of 8,/20 or 8,/;
 is(import_csv(write_file("$dir/other", $other), account_id => q('m'), on_error => q('skip')),
 	'finished|' . @mixed . '|0|0|' . (@mixed - 1) . '|1|0', 'what differs is rejected');
-like(errors(), qr/^\d+\|\d+\|conflict\|\$$/, 'as a conflict');
+like(errors(), qr/^\d+\|\d+\|conflict\|\$$/, 'a row that differs is noted as a conflict');
 is(problems(), '', 'all is well');
 clear();
 
@@ -167,7 +167,7 @@ clear();
 	is($node->safe_psql('postgres', "SELECT role, content FROM memory.messages WHERE account_id = 'latin' ORDER BY seq"),
 		"user|caf\xc3\xa9\nassistant|a;b", 'are read, and roles are words');
 	like(($node->psql('postgres', "CALL memory.import_file('$file', 'csv', account_id => 'latin')"))[2],
-		qr/is not a column of memory.messages|does not name column/, 'without the setting it is no CSV');
+		qr/is not a column of memory.messages|does not name column/, 'a file in another encoding is refused without the setting');
 	like(($node->psql('postgres', "LOAD 'memory_ext'; SET memory_ext.import_csv_delimiter = 'ab'"))[2], qr/one ASCII character/,
 		'a delimiter is one character');
 	like(($node->psql('postgres', "LOAD 'memory_ext'; SET memory_ext.import_csv_encoding = 'nothing'"))[2], qr/no such encoding/,
@@ -182,7 +182,8 @@ clear();
 	my $file = write_file("$dir/numbers", "conversation_id,seq,parent_seq,message_id,role,content\n", map { "$c,$_\n" } '3,1,,user,three',
 		'1,,,user,one', '2,,,user,two', '2,,,user,two', '2,,,user,another two', '6,5,,user,six', '7,3,,user,seven', ',,a,user,by id',
 		',,a,user,by id', ',,,user,nothing', '9,9,,user,itself');
-	is(import_csv($file, account_id => q('n'), on_error => q('skip')), 'finished|11|1|5|2|3|6', 'numbers in any order');
+	is(import_csv($file, account_id => q('n'), on_error => q('skip')), 'finished|11|1|5|2|3|6',
+		'rows with numbers in any order are imported');
 	is(errors('rejected'), "5|6|conflict|\$\n10|11|bad_value|seq\n11|12|bad_parent|parent_seq", 'what cannot be is rejected');
 	is(errors('NOT rejected'), '6|7|bad_parent|$', 'what lacks its parent is a root, and noted');
 	is(contents($c), '1<0 one, 2<1 two, 3<1 three, 6<0 six, 7<3 seven, 8<7 by id', 'the others are there');
@@ -202,7 +203,7 @@ clear();
 	# an id is that of one message, whatever number a row gives it
 	$file = write_file("$dir/ids", "conversation_id,seq,message_id,role,content\n", map { "$c,$_\n" } '1,m,user,one', '2,m,user,two',
 		'1,m,user,one', ',m,user,one', '3,n,user,three');
-	is(import_csv($file, account_id => q('n'), on_error => q('skip')), 'finished|5|1|1|2|1|2', 'numbers with ids');
+	is(import_csv($file, account_id => q('n'), on_error => q('skip')), 'finished|5|1|1|2|1|2', 'rows with numbers and ids are imported');
 	is(errors(), "2|3|conflict|\$", 'an id that another message has is rejected');
 	is(import_csv($file, account_id => q('n'), on_error => q('skip'), batch_size => 1), 'finished|5|0|0|4|1|0',
 		'an id that another message has is rejected in a later batch, too');
@@ -283,7 +284,7 @@ clear();
 	  [ "conversation_id,role,content,seq,role\n", qr/the header line names column "role" twice/, 'one twice' ],
 	  [ "1,user,x\n", qr/"1" in the header line is not a column of memory.messages.*The first line names the columns/s, 'a row' ],
 	  [ "\xff\n", qr/invalid byte sequence/, 'no text' ];
-	is(import_csv(write_file("$dir/h", "conversation_id,role,content\n")), 'finished|0|0|0|0|0|0', 'a header alone');
+	is(import_csv(write_file("$dir/h", "conversation_id,role,content\n")), 'finished|0|0|0|0|0|0', 'a header alone imports nothing');
 	is($node->safe_psql('postgres', "SET memory_ext.import_max_document = '1kB'; CALL memory.import_file('"
 			. write_file("$dir/h",
 				"conversation_id,account_id,role,content\n1,a,user," . 'x' x 2000 . "\n2,a,user,x\n") . "', 'csv', on_error => 'skip')") ne '', 1,
@@ -379,13 +380,14 @@ foreach my $with_seq (1, 0)
 		my ($status, $out, $err) = $node->psql('postgres',
 			"SET ROLE loader; CALL memory.import_staged('csv', workers => $workers, batch_size => 97)");
 		is($status, 0, "staged, $workers workers") or diag($err);
-		is(counts($out) =~ s/\|.*?\|.*//r, 'finished', 'finished');
+		is(counts($out) =~ s/\|.*?\|.*//r, 'the job of staged lines is finished', 'finished');
 		is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT conversation_id) FROM memory.messages'), @rows . '|200',
 			'all rows are there');
 		is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'the staged lines are gone after the import');
 	}
 	is(problems(), '', 'all is well');
-	like(($node->psql('postgres', "CALL memory.import_staged('csv')"))[2], qr/the input has no header line/, 'nothing staged has no header');
+	like(($node->psql('postgres', "CALL memory.import_staged('csv')"))[2], qr/the input has no header line/,
+		'an import of no staged lines is refused, since it has no header');
 }
 
 $node->stop;

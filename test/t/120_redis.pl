@@ -123,7 +123,7 @@ is(sql("SELECT imported, extended, unchanged, rejected, messages FROM memory.red
 	'langchain: two lists');
 is(sql("SELECT string_agg(m.role || ' ' || m.content, ', ' ORDER BY seq) FROM memory.messages m
 	JOIN memory.conversations c USING (conversation_id) WHERE c.metadata #>> '{redis,key}' = 'message_store:first'"),
-	'user Hello, assistant Hi, "you", user Bye', 'oldest first');
+	'user Hello, assistant Hi, "you", user Bye', 'messages are stored oldest first');
 is(sql("SELECT count(*), bool_and(content = 'message ' || seq) FROM memory.messages m
 	JOIN memory.conversations c USING (conversation_id) WHERE c.metadata #>> '{redis,key}' = 'message_store:second'"),
 	'2500|t', 'a list of several pages is in order');
@@ -138,7 +138,7 @@ is(sql("SELECT imported, extended, unchanged, messages
 is(sql("SELECT source, target = 'unix://$socket?db=0', state, imported, messages FROM memory.jobs ORDER BY job_id LIMIT 1"),
 	'redis|t|finished|2|2503', 'an import is a job');
 is(sql("SELECT imported FROM memory.redis_import('$url', 'langchain', 'js', match => 'message_store:f*', prefix => '')"), '1',
-	'a prefix of ones own');
+	'a prefix can be given');
 is(sql("SELECT metadata #>> '{import,source_id}' FROM memory.conversations WHERE account_id = 'js'"), 'message_store:first',
 	'the id keeps a prefix that is not the layout\'s');
 sql("SELECT memory.forget('js')");
@@ -149,16 +149,17 @@ is(sql("SELECT * FROM memory.redis_export('$url?db=1', 'langchain', 'acme')"), '
 foreach my $key ('first', 'second')
 {
 	is(same_json(redis('-n', 0, 'LRANGE', "message_store:$key", 0, -1), redis('-n', 1, 'LRANGE', "message_store:$key", 0, -1)), '',
-		"$key: the same list");
+		"$key: the export makes the same list");
 }
-is(redis('-n', 1, 'TTL', 'message_store:first'), '-1', 'one lives for ever');
-cmp_ok(abs(redis('-n', 1, 'PEXPIRETIME', 'message_store:second') - 4102444800000), '<', 10000, 'the other as long as before');
+is(redis('-n', 1, 'TTL', 'message_store:first'), '-1', 'a key that lives for ever is written so');
+cmp_ok(abs(redis('-n', 1, 'PEXPIRETIME', 'message_store:second') - 4102444800000), '<', 10000,
+	'a key that expires is written with its time');
 is(sql("SELECT * FROM memory.redis_export('$url?db=1', 'langchain', 'acme')"), '0|2|0|0', 'what is there is left alone');
 redis('-n', 1, 'LPUSH', 'message_store:first', 'x');
 is(sql("SELECT * FROM memory.redis_export('$url?db=1', 'langchain', 'acme', if_exists => 'replace')"), '2|0|0|2504',
 	'what is there is replaced');
 is(same_json(redis('-n', 0, 'LRANGE', 'message_store:first', 0, -1), redis('-n', 1, 'LRANGE', 'message_store:first', 0, -1)), '',
-	'as a whole');
+	'a key that is replaced is replaced as a whole');
 sql("UPDATE memory.conversations SET metadata = jsonb_set(metadata, '{redis,expires_at}', '\"2020-01-01T00:00:00Z\"')
 	WHERE metadata #>> '{import,source_id}' = 'second'");
 is(sql("SELECT * FROM memory.redis_export('$url?db=2', 'langchain', 'acme')"), '1|0|1|4', 'what has expired is left out');
@@ -166,7 +167,8 @@ is(redis('-n', 2, 'KEYS', '*'), 'message_store:first', 'what has expired is not 
 
 # a conversation that never was in Redis
 sql("SELECT memory.append('new', '" . conversation(7) . "', 'user', 'From elsewhere')");
-is(sql("SELECT exported, messages FROM memory.redis_export('$url?db=3', 'langchain', 'new')"), '1|1', 'a conversation from elsewhere');
+is(sql("SELECT exported, messages FROM memory.redis_export('$url?db=3', 'langchain', 'new')"), '1|1',
+	'a conversation that never was in Redis is exported');
 is(sql("SELECT \$j\$" . redis('-n', 3, 'LINDEX', 'message_store:' . conversation(7), 0) . "\$j\$::jsonb #>> '{data,content}'"),
 	'From elsewhere', 'is written under its id');
 
@@ -199,11 +201,12 @@ write_commands("SELECT memory.redis_commands('langchain', 'acme')", '-v', 'FETCH
 like(pipe_commands(4), qr/errors: 0, replies: [1-9]/, 'redis-cli --pipe takes the commands');
 is(same_json(redis('-n', 0, 'LRANGE', 'message_store:second', 0, -1), redis('-n', 4, 'LRANGE', 'message_store:second', 0, -1)), '',
 	'the commands make the same list');
-is(import_commands('langchain', 'text'), '2|0|0|2504', 'they are read back');
+is(import_commands('langchain', 'text'), '2|0|0|2504', 'the commands are read back');
 is(sql("SELECT count(*) FROM (SELECT c.metadata #>> '{import,source_id}', m.seq, m.role, m.content, m.metadata FROM memory.messages m
 	JOIN memory.conversations c USING (conversation_id) WHERE m.account_id = 'acme'
 	EXCEPT SELECT c.metadata #>> '{import,source_id}', m.seq, m.role, m.content, m.metadata FROM memory.messages m
-	JOIN memory.conversations c USING (conversation_id) WHERE m.account_id = 'text') x"), '0', 'as the same messages');
+	JOIN memory.conversations c USING (conversation_id) WHERE m.account_id = 'text') x"), '0',
+		'the commands that are read back are the same messages');
 
 # --- agents: a hash, and a list, oldest first
 
@@ -213,29 +216,30 @@ redis('RPUSH', 'agents:session:u1:messages', '{"role":"user","content":"What is 
 	'{"type":"function_call_output","call_id":"c1","output":"4"}', '{"role":"assistant","content":"4"}');
 redis('SET', 'agents:session:u1:counter', '4');
 redis('RPUSH', 'agents:session:bare:messages', '{"role":"user","content":"No hash"}');
-is(sql("SELECT imported, messages, rejected FROM memory.redis_import('$url', 'agents', 'sdk')"), '2|5|0', 'agents: two sessions');
+is(sql("SELECT imported, messages, rejected FROM memory.redis_import('$url', 'agents', 'sdk')"), '2|5|0',
+	'agents: two sessions are imported');
 is(sql("SELECT metadata #>> '{redis,fields,updated_at}', metadata #>> '{redis,key}' FROM memory.conversations
 	WHERE metadata #>> '{import,source_id}' = 'u1'"), '1700000100|agents:session:u1:messages', 'agents: the fields of the hash are kept');
 is(sql("SELECT exported, messages FROM memory.redis_export('$url?db=5', 'agents', 'sdk')"), '2|5', 'export');
 is(same_json(redis('LRANGE', 'agents:session:u1:messages', 0, -1), redis('-n', 5, 'LRANGE', 'agents:session:u1:messages', 0, -1)), '',
-	'the same list');
+	'agents: the export makes the same list');
 is(join(' ', sort split /\n/, redis('-n', 5, 'HGETALL', 'agents:session:u1')),
-	join(' ', sort split /\n/, redis('HGETALL', 'agents:session:u1')), 'the same hash');
+	join(' ', sort split /\n/, redis('HGETALL', 'agents:session:u1')), 'agents: the export makes the same hash');
 write_commands("SELECT memory.redis_commands('agents', 'sdk')");
-like(pipe_commands(6), qr/errors: 0, replies: [1-9]/, 'as commands');
+like(pipe_commands(6), qr/errors: 0, replies: [1-9]/, 'agents: Redis takes the commands');
 is(same_json(redis('LRANGE', 'agents:session:u1:messages', 0, -1), redis('-n', 6, 'LRANGE', 'agents:session:u1:messages', 0, -1)), '',
-	'the same list');
+	'agents: the commands make the same list');
 is(import_commands('agents', 'agents text'), '2|0|0|5', 'agents: the commands are read back');
 
 # --- langchain-redis: RedisJSON documents, which this server has not
 
 like(error_of("SELECT memory.redis_import('$url', 'langchain-redis', 'json')"),
-	qr/the Redis server has no RedisJSON, which layout "langchain-redis" needs/, 'a server without RedisJSON');
+	qr/the Redis server has no RedisJSON, which layout "langchain-redis" needs/, 'importing from a server without RedisJSON is refused');
 like(error_of("SELECT memory.redis_export('$url', 'langchain-redis', 'acme')"),
-	qr/Redis refuses to write key "chat:first:[0-9A-Z]{26}".*JSON\.SET/s, 'when writing, too');
+	qr/Redis refuses to write key "chat:first:[0-9A-Z]{26}".*JSON\.SET/s, 'exporting to a server without RedisJSON is refused, too');
 write_commands("SELECT memory.redis_commands('langchain-redis', 'acme')");
 my $text = slurp_file($commands);
-is(() = $text =~ /JSON\.SET/g, 2504, 'a document a message');
+is(() = $text =~ /JSON\.SET/g, 2504, 'the commands have a document for each message');
 my @keys = $text =~ /^(chat:second:[0-9A-Z]{26})\r$/mg;
 is(join(' ', @keys), join(' ', sort @keys), 'the keys of the documents are in order');
 my ($document) = $text =~ /chat:first:[0-9A-Z]{26}\r\n\$1\r\n\$\r\n\$\d+\r\n(.*)\r\n/;
@@ -252,14 +256,15 @@ is(sql("SELECT string_agg(m.role || ' ' || m.content, ', ' ORDER BY seq) FROM me
 redis('LPUSH', 'message_store:bad', 'not json');
 redis('LPUSH', 'message_store:worse', '{"type": "human"}');
 my @before = split /\|/, sql('SELECT count(*), sum(message_count) FROM memory.conversations');
-like(error_of("SELECT memory.redis_import('$url', 'langchain', 'bad')"), qr/document \d+ is rejected/, 'on_error stop');
-is(sql("SELECT imported, rejected FROM memory.redis_import('$url', 'langchain', 'bad', on_error => 'skip')"), '2|2', 'on_error skip');
+like(error_of("SELECT memory.redis_import('$url', 'langchain', 'bad')"), qr/document \d+ is rejected/, 'on_error stop rejects the import');
+is(sql("SELECT imported, rejected FROM memory.redis_import('$url', 'langchain', 'bad', on_error => 'skip')"), '2|2',
+	'on_error skip imports the rest');
 is(sql("SELECT count(*), count(*) FILTER (WHERE message ~ 'Redis key \"message_store:(bad|worse)\"') FROM memory.job_errors
 	WHERE account_id = 'bad'"), '2|2', 'the rejected ones are noted with their keys');
 like(error_of("SELECT memory.redis_import('$url', 'langchain', 'bad')"),
 	qr/Redis key "message_store:(bad|worse)".*HINT: .*on_error => 'skip'/s, 'the error names the key, and its hint the argument');
 is(sql("SET memory_ext.import_on_error = skip; SELECT rejected FROM memory.redis_import('$url', 'langchain', 'bad')"), '2',
-	'without the argument the setting counts');
+	'the setting counts where the argument is left out');
 redis('DEL', 'message_store:bad', 'message_store:worse');
 redis('LPUSH', "message_store:\xff\xfe", item('human', 'A key that is no text'));
 is(sql("SELECT imported FROM memory.redis_import('$url', 'langchain', 'bytes', match => 'message_store:\\u00ff*' || '*')") ne '', 1,
@@ -287,7 +292,7 @@ my %kept = (
 	'no colon' => 'redis://user\@host',
 	elsewhere => "redis://:$secret\@192.0.2.1:6379");
 $node->safe_psql('postgres', join '', map { "INSERT INTO memory.redis_servers VALUES ('$_', '$kept{$_}');" } keys %kept);
-is(sql("SELECT imported FROM memory.redis_import('locked', 'langchain', 'acme')"), '0', 'with a password');
+is(sql("SELECT imported FROM memory.redis_import('locked', 'langchain', 'acme')"), '0', 'a kept address may have a password');
 my @errors = (
 	error_of("SELECT memory.redis_import('wrong', 'langchain', 'acme')"),
 	error_of("SELECT memory.redis_import('wrong user', 'langchain', 'acme')"),
@@ -300,23 +305,24 @@ my @errors = (
 	# inside of a statement, whose text is the context of an error
 	error_of("DO \$\$ BEGIN PERFORM memory.redis_import('wrong', 'langchain', 'acme'); END \$\$"),
 	error_of("DO \$\$ BEGIN EXECUTE 'SELECT memory.redis_import(\$1, \$2, \$3)' USING 'nobody', 'langchain', 'acme'; END \$\$"));
-like($errors[0], qr/unix:\/\/\*\*\*\@\Q$locked\E\?db=0 refuses the user or the password/, 'a wrong password');
-like($errors[2], qr/invalid Redis URL: the database is not a number/, 'a bad database');
-like($errors[3], qr/invalid Redis URL: the port is not a number from 0 to 65535/, 'a bad port');
-like($errors[4], qr/could not connect to redis:\/\/\*\*\*\@127\.0\.0\.1:1\/0/, 'nobody there');
-like($errors[5], qr/TLS connections to Redis are not supported/, 'TLS');
+like($errors[0], qr/unix:\/\/\*\*\*\@\Q$locked\E\?db=0 refuses the user or the password/, 'a wrong password is refused');
+like($errors[2], qr/invalid Redis URL: the database is not a number/, 'a database that is no number is refused');
+like($errors[3], qr/invalid Redis URL: the port is not a number from 0 to 65535/, 'a port that is no number is refused');
+like($errors[4], qr/could not connect to redis:\/\/\*\*\*\@127\.0\.0\.1:1\/0/, 'an address where nobody listens is an error');
+like($errors[5], qr/TLS connections to Redis are not supported/, 'TLS is refused');
 is(join('', grep { /$secret/ } map { s/^psql:<stdin>.*?STATEMENT.*//mr } @errors), '', 'no error repeats the password');
 is(sql("SELECT count(*) FROM memory.jobs j WHERE j::text LIKE '%$secret%'"), '0', 'memory.jobs does not repeat the password');
 my $logged = substr(slurp_file($node->logfile), $log);
 like($logged, qr/refuses the user or the password/, 'the log has the errors');
 unlike($logged, qr/hunter2/, 'the log has no password');
-like(error_of("SELECT memory.redis_import('unix://$locked', 'langchain', 'acme')"), qr/refuses SCAN.*NOAUTH/s, 'without the password');
+like(error_of("SELECT memory.redis_import('unix://$locked', 'langchain', 'acme')"), qr/refuses SCAN.*NOAUTH/s,
+	'a server that wants a password refuses without it');
 
 # a statement has none, and only the owner reads those that are kept
 like(error_of("SELECT memory.redis_import('unix://:x\@$locked', 'langchain', 'acme')"), qr/must not have a password/,
-	'no password in a statement');
+	'a password in a statement is refused');
 like(error_of("SELECT memory.redis_import('redis://u:p\@127.0.0.1:1', 'langchain', 'acme')"), qr/must not have a password/,
-	'for no kind of address');
+	'a password is refused in any kind of address');
 like(error_of("SELECT memory.redis_import('unknown', 'langchain', 'acme')"), qr/Redis server "unknown" is not known/,
 	'a name that is not there');
 for my $role (qw(op wr))
@@ -326,7 +332,7 @@ for my $role (qw(op wr))
 	my $set = "SET memory_ext.redis_hosts = '192.0.2.1'";
 	my $errors = join('', map { ($node->psql('postgres', $_, extra_params => [ '-U', $role ]))[2] }
 		$set, "SELECT memory.estimate_tokens(''); $set");
-	like($errors, qr/permission denied to set parameter/, 'nor does it choose the hosts');
+	like($errors, qr/permission denied to set parameter/, 'the role does not choose the hosts');
 }
 # hosts that are not allowed, and places where nobody listens, say the same each
 like(error_of("SELECT memory.redis_import('$_', 'langchain', 'acme')"), qr/connections to .* are not allowed/, "$_ is not to be reached")
@@ -351,10 +357,12 @@ foreach my $bad (
 	[ 'redis://user@host', qr/must not have a password/ ],
 	[ 'no colon', qr/separated by a colon/ ])
 {
-	like(error_of("SELECT memory.redis_import('$bad->[0]', 'langchain', 'acme')"), $bad->[1], "URL $bad->[0]");
+	like(error_of("SELECT memory.redis_import('$bad->[0]', 'langchain', 'acme')"), $bad->[1], "URL $bad->[0] is refused");
 }
-like(error_of("SELECT memory.redis_import('$url', 'memcached', 'acme')"), qr/unknown Redis layout "memcached"/, 'an unknown layout');
-like(error_of("SELECT memory.redis_import('$url', 'langchain', NULL)"), qr/account_id must not be null/, 'no account');
+like(error_of("SELECT memory.redis_import('$url', 'memcached', 'acme')"), qr/unknown Redis layout "memcached"/,
+	'an unknown layout is refused');
+like(error_of("SELECT memory.redis_import('$url', 'langchain', NULL)"), qr/account_id must not be null/,
+	'an import without account is refused');
 like(error_of("SET ROLE wr; SELECT memory.redis_import('$url', 'langchain', 'acme')"), qr/permission denied for function redis_import/,
 	'only operators import');
 like(error_of("SET ROLE wr; SELECT memory.redis_commands('langchain')"), qr/permission denied for function redis_commands/,
@@ -375,7 +383,7 @@ like(error_of("SELECT memory.redis_export('unix://$dir/cluster.sock', 'langchain
 # --- append-only files that do not begin at the beginning
 
 like(error_of("SELECT memory.redis_import_commands('REDIS0011', 'langchain', 'acme')"), qr/begins with a snapshot.*aof-use-rdb-preamble/s,
-	'a snapshot');
+	'a file that begins with a snapshot is refused');
 {
 	my @trim = ('LTRIM', 'message_store:x', '0', '9');
 	my $text = '*' . @trim . "\\r\\n" . join '', map { '$' . length($_) . "\\r\\n$_\\r\\n" } @trim;
@@ -412,13 +420,13 @@ sub misbehave
 }
 my $call = "SELECT memory.redis_import('URL', 'langchain', 'acme', timeout_ms => 1000)";
 like(misbehave('hello', $call), qr/does not speak the Redis protocol/, 'a server of another protocol is refused');
-like(misbehave('', $call), qr/the connection to .* was lost/, 'hangs up');
+like(misbehave('', $call), qr/the connection to .* was lost/, 'a server that hangs up is an error');
 like(misbehave("+OK\r\n", $call), qr/answered SCAN with a reply of an unexpected type/, 'a reply of another type is refused');
-like(misbehave("*2\r\n\$1\r\n0\r\n", $call, 1), qr/no answer from .* for 1000 ms/, 'half a reply');
-like(misbehave("*100000000\r\n", $call, 1), qr/a reply of .* is too large|does not speak the Redis protocol/, 'a large array');
-like(misbehave("*2\r\n\$1\r\n0\r\n*3000000\r\n", $call, 1), qr/a reply of .* is too large/, 'a large array inside');
-like(misbehave("*2\r\n*0\r\n\$1\r\nx\r\n", $call, 1), qr/something other than keys/, 'the wrong order');
-like(misbehave("-ERR no\r\n", $call), qr/refuses SCAN.*ERR no/s, 'an error');
+like(misbehave("*2\r\n\$1\r\n0\r\n", $call, 1), qr/no answer from .* for 1000 ms/, 'half a reply is an error');
+like(misbehave("*100000000\r\n", $call, 1), qr/a reply of .* is too large|does not speak the Redis protocol/, 'a large array is refused');
+like(misbehave("*2\r\n\$1\r\n0\r\n*3000000\r\n", $call, 1), qr/a reply of .* is too large/, 'a large array inside of another is refused');
+like(misbehave("*2\r\n*0\r\n\$1\r\nx\r\n", $call, 1), qr/something other than keys/, 'a reply in the wrong order is refused');
+like(misbehave("-ERR no\r\n", $call), qr/refuses SCAN.*ERR no/s, 'an error of the server is passed on');
 
 # a cancel is obeyed while it waits
 {
@@ -465,11 +473,12 @@ my $c = sub { return sql('SELECT imported, messages FROM memory.redis_import_com
 	. (caller(0))[2] . "')") };
 is($c->([ 'SELECT', '0' ], [ 'MULTI' ], [ 'rpush', 'message_store:a', item('human', 'two'), item('human', 'one') ], [ 'EXEC' ],
 	[ 'INCR', 'counter' ]), '1|2', 'what touches other keys is passed over');
-is($c->([ 'LPUSH', 'message_store:a', item('human', 'one') ], [ 'DEL', 'message_store:a' ]), '0|0', 'DEL');
+is($c->([ 'LPUSH', 'message_store:a', item('human', 'one') ], [ 'DEL removes a key', 'message_store:a' ]), '0|0', 'DEL');
 is($c->([ 'LPUSH', 'message_store:a', map { item('human', $_) } 1 .. 5 ], [ 'LTRIM', 'message_store:a', '0', '2' ],
-	[ 'RPOP', 'message_store:a' ]), '1|2', 'LTRIM and RPOP');
-is($c->([ 'LPUSH', 'message_store:a', item('human', 'one') ], [ 'PEXPIREAT', 'message_store:a', '1' ]), '0|0', 'what has expired');
-is($c->([ 'LPUSHX', 'message_store:a', item('human', 'one') ]), '0|0', 'LPUSHX of nothing');
+	[ 'RPOP', 'message_store:a' ]), '1|2', 'LTRIM and RPOP shorten a list');
+is($c->([ 'LPUSH', 'message_store:a', item('human', 'one') ], [ 'PEXPIREAT', 'message_store:a', '1' ]), '0|0',
+	'a key that has expired is left out');
+is($c->([ 'LPUSHX', 'message_store:a', item('human', 'one') ]), '0|0', 'LPUSHX adds to no list where there is none');
 like(error_of('SELECT memory.redis_import_commands(' . decoded(resp([ 'LREM', 'message_store:a', '0', 'x' ])) . ", 'langchain', 'acme')"),
 	qr/Redis command "LREM" is not supported/, 'a command that is not known');
 like(error_of('SELECT memory.redis_import_commands(' . decoded(resp([ 'RENAME', 'message_store:a', 'b' ])) . ", 'langchain', 'acme')"),

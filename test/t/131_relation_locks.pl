@@ -139,7 +139,7 @@ else
 }
 is($node->safe_psql('postgres',
 	"SELECT string_agg(account_id || seq, ' ' ORDER BY account_id, seq) FROM memory.messages WHERE content LIKE 'of session%'"),
-	$relations_are_tables ? 'a5 a6 b5 b6' : 'a5 b5', 'numbered without a gap');
+	$relations_are_tables ? 'a5 a6 b5 b6' : 'a5 b5', 'rows without seq are numbered without a gap');
 
 # --- both have their rows; the account that comes second is held.  Session 2 writes first: if it took
 # the accounts in the order of its rows, it would be the first to have b, while session 1 has a.

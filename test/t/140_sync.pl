@@ -135,14 +135,15 @@ server AS (SELECT conversation_id, seq, content FROM memory.messages WHERE accou
 SELECT (SELECT count(*) FROM (TABLE mine EXCEPT TABLE server) d) + (SELECT count(*) FROM (TABLE server EXCEPT TABLE mine) d)
 	+ (SELECT count(*) FROM mine) - (SELECT count(*) FROM server)
 SQL
-	is(sql(<<"SQL"), '0', "and its conversations");
+	is(sql(<<"SQL"), '0', "the device has the server's conversations");
 WITH mine AS (SELECT id::uuid, (document ->> 'message_count')::bigint, document ->> 'title'
 	FROM copy WHERE device = '$device->[0]' AND collection = 'conversations' AND document -> '_deleted' = 'false'),
 server AS (SELECT conversation_id, message_count, title FROM memory.conversations WHERE account_id = 'bob')
 SELECT (SELECT count(*) FROM (TABLE mine EXCEPT TABLE server) d) + (SELECT count(*) FROM (TABLE server EXCEPT TABLE mine) d)
 SQL
 }
-cmp_ok(sql("SELECT pages FROM devices WHERE device = 'small' AND collection = 'messages'"), '>', 10, 'in many pages');
+cmp_ok(sql("SELECT pages FROM devices WHERE device = 'small' AND collection = 'messages'"), '>', 10,
+	'the small device has pulled many pages');
 is(problems_of($node, 'postgres'), '', 'the store is sound');
 
 # a service that follows with nothing but a revision
@@ -180,13 +181,13 @@ SQL
 	my $pokes = join("\n", @pokes);
 
 	like($pokes[0], qr/\{"account_id": "cat", "revision": 2\}/, 'a transaction notifies at its commit, with the last revision');
-	like($pokes[0], qr/\{"account_id": "dog \\"x\\"", "revision": 1\}/, 'once, of all its accounts');
-	is(scalar(() = $pokes =~ /"cat"/g), 2, 'not of what was rolled back, nor where it is off');
-	is(scalar(() = $pokes =~ /"dog /g), 1, 'nor of a push that changed nothing');
-	is(scalar(() = $pokes =~ /"many \d+"/g), 300, 'many accounts in few notifications');
+	like($pokes[0], qr/\{"account_id": "dog \\"x\\"", "revision": 1\}/, 'one notification names all of a transaction\'s accounts');
+	is(scalar(() = $pokes =~ /"cat"/g), 2, 'nothing is notified of what was rolled back, or where it is off');
+	is(scalar(() = $pokes =~ /"dog /g), 1, 'nothing is notified of a push that changed nothing');
+	is(scalar(() = $pokes =~ /"many \d+"/g), 300, 'a statement on many accounts names each of them');
 	like($pokes, qr/\{"account_id": "cat", "revision": 0\}/, 'an account that was forgotten has none');
-	like($pokes[-1], qr/"last"/, 'in order');
-	cmp_ok(scalar(@pokes), '<', 12, 'few');
+	like($pokes[-1], qr/"last"/, 'notifications come in the order of the commits');
+	cmp_ok(scalar(@pokes), '<', 12, 'there are few notifications');
 }
 
 # ---- a dump ----

@@ -277,7 +277,8 @@ $node->safe_psql('postgres', 'CALL memory.maintain()');
 cmp_ok($node->safe_psql('postgres', q(SELECT count(*) FROM memory_store.search_blocks
 	WHERE account_id = 'ann')), '>', 1, 'maintain() builds blocks');
 is($node->safe_psql('postgres', q(SELECT s.revision - a.revision
-	FROM memory_store.search_accounts s JOIN memory_store.accounts a USING (account_id) WHERE account_id = 'ann')), 0, 'for everything');
+	FROM memory_store.search_accounts s JOIN memory_store.accounts a USING (account_id) WHERE account_id = 'ann')), 0,
+		'the blocks go to the account\'s revision');
 compare('after maintain()', 1000);
 compare_all('after maintain()', 30);
 
@@ -306,7 +307,7 @@ $node->safe_psql('postgres', 'CALL memory.maintain()');
 is($node->safe_psql('postgres', 'SELECT sum(erased) FROM memory_store.search_blocks'), 0, 'maintain() builds new filters');
 is($node->safe_psql('postgres', q(SELECT s.blocks - count(*)
 	FROM memory_store.search_accounts s JOIN memory_store.search_blocks USING (account_id)
-	WHERE account_id = 'ann' GROUP BY s.blocks)), 0, 'and counts the blocks');
+	WHERE account_id = 'ann' GROUP BY s.blocks)), 0, 'maintain() counts the blocks');
 compare_all('after compaction', 60);
 
 # an old snapshot sees what it saw
@@ -322,7 +323,7 @@ compare('after more blocks', 60);
 # a document that is imported, and documents of another database
 my $document = decode_utf8(JSON::PP->new->utf8->encode({ messages => [map { { role => 'user', content => text(20) } } 1 .. 20] }));
 is($node->safe_psql('postgres', 'SELECT state FROM memory.import_document(' . quoted('ann') . ', '
-	  . quoted($document) . ')'), 'imported', 'imported');
+	  . quoted($document) . ')'), 'a document is imported', 'imported');
 compare('after import', 60);
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 my $dump = $node->basedir . '/search.dump';
@@ -340,14 +341,15 @@ for my $table (qw(search_blocks search_accounts))
 	$node->safe_psql('postgres', 'CALL memory.maintain()');
 	compare("after TRUNCATE $table and maintain()", 30);
 	is($node->safe_psql('postgres', q(SELECT s.revision - a.revision
-		FROM memory_store.search_accounts s JOIN memory_store.accounts a USING (account_id) WHERE account_id = 'ann')), 0, 'built anew');
+		FROM memory_store.search_accounts s JOIN memory_store.accounts a USING (account_id) WHERE account_id = 'ann')), 0,
+			'the blocks are built anew');
 }
 
 $node->safe_psql('postgres', q(SELECT memory.forget('ann')));
 is($node->safe_psql('postgres', q(SELECT (SELECT count(*) FROM memory_store.search_blocks
 	WHERE account_id = 'ann') + (SELECT count(*) FROM memory_store.search_accounts
 	WHERE account_id = 'ann'))), 0, 'forget() leaves no block');
-is($node->safe_psql('postgres', q(SELECT count(*) FROM memory.search('ann', 'bread'))), 0, 'and nothing is found');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM memory.search('ann', 'bread'))), 0, 'nothing of a forgotten account is found');
 compare('of another account', 60, account => 'bob');
 
 done_testing();

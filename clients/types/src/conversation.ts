@@ -25,7 +25,7 @@ export interface ConversationsRow {
 	message_count: number;
 	/** How many tokens these have. */
 	token_count: number;
-	/** How many bytes their contents have. */
+	/** How many bytes are stored: of contents, metadata and title. */
 	content_bytes: number;
 }
 
@@ -44,7 +44,7 @@ export const conversationsRelation: Relation<ConversationsRow> = {
 		updated_at: { type: 'timestamp with time zone', nullable: false, comment: 'when it was last changed' },
 		message_count: { type: 'bigint', nullable: false, comment: 'how many messages it has, on all branches' },
 		token_count: { type: 'bigint', nullable: false, comment: 'how many tokens these have' },
-		content_bytes: { type: 'bigint', nullable: false, comment: 'how many bytes their contents have' },
+		content_bytes: { type: 'bigint', nullable: false, comment: 'how many bytes are stored: of contents, metadata and title' },
 	},
 	comment: 'every conversation; the last three columns are derived, INSERT and COPY ignore them',
 };

@@ -457,7 +457,7 @@ export interface UpgradeRequiredArgs {
 	account_id: string | null;
 }
 
-/** The cheapest plan that has room for what the account uses and one more of each meter; null: the present plan has room, or no plan has. */
+/** The cheapest offered plan that allows what the account uses and one more of each meter; null: the present plan does, or no plan does. */
 export const upgradeRequired: Call<UpgradeRequiredArgs, string | null> = {
 	name: 'upgrade_required',
 	kind: 'function',
@@ -469,5 +469,5 @@ export const upgradeRequired: Call<UpgradeRequiredArgs, string | null> = {
 	columns: {
 		value: { type: 'text', nullable: true },
 	},
-	comment: 'the cheapest plan that has room for what the account uses and one more of each meter; null: the present plan has room, or no plan has',
+	comment: 'the cheapest offered plan that allows what the account uses and one more of each meter; null: the present plan does, or no plan does',
 };

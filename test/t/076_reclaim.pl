@@ -10,7 +10,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_server('settle');
+my $node = new_server('reclaim');
 $node->append_conf('postgresql.conf', <<'CONF');
 autovacuum = off
 memory_ext.compact_after = 0
@@ -72,8 +72,8 @@ cmp_ok($settled_toast, '>', 0, 'some of it is out of line');
 $node->safe_psql('postgres', 'VACUUM FULL memory_store.segments');
 my $full = $blocks->('segments');
 cmp_ok($settled, '<', $full * 1.1, "there is little that VACUUM FULL could do ($full blocks)");
-is($node->safe_psql('postgres', $digest), $messages, 'all messages are there');
-unlike($maintain->(), qr/into free space/, 'what is short is left alone');
+is($node->safe_psql('postgres', $digest), $messages, 'all messages are there after VACUUM');
+unlike($maintain->(), qr/into free space/, 'a file that is short is left alone');
 
 # --- conversations, whose rows were all written twice, and their indexes
 $node->safe_psql('postgres',
@@ -90,7 +90,7 @@ like($maintain->(), qr/moved \d+ conversations into free space/, 'conversations 
 $node->safe_psql('postgres', 'VACUUM memory_store.conversations');
 cmp_ok($blocks->('conversations'), '<', $twice * 0.7, "VACUUM has shortened their file ($twice blocks)");
 cmp_ok($indexes->('conversations'), '<', $index, "their indexes are smaller ($index blocks)");
-is($node->safe_psql('postgres', $conversations), $rows, 'they are as they were');
+is($node->safe_psql('postgres', $conversations), $rows, 'the tables are as they were');
 
 # --- an old snapshot, and writers, beside the move: what is free was found by VACUUM
 my $compact = <<'SQL';
@@ -171,7 +171,7 @@ my ($few) = $node->safe_psql('little', $little);
 like($maintain->('little'), qr/compacted 300 segments\n.*moved \d+ segments into free space/s, 'a small file is settled, too');
 $node->safe_psql('little', 'VACUUM memory_store.segments');
 cmp_ok($node->safe_psql('little', $little), '<', $few * 1.2, "the file is as short as before ($few blocks)");
-unlike($maintain->('little'), qr/into free space/, 'once');
+unlike($maintain->('little'), qr/into free space/, 'a second run moves nothing');
 is($node->safe_psql('little', 'SELECT count(*) FROM memory.verify()'), '0', 'verify finds nothing in it');
 
 # --- indexes are not waited for
@@ -186,7 +186,7 @@ is($node->safe_psql('postgres', "SELECT memory_store.reclaim_end('segments')"), 
 is($node->safe_psql('postgres', $same), 't', 'indexes are not made anew while somebody writes');
 $old->query_safe('COMMIT');
 $old->quit;
-is($node->safe_psql('postgres', "SELECT memory_store.reclaim_end('segments')"), 't', 'they are made anew');
+is($node->safe_psql('postgres', "SELECT memory_store.reclaim_end('segments')"), 't', 'the indexes are made anew');
 is($node->safe_psql('postgres', $same), 'f', 'indexes are made anew when nobody writes');
 
 # --- who may, and what is refused
@@ -197,14 +197,14 @@ like($stderr, qr/there is no block -1/, 'numbers that are no blocks are refused'
 for my $part ("'tail'", 'NULL')
 {
 	($status, $stdout, $stderr) = $node->psql('postgres', "SELECT memory_store.reclaim_begin($part)");
-	like($stderr, qr/nothing can be moved in "/, "there is nothing to settle in $part");
+	like($stderr, qr/nothing can be moved in "/, "there is nothing to move in $part");
 }
 is($node->safe_psql('postgres', "SELECT * FROM memory_store.reclaim_batch('segments', 1000000, 2000000)"), '|0',
 	'behind the end there is nothing');
 for my $call ("reclaim_begin('segments')", "reclaim_batch('segments', 0, 1)", "reclaim_end('segments')")
 {
 	($status, $stdout, $stderr) = $node->psql('postgres', "SET memory_ext.account = 'a'; SELECT memory_store.$call");
-	like($stderr, qr/confined/, "$call: not for a confined session");
+	like($stderr, qr/confined/, "$call is refused in a confined session");
 }
 
 done_testing();

@@ -1,19 +1,15 @@
 /*
- * arguments.c
+ * search_arguments.c
  *		What the functions of this room are given, checked; and highlights as an
  *		array.
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/syscache.h"
 
-#include "compat.h"
+#include "arguments.h"
 #include "search_private.h"
 
 /*
@@ -78,31 +74,6 @@ search_names_argument(ArrayType *array, const char *name, int *n)
 	return names;
 }
 
-/* A number within bounds.  Error: 22023. */
-int
-search_number_argument(const char *name, int64 value, int64 smallest, int64 largest)
-{
-	if (value < smallest || value > largest)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be from " INT64_FORMAT " to " INT64_FORMAT ", it is " INT64_FORMAT,
-						name, smallest, largest, value)));
-	return (int) value;
-}
-
-/* Whether the session's role has been made an operator by memory.grant_access. */
-static bool
-is_operator(void)
-{
-	Oid types[] = {TEXTOID};
-	oidvector *arguments = buildoidvector(types, 1);
-	Oid schema = get_namespace_oid("memory", false);
-	Oid function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("forget"),
-								   PointerGetDatum(arguments), ObjectIdGetDatum(schema));
-
-	return OidIsValid(function) && compat_may_execute(function, GetOuterUserId());
-}
-
 /*
  * search_account_argument
  *		The account that is searched; NULL: all, which only operators may in
@@ -111,7 +82,7 @@ is_operator(void)
 text *
 search_account_argument(text *account_id)
 {
-	if (account_id == NULL && account_confined() == NULL && is_operator())
+	if (account_id == NULL && account_confined() == NULL && account_is_operator())
 		return NULL;
 	return account_check(account_id);
 }
@@ -142,6 +113,5 @@ search_highlights(const Snippet *snippet)
 		offsets[2 * i] = Int32GetDatum(snippet->highlights[i].begin);
 		offsets[2 * i + 1] = Int32GetDatum(snippet->highlights[i].end);
 	}
-	return PointerGetDatum(construct_array(offsets, 2 * snippet->nhighlights, INT4OID,
-										   sizeof(int32), true, TYPALIGN_INT));
+	return array_datum(INT4OID, offsets, NULL, 2 * snippet->nhighlights);
 }
