@@ -377,7 +377,7 @@ export interface TrainDictionaryResult {
 	gain: number | null;
 }
 
-/** Trains a zstd dictionary from the sealed segments and makes it the current one if held-out samples shrink by min_gain percent; dictionary_id is null if it was not kept. */
+/** Trains a zstd dictionary from text that accounts have in common and makes it the current one if held-out samples shrink by min_gain percent; dictionary_id is null if it was not kept. */
 export const trainDictionary: Call<TrainDictionaryArgs, TrainDictionaryResult> = {
 	name: 'train_dictionary',
 	kind: 'function',
@@ -394,7 +394,7 @@ export const trainDictionary: Call<TrainDictionaryArgs, TrainDictionaryResult> =
 		accounts: { type: 'bigint', nullable: true },
 		gain: { type: 'real', nullable: true },
 	},
-	comment: 'trains a zstd dictionary from the sealed segments and makes it the current one if held-out samples shrink by min_gain percent; dictionary_id is null if it was not kept',
+	comment: 'trains a zstd dictionary from text that accounts have in common and makes it the current one if held-out samples shrink by min_gain percent; dictionary_id is null if it was not kept',
 };
 
 /** The arguments of memory.unprotect. */

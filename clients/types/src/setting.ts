@@ -89,6 +89,15 @@ export const settings = {
 		context: 'user',
 		comment: 'The largest size of a dictionary that is trained.',
 	},
+	/** A dictionary holds only text that so many accounts have in common. */
+	'memory_ext.dictionary_min_accounts': {
+		type: 'integer',
+		default: '3',
+		min: '1',
+		max: '60',
+		context: 'superuser',
+		comment: 'A dictionary holds only text that so many accounts have in common.',
+	},
 	/** Percent that a new dictionary must save on held-out samples to be kept. */
 	'memory_ext.dictionary_min_gain': {
 		type: 'real',
