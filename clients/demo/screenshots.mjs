@@ -5,8 +5,8 @@ import { chromium } from 'playwright-core';
 
 /** What is shown, in which window, and what has to be there first. */
 const PICTURES = [
-	{ name: 'conversations', width: 1200, height: 720, ready: '.message', open: (page) => page.locator('.row a').nth(1).click() },
-	{ name: 'search', width: 1200, height: 720, hash: '#/search', ready: '.results mark', open: (page) => page.locator('#q').fill('backup') },
+	{ name: 'conversations', width: 1200, height: 720, ready: '.message', open: (page) => page.locator('.row a').nth(7).click() },
+	{ name: 'search', width: 1200, height: 720, hash: '#/search', ready: '.results mark', open: (page) => page.locator('#q').fill('leeks potatoes') },
 	{ name: 'usage', width: 1200, height: 900, hash: '#/usage', ready: 'canvas', dark: true },
 	{ name: 'quotas', width: 1200, height: 720, hash: '#/quotas', ready: '.gauge' },
 	{ name: 'phone', width: 390, height: 720, ready: '.row' },
