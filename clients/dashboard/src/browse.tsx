@@ -27,25 +27,38 @@ function useList(archived: boolean) {
 	const known = useRef<number | null>(null);
 	const loading = useRef(false);
 
-	const load = useCallback(async (after: string | null) => {
-		if (loading.current)
-			return;
-		loading.current = true;
-		try {
-			const page = await api.get<{ conversations: Conversation[]; next: string | null }>('/list', {
-				archived: archived ? 'true' : '', limit: after === null ? 50 : PAGE, after,
-			});
-			if (after === null)
-				known.current = page.conversations[0]?.revision ?? known.current ?? 0;
-			setList((before) => ({
-				rows: after === null ? page.conversations : joined(before.rows, page.conversations), next: page.next, loaded: true,
-			}));
-		} catch (error) {
-			say(texts.failed(messageOf(error)));
-		} finally {
-			loading.current = false;
-		}
-	}, [api, archived]);
+	const load = useCallback(
+		async (after: string | null) => {
+			if (loading.current)
+				return;
+			loading.current = true;
+			try {
+				const page = await api.get<{ conversations: Conversation[]; next: string | null }>(
+					'/list',
+					{
+						archived: archived ? 'true' : '',
+						limit: after === null ? 50 : PAGE,
+						after,
+					},
+				);
+				if (after === null)
+					known.current = page.conversations[0]?.revision ?? known.current ?? 0;
+				setList((before) => ({
+					rows:
+						after === null
+							? page.conversations
+							: joined(before.rows, page.conversations),
+					next: page.next,
+					loaded: true,
+				}));
+			} catch (error) {
+				say(texts.failed(messageOf(error)));
+			} finally {
+				loading.current = false;
+			}
+		},
+		[api, archived],
+	);
 
 	useEffect(() => {
 		setList(EMPTY);
@@ -77,7 +90,10 @@ async function catchUp(
 ): Promise<void> {
 	try {
 		for (let more = true; more;) {
-			const { changes } = await api.get<{ changes: Change[] }>('/changes', { after_revision: known.current ?? 0, limit: CHANGES });
+			const { changes } = await api.get<{ changes: Change[] }>('/changes', {
+				after_revision: known.current ?? 0,
+				limit: CHANGES,
+			});
 			known.current = changes.at(-1)?.revision ?? known.current;
 			if (changes.length > 0)
 				setList((before) => ({ ...before, rows: applied(before.rows, changes, archived) }));
@@ -91,7 +107,9 @@ async function catchUp(
 function applied(rows: Conversation[], changes: Change[], archived: boolean): Conversation[] {
 	const changed = new Map(changes.map((change) => [change.conversation_id, change]));
 	const old = new Map(rows.map((row) => [row.conversation_id, row]));
-	const fresh = [...changed.values()].filter((change) => !change.deleted && change.archived === archived).reverse();
+	const fresh = [...changed.values()]
+		.filter((change) => !change.deleted && change.archived === archived)
+		.reverse();
 
 	return [
 		...fresh.map((change) => ({ ...EMPTY_ROW, ...old.get(change.conversation_id), ...change })),
@@ -109,9 +127,12 @@ export function Browse({ chosen, seq }: { chosen: string | null; seq: number }) 
 		let undone: Conversation[] | undefined;
 		setList((before) => {
 			undone = before.rows;
-			const rows = change === null || (change.archived !== undefined && change.archived !== archived)
-				? before.rows.filter((row) => row.conversation_id !== id)
-				: before.rows.map((row) => (row.conversation_id === id ? { ...row, ...change } : row));
+			const rows =
+				change === null || (change.archived !== undefined && change.archived !== archived)
+					? before.rows.filter((row) => row.conversation_id !== id)
+					: before.rows.map((row) =>
+							row.conversation_id === id ? { ...row, ...change } : row,
+						);
 			return { ...before, rows };
 		});
 		return () => setList((before) => ({ ...before, rows: undone ?? before.rows }));
@@ -121,21 +142,47 @@ export function Browse({ chosen, seq }: { chosen: string | null; seq: number }) 
 		<div class={chosen === null ? 'browse' : 'browse chosen'}>
 			<section class="list" aria-label={texts.conversations}>
 				<div class="bar">
-					{chosen === null ? <h1>{texts.conversations}</h1> : <strong>{texts.conversations}</strong>}
+					{chosen === null ? (
+						<h1>{texts.conversations}</h1>
+					) : (
+						<strong>{texts.conversations}</strong>
+					)}
 					<label for="archived">{texts.showing}</label>
-					<select id="archived" value={String(archived)} onChange={({ currentTarget }) => setArchived(currentTarget.value === 'true')}>
+					<select
+						id="archived"
+						value={String(archived)}
+						onChange={({ currentTarget }) =>
+							setArchived(currentTarget.value === 'true')
+						}
+					>
 						<option value="false">{texts.current}</option>
 						<option value="true">{texts.archived}</option>
 					</select>
 				</div>
-				{!list.loaded ? <p class="hint" role="status">{texts.loading}</p>
-					: list.rows.length === 0 ? <p class="hint">{archived ? texts.noArchived : texts.noConversations}</p>
-					: <Rows list={list} chosen={chosen} onEnd={() => list.next !== null && void load(list.next)} />}
+				{!list.loaded ? (
+					<p class="hint" role="status">
+						{texts.loading}
+					</p>
+				) : list.rows.length === 0 ? (
+					<p class="hint">{archived ? texts.noArchived : texts.noConversations}</p>
+				) : (
+					<Rows
+						list={list}
+						chosen={chosen}
+						onEnd={() => list.next !== null && void load(list.next)}
+					/>
+				)}
 			</section>
 			<section class="detail" aria-label={texts.conversation}>
-				{chosen === null
-					? <p class="hint empty">{texts.choose}<br />{texts.keys}</p>
-					: <ConversationView key={chosen} id={chosen} seq={seq} optimistic={optimistic} />}
+				{chosen === null ? (
+					<p class="hint empty">
+						{texts.choose}
+						<br />
+						{texts.keys}
+					</p>
+				) : (
+					<ConversationView key={chosen} id={chosen} seq={seq} optimistic={optimistic} />
+				)}
 			</section>
 		</div>
 	);
@@ -168,22 +215,48 @@ function Rows({ list, chosen, onEnd }: { list: List; chosen: string | null; onEn
 	}, [last, rows.length]);
 
 	const move = (event: KeyboardEvent) => {
-		const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: 10, PageUp: -10 }[event.key];
+		const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: 10, PageUp: -10 }[
+			event.key
+		];
 		const current = document.activeElement?.getAttribute('data-row');
 		if (step === undefined)
 			return;
 		event.preventDefault();
-		focusRow(box.current, current == null ? first : Math.min(rows.length - 1, Math.max(0, Number(current) + step)));
+		focusRow(
+			box.current,
+			current == null
+				? first
+				: Math.min(rows.length - 1, Math.max(0, Number(current) + step)),
+		);
 	};
 	return (
-		<div class="rows" ref={box} onKeyDown={move} role="list" tabIndex={rows.length === 0 ? -1 : 0} aria-label={texts.conversations}>
+		<div
+			class="rows"
+			ref={box}
+			onKeyDown={move}
+			role="list"
+			tabIndex={rows.length === 0 ? -1 : 0}
+			aria-label={texts.conversations}
+		>
 			<div style={{ height: `${rows.length * ROW}px` }} role="presentation">
 				{rows.slice(first, last).map((row, n) => (
-					<div key={row.conversation_id} role="listitem" class="row" style={{ top: `${(first + n) * ROW}px` }}
-						aria-setsize={list.next === null ? rows.length : -1} aria-posinset={first + n + 1}>
-						<a href={`#/c/${row.conversation_id}`} data-row={first + n} aria-current={row.conversation_id === chosen ? 'true' : undefined}>
+					<div
+						key={row.conversation_id}
+						role="listitem"
+						class="row"
+						style={{ top: `${(first + n) * ROW}px` }}
+						aria-setsize={list.next === null ? rows.length : -1}
+						aria-posinset={first + n + 1}
+					>
+						<a
+							href={`#/c/${row.conversation_id}`}
+							data-row={first + n}
+							aria-current={row.conversation_id === chosen ? 'true' : undefined}
+						>
 							<span class="title">{row.title ?? texts.untitled}</span>
-							<span class="hint">{texts.messages(row.message_count)} · {format.date(row.updated_at)}</span>
+							<span class="hint">
+								{texts.messages(row.message_count)} · {format.date(row.updated_at)}
+							</span>
 						</a>
 					</div>
 				))}

@@ -27,7 +27,14 @@ export function Toasts({ toasts, onClose }: { toasts: Toast[]; onClose: (id: num
 			{toasts.map(({ id, text }) => (
 				<p key={id}>
 					<span>{text}</span>
-					<button type="button" class="quiet" aria-label={texts.close} onClick={() => onClose(id)}>×</button>
+					<button
+						type="button"
+						class="quiet"
+						aria-label={texts.close}
+						onClick={() => onClose(id)}
+					>
+						×
+					</button>
 				</p>
 			))}
 		</div>
@@ -35,16 +42,35 @@ export function Toasts({ toasts, onClose }: { toasts: Toast[]; onClose: (id: num
 }
 
 /** Asks before what cannot be undone. */
-export function Confirm({ question, action, onAnswer }: { question: string; action: string; onAnswer: (yes: boolean) => void }) {
+export function Confirm({
+	question,
+	action,
+	onAnswer,
+}: {
+	question: string;
+	action: string;
+	onAnswer: (yes: boolean) => void;
+}) {
 	const dialog = useRef<HTMLDialogElement>(null);
 
 	useEffect(() => dialog.current?.showModal(), []);
 	return (
-		<dialog ref={dialog} aria-label={question} onCancel={(event) => { event.preventDefault(); onAnswer(false); }}>
+		<dialog
+			ref={dialog}
+			aria-label={question}
+			onCancel={(event) => {
+				event.preventDefault();
+				onAnswer(false);
+			}}
+		>
 			<p>{question}</p>
 			<div class="actions">
-				<button type="button" onClick={() => onAnswer(false)}>{texts.cancel}</button>
-				<button type="button" class="danger" onClick={() => onAnswer(true)}>{action}</button>
+				<button type="button" onClick={() => onAnswer(false)}>
+					{texts.cancel}
+				</button>
+				<button type="button" class="danger" onClick={() => onAnswer(true)}>
+					{action}
+				</button>
 			</div>
 		</dialog>
 	);
@@ -58,11 +84,15 @@ export function Highlighted({ text, highlights }: { text: string; highlights: re
 
 	for (let n = 0; n + 1 < highlights.length; n += 2) {
 		const [from = 0, to = 0] = [highlights[n], highlights[n + 1]];
-		parts.push(characters.slice(at, from).join(''), <mark key={n}>{characters.slice(from, to).join('')}</mark>);
+		parts.push(
+			characters.slice(at, from).join(''),
+			<mark key={n}>{characters.slice(from, to).join('')}</mark>,
+		);
 		at = to;
 	}
 	parts.push(characters.slice(at).join(''));
 	return <>{parts}</>;
 }
 
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+export const messageOf = (error: unknown): string =>
+	error instanceof Error ? error.message : String(error);

@@ -68,7 +68,11 @@ function useLive(token: string): { state: LiveState | 'offline'; revision: numbe
 }
 
 const PAGES = [
-	['', texts.conversations], ['search', texts.search], ['usage', texts.usage], ['quotas', texts.quotas], ['transfer', texts.transfer],
+	['', texts.conversations],
+	['search', texts.search],
+	['usage', texts.usage],
+	['quotas', texts.quotas],
+	['transfer', texts.transfer],
 ] as const;
 
 function App({ token, onSignOut }: { token: string; onSignOut: (refused: boolean) => void }) {
@@ -77,7 +81,11 @@ function App({ token, onSignOut }: { token: string; onSignOut: (refused: boolean
 	const [toasts, setToasts] = useState<Toast[]>([]);
 	const counter = useRef(0);
 	const api = useMemo(() => new Api(token, () => onSignOut(true)), [token]);
-	const say = useCallback((text: string) => setToasts((before) => [...before.slice(-3), { id: ++counter.current, text }]), []);
+	const say = useCallback(
+		(text: string) =>
+			setToasts((before) => [...before.slice(-3), { id: ++counter.current, text }]),
+		[],
+	);
 	const page = route[0] ?? '';
 	const isPage = (name: string) => name === page || (name === '' && page === 'c');
 
@@ -93,36 +101,68 @@ function App({ token, onSignOut }: { token: string; onSignOut: (refused: boolean
 	}, []);
 	useEffect(() => {
 		// On a phone the pages do not all fit beside each other.
-		document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+		document
+			.querySelector('nav [aria-current]')
+			?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
 		document.title = `${PAGES.find(([name]) => isPage(name))?.[1] ?? texts.conversations} – ${texts.name}`;
 	}, [page]);
 
 	const offline = state === 'offline' || state === 'closed';
 	return (
 		<AppContext.Provider value={{ api, say, revision, offline }}>
-			<a class="skip" href="#content" onClick={skip}>{texts.skip}</a>
+			<a class="skip" href="#content" onClick={skip}>
+				{texts.skip}
+			</a>
 			<header>
 				<strong class="brand">{texts.name}</strong>
 				<nav aria-label={texts.navigation}>
 					{PAGES.map(([name, label]) => (
-						<a key={name} href={`#/${name}`} aria-current={isPage(name) ? 'page' : undefined}>{label}</a>
+						<a
+							key={name}
+							href={`#/${name}`}
+							aria-current={isPage(name) ? 'page' : undefined}
+						>
+							{label}
+						</a>
 					))}
 				</nav>
 				<span class={`live ${state}`} role="status">
-					{state === 'open' ? texts.live : offline ? texts.offline.split('.')[0] : texts.connecting}
+					{state === 'open'
+						? texts.live
+						: offline
+							? texts.offline.split('.')[0]
+							: texts.connecting}
 				</span>
-				<button type="button" class="quiet" onClick={() => onSignOut(false)}>{texts.signOut}</button>
+				<button type="button" class="quiet" onClick={() => onSignOut(false)}>
+					{texts.signOut}
+				</button>
 			</header>
-			{offline && <p class="banner" role="alert">{texts.offline}</p>}
+			{offline && (
+				<p class="banner" role="alert">
+					{texts.offline}
+				</p>
+			)}
 			<main id="content" tabIndex={-1}>
-				{page === 'search' ? <Search />
-					: page === 'usage' ? <Usage />
-					: page === 'quotas' ? <Quotas />
-					: page === 'transfer' ? <Transfer />
-					: <Browse chosen={page === 'c' ? route[1] ?? null : null} seq={Number(route[2] ?? 0)} />}
+				{page === 'search' ? (
+					<Search />
+				) : page === 'usage' ? (
+					<Usage />
+				) : page === 'quotas' ? (
+					<Quotas />
+				) : page === 'transfer' ? (
+					<Transfer />
+				) : (
+					<Browse
+						chosen={page === 'c' ? (route[1] ?? null) : null}
+						seq={Number(route[2] ?? 0)}
+					/>
+				)}
 			</main>
 			<DropTarget />
-			<Toasts toasts={toasts} onClose={(id) => setToasts((before) => before.filter((toast) => toast.id !== id))} />
+			<Toasts
+				toasts={toasts}
+				onClose={(id) => setToasts((before) => before.filter((toast) => toast.id !== id))}
+			/>
 		</AppContext.Provider>
 	);
 }
@@ -142,13 +182,31 @@ function SignIn({ refused, onToken }: { refused: boolean; onToken: (token: strin
 
 	return (
 		<main class="sign-in">
-			<form onSubmit={(event) => { event.preventDefault(); onToken(token.trim()); }}>
+			<form
+				onSubmit={(event) => {
+					event.preventDefault();
+					onToken(token.trim());
+				}}
+			>
 				<h1>{texts.name}</h1>
-				{refused && <p role="alert" class="error">{texts.tokenRefused}</p>}
+				{refused && (
+					<p role="alert" class="error">
+						{texts.tokenRefused}
+					</p>
+				)}
 				<label for="token">{texts.tokenLabel}</label>
-				<input id="token" type="password" autocomplete="off" required aria-describedby="token-hint" value={token}
-					onInput={({ currentTarget }) => setToken(currentTarget.value)} />
-				<p id="token-hint" class="hint">{texts.tokenHint}</p>
+				<input
+					id="token"
+					type="password"
+					autocomplete="off"
+					required
+					aria-describedby="token-hint"
+					value={token}
+					onInput={({ currentTarget }) => setToken(currentTarget.value)}
+				/>
+				<p id="token-hint" class="hint">
+					{texts.tokenHint}
+				</p>
 				<button type="submit">{texts.signIn}</button>
 			</form>
 		</main>
@@ -167,9 +225,11 @@ function Root() {
 		setToken(next);
 		setRefused(wasRefused);
 	};
-	return token === ''
-		? <SignIn refused={refused} onToken={(next) => enter(next, false)} />
-		: <App token={token} onSignOut={(wasRefused) => enter('', wasRefused)} />;
+	return token === '' ? (
+		<SignIn refused={refused} onToken={(next) => enter(next, false)} />
+	) : (
+		<App token={token} onSignOut={(wasRefused) => enter('', wasRefused)} />
+	);
 }
 
 render(<Root />, document.getElementById('app') as HTMLElement);

@@ -14,14 +14,27 @@ export function Quotas() {
 	const [quotas, setQuotas] = useState<Quota[] | null>(null);
 
 	useEffect(() => {
-		api.get<{ quota: Quota[] }>('/quota').then(({ quota }) => setQuotas(quota), (error: unknown) => say(texts.failed(messageOf(error))));
+		api.get<{ quota: Quota[] }>('/quota').then(
+			({ quota }) => setQuotas(quota),
+			(error: unknown) => say(texts.failed(messageOf(error))),
+		);
 	}, [api, revision]);
 	return (
 		<div class="page">
 			<h1>{texts.quotas}</h1>
-			{quotas === null ? <p class="hint" role="status">{texts.loading}</p>
-				: quotas.length === 0 ? <p class="hint">{texts.noQuotas}</p>
-				: <ul class="gauges">{quotas.map((quota) => <Gauge key={`${quota.meter} ${quota.period}`} quota={quota} />)}</ul>}
+			{quotas === null ? (
+				<p class="hint" role="status">
+					{texts.loading}
+				</p>
+			) : quotas.length === 0 ? (
+				<p class="hint">{texts.noQuotas}</p>
+			) : (
+				<ul class="gauges">
+					{quotas.map((quota) => (
+						<Gauge key={`${quota.meter} ${quota.period}`} quota={quota} />
+					))}
+				</ul>
+			)}
 			<Invoice />
 		</div>
 	);
@@ -36,14 +49,28 @@ function Gauge({ quota }: { quota: Quota }) {
 
 	return (
 		<li class={`card gauge ${level}`}>
-			<p><strong>{name}</strong> <span>{format.number(Math.round(percent * 10) / 10)} %</span></p>
-			<div role="meter" aria-label={texts.gauge(name, usedText, limitText)} aria-valuemin={0} aria-valuemax={100}
-				aria-valuenow={Math.min(100, percent)}>
+			<p>
+				<strong>{name}</strong>{' '}
+				<span>{format.number(Math.round(percent * 10) / 10)} %</span>
+			</p>
+			<div
+				role="meter"
+				aria-label={texts.gauge(name, usedText, limitText)}
+				aria-valuemin={0}
+				aria-valuemax={100}
+				aria-valuenow={Math.min(100, percent)}
+			>
 				<div style={{ width: `${Math.min(100, percent)}%` }} />
 			</div>
 			<p class="hint">
-				{[`${usedText} / ${limitText}`, level === 'full' ? texts.atLimit : level === 'near' ? texts.nearLimit : '',
-					end === null ? '' : texts.until(end), enforcement === 'soft' ? texts.soft : ''].filter(Boolean).join(' · ')}
+				{[
+					`${usedText} / ${limitText}`,
+					level === 'full' ? texts.atLimit : level === 'near' ? texts.nearLimit : '',
+					end === null ? '' : texts.until(end),
+					enforcement === 'soft' ? texts.soft : '',
+				]
+					.filter(Boolean)
+					.join(' · ')}
 			</p>
 		</li>
 	);
@@ -52,7 +79,10 @@ function Gauge({ quota }: { quota: Quota }) {
 /** The month before this one. */
 function lastMonth(): { from: string; to: string } {
 	const now = new Date();
-	const first = (back: number) => new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() - back, 1)).toISOString().slice(0, 10);
+	const first = (back: number) =>
+		new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() - back, 1))
+			.toISOString()
+			.slice(0, 10);
 
 	return { from: first(1), to: first(0) };
 }
@@ -64,8 +94,15 @@ function Invoice() {
 
 	const show = (event: Event) => {
 		event.preventDefault();
-		api.get<{ lines: InvoiceLine[] }>('/invoice', range).then(({ lines: found }) => setLines(found), (error: unknown) =>
-			setLines(error instanceof Refused && error.status === 403 ? texts.invoiceHint : texts.failed(messageOf(error))));
+		api.get<{ lines: InvoiceLine[] }>('/invoice', range).then(
+			({ lines: found }) => setLines(found),
+			(error: unknown) =>
+				setLines(
+					error instanceof Refused && error.status === 403
+						? texts.invoiceHint
+						: texts.failed(messageOf(error)),
+				),
+		);
 	};
 	return (
 		<section class="card">
@@ -73,19 +110,44 @@ function Invoice() {
 			<form class="filters" onSubmit={show}>
 				<p>
 					<label for="invoice-from">{texts.from}</label>
-					<input id="invoice-from" type="date" required value={range.from} onChange={({ currentTarget }) => setRange({ ...range, from: currentTarget.value })} />
+					<input
+						id="invoice-from"
+						type="date"
+						required
+						value={range.from}
+						onChange={({ currentTarget }) =>
+							setRange({ ...range, from: currentTarget.value })
+						}
+					/>
 				</p>
 				<p>
 					<label for="invoice-to">{texts.to}</label>
-					<input id="invoice-to" type="date" required value={range.to} onChange={({ currentTarget }) => setRange({ ...range, to: currentTarget.value })} />
+					<input
+						id="invoice-to"
+						type="date"
+						required
+						value={range.to}
+						onChange={({ currentTarget }) =>
+							setRange({ ...range, to: currentTarget.value })
+						}
+					/>
 				</p>
-				<p><button type="submit">{texts.show}</button></p>
+				<p>
+					<button type="submit">{texts.show}</button>
+				</p>
 			</form>
 			{typeof lines === 'string' && <p role="alert">{lines}</p>}
 			{Array.isArray(lines) && (
-				<Table caption={texts.invoice} head={[texts.component, texts.model, texts.quantity, texts.amount]}
-					rows={lines.map((line) => [line.description ?? line.component ?? '', line.model ?? '',
-						line.quantity === null ? '' : format.number(line.quantity), format.money(line.amount)])} />
+				<Table
+					caption={texts.invoice}
+					head={[texts.component, texts.model, texts.quantity, texts.amount]}
+					rows={lines.map((line) => [
+						line.description ?? line.component ?? '',
+						line.model ?? '',
+						line.quantity === null ? '' : format.number(line.quantity),
+						format.money(line.amount),
+					])}
+				/>
 			)}
 		</section>
 	);

@@ -35,7 +35,12 @@ export function Search() {
 	const [found, setFound] = useState<Results | null>(null);
 	const input = useRef<HTMLInputElement>(null);
 
-	const query = { ...filters, from: filters.from === '' ? '' : `${filters.from}T00:00:00Z`, to: dayAfter(filters.to), limit: 30 };
+	const query = {
+		...filters,
+		from: filters.from === '' ? '' : `${filters.from}T00:00:00Z`,
+		to: dayAfter(filters.to),
+		limit: 30,
+	};
 	useEffect(() => input.current?.focus(), []);
 	useEffect(() => {
 		const abort = new AbortController();
@@ -71,49 +76,105 @@ export function Search() {
 			<form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
 				<p class="wide">
 					<label for="q">{texts.searchLabel}</label>
-					<input id="q" type="search" ref={input} value={filters.q} aria-describedby="q-hint"
-						onInput={({ currentTarget }) => set({ q: currentTarget.value })} />
-					<span id="q-hint" class="hint">{texts.searchHint}</span>
+					<input
+						id="q"
+						type="search"
+						ref={input}
+						value={filters.q}
+						aria-describedby="q-hint"
+						onInput={({ currentTarget }) => set({ q: currentTarget.value })}
+					/>
+					<span id="q-hint" class="hint">
+						{texts.searchHint}
+					</span>
 				</p>
 				<p>
 					<label for="role">{texts.role}</label>
-					<select id="role" value={filters.role} onChange={({ currentTarget }) => set({ role: currentTarget.value })}>
+					<select
+						id="role"
+						value={filters.role}
+						onChange={({ currentTarget }) => set({ role: currentTarget.value })}
+					>
 						<option value="">{texts.anyRole}</option>
-						{Object.entries(texts.roles).map(([value, label]) => <option key={value} value={value}>{label}</option>)}
+						{Object.entries(texts.roles).map(([value, label]) => (
+							<option key={value} value={value}>
+								{label}
+							</option>
+						))}
 					</select>
 				</p>
 				<p>
 					<label for="model">{texts.model}</label>
-					<input id="model" placeholder={texts.anyModel} value={filters.model} onChange={({ currentTarget }) => set({ model: currentTarget.value.trim() })} />
+					<input
+						id="model"
+						placeholder={texts.anyModel}
+						value={filters.model}
+						onChange={({ currentTarget }) => set({ model: currentTarget.value.trim() })}
+					/>
 				</p>
 				<p>
 					<label for="from">{texts.from}</label>
-					<input id="from" type="date" value={filters.from} onChange={({ currentTarget }) => set({ from: currentTarget.value })} />
+					<input
+						id="from"
+						type="date"
+						value={filters.from}
+						onChange={({ currentTarget }) => set({ from: currentTarget.value })}
+					/>
 				</p>
 				<p>
 					<label for="to">{texts.to}</label>
-					<input id="to" type="date" value={filters.to} onChange={({ currentTarget }) => set({ to: currentTarget.value })} />
+					<input
+						id="to"
+						type="date"
+						value={filters.to}
+						onChange={({ currentTarget }) => set({ to: currentTarget.value })}
+					/>
 				</p>
 				<p class="check">
-					<input id="old" type="checkbox" checked={filters.include_archived} onChange={({ currentTarget }) => set({ include_archived: currentTarget.checked })} />
+					<input
+						id="old"
+						type="checkbox"
+						checked={filters.include_archived}
+						onChange={({ currentTarget }) =>
+							set({ include_archived: currentTarget.checked })
+						}
+					/>
 					<label for="old">{texts.includeArchived}</label>
 				</p>
 			</form>
 			<p class="hint" role="status">
-				{found === null ? '' : found.results.length === 0 ? texts.nothingFound : texts.found(found.results.length, found.next !== null)}
+				{found === null
+					? ''
+					: found.results.length === 0
+						? texts.nothingFound
+						: texts.found(found.results.length, found.next !== null)}
 			</p>
 			<ol class="results">
 				{found?.results.map((result) => (
 					<li key={`${result.conversation_id} ${result.seq}`}>
-						<a href={`#/c/${result.conversation_id}/${result.seq}`}>{result.title ?? texts.untitled}</a>
-						<p><Highlighted text={result.snippet} highlights={result.highlights} /></p>
+						<a href={`#/c/${result.conversation_id}/${result.seq}`}>
+							{result.title ?? texts.untitled}
+						</a>
+						<p>
+							<Highlighted text={result.snippet} highlights={result.highlights} />
+						</p>
 						<p class="hint">
-							{[texts.roles[result.role] ?? result.role, result.model, format.time(result.created_at)].filter(Boolean).join(' · ')}
+							{[
+								texts.roles[result.role] ?? result.role,
+								result.model,
+								format.time(result.created_at),
+							]
+								.filter(Boolean)
+								.join(' · ')}
 						</p>
 					</li>
 				))}
 			</ol>
-			{found?.next != null && <button type="button" onClick={() => void more()}>{texts.more}</button>}
+			{found?.next != null && (
+				<button type="button" onClick={() => void more()}>
+					{texts.more}
+				</button>
+			)}
 		</div>
 	);
 }

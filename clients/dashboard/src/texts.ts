@@ -9,15 +9,20 @@ const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
 export const format = {
 	number: (value: number): string => number.format(value),
 	compact: (value: number): string => compact.format(value),
-	money: (value: number | null): string => (value === null ? texts.priceMissing : money.format(value)),
+	money: (value: number | null): string =>
+		value === null ? texts.priceMissing : money.format(value),
 	date: (value: string | number): string => date.format(new Date(value)),
 	time: (value: string): string => time.format(new Date(value)),
 	bytes(value: number): string {
 		const unit = value < 1 ? 0 : Math.min(Math.floor(Math.log10(value) / 3), units.length - 1);
-		return `${number.format(Math.round(value / 1000 ** unit * 10) / 10)} ${units[unit]}`;
+		return `${number.format(Math.round((value / 1000 ** unit) * 10) / 10)} ${units[unit]}`;
 	},
-	amount: (meter: string, value: number): string => (meter === 'content_bytes' ? format.bytes(value)
-		: meter === 'cost' ? money.format(value) : number.format(value)),
+	amount: (meter: string, value: number): string =>
+		meter === 'content_bytes'
+			? format.bytes(value)
+			: meter === 'cost'
+				? money.format(value)
+				: number.format(value),
 };
 
 export const texts = {
@@ -47,8 +52,10 @@ export const texts = {
 	close: 'Close',
 	// list
 	untitled: 'Untitled',
-	messages: (count: number): string => (count === 1 ? '1 message' : `${format.number(count)} messages`),
-	noConversations: 'There are no conversations yet. Import some, or begin one in your application.',
+	messages: (count: number): string =>
+		count === 1 ? '1 message' : `${format.number(count)} messages`,
+	noConversations:
+		'There are no conversations yet. Import some, or begin one in your application.',
 	noArchived: 'No conversation is archived.',
 	showing: 'Show',
 	current: 'Current',
@@ -60,7 +67,10 @@ export const texts = {
 	searchHint: 'All words must be in a message; "a phrase" in quotes, -word excludes.',
 	role: 'Role',
 	anyRole: 'Any role',
-	roles: { user: 'User', assistant: 'Assistant', system: 'System', tool: 'Tool' } as Record<string, string>,
+	roles: { user: 'User', assistant: 'Assistant', system: 'System', tool: 'Tool' } as Record<
+		string,
+		string
+	>,
 	model: 'Model',
 	anyModel: 'Any',
 	from: 'From',
@@ -68,7 +78,8 @@ export const texts = {
 	includeArchived: 'Archived too',
 	more: 'Show more',
 	nothingFound: 'Nothing was found.',
-	found: (count: number, more: boolean): string => `${format.number(count)}${more ? ' or more' : ''} found`,
+	found: (count: number, more: boolean): string =>
+		`${format.number(count)}${more ? ' or more' : ''} found`,
 	// conversation
 	conversation: 'Conversation',
 	rename: 'Rename',
@@ -82,7 +93,8 @@ export const texts = {
 	content: 'Text of the message',
 	noMessages: 'This conversation has no messages.',
 	gone: 'This conversation does not exist any more.',
-	deleteConversation: (title: string): string => `Delete “${title}” with all its messages? This is final.`,
+	deleteConversation: (title: string): string =>
+		`Delete “${title}” with all its messages? This is final.`,
 	deleteMessage: 'Delete this message? What answers it stays. This is final.',
 	branch: (n: number, of: number): string => `Branch ${n} of ${of}`,
 	previousBranch: 'Previous branch',
@@ -96,7 +108,8 @@ export const texts = {
 	branchWas: 'The choice of the branch',
 	// import and export
 	importTitle: 'Import',
-	importHint: 'Exports of ChatGPT, Claude and others as JSON, or messages as CSV. Drop a file anywhere on this page.',
+	importHint:
+		'Exports of ChatGPT, Claude and others as JSON, or messages as CSV. Drop a file anywhere on this page.',
 	chooseFile: 'Choose a file',
 	dropHere: 'Drop the file to import it',
 	importing: (name: string): string => `Importing ${name}`,
@@ -139,10 +152,20 @@ export const texts = {
 	// quotas
 	noQuotas: 'No limit applies to this account.',
 	meters: {
-		conversations: 'Conversations', messages: 'Messages', tokens: 'Tokens', content_bytes: 'Stored text', cost: 'Cost',
+		conversations: 'Conversations',
+		messages: 'Messages',
+		tokens: 'Tokens',
+		content_bytes: 'Stored text',
+		cost: 'Cost',
 	} as Record<string, string>,
 	periods: {
-		current: 'now', lifetime: 'in all', hour: 'in this hour', day: 'today', week: 'this week', month: 'this month', year: 'this year',
+		current: 'now',
+		lifetime: 'in all',
+		hour: 'in this hour',
+		day: 'today',
+		week: 'this week',
+		month: 'this month',
+		year: 'this year',
 	} as Record<string, string>,
 	gauge: (meter: string, used: string, limit: string): string => `${meter}: ${used} of ${limit}`,
 	nearLimit: 'Nearly used up',

@@ -41,7 +41,9 @@ function useImport(): (files: Iterable<File>) => Promise<void> {
 			jobs = [...jobs, { state: 'sending', name: file.name, part: 0 }];
 			setJob(index, { state: 'sending', name: file.name, part: 0 });
 			try {
-				const result = await api.importFile(file, (part) => setJob(index, { state: 'sending', name: file.name, part }));
+				const result = await api.importFile(file, (part) =>
+					setJob(index, { state: 'sending', name: file.name, part }),
+				);
 				setJob(index, { state: 'done', name: file.name, result });
 			} catch (error) {
 				setJob(index, { state: 'failed', name: file.name, message: messageOf(error) });
@@ -69,7 +71,7 @@ export function DropTarget() {
 				return;
 			event.preventDefault();
 			setOver(false);
-			void run([...event.dataTransfer?.files ?? []]);
+			void run([...(event.dataTransfer?.files ?? [])]);
 		};
 		addEventListener('dragover', drag);
 		addEventListener('dragleave', leave);
@@ -80,7 +82,11 @@ export function DropTarget() {
 			removeEventListener('drop', drop);
 		};
 	}, [run]);
-	return over ? <div class="drop" role="status">{texts.dropHere}</div> : null;
+	return over ? (
+		<div class="drop" role="status">
+			{texts.dropHere}
+		</div>
+	) : null;
 }
 
 export function Transfer() {
@@ -96,7 +102,10 @@ export function Transfer() {
 		try {
 			const blob = await api.exportFile(format);
 			const name = `memory-${format}-${new Date().toISOString().slice(0, 10)}.${format === 'csv' ? 'csv' : 'ndjson'}`;
-			const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: name });
+			const link = Object.assign(document.createElement('a'), {
+				href: URL.createObjectURL(blob),
+				download: name,
+			});
 			link.click();
 			// The download has begun when the next task runs.
 			setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
@@ -114,25 +123,46 @@ export function Transfer() {
 				<p id="import-hint">{texts.importHint}</p>
 				<p>
 					<label for="file">{texts.chooseFile}</label>
-					<input id="file" type="file" multiple disabled={offline} accept=".json,.jsonl,.ndjson,.csv" aria-describedby="import-hint"
+					<input
+						id="file"
+						type="file"
+						multiple
+						disabled={offline}
+						accept=".json,.jsonl,.ndjson,.csv"
+						aria-describedby="import-hint"
 						onChange={({ currentTarget }) => {
-							void run([...currentTarget.files ?? []]);
+							void run([...(currentTarget.files ?? [])]);
 							currentTarget.value = '';
-						}} />
+						}}
+					/>
 				</p>
-				{list.map((job, n) => <JobView key={n} job={job} />)}
+				{list.map((job, n) => (
+					<JobView key={n} job={job} />
+				))}
 			</section>
 			<section class="card">
 				<h2>{texts.exportTitle}</h2>
 				<p>{texts.exportHint}</p>
 				<p class="actions">
 					<label for="format">{texts.exportFormat}</label>
-					<select id="format" value={format} onChange={({ currentTarget }) => setFormat(currentTarget.value)}>
-						{[...exportFormats, 'csv'].map((name) => <option key={name} value={name}>{name}</option>)}
+					<select
+						id="format"
+						value={format}
+						onChange={({ currentTarget }) => setFormat(currentTarget.value)}
+					>
+						{[...exportFormats, 'csv'].map((name) => (
+							<option key={name} value={name}>
+								{name}
+							</option>
+						))}
 					</select>
-					<button type="button" disabled={busy || offline} onClick={() => void save()}>{texts.exportNow}</button>
+					<button type="button" disabled={busy || offline} onClick={() => void save()}>
+						{texts.exportNow}
+					</button>
 				</p>
-				<p role="status" class="hint">{busy ? texts.loading : saved}</p>
+				<p role="status" class="hint">
+					{busy ? texts.loading : saved}
+				</p>
 			</section>
 		</div>
 	);
@@ -140,32 +170,51 @@ export function Transfer() {
 
 function JobView({ job }: { job: Job }) {
 	if (job.state === 'failed')
-		return <p role="alert" class="error">{job.name}: {texts.failed(job.message)}</p>;
+		return (
+			<p role="alert" class="error">
+				{job.name}: {texts.failed(job.message)}
+			</p>
+		);
 	if (job.state === 'sending')
 		return (
 			<p role="status">
 				<span>{job.part < 1 ? texts.importing(job.name) : texts.storing}</span>
-				<progress aria-label={texts.importing(job.name)} value={job.part < 1 ? job.part : undefined} />
+				<progress
+					aria-label={texts.importing(job.name)}
+					value={job.part < 1 ? job.part : undefined}
+				/>
 			</p>
 		);
 	const { imported, messages, extended, unchanged, rejected, errors } = job.result;
 	return (
 		<div role="status">
-			<p><strong>{job.name}</strong>: {texts.imported(imported, messages)}</p>
+			<p>
+				<strong>{job.name}</strong>: {texts.imported(imported, messages)}
+			</p>
 			<p class="hint">{texts.importCounts(extended, unchanged, rejected)}</p>
 			{errors.length > 0 && (
 				<div class="scroll" tabIndex={0} role="region" aria-label={texts.rejects}>
 					<table>
 						<caption>{texts.rejects}</caption>
-						<thead><tr>
-							<th scope="col">{texts.document}</th><th scope="col">{texts.line}</th><th scope="col">{texts.reason}</th>
-							<th scope="col">{texts.where}</th><th scope="col">{texts.excerpt}</th>
-						</tr></thead>
+						<thead>
+							<tr>
+								<th scope="col">{texts.document}</th>
+								<th scope="col">{texts.line}</th>
+								<th scope="col">{texts.reason}</th>
+								<th scope="col">{texts.where}</th>
+								<th scope="col">{texts.excerpt}</th>
+							</tr>
+						</thead>
 						<tbody>
 							{errors.map((error, n) => (
 								<tr key={n}>
-									<td>{error.document}</td><td>{error.line}</td><td>{error.message ?? error.reason}</td><td>{error.path}</td>
-									<td><code>{error.excerpt}</code></td>
+									<td>{error.document}</td>
+									<td>{error.line}</td>
+									<td>{error.message ?? error.reason}</td>
+									<td>{error.path}</td>
+									<td>
+										<code>{error.excerpt}</code>
+									</td>
 								</tr>
 							))}
 						</tbody>

@@ -22,7 +22,11 @@ export function treeOf(messages: readonly Message[]): Tree {
 export function pathTo(tree: Tree, leaf: number | null): Message[] {
 	const path: Message[] = [];
 
-	for (let message = tree.bySeq.get(leaf ?? 0); message !== undefined; message = tree.bySeq.get(message.parent_seq ?? 0))
+	for (
+		let message = tree.bySeq.get(leaf ?? 0);
+		message !== undefined;
+		message = tree.bySeq.get(message.parent_seq ?? 0)
+	)
 		path.push(message);
 	return path.reverse();
 }
@@ -31,11 +35,19 @@ export function pathTo(tree: Tree, leaf: number | null): Message[] {
 export function leafBelow(tree: Tree, seq: number): number {
 	let leaf = seq;
 
-	for (let next = tree.children.get(leaf)?.at(-1); next !== undefined; next = tree.children.get(leaf)?.at(-1))
+	for (
+		let next = tree.children.get(leaf)?.at(-1);
+		next !== undefined;
+		next = tree.children.get(leaf)?.at(-1)
+	)
 		leaf = next;
 	return leaf;
 }
 
 export function siblingsOf(tree: Tree, { parent_seq, seq }: Message): number[] {
-	return tree.children.get(parent_seq !== null && tree.bySeq.has(parent_seq) ? parent_seq : 0) ?? [seq];
+	return (
+		tree.children.get(parent_seq !== null && tree.bySeq.has(parent_seq) ? parent_seq : 0) ?? [
+			seq,
+		]
+	);
 }

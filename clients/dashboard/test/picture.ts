@@ -11,14 +11,20 @@ export interface Region {
 
 /** Takes a screenshot, and says what part of each region differs from its background. */
 async function inkOf(viewer: Page, page: Page, selector: string): Promise<number> {
-	const png = (await page.locator(selector).first().screenshot({ animations: 'disabled' })).toString('base64');
+	const png = (
+		await page.locator(selector).first().screenshot({ animations: 'disabled' })
+	).toString('base64');
 
 	return viewer.evaluate(async (data) => {
-		const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${data}`)).blob());
+		const image = await createImageBitmap(
+			await (await fetch(`data:image/png;base64,${data}`)).blob(),
+		);
 		const canvas = new OffscreenCanvas(image.width, image.height);
 		const context = canvas.getContext('2d') as OffscreenCanvasRenderingContext2D;
 		context.drawImage(image, 0, 0);
-		const pixels = new Uint32Array(context.getImageData(0, 0, image.width, image.height).data.buffer);
+		const pixels = new Uint32Array(
+			context.getImageData(0, 0, image.width, image.height).data.buffer,
+		);
 		const counts = new Map<number, number>();
 		for (const pixel of pixels)
 			counts.set(pixel, (counts.get(pixel) ?? 0) + 1);
@@ -34,7 +40,10 @@ function faults(): string[] {
 
 	for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
 		const element = node.parentElement as Element;
-		if ((node.textContent ?? '').trim() === '' || !element.checkVisibility({ visibilityProperty: true, opacityProperty: true }))
+		if (
+			(node.textContent ?? '').trim() === '' ||
+			!element.checkVisibility({ visibilityProperty: true, opacityProperty: true })
+		)
 			continue;
 		const range = document.createRange();
 		range.selectNodeContents(node);
@@ -55,13 +64,19 @@ function faults(): string[] {
 		}
 	}
 	if (document.documentElement.scrollWidth > innerWidth)
-		found.push(`the page is ${document.documentElement.scrollWidth} wide in a window of ${innerWidth}`);
+		found.push(
+			`the page is ${document.documentElement.scrollWidth} wide in a window of ${innerWidth}`,
+		);
 	return [...new Set(found)];
 
 	/** What is seen of a text within the boxes that scroll or cut it. */
 	function clipped(rect: DOMRect, from: Element): DOMRect {
 		let [left, top, right, bottom] = [rect.left, rect.top, rect.right, rect.bottom];
-		for (let element: Element | null = from; element !== null; element = element.parentElement) {
+		for (
+			let element: Element | null = from;
+			element !== null;
+			element = element.parentElement
+		) {
 			if (getComputedStyle(element).overflow === 'visible')
 				continue;
 			const box = element.getBoundingClientRect();
@@ -72,7 +87,12 @@ function faults(): string[] {
 	}
 }
 
-export async function look(viewer: Page, page: Page, what: string, regions: Region[]): Promise<void> {
+export async function look(
+	viewer: Page,
+	page: Page,
+	what: string,
+	regions: Region[],
+): Promise<void> {
 	assert.deepEqual(await page.evaluate(faults), [], what);
 	for (const { name, selector } of regions) {
 		const ink = await inkOf(viewer, page, selector);

@@ -32,7 +32,12 @@ export class Live {
 	private renew = false;
 
 	constructor(private readonly options: LiveOptions) {
-		this.backoff = new Backoff({ firstMs: 500, mostMs: 60_000, random: Math.random, ...options.backoff });
+		this.backoff = new Backoff({
+			firstMs: 500,
+			mostMs: 60_000,
+			random: Math.random,
+			...options.backoff,
+		});
 		void this.run();
 	}
 
@@ -83,7 +88,9 @@ export class Live {
 			return;
 		await new Promise<void>((resolve) => {
 			const socket = new (this.options.WebSocket ?? WebSocket)(
-				`${this.options.url.replace(/^http/, 'ws')}/v1/live`, [PROTOCOL, `bearer.${token}`]);
+				`${this.options.url.replace(/^http/, 'ws')}/v1/live`,
+				[PROTOCOL, `bearer.${token}`],
+			);
 
 			this.socket = socket;
 			this.ended = (code) => {
@@ -127,8 +134,7 @@ export class Live {
 			this.heard = false;
 			if (silent >= PATIENCE)
 				this.dead();
-			else
-				this.socket?.send('{"type":"ping"}');
+			else this.socket?.send('{"type":"ping"}');
 		}, heartbeatMs);
 		(this.timer as { unref?: () => void }).unref?.();
 	}

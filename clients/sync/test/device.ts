@@ -28,7 +28,10 @@ type Fields = Record<string, unknown>;
 
 /** A document as RxDB shows it. */
 abstract class Shown {
-	constructor(protected readonly device: Device, fields: object) {
+	constructor(
+		protected readonly device: Device,
+		fields: object,
+	) {
 		Object.assign(this, fields);
 	}
 
@@ -57,7 +60,9 @@ class ShownMessage extends Shown {
 	declare conversation_id: string;
 
 	async incrementalPatch({ content }: Fields): Promise<void> {
-		await this.device.tolerant((memory) => memory.edit(this.conversation_id, this.id, { content: content as string }));
+		await this.device.tolerant((memory) =>
+			memory.edit(this.conversation_id, this.id, { content: content as string }),
+		);
 	}
 
 	async incrementalRemove(): Promise<void> {
@@ -74,7 +79,10 @@ export class Device {
 	readonly skew: number;
 	private readonly name = `simulated ${randomUUID()}`;
 
-	constructor(private readonly world: World, readonly number: number) {
+	constructor(
+		private readonly world: World,
+		readonly number: number,
+	) {
 		this.skew = Math.floor((world.random() - 0.5) * 2 * 10 * 60 * 1000);
 	}
 
@@ -114,7 +122,10 @@ export class Device {
 		if (!this.online || random() < faults.request)
 			throw new TypeError('request lost');
 		await sleep(random() * faults.delay);
-		const response = await this.answer(new URL(url).pathname, JSON.parse(String(init.body)) as Fields);
+		const response = await this.answer(
+			new URL(url).pathname,
+			JSON.parse(String(init.body)) as Fields,
+		);
 		await sleep(random() * faults.delay);
 		if (!this.online || random() < faults.answer)
 			throw new TypeError('answer lost');
@@ -124,8 +135,19 @@ export class Device {
 	private async answer(path: string, body: Fields): Promise<Response> {
 		try {
 			if (path === '/v1/pull')
-				return Response.json(await this.world.pull(String(body.collection), body.checkpoint, Number(body.max_documents)));
-			return Response.json(await this.push(String(body.collection), body.rows as { newDocumentState: { id: string } }[]));
+				return Response.json(
+					await this.world.pull(
+						String(body.collection),
+						body.checkpoint,
+						Number(body.max_documents),
+					),
+				);
+			return Response.json(
+				await this.push(
+					String(body.collection),
+					body.rows as { newDocumentState: { id: string } }[],
+				),
+			);
 		} catch (error) {
 			const { code, message } = error as { code?: string; message: string };
 			const status = code === 'MX010' ? 410 : 503;
@@ -133,7 +155,10 @@ export class Device {
 		}
 	}
 
-	private async push(collection: string, rows: { newDocumentState: { id: string } }[]): Promise<Answer> {
+	private async push(
+		collection: string,
+		rows: { newDocumentState: { id: string } }[],
+	): Promise<Answer> {
 		const answer = await this.world.push(collection, rows);
 		const conflicts = new Set(answer.conflicts.map(({ id }) => id));
 		const refused = new Set(answer.refusals.map(({ row }) => row));
@@ -160,7 +185,9 @@ export class Device {
 
 		for (const conversation of await this.conversations()) {
 			all.set(`conversations/${conversation.id}`, plain(conversation));
-			for (const message of await this.memory.messages(conversation.id, { allBranches: true }))
+			for (const message of await this.memory.messages(conversation.id, {
+				allBranches: true,
+			}))
 				all.set(`messages/${message.id}`, plain(message));
 		}
 		return all;
@@ -171,29 +198,51 @@ export class Device {
 	}
 
 	private async allMessages(selector?: { conversation_id: string }): Promise<Message[]> {
-		const ids = selector === undefined ? (await this.conversations()).map(({ id }) => id) : [selector.conversation_id];
+		const ids =
+			selector === undefined
+				? (await this.conversations()).map(({ id }) => id)
+				: [selector.conversation_id];
 
-		return (await Promise.all(ids.map((id) => this.memory.messages(id, { allBranches: true })))).flat();
+		return (
+			await Promise.all(ids.map((id) => this.memory.messages(id, { allBranches: true })))
+		).flat();
 	}
 
 	readonly collections = {
 		conversations: {
-			find: () => ({ exec: async () => (await this.conversations()).map((fields) => new ShownConversation(this, plain(fields))) }),
-			insert: async (document: Fields) => void await this.memory.create(document),
+			find: () => ({
+				exec: async () =>
+					(await this.conversations()).map(
+						(fields) => new ShownConversation(this, plain(fields)),
+					),
+			}),
+			insert: async (document: Fields) => void (await this.memory.create(document)),
 		},
 		messages: {
 			find: (query: { selector?: { conversation_id: string } } = {}) => ({
-				exec: async () => (await this.allMessages(query.selector)).map((fields) => new ShownMessage(this, plain(fields))),
+				exec: async () =>
+					(await this.allMessages(query.selector)).map(
+						(fields) => new ShownMessage(this, plain(fields)),
+					),
 			}),
-			insert: async ({ conversation_id, ...document }: Fields) => void await this.memory.append(
-				conversation_id as string, document as unknown as Parameters<Memory['append']>[1]),
+			insert: async ({ conversation_id, ...document }: Fields) =>
+				void (await this.memory.append(
+					conversation_id as string,
+					document as unknown as Parameters<Memory['append']>[1],
+				)),
 		},
 	};
 }
 
 /** A document as the server has it. */
 function plain(document: Conversation | Message): object {
-	const { pending: _pending, refusal: _refusal, here: _here, place: _place, ...rest } = document as Conversation;
+	const {
+		pending: _pending,
+		refusal: _refusal,
+		here: _here,
+		place: _place,
+		...rest
+	} = document as Conversation;
 
 	return rest;
 }

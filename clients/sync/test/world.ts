@@ -5,7 +5,11 @@ import { type Server, createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type World as GatewayWorld, createWorld as createGateway, token } from '@memory-ext/gateway/test/world';
+import {
+	type World as GatewayWorld,
+	createWorld as createGateway,
+	token,
+} from '@memory-ext/gateway/test/world';
 import { type BrowserContext, chromium } from 'playwright-core';
 import { browserOptions } from './browser.js';
 
@@ -22,7 +26,9 @@ export async function createWorld(): Promise<World> {
 	const page = `http://localhost:${(server.address() as AddressInfo).port}`;
 	const world = await createGateway({ corsOrigins: [page], heartbeatSeconds: 5 });
 
-	await world.admin.query(`ALTER DATABASE ${world.database} SET memory_ext.notify = 'transaction'`);
+	await world.admin.query(
+		`ALTER DATABASE ${world.database} SET memory_ext.notify = 'transaction'`,
+	);
 	return {
 		...world,
 		page,
@@ -59,15 +65,21 @@ self.addEventListener('message', ({ data, ports }) => {
 async function servePage(): Promise<Server> {
 	const server = createServer(({ url = '/' }, response) => {
 		const path = new URL(url, 'http://page').pathname;
-		const file = path === '/idb.js' ? IDB : /^\/dist\/src\/\w+\.js$/.test(path) ? folder + path : undefined;
+		const file =
+			path === '/idb.js'
+				? IDB
+				: /^\/dist\/src\/\w+\.js$/.test(path)
+					? folder + path
+					: undefined;
 
 		if (path === '/')
 			response.setHeader('content-type', 'text/html').end(PAGE);
 		else if (path === '/worker.js')
 			response.setHeader('content-type', 'text/javascript').end(WORKER);
 		else if (file !== undefined && existsSync(file))
-			response.setHeader('content-type', 'text/javascript').end(
-				readFileSync(file, 'utf8').replaceAll(/from 'idb'/g, "from '/idb.js'"));
+			response
+				.setHeader('content-type', 'text/javascript')
+				.end(readFileSync(file, 'utf8').replaceAll(/from 'idb'/g, "from '/idb.js'"));
 		else
 			response.writeHead(404).end();
 	});
@@ -84,7 +96,10 @@ export async function launch(profile: string): Promise<BrowserContext> {
 }
 
 /** Waits for what is to come, with a limit. */
-export async function until<Result>(what: () => Promise<Result> | Result, limitMs = 20_000): Promise<NonNullable<Result>> {
+export async function until<Result>(
+	what: () => Promise<Result> | Result,
+	limitMs = 20_000,
+): Promise<NonNullable<Result>> {
 	const end = performance.now() + limitMs;
 
 	for (;;) {
