@@ -51,6 +51,7 @@ interface Row {
 /** Refusals that pass by themselves: a quota, whose period ends or whose plan changes. */
 const PASSING = /^(MX001|40|53|57)/;
 const NO_PARENT = '23503';
+const NOTHING: Loaded = { record: undefined, body: undefined };
 
 export class Replication {
 	/** Documents that are not pushed again as they are: name → which version, and whether it may pass later. */
@@ -148,6 +149,9 @@ export class Replication {
 					continue;
 				applyStored(plan, collection, document, state, this.options.resolve);
 			}
+			const told = new Set(keys.map(({ id }) => id));
+			for (const [n, key] of parents.entries())
+				forgetHead(plan, key, loaded[keys.length + n] ?? NOTHING, told);
 			return plan;
 		});
 	}
@@ -319,7 +323,7 @@ export class Replication {
 					} else applyAccepted(plan, key, pushed, stored.get(nameOf(key)), state);
 				}
 				for (const [n, key] of owners.entries())
-					settleHead(plan, key, loaded[rows.length + n], rows, refusals);
+					settleHead(plan, key, loaded[rows.length + n], rows, refusals, stored);
 				return plan;
 			},
 			'strict',
@@ -493,33 +497,53 @@ function refuse(
 	} else plan.writes.push({ key, body: { ...body, refusal }, queued: true });
 }
 
-/** A message that is stored has become its conversation's head by itself. */
+/**
+ * A message that is stored became its conversation's head by itself, which the next pull tells.
+ * Until then it is taken for the head, unless the conversation that is known is newer than the
+ * message: that of a push whose answer was lost may have been answered since.
+ */
 function settleHead(
 	plan: Plan,
 	key: Key,
 	loaded: Loaded | undefined,
 	rows: Row[],
 	refusals: ReadonlyMap<number, Refusal>,
+	stored: ReadonlyMap<string, AnyDocument>,
 ): void {
-	const { localHead, ...body } = loaded?.body ?? {};
-	const settled = rows.some(
-		(row, n) =>
-			row.key.conversation_id === key.id && row.key.id === localHead && !refusals.has(n),
+	const { localHead, ...body } = (loaded?.body ?? {}) as Partial<Body<ConversationDocument>>;
+	const settled = rows.findIndex(
+		(row) => row.key.conversation_id === key.id && row.key.id === localHead,
 	);
+	const { doc, base } = body;
 
-	if (localHead === undefined || !settled || loaded?.record === undefined)
+	if (settled < 0 || refusals.has(settled) || doc === undefined || localHead === undefined)
 		return;
-	const write = {
+	const revision = stored.get(nameOf(messageKey({ id: localHead, conversation_id: key.id })))
+		?.revision;
+	const isNews = revision !== undefined && revision > (doc.revision ?? 0);
+	// A head that was chosen here stays chosen.
+	const queued = loaded?.record?.queued !== undefined;
+	const isHead = isNews && (queued ? base !== undefined && base.head === doc.head : true);
+	plan.writes.push({
 		key,
-		body: body as Body<ConversationDocument>,
-		queued: loaded.record.queued !== undefined,
-	};
-	const { doc, base } = write.body;
-	// Until the pull says so; a head that was chosen here stays chosen.
-	if (base === undefined || base.head === doc.head) {
-		write.body.doc = { ...doc, head: localHead };
-		if (base !== undefined)
-			write.body.base = { ...base, head: localHead };
-	}
-	plan.writes.push(write);
+		body: {
+			...body,
+			doc: isHead ? { ...doc, head: localHead } : doc,
+			...(isHead && base !== undefined ? { base: { ...base, head: localHead } } : {}),
+		},
+		queued,
+	});
 }
+
+/** A message that was pulled is stored, though the answer to its push was lost. */
+function forgetHead(plan: Plan, key: Key, { record, body }: Loaded, told: ReadonlySet<string>): void {
+	const { localHead, ...rest } = (body ?? {}) as Partial<Body<ConversationDocument>>;
+
+	if (rest.doc !== undefined && localHead !== undefined && told.has(localHead))
+		plan.writes.push({
+			key,
+			body: { ...rest, doc: rest.doc },
+			queued: record?.queued !== undefined,
+		});
+}
+

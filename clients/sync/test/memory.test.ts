@@ -179,6 +179,32 @@ test('a head that was chosen here and deleted elsewhere is given up', async () =
 	await memory.close();
 });
 
+test('an answer that is lost does not bring back an old head', async () => {
+	let lost = false;
+	const id = newId();
+	const memory = await open('eli', {
+		live: false,
+		fetch: async (...request) => {
+			const response = await fetch(...request);
+			if (lost || !String(request[1]?.body).includes('"content":"one"'))
+				return response;
+			lost = true;
+			// It was stored, and somebody has answered it.
+			await call(world, 'eli', 'POST', `/v1/conversations/${id}/messages`, {
+				role: 'assistant',
+				content: 'two',
+			});
+			throw new TypeError('answer lost');
+		},
+	});
+	await memory.append(id, { role: 'user', content: 'one' });
+	await assert.rejects(memory.sync());
+	await memory.sync();
+	assert.deepEqual(await contents(memory, id), ['one', 'two']);
+	assert.equal((await memory.status()).pending, 0);
+	await memory.close();
+});
+
 test('a quota refuses what is too much, and lets it through when there is room', async () => {
 	await world.admin
 		.query(`INSERT INTO memory.plans (plan_id, title, price) VALUES ('two', 'Two', 0), ('many', 'Many', 0);
