@@ -32,17 +32,6 @@ CREATE FUNCTION slots(id text, OUT messages bigint, OUT tokens bigint, OUT conve
 	OUT reserved text) LANGUAGE sql AS $$
 	SELECT messages_lifetime, tokens_lifetime, conversations, content_bytes, concat_ws(' ', reserved_messages, reserved_tokens, reserved_conversations, reserved_content_bytes) FROM memory_store.subscriptions WHERE subscription_id = id
 $$;
--- Counters that do not agree with the data, or with each other.
-CREATE VIEW drift AS
-	SELECT s.* FROM memory_store.subscriptions s
-	LEFT JOIN (SELECT a.subscription_id, count(*) AS n, sum(c.content_bytes) AS bytes
-		FROM memory_store.accounts a JOIN memory_store.conversations c USING (account_id)
-		WHERE c.deleted_at IS NULL GROUP BY 1) d USING (subscription_id)
-	LEFT JOIN (SELECT subscription_id, sum(amount) FILTER (WHERE meter = 'messages') AS messages,
-			sum(amount) FILTER (WHERE meter = 'tokens') AS tokens
-		FROM memory_store.reservations WHERE state = 'held' GROUP BY 1) r USING (subscription_id)
-	WHERE (s.conversations, s.content_bytes, s.reserved_messages, s.reserved_tokens)
-		<> (coalesce(d.n, 0), coalesce(d.bytes, 0), coalesce(r.messages, 0), coalesce(r.tokens, 0));
 
 --
 -- Without any plan nothing is limited and nothing is counted
@@ -171,7 +160,7 @@ SELECT memory.seal('ann', :'c1');
 SELECT memory_store.expire_batch(100);
 SELECT messages, conversations, content_bytes FROM slots('ann');
 SELECT memory.set_retention('ann', NULL);
-SELECT subscription_id FROM drift;
+SELECT subscription_id FROM memory.usage_drift;
 
 --
 -- check_quota and enforce_limit
@@ -339,7 +328,7 @@ SELECT memory.change_plan('ann', 'none') < now() + '1 minute';
 SELECT (memory.reserve_usage('ann', 'all', 1000000000000000)).reason;
 SELECT raises($$SELECT memory.reserve_usage('ann', 'more', 1000000000000001)$$);
 SELECT memory.release_usage('ann', 'all');
-SELECT subscription_id FROM drift;
+SELECT subscription_id FROM memory.usage_drift;
 -- maintenance removes what has ended long ago, nothing else
 UPDATE memory_store.reservations SET expires_at = now() - interval '1 year' WHERE reservation_id IN ('call 1', 'call 2');
 SELECT memory_store.purge() >= 0;
@@ -377,7 +366,7 @@ SELECT * FROM slots('team');
 SELECT * FROM slots('tom');
 SELECT memory.settle_usage('tom', 'call', 50);
 SELECT tokens, reserved FROM slots('tom');
-SELECT subscription_id FROM drift;
+SELECT subscription_id FROM memory.usage_drift;
 -- a subscription that has no plan yet may be shared, too
 SELECT memory.set_subscription('new', 'later');
 SELECT * FROM slots('team');
@@ -386,7 +375,7 @@ SELECT memory.subscribe('later', 'shared');
 SELECT * FROM slots('later');
 SELECT memory.set_subscription('new', 'new');
 SELECT * FROM slots('later');
-SELECT subscription_id FROM drift;
+SELECT subscription_id FROM memory.usage_drift;
 
 --
 -- The default plan
@@ -416,7 +405,7 @@ UPDATE memory.plans SET is_default = false;
 -- without one, who has no plan is free again
 SELECT memory.append('tim', '00000000-0000-0000-0000-000000000033', 'user', '1');
 SELECT count(*) FROM memory_store.subscriptions WHERE subscription_id = 'tim';
-SELECT subscription_id FROM drift;
+SELECT subscription_id FROM memory.usage_drift;
 
 --
 -- Erasure
@@ -434,7 +423,7 @@ SELECT memory.set_subscription('eve', 'mia');
 SELECT memory.forget('mia') -> 'conversations' AS conversations;
 SELECT subscription_id FROM memory_store.subscriptions ORDER BY 1;
 SELECT memory.forget('eve') -> 'conversations' AS conversations;
-SELECT subscription_id FROM drift;
+SELECT subscription_id FROM memory.usage_drift;
 SELECT * FROM memory.verify();
 
 --

@@ -43,6 +43,7 @@
 #include "sql_text.h"
 #include "statement.h"
 #include "store.h"
+#include "tables.h"
 
 #define COMPACT_STEP "compact"
 
@@ -280,29 +281,29 @@ plan_holds(const CompactPlan *plan)
 
 /* clang-format off */
 static PlanStatement segment_insert_compact_statement = {
-	"INSERT INTO memory_store.segments (conversation_id, account_id, first_seq,"
-	" last_seq, revision, body, message_ids, compact)"
+	"INSERT INTO memory_store.segments"
+	" (conversation_id, first_seq, last_seq, revision, account_id, body, message_ids, compact)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, true)",
-	7,
-	{UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, STATEMENT_TRANSCRIPT, BYTEAOID},
+	STORE_SEGMENT_COLUMNS,
+	{UUIDOID, INT8OID, INT8OID, INT8OID, TEXTOID, STATEMENT_TRANSCRIPT, BYTEAOID},
 };
 /* clang-format on */
 
 static void
 replace_group(const CompactPlan *plan, const NewSegment *new)
 {
-	Datum values[7];
+	Datum values[STORE_SEGMENT_COLUMNS];
 	char nulls[] = "       ";
 
 	for (uint64 i = new->from; i < new->to; i++)
 		store_delete_segment(plan->id, plan->account_id, plan->segments[i].first_seq);
-	values[0] = UUIDPGetDatum(plan->id);
-	values[1] = PointerGetDatum(plan->account_id);
-	values[2] = Int64GetDatum(new->first_seq);
-	values[3] = Int64GetDatum(new->last_seq);
-	values[4] = Int64GetDatum(new->revision);
-	values[5] = PointerGetDatum(new->body);
-	store_filter_datum(new->filter, values, nulls, 6);
+	values[SEGMENT_CONVERSATION_ID] = UUIDPGetDatum(plan->id);
+	values[SEGMENT_FIRST_SEQ] = Int64GetDatum(new->first_seq);
+	values[SEGMENT_LAST_SEQ] = Int64GetDatum(new->last_seq);
+	values[SEGMENT_REVISION] = Int64GetDatum(new->revision);
+	values[SEGMENT_ACCOUNT_ID] = PointerGetDatum(plan->account_id);
+	values[SEGMENT_BODY] = PointerGetDatum(new->body);
+	store_filter_datum(new->filter, values, nulls, SEGMENT_MESSAGE_IDS);
 	plan_execute(&segment_insert_compact_statement, values, nulls, false);
 }
 
@@ -617,8 +618,7 @@ static PlanStatement compact_fresh_statement = {
 	" ORDER BY w.conversation_id, w.account_id LIMIT $4",
 	4,
 	{UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
-	
-   .ordered = true,
+	.ordered = true,
 };
 
 static PlanStatement compaction_clear_statement = {
@@ -645,8 +645,7 @@ static PlanStatement compact_resting_statement = {
 	" ORDER BY s.conversation_id, s.account_id LIMIT $4",
 	4,
 	{UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
-	
-          .ordered = true,
+	.ordered = true,
 };
 
 static PlanStatement compact_stale_statement = {
@@ -661,8 +660,7 @@ static PlanStatement compact_stale_statement = {
 	" ORDER BY s.conversation_id, s.account_id LIMIT $4",
 	4,
 	{UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
-	
-   .ordered = true,
+	.ordered = true,
 };
 /* clang-format on */
 
@@ -683,9 +681,24 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	MemoryContext result_context = CurrentMemoryContext;
 	bool only_stale = PG_GETARG_BOOL(3);
 	CompactBatch batch = {.after = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)}};
-	Datum values[4];
-	Datum result[3] = {0};
-	bool nulls[3] = {true, true, false};
+	enum
+	{
+		BEHIND_CONVERSATION_ID,
+		BEHIND_ACCOUNT_ID,
+		BEFORE,
+		LIMIT,
+		NPARAMETERS
+	};
+	enum
+	{
+		LAST_CONVERSATION_ID,
+		LAST_ACCOUNT_ID,
+		SEGMENTS,
+		NCOLUMNS
+	};
+	Datum values[NPARAMETERS];
+	Datum result[NCOLUMNS] = {0};
+	bool nulls[NCOLUMNS] = {true, true, false};
 	int64 replaced = 0;
 	bool marks;
 	bool solved;
@@ -696,11 +709,11 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	account_check_unconfined();
 	(void) argument_limit(fcinfo, 2, "max_conversations");
 
-	values[0] = batch.after[0];
-	values[1] = batch.after[1];
-	values[2] =
+	values[BEHIND_CONVERSATION_ID] = batch.after[0];
+	values[BEHIND_ACCOUNT_ID] = batch.after[1];
+	values[BEFORE] =
 		TimestampTzGetDatum(GetCurrentTimestamp() - store_compact_after * INT64CONST(1000) * 1000);
-	values[3] = Int64GetDatum(PG_GETARG_INT32(2));
+	values[LIMIT] = Int64GetDatum(PG_GETARG_INT32(2));
 
 	SPI_connect();
 	marks = only_stale || marks_hold(wanted_name());
@@ -714,9 +727,9 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	{
 		MemoryContext old = MemoryContextSwitchTo(result_context);
 
-		result[0] = datumCopy(batch.last[0], false, UUID_LEN);
-		result[1] = datumCopy(batch.last[1], false, -1);
-		nulls[0] = nulls[1] = false;
+		result[LAST_CONVERSATION_ID] = datumCopy(batch.last[0], false, UUID_LEN);
+		result[LAST_ACCOUNT_ID] = datumCopy(batch.last[1], false, -1);
+		nulls[LAST_CONVERSATION_ID] = nulls[LAST_ACCOUNT_ID] = false;
 		MemoryContextSwitchTo(old);
 	}
 
@@ -731,6 +744,6 @@ memory_compact_batch(PG_FUNCTION_ARGS)
 	if (!marks)
 		unmark_rest(&batch);
 	SPI_finish();
-	result[2] = Int64GetDatum(replaced);
+	result[SEGMENTS] = Int64GetDatum(replaced);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, result, nulls)));
 }

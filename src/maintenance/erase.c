@@ -129,11 +129,12 @@ refuse_old_snapshot(Datum *values)
 }
 
 /* clang-format off */
+/* the columns of STORE_TAIL_MESSAGE */
 static PlanStatement forget_ledger_statement = {
-	"SELECT t.seq, t.parent_seq, t.role, t.content, t.model, t.tokens, t.created_at,"
-	" t.message_id, t.metadata, t.revision, t.counted"
-	" FROM memory_store.tail t JOIN memory_store.conversations c ON t.conversation_id"
-	OP(=) "c.conversation_id"
+	"SELECT t.seq, t.parent_seq, t.revision, t.created_at, t.tokens, t.role, t.content,"
+	"   t.model, t.message_id, t.metadata, t.counted"
+	" FROM memory_store.tail t"
+	" JOIN memory_store.conversations c ON t.conversation_id" OP(=) "c.conversation_id"
 	" WHERE c.account_id" OP(=) "$1 AND t.account_id" OP(=) "$1 AND NOT t.counted",
 	1,
 	{TEXTOID},

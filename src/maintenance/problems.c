@@ -16,6 +16,16 @@
 #include "store.h"
 
 /* clang-format off */
+enum
+{
+	NOTE_ACCOUNT_ID,
+	NOTE_CONVERSATION_ID,
+	NOTE_STEP,
+	NOTE_SQLSTATE,
+	NOTE_MESSAGE,
+	NOTE_NPARAMETERS
+};
+
 static PlanStatement note = {
 	"INSERT INTO memory_store.maintenance_problems AS p"
 	" (account_id, conversation_id, step, sqlstate, message, noted_at)"
@@ -23,7 +33,7 @@ static PlanStatement note = {
 	" ON CONFLICT (account_id, conversation_id, step) DO UPDATE"
 	" SET sqlstate = excluded.sqlstate, message = excluded.message,"
 	"   noted_at = excluded.noted_at, attempts = p.attempts" OP(+) "1",
-	5,
+	NOTE_NPARAMETERS,
 	{TEXTOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID},
 };
 
@@ -74,16 +84,16 @@ problem_attempt(const char *step, text *account_id, const pg_uuid_t *id, void (*
 				void *arg)
 {
 	ErrorData *error = attempt_run(act, arg);
-	Datum values[5];
+	Datum values[NOTE_NPARAMETERS];
 
 	if (error == NULL)
 		return true;
 	problem_survive(error);
-	values[0] = PointerGetDatum(account_id);
-	values[1] = UUIDPGetDatum(id);
-	values[2] = CStringGetTextDatum(step);
-	values[3] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
-	values[4] = CStringGetTextDatum(error->message);
+	values[NOTE_ACCOUNT_ID] = PointerGetDatum(account_id);
+	values[NOTE_CONVERSATION_ID] = UUIDPGetDatum(id);
+	values[NOTE_STEP] = CStringGetTextDatum(step);
+	values[NOTE_SQLSTATE] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
+	values[NOTE_MESSAGE] = CStringGetTextDatum(error->message);
 	plan_execute(&note, values, NULL, false);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),

@@ -221,6 +221,16 @@ compare_candidates(const void *a, const void *b)
 
 /* from conversation to conversation, whatever the number of their messages */
 /* clang-format off */
+enum
+{
+	IDLE_BEHIND_CONVERSATION_ID,
+	IDLE_BEHIND_ACCOUNT_ID,
+	IDLE_SINCE,
+	IDLE_LIMIT,
+	IDLE_ACCOUNT_ID, /* of a confined session; NULL: all */
+	IDLE_NPARAMETERS
+};
+
 static PlanStatement tail_idle_statement = {
 	"WITH RECURSIVE w AS ((SELECT t.conversation_id, t.account_id"
 	" FROM memory_store.tail t"
@@ -245,10 +255,9 @@ static PlanStatement tail_idle_statement = {
 	" FROM memory_store.tail t"
 	" WHERE t.conversation_id" OP(=) "w.conversation_id"
 	" AND t.account_id" OP(=) "w.account_id)" OP(<) "$3 LIMIT $4",
-	5,
+	IDLE_NPARAMETERS,
 	{UUIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID},
-	
-   .ordered = true,
+	.ordered = true,
 };
 /* clang-format on */
 
@@ -260,21 +269,21 @@ static int64
 seal_idle_behind(const Candidate *after, int64 limit, Candidate *last)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	Datum values[5];
+	Datum values[IDLE_NPARAMETERS];
 	char nulls[] = "    n";
 	Candidate *candidates;
 	int64 sealed;
 	uint64 n;
 
-	values[0] = UUIDPGetDatum(&after->id);
-	values[1] = PointerGetDatum(after->account_id);
-	values[2] =
+	values[IDLE_BEHIND_CONVERSATION_ID] = UUIDPGetDatum(&after->id);
+	values[IDLE_BEHIND_ACCOUNT_ID] = PointerGetDatum(after->account_id);
+	values[IDLE_SINCE] =
 		TimestampTzGetDatum(GetCurrentTimestamp() - store_seal_after * INT64CONST(1000) * 1000);
-	values[3] = Int64GetDatum(limit);
+	values[IDLE_LIMIT] = Int64GetDatum(limit);
 	if (account_confined() != NULL)
 	{
-		values[4] = PointerGetDatum(account_check(NULL));
-		nulls[4] = ' ';
+		values[IDLE_ACCOUNT_ID] = PointerGetDatum(account_check(NULL));
+		nulls[IDLE_ACCOUNT_ID] = ' ';
 	}
 
 	SPI_connect();

@@ -169,8 +169,17 @@ memory_train_dictionary(PG_FUNCTION_ARGS)
 	double min_gain = PG_ARGISNULL(1) ? store_dictionary_min_gain : PG_GETARG_FLOAT4(1);
 	TupleDesc descriptor;
 	Training training;
-	Datum values[5];
-	bool nulls[5] = {0};
+	enum
+	{
+		DICTIONARY_ID,
+		DICTIONARY_BYTES,
+		SAMPLES,
+		ACCOUNTS,
+		GAIN,
+		NCOLUMNS
+	};
+	Datum values[NCOLUMNS];
+	bool nulls[NCOLUMNS] = {0};
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "memory.train_dictionary returns no record");
@@ -185,13 +194,13 @@ memory_train_dictionary(PG_FUNCTION_ARGS)
 	train(space, min_gain, &training);
 	SPI_finish();
 
-	nulls[0] = nulls[1] = training.dictionary_id == 0;
-	values[0] = Int64GetDatum(training.dictionary_id);
-	values[1] = Int64GetDatum((int64) training.size);
-	values[2] = Int64GetDatum(training.samples);
-	values[3] = Int64GetDatum(training.accounts);
-	nulls[4] = !training.measured;
-	values[4] = Float4GetDatum((float4) training.gain);
+	nulls[DICTIONARY_ID] = nulls[DICTIONARY_BYTES] = training.dictionary_id == 0;
+	values[DICTIONARY_ID] = Int64GetDatum(training.dictionary_id);
+	values[DICTIONARY_BYTES] = Int64GetDatum((int64) training.size);
+	values[SAMPLES] = Int64GetDatum(training.samples);
+	values[ACCOUNTS] = Int64GetDatum(training.accounts);
+	nulls[GAIN] = !training.measured;
+	values[GAIN] = Float4GetDatum((float4) training.gain);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
 }
 

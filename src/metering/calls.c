@@ -21,10 +21,25 @@
 	"account_id, day, model," \
 	" input_tokens, cached_input_tokens, cache_creation_tokens, output_tokens"
 
+enum
+{
+	CALL_ACCOUNT_ID,
+	CALL_DAY,
+	CALL_MODEL,
+	CALL_INPUT_TOKENS,
+	CALL_CACHED_INPUT_TOKENS,
+	CALL_CACHE_CREATION_TOKENS,
+	CALL_OUTPUT_TOKENS,
+	CALL_NCOLUMNS,
+	REQUEST_ID = CALL_NCOLUMNS,
+	REQUEST_RECORDED_AT,
+	REQUEST_NPARAMETERS
+};
+
 static PlanStatement insert_call = {
 	"INSERT INTO memory_store.usage_calls (" CALL_COLUMNS ")"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7)",
-	7,
+	CALL_NCOLUMNS,
 	{TEXTOID, DATEOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID},
 };
 
@@ -35,7 +50,7 @@ static PlanStatement insert_request = {
 	"   ON CONFLICT (account_id, request_id) DO NOTHING RETURNING account_id)"
 	" INSERT INTO memory_store.usage_calls (" CALL_COLUMNS ")"
 	" SELECT account_id, $2, $3, $4, $5, $6, $7 FROM r",
-	9,
+	REQUEST_NPARAMETERS,
 	{TEXTOID, DATEOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID},
 };
 
@@ -96,21 +111,21 @@ metering_record_call(text *account_id, text *model, const MeteringCall *call, te
 {
 	TimestampTz now = GetCurrentStatementStartTimestamp();
 	bool near = metering_classify(call->occurred_at) == METERING_FLOW;
-	Datum values[9];
+	Datum values[REQUEST_NPARAMETERS];
 
 	check_tokens("input_tokens", call->input_tokens);
 	check_tokens("cached_input_tokens", call->cached_input_tokens);
 	check_tokens("cache_creation_tokens", call->cache_creation_tokens);
 	check_tokens("output_tokens", call->output_tokens);
-	values[0] = PointerGetDatum(account_id);
-	values[1] = DateADTGetDatum(metering_day(near ? call->occurred_at : now));
-	values[2] = PointerGetDatum(model);
-	values[3] = Int64GetDatum(call->input_tokens);
-	values[4] = Int64GetDatum(call->cached_input_tokens);
-	values[5] = Int64GetDatum(call->cache_creation_tokens);
-	values[6] = Int64GetDatum(call->output_tokens);
-	values[7] = PointerGetDatum(request_id);
-	values[8] = TimestampTzGetDatum(now);
+	values[CALL_ACCOUNT_ID] = PointerGetDatum(account_id);
+	values[CALL_DAY] = DateADTGetDatum(metering_day(near ? call->occurred_at : now));
+	values[CALL_MODEL] = PointerGetDatum(model);
+	values[CALL_INPUT_TOKENS] = Int64GetDatum(call->input_tokens);
+	values[CALL_CACHED_INPUT_TOKENS] = Int64GetDatum(call->cached_input_tokens);
+	values[CALL_CACHE_CREATION_TOKENS] = Int64GetDatum(call->cache_creation_tokens);
+	values[CALL_OUTPUT_TOKENS] = Int64GetDatum(call->output_tokens);
+	values[REQUEST_ID] = PointerGetDatum(request_id);
+	values[REQUEST_RECORDED_AT] = TimestampTzGetDatum(now);
 	return plan_execute(request_id == NULL ? &insert_call : &insert_request, values, NULL, false) ==
 		   1;
 }

@@ -54,6 +54,18 @@ static PlanStatement make_account = {
 	{TEXTOID},
 };
 
+enum
+{
+	CLAIM_ACCOUNT_ID,
+	CLAIM_VERSION,
+	CLAIM_REVISION,
+	CLAIM_BLOCKS,
+	CLAIM_NEXT_BLOCK,
+	CLAIM_BUILDING_REVISION,
+	CLAIM_BUILDING_AFTER,
+	CLAIM_NPARAMETERS
+};
+
 static PlanStatement claim_account = {
 	"UPDATE memory_store.search_accounts"
 	" SET revision = $3, blocks = $4, next_block = $5, version = version" OP(+) "1,"
@@ -63,7 +75,7 @@ static PlanStatement claim_account = {
 	"   WHERE a.account_id" OP(=) "$1 AND a.version" OP(=) "$2"
 	"   FOR UPDATE SKIP LOCKED)"
 	" AND version" OP(=) "$2",
-	7,
+	CLAIM_NPARAMETERS,
 	{TEXTOID, INT8OID, INT8OID, INT4OID, INT4OID, INT8OID, UUIDOID},
 };
 
@@ -74,11 +86,23 @@ static PlanStatement delete_blocks = {
 	{TEXTOID, INT4ARRAYOID},
 };
 
+enum
+{
+	NEW_ACCOUNT_ID,
+	NEW_BLOCK_NO,
+	NEW_ENTRIES,
+	NEW_ERASED,
+	NEW_FIRST_ID,
+	NEW_LAST_ID,
+	NEW_BODY,
+	NEW_NPARAMETERS
+};
+
 static PlanStatement insert_block = {
 	"INSERT INTO memory_store.search_blocks"
 	" (account_id, block_no, entries, erased, first_id, last_id, body)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7)",
-	7,
+	NEW_NPARAMETERS,
 	{TEXTOID, INT4OID, INT4OID, INT4OID, UUIDOID, UUIDOID, BYTEAOID},
 };
 /* clang-format on */
@@ -423,18 +447,18 @@ write_block(Build *build, const SearchEntry *entries, int n, int32 number)
 	bytea *body = MemoryContextAllocHuge(CurrentMemoryContext,
 										 add_size(VARHDRSZ, search_block_space(entries, n)));
 	int32 erased = 0;
-	Datum values[7];
+	Datum values[NEW_NPARAMETERS];
 
 	for (int i = 0; i < n; i++)
 		erased += (entries[i].flags & SEARCH_ENTRY_ERASED) != 0;
 	SET_VARSIZE(body, VARHDRSZ + search_block_write(entries, n, (uint8 *) VARDATA(body)));
-	values[0] = PointerGetDatum(build->account_id);
-	values[1] = Int32GetDatum(number);
-	values[2] = Int32GetDatum(n);
-	values[3] = Int32GetDatum(erased);
-	values[4] = UUIDPGetDatum((const pg_uuid_t *) entries[0].id);
-	values[5] = UUIDPGetDatum((const pg_uuid_t *) entries[n - 1].id);
-	values[6] = PointerGetDatum(body);
+	values[NEW_ACCOUNT_ID] = PointerGetDatum(build->account_id);
+	values[NEW_BLOCK_NO] = Int32GetDatum(number);
+	values[NEW_ENTRIES] = Int32GetDatum(n);
+	values[NEW_ERASED] = Int32GetDatum(erased);
+	values[NEW_FIRST_ID] = UUIDPGetDatum((const pg_uuid_t *) entries[0].id);
+	values[NEW_LAST_ID] = UUIDPGetDatum((const pg_uuid_t *) entries[n - 1].id);
+	values[NEW_BODY] = PointerGetDatum(body);
 	plan_execute(&insert_block, values, NULL, false);
 	pfree(body);
 }
@@ -470,21 +494,25 @@ write_blocks(Build *build)
 	int32 number = Max(build->cover.next_block, 1);
 	int32 blocks = count_shares(entries, n);
 	int64 revision = build->complete ? build->target : build->base;
-	Datum values[7];
+	Datum values[CLAIM_NPARAMETERS];
 
-	values[0] = PointerGetDatum(build->account_id);
-	values[1] = Int64GetDatum(build->cover.version);
-	values[2] = Int64GetDatum(revision);
-	values[3] = Int32GetDatum(build->count - build->ndissolved + blocks);
-	values[4] = Int32GetDatum(number + blocks);
-	values[5] = Int64GetDatum(build->target);
+	values[CLAIM_ACCOUNT_ID] = PointerGetDatum(build->account_id);
+	values[CLAIM_VERSION] = Int64GetDatum(build->cover.version);
+	values[CLAIM_REVISION] = Int64GetDatum(revision);
+	values[CLAIM_BLOCKS] = Int32GetDatum(build->count - build->ndissolved + blocks);
+	values[CLAIM_NEXT_BLOCK] = Int32GetDatum(number + blocks);
+	values[CLAIM_BUILDING_REVISION] = Int64GetDatum(build->target);
 	if (build->nchanged > 0)
-		values[6] = UUIDPGetDatum(&build->changed[build->nchanged - 1].id);
+		values[CLAIM_BUILDING_AFTER] = UUIDPGetDatum(&build->changed[build->nchanged - 1].id);
 	if (plan_execute(&claim_account, values, build->complete ? "     nn" : NULL, false) != 1)
 		return false;
-	values[1] = array_datum(INT4OID, build->dissolved, NULL, build->ndissolved);
 	if (build->ndissolved > 0)
-		plan_execute(&delete_blocks, values, NULL, false);
+	{
+		Datum dissolved[] = {PointerGetDatum(build->account_id),
+							 array_datum(INT4OID, build->dissolved, NULL, build->ndissolved)};
+
+		plan_execute(&delete_blocks, dissolved, NULL, false);
+	}
 	for (int at = 0; at < n;)
 	{
 		int share = block_share(entries + at, n - at);

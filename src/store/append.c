@@ -160,36 +160,64 @@ append_directly(text *account_id, const pg_uuid_t *id, const TranscriptMessage *
  * Otherwise seq is null, and only the account has changed.
  */
 /* clang-format off */
+enum
+{
+	APPEND_CONVERSATION_ID,
+	APPEND_ACCOUNT_ID,
+	APPEND_CREATED_AT,
+	APPEND_TOKENS,
+	APPEND_ROLE,
+	APPEND_CONTENT,
+	APPEND_MODEL,
+	APPEND_MESSAGE_ID,
+	APPEND_METADATA,
+	APPEND_CONTENT_BYTES, /* what the conversation's counter takes */
+	APPEND_TAIL_BYTES,    /* and the tail's */
+	APPEND_MAX_MESSAGES,  /* of a segment */
+	APPEND_MAX_BYTES,
+	APPEND_NPARAMETERS
+};
+
+enum
+{
+	APPENDED_REVISION = 1,
+	APPENDED_SUBSCRIPTION_ID,
+	APPENDED_SEQ
+};
+
 static PlanStatement append_statement = {
-	"WITH a AS (UPDATE memory_store.accounts"
-	" SET revision = revision" OP(+) "1"
-	" WHERE account_id" OP(=) "$2"
-	" RETURNING revision, subscription_id), c AS (UPDATE memory_store.conversations c"
-	" SET next_seq = c.next_seq" OP(+) "1, head_seq = c.next_seq,"
-	" message_count = c.message_count" OP(+) "1,"
-	" token_count = c.token_count" OP(+) "$6,"
-	" content_bytes = c.content_bytes" OP(+) "$10,"
-	" tail_bytes = c.tail_bytes" OP(+) "$13, tail_count = c.tail_count" OP(+) "1,"
-	" updated_at = GREATEST(c.updated_at, $7), revision = a.revision,"
-	" revision_bucket = (a.revision" OP(>>) "10)::pg_catalog.int4"
-	" FROM a"
-	" WHERE c.conversation_id" OP(=) "$1 AND c.account_id" OP(=) "$2"
-	" AND c.deleted_at IS NULL AND c.head_seq" OP(=) "(c.next_seq" OP(-) "1)"
-	" AND c.message_count" OP(>) "0 AND c.tail_count" OP(<) "($11" OP(-) "1)"
-	" AND (c.tail_bytes" OP(+) "$13)" OP(<) "$12"
-	" RETURNING c.head_seq AS seq, a.revision), t AS ("
-	"INSERT INTO memory_store.tail (conversation_id, account_id, seq, parent_seq,"
-	" role, content, model, tokens, created_at, message_id, metadata, revision,"
-	" counted)"
-	" SELECT $1, $2, c.seq, c.seq" OP(-) "1, $3, $4, $5, $6, $7, $8, $9, c.revision,"
-	" false"
-	" FROM c)"
-	" SELECT a.revision, a.subscription_id, c.seq"
-	" FROM a"
-	" LEFT JOIN c ON true",
-	13,
-	{UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
-	 INT8OID, INT4OID, INT8OID, INT8OID},
+	"WITH a AS ("
+	"   UPDATE memory_store.accounts SET revision = revision" OP(+) "1"
+	"   WHERE account_id" OP(=) "$2"
+	"   RETURNING revision, subscription_id"
+	" ), c AS ("
+	"   UPDATE memory_store.conversations c"
+	"   SET next_seq = c.next_seq" OP(+) "1, head_seq = c.next_seq,"
+	"     message_count = c.message_count" OP(+) "1,"
+	"     token_count = c.token_count" OP(+) "$4,"
+	"     content_bytes = c.content_bytes" OP(+) "$10,"
+	"     tail_bytes = c.tail_bytes" OP(+) "$11,"
+	"     updated_at = GREATEST(c.updated_at, $3),"
+	"     revision = a.revision,"
+	"     revision_bucket = (a.revision" OP(>>) "10)::pg_catalog.int4,"
+	"     tail_count = c.tail_count" OP(+) "1"
+	"   FROM a"
+	"   WHERE c.conversation_id" OP(=) "$1 AND c.account_id" OP(=) "$2"
+	"   AND c.deleted_at IS NULL"
+	"   AND c.head_seq" OP(=) "(c.next_seq" OP(-) "1) AND c.message_count" OP(>) "0"
+	"   AND c.tail_count" OP(<) "($12" OP(-) "1)"
+	"   AND (c.tail_bytes" OP(+) "$11)" OP(<) "$13"
+	"   RETURNING c.head_seq AS seq, a.revision"
+	" ), t AS ("
+	"   INSERT INTO memory_store.tail (conversation_id, seq, parent_seq, revision, created_at,"
+	"     tokens, account_id, role, content, model, message_id, metadata, counted)"
+	"   SELECT $1, c.seq, c.seq" OP(-) "1, c.revision, $3, $4, $2, $5, $6, $7, $8, $9, false"
+	"   FROM c"
+	" )"
+	" SELECT a.revision, a.subscription_id, c.seq FROM a LEFT JOIN c ON true",
+	APPEND_NPARAMETERS,
+	{UUIDOID, TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+	 INT8OID, INT8OID, INT4OID, INT8OID},
 };
 /* clang-format on */
 
@@ -203,30 +231,35 @@ append_by_statement(text *account_id, const pg_uuid_t *id, const TranscriptMessa
 					QuotaHold *hold, int64 *seq)
 {
 	FastAppended appended = {0};
-	Datum values[13];
-	char nulls[13 + 1] = "             ";
+	Datum values[APPEND_NPARAMETERS];
+	char nulls[APPEND_NPARAMETERS];
 	Datum number;
 	bool isnull;
 
 	*seq = 0;
-	values[0] = UUIDPGetDatum(id);
-	values[1] = PointerGetDatum(account_id);
-	values[2] = store_bytes_datum(message->role, message->role_len, &nulls[2]);
-	values[3] = store_bytes_datum(message->content, message->content_len, &nulls[3]);
-	values[4] = store_bytes_datum(message->model, message->model_len, &nulls[4]);
-	values[5] = Int32GetDatum(message->tokens);
-	values[6] = TimestampTzGetDatum(message->created_at);
-	values[7] = store_bytes_datum(message->message_id, message->message_id_len, &nulls[7]);
-	values[8] = store_bytes_datum(message->metadata, message->metadata_len, &nulls[8]);
-	values[9] = Int64GetDatum((int64) store_message_bytes(message));
-	values[10] = Int32GetDatum(store_segment_messages);
-	values[11] = Int64GetDatum((int64) store_segment_kb * 1024);
-	values[12] = Int64GetDatum(message->content_len);
+	memset(nulls, ' ', sizeof(nulls));
+	values[APPEND_CONVERSATION_ID] = UUIDPGetDatum(id);
+	values[APPEND_ACCOUNT_ID] = PointerGetDatum(account_id);
+	values[APPEND_CREATED_AT] = TimestampTzGetDatum(message->created_at);
+	values[APPEND_TOKENS] = Int32GetDatum(message->tokens);
+	values[APPEND_ROLE] = store_bytes_datum(message->role, message->role_len, &nulls[APPEND_ROLE]);
+	values[APPEND_CONTENT] =
+		store_bytes_datum(message->content, message->content_len, &nulls[APPEND_CONTENT]);
+	values[APPEND_MODEL] =
+		store_bytes_datum(message->model, message->model_len, &nulls[APPEND_MODEL]);
+	values[APPEND_MESSAGE_ID] =
+		store_bytes_datum(message->message_id, message->message_id_len, &nulls[APPEND_MESSAGE_ID]);
+	values[APPEND_METADATA] =
+		store_bytes_datum(message->metadata, message->metadata_len, &nulls[APPEND_METADATA]);
+	values[APPEND_CONTENT_BYTES] = Int64GetDatum((int64) store_message_bytes(message));
+	values[APPEND_TAIL_BYTES] = Int64GetDatum(message->content_len);
+	values[APPEND_MAX_MESSAGES] = Int32GetDatum(store_segment_messages);
+	values[APPEND_MAX_BYTES] = Int64GetDatum((int64) store_segment_kb * 1024);
 	if (plan_execute(&append_statement, values, nulls, false) == 0)
 		return NULL;
-	appended.revision = DatumGetInt64(plan_column(0, 1, &isnull));
-	appended.subscription_id = TextDatumGetCString(plan_column(0, 2, &isnull));
-	number = plan_column(0, 3, &isnull);
+	appended.revision = plan_int64(0, APPENDED_REVISION);
+	appended.subscription_id = plan_string(0, APPENDED_SUBSCRIPTION_ID);
+	number = plan_column(0, APPENDED_SEQ, &isnull);
 	appended.seq = isnull ? 0 : DatumGetInt64(number);
 	return take_appended(account_id, message, &appended, hold, seq);
 }

@@ -125,8 +125,7 @@ branch_is_linear(BranchReader *reader)
 
 /* clang-format off */
 static PlanStatement tail_newest_statement = {
-	"SELECT seq, parent_seq, role, content, model, tokens, created_at, message_id,"
-	" metadata, revision, counted"
+	"SELECT " STORE_TAIL_MESSAGE
 	" FROM memory_store.tail"
 	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND seq" OP(<) "$3"
 	" ORDER BY seq DESC LIMIT $4",

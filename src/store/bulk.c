@@ -23,6 +23,7 @@
 #include "postgres.h"
 
 #include "store_private.h"
+#include "tables.h"
 
 /* A new conversation, to which messages are added. */
 StoreConversation *
@@ -59,17 +60,17 @@ store_prepared_write(StoreConversation *conversation, StoreAccount *account, Met
 	Datum values[STORE_SEGMENT_COLUMNS];
 	char nulls[] = "       ";
 
-	values[0] = UUIDPGetDatum(&conversation->id);
-	values[1] = PointerGetDatum(account->account_id);
+	values[SEGMENT_CONVERSATION_ID] = UUIDPGetDatum(&conversation->id);
+	values[SEGMENT_ACCOUNT_ID] = PointerGetDatum(account->account_id);
 	conversation->revision = store_next_revision(account);
-	values[4] = Int64GetDatum(conversation->revision);
+	values[SEGMENT_REVISION] = Int64GetDatum(conversation->revision);
 	for (uint32 i = 0; i < prepared->nsegments; i++)
 	{
-		values[2] = Int64GetDatum(prepared->segments[i].first_seq);
-		values[3] = Int64GetDatum(prepared->segments[i].last_seq);
-		values[5] = prepared->segments[i].body;
-		values[6] = prepared->segments[i].message_ids;
-		nulls[6] = prepared->segments[i].has_ids ? ' ' : 'n';
+		values[SEGMENT_FIRST_SEQ] = Int64GetDatum(prepared->segments[i].first_seq);
+		values[SEGMENT_LAST_SEQ] = Int64GetDatum(prepared->segments[i].last_seq);
+		values[SEGMENT_BODY] = prepared->segments[i].body;
+		values[SEGMENT_MESSAGE_IDS] = prepared->segments[i].message_ids;
+		nulls[SEGMENT_MESSAGE_IDS] = prepared->segments[i].has_ids ? ' ' : 'n';
 		store_queue_segment(queue, values, nulls);
 	}
 	for (uint32 i = 0; i < prepared->nusage; i++)

@@ -21,6 +21,7 @@
 #include "sql_text.h"
 #include "statement.h"
 #include "store_private.h"
+#include "tables.h"
 
 /* A removed message, and the one that its answers fall to. */
 typedef struct Removed
@@ -95,13 +96,13 @@ edit_message(StoreConversation *conversation, TranscriptMessage *message, StoreC
 
 /* clang-format off */
 static PlanStatement tombstone_insert_statement = {
-	"INSERT INTO memory_store.tombstones AS t (conversation_id, account_id, seq,"
-	" message_id, revision, deleted_at)"
+	"INSERT INTO memory_store.tombstones"
+	" (conversation_id, seq, revision, deleted_at, account_id, message_id)"
 	" VALUES ($1, $2, $3, $4, $5, $6)"
 	" ON CONFLICT (conversation_id, account_id, seq) DO UPDATE"
 	" SET revision = excluded.revision, deleted_at = excluded.deleted_at",
-	6,
-	{UUIDOID, TEXTOID, INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID},
+	TOMBSTONE_NCOLUMNS,
+	{UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID},
 };
 /* clang-format on */
 
@@ -110,19 +111,19 @@ static void
 bury_message(StoreConversation *conversation, TranscriptMessage *message, StoreChange *change,
 			 bool in_tail)
 {
-	Datum values[6];
+	Datum values[TOMBSTONE_NCOLUMNS];
 	char nulls[] = "      ";
 
-	values[0] = UUIDPGetDatum(&conversation->id);
-	values[1] = PointerGetDatum(conversation->account_id);
-	values[2] = Int64GetDatum(message->seq);
+	values[TOMBSTONE_CONVERSATION_ID] = UUIDPGetDatum(&conversation->id);
+	values[TOMBSTONE_ACCOUNT_ID] = PointerGetDatum(conversation->account_id);
+	values[TOMBSTONE_SEQ] = Int64GetDatum(message->seq);
 	if (message->message_id == NULL)
-		nulls[3] = 'n';
+		nulls[TOMBSTONE_MESSAGE_ID] = 'n';
 	else
-		values[3] =
+		values[TOMBSTONE_MESSAGE_ID] =
 			PointerGetDatum(cstring_to_text_with_len(message->message_id, message->message_id_len));
-	values[4] = Int64GetDatum(conversation->revision);
-	values[5] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
+	values[TOMBSTONE_REVISION] = Int64GetDatum(conversation->revision);
+	values[TOMBSTONE_DELETED_AT] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
 	store_usage_removed(conversation, message, in_tail);
 	conversation->message_count--;
 	conversation->token_count -= message->tokens;

@@ -232,8 +232,7 @@ find_in_segments(StoreIds *ids, const TranscriptMessage *message)
 
 /* clang-format off */
 static PlanStatement tail_id_statement = {
-	"SELECT seq, parent_seq, role, content, model, tokens, created_at, message_id,"
-	" metadata, revision, counted"
+	"SELECT " STORE_TAIL_MESSAGE
 	" FROM memory_store.tail"
 	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
 	" AND message_id" OP(=) "$3",

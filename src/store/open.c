@@ -17,7 +17,29 @@
 #include "store_private.h"
 
 /* Columns of STORE_CONVERSATION(S)_READ: the last are the owner, the id and the row's place. */
-#define STORE_CONVERSATION_READ_COLUMNS 15
+/* The columns of the statements that look conversations up; the first ones in the table's order. */
+enum
+{
+	READ_CONVERSATION_ID,
+	READ_NEXT_SEQ,
+	READ_HEAD_SEQ,
+	READ_MESSAGE_COUNT,
+	READ_TOKEN_COUNT,
+	READ_CONTENT_BYTES,
+	READ_TAIL_BYTES,
+	READ_CREATED_AT,
+	READ_UPDATED_AT,
+	READ_REVISION,
+	READ_TAIL_COUNT,
+	READ_BRANCHED,
+	READ_ACCOUNT_ID,
+	READ_DELETED_AT,
+	READ_CTID,
+	READ_NCOLUMNS
+};
+
+/* A column as plan_column and SPI_getbinval count. */
+#define COLUMN(read) ((read) + 1)
 
 void
 store_unknown_conversation(const pg_uuid_t *id, const text *account_id)
@@ -67,9 +89,9 @@ store_owner_of(const pg_uuid_t *id)
 
 /* clang-format off */
 static PlanStatement conversation_read_statement = {
-	"SELECT next_seq, head_seq, message_count, token_count, content_bytes,"
-	" tail_bytes, tail_count, branched, created_at, updated_at, deleted_at, revision,"
-	" account_id, conversation_id, ctid"
+	"SELECT conversation_id, next_seq, head_seq, message_count, token_count, content_bytes,"
+	"   tail_bytes, created_at, updated_at, revision, tail_count, branched, account_id,"
+	"   deleted_at, ctid"
 	" FROM memory_store.conversations"
 	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
 	2,
@@ -88,11 +110,10 @@ int64
 store_seen_revision(StoreConversation *conversation)
 {
 	Datum values[2] = {UUIDPGetDatum(&conversation->id), PointerGetDatum(conversation->account_id)};
-	bool isnull;
 
 	if (plan_execute(&conversation_read_statement, values, NULL, true) != 1)
 		return 0;
-	return DatumGetInt64(plan_column(0, 12, &isnull));
+	return plan_int64(0, COLUMN(READ_REVISION));
 }
 
 /* An empty conversation that the store does not know; its run is in the current context. */
@@ -129,7 +150,7 @@ store_conversation_standing(text *account_id, const pg_uuid_t *id)
 
 	if (plan_execute(&conversation_read_statement, values, NULL, false) == 0)
 		return STORE_UNKNOWN;
-	(void) plan_column(0, 11, &living);
+	(void) plan_column(0, COLUMN(READ_DELETED_AT), &living);
 	return living ? STORE_LIVING : STORE_DELETED;
 }
 
@@ -137,28 +158,28 @@ store_conversation_standing(text *account_id, const pg_uuid_t *id)
 static void
 take_row(StoreConversation *conversation, HeapTuple row, TupleDesc descriptor)
 {
-	Datum values[STORE_CONVERSATION_READ_COLUMNS];
-	bool nulls[STORE_CONVERSATION_READ_COLUMNS];
+	Datum values[READ_NCOLUMNS];
+	bool nulls[READ_NCOLUMNS];
 
 	heap_deform_tuple(row, descriptor, values, nulls);
-	if (!nulls[10])
+	if (!nulls[READ_DELETED_AT])
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("conversation %s has been deleted", store_uuid_string(&conversation->id)),
 				 errhint("Choose a new conversation_id.")));
-	conversation->next_seq = DatumGetInt64(values[0]);
-	conversation->head_seq = DatumGetInt64(values[1]);
-	conversation->message_count = DatumGetInt64(values[2]);
-	conversation->token_count = DatumGetInt64(values[3]);
-	conversation->content_bytes = DatumGetInt64(values[4]);
-	conversation->tail_bytes = DatumGetInt64(values[5]);
-	conversation->tail_count = DatumGetInt32(values[6]);
-	conversation->branched = conversation->message_count > 0 && DatumGetBool(values[7]);
-	conversation->created_at = DatumGetTimestampTz(values[8]);
-	conversation->updated_at = DatumGetTimestampTz(values[9]);
+	conversation->next_seq = DatumGetInt64(values[READ_NEXT_SEQ]);
+	conversation->head_seq = DatumGetInt64(values[READ_HEAD_SEQ]);
+	conversation->message_count = DatumGetInt64(values[READ_MESSAGE_COUNT]);
+	conversation->token_count = DatumGetInt64(values[READ_TOKEN_COUNT]);
+	conversation->content_bytes = DatumGetInt64(values[READ_CONTENT_BYTES]);
+	conversation->tail_bytes = DatumGetInt64(values[READ_TAIL_BYTES]);
+	conversation->tail_count = DatumGetInt32(values[READ_TAIL_COUNT]);
+	conversation->branched = conversation->message_count > 0 && DatumGetBool(values[READ_BRANCHED]);
+	conversation->created_at = DatumGetTimestampTz(values[READ_CREATED_AT]);
+	conversation->updated_at = DatumGetTimestampTz(values[READ_UPDATED_AT]);
 	conversation->has_times = true;
 	conversation->exists = true;
-	conversation->place = *(ItemPointer) DatumGetPointer(values[14]);
+	conversation->place = *(ItemPointer) DatumGetPointer(values[READ_CTID]);
 	conversation->fresh = conversation->message_count == 0;
 	conversation->charged_bytes = conversation->content_bytes;
 
@@ -185,7 +206,7 @@ store_open_conversation(StoreAccount *account, const pg_uuid_t *id, StoreOpenMod
 
 	if (plan_execute(&conversation_read_statement, values, NULL, false) > 0)
 	{
-		(void) plan_column(0, 11, &living);
+		(void) plan_column(0, COLUMN(READ_DELETED_AT), &living);
 		if (mode == STORE_PROBE && !living)
 			return NULL;
 		take_row(conversation, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
@@ -222,9 +243,9 @@ store_key_arrays(const StoreKey *keys, int n, Datum *arrays)
 /* each by its key: OFFSET keeps the planner from reading other accounts' rows for a hash join */
 /* clang-format off */
 static PlanStatement conversations_read_statement = {
-	"SELECT c.next_seq, c.head_seq, c.message_count, c.token_count, c.content_bytes,"
-	" c.tail_bytes, c.tail_count, c.branched, c.created_at, c.updated_at,"
-	" c.deleted_at, c.revision, c.account_id, c.conversation_id, c.ctid"
+	"SELECT c.conversation_id, c.next_seq, c.head_seq, c.message_count, c.token_count,"
+	"   c.content_bytes, c.tail_bytes, c.created_at, c.updated_at, c.revision, c.tail_count,"
+	"   c.branched, c.account_id, c.deleted_at, c.ctid"
 	" FROM unnest($1, $2) u (id, account)"
 	" CROSS JOIN LATERAL (SELECT *, ctid"
 	" FROM memory_store.conversations"
@@ -267,10 +288,8 @@ compare_existing(const void *key, const void *row)
 	const ExistingKey *wanted = key;
 	HeapTuple tuple = *(const HeapTuple *) row;
 	bool isnull;
-	Datum owner =
-		SPI_getbinval(tuple, wanted->descriptor, STORE_CONVERSATION_READ_COLUMNS - 2, &isnull);
-	Datum id =
-		SPI_getbinval(tuple, wanted->descriptor, STORE_CONVERSATION_READ_COLUMNS - 1, &isnull);
+	Datum owner = SPI_getbinval(tuple, wanted->descriptor, COLUMN(READ_ACCOUNT_ID), &isnull);
+	Datum id = SPI_getbinval(tuple, wanted->descriptor, COLUMN(READ_CONVERSATION_ID), &isnull);
 	int order = account_compare(wanted->account_id, DatumGetTextPP(owner));
 
 	return order != 0 ? order : memcmp(wanted->id, DatumGetUUIDP(id), UUID_LEN);

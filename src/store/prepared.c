@@ -11,10 +11,11 @@
 
 #include "statement.h"
 #include "store_private.h"
+#include "tables.h"
 
 /* Makes space for one more element of an array. */
 static void *
-make_room(PreparedConversation *prepared, void *array, uint32 count, uint32 *capacity, Size size)
+make_space(PreparedConversation *prepared, void *array, uint32 count, uint32 *capacity, Size size)
 {
 	if (count < *capacity)
 		return array;
@@ -30,15 +31,16 @@ store_prepared_segment(PreparedConversation *prepared, const Datum *values, cons
 	PreparedSegment *segment;
 	MemoryContext old;
 
-	prepared->segments = make_room(prepared, prepared->segments, prepared->nsegments,
-								   &prepared->segment_capacity, sizeof(PreparedSegment));
+	prepared->segments = make_space(prepared, prepared->segments, prepared->nsegments,
+									&prepared->segment_capacity, sizeof(PreparedSegment));
 	segment = &prepared->segments[prepared->nsegments++];
-	segment->first_seq = DatumGetInt64(values[2]);
-	segment->last_seq = DatumGetInt64(values[3]);
-	segment->has_ids = nulls[6] != 'n';
+	segment->first_seq = DatumGetInt64(values[SEGMENT_FIRST_SEQ]);
+	segment->last_seq = DatumGetInt64(values[SEGMENT_LAST_SEQ]);
+	segment->has_ids = nulls[SEGMENT_MESSAGE_IDS] != 'n';
 	old = MemoryContextSwitchTo(prepared->context);
-	segment->body = datumCopy(values[5], false, -1);
-	segment->message_ids = segment->has_ids ? datumCopy(values[6], false, -1) : (Datum) 0;
+	segment->body = datumCopy(values[SEGMENT_BODY], false, -1);
+	segment->message_ids =
+		segment->has_ids ? datumCopy(values[SEGMENT_MESSAGE_IDS], false, -1) : (Datum) 0;
 	MemoryContextSwitchTo(old);
 }
 
@@ -47,8 +49,8 @@ void
 store_prepared_usage(PreparedConversation *prepared, const MeteringMessage *message,
 					 MeteringKind kind)
 {
-	prepared->usage = make_room(prepared, prepared->usage, prepared->nusage,
-								&prepared->usage_capacity, sizeof(PreparedUsage));
+	prepared->usage = make_space(prepared, prepared->usage, prepared->nusage,
+								 &prepared->usage_capacity, sizeof(PreparedUsage));
 	prepared->usage[prepared->nusage].message = *message;
 	prepared->usage[prepared->nusage++].kind = kind;
 }

@@ -29,14 +29,17 @@
 #define QUEUE_ROWS 256
 #define QUEUE_BYTES (4 * 1024 * 1024)
 
-/* Rows of one statement; their values live in the queue's context. */
+/*
+ * Rows of one table; their values live in the queue's context.  The statement's
+ * parameters are the table's first columns, as arrays.
+ */
 typedef struct QueueRows
 {
 	PlanStatement *statement;
 	DirectTable *table;
-	const int *places; /* the table's column of each of the statement's parameters */
 	const Oid *types;
 	int ncolumns;
+	bool update; /* rows that exist, whose columns of a new row only stay */
 	int count;
 	Datum values[STORE_CONVERSATION_COLUMNS][QUEUE_ROWS];
 	bool nulls[STORE_CONVERSATION_COLUMNS][QUEUE_ROWS];
@@ -52,88 +55,90 @@ struct StoreQueue
 	QueueRows updated;  /* likewise */
 };
 
-static const Oid segment_types[STORE_SEGMENT_COLUMNS] = {UUIDOID, TEXTOID, INT8OID,
-														 INT8OID, INT8OID, STATEMENT_TRANSCRIPT,
-														 BYTEAOID};
-static const Oid conversation_types[STORE_CONVERSATION_COLUMNS] =
-	{UUIDOID, TEXTOID, INT8OID,        INT8OID,        INT8OID, INT8OID, INT8OID,  INT8OID,
-	 INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, JSONBOID, BOOLOID};
+static const Oid segment_types[STORE_SEGMENT_COLUMNS] =
+	{[SEGMENT_CONVERSATION_ID] = UUIDOID, [SEGMENT_FIRST_SEQ] = INT8OID,
+	 [SEGMENT_LAST_SEQ] = INT8OID,        [SEGMENT_REVISION] = INT8OID,
+	 [SEGMENT_ACCOUNT_ID] = TEXTOID,      [SEGMENT_BODY] = STATEMENT_TRANSCRIPT,
+	 [SEGMENT_MESSAGE_IDS] = BYTEAOID};
 
-static const int segment_places[STORE_SEGMENT_COLUMNS] =
-	{SEGMENT_CONVERSATION_ID, SEGMENT_ACCOUNT_ID, SEGMENT_FIRST_SEQ,  SEGMENT_LAST_SEQ,
-	 SEGMENT_REVISION,        SEGMENT_BODY,       SEGMENT_MESSAGE_IDS};
-static const int conversation_places[STORE_CONVERSATION_COLUMNS] = {CONVERSATION_ID,
-																	CONVERSATION_ACCOUNT_ID,
-																	CONVERSATION_NEXT_SEQ,
-																	CONVERSATION_HEAD_SEQ,
-																	CONVERSATION_MESSAGE_COUNT,
-																	CONVERSATION_TOKEN_COUNT,
-																	CONVERSATION_CONTENT_BYTES,
-																	CONVERSATION_TAIL_BYTES,
-																	CONVERSATION_TAIL_COUNT,
-																	CONVERSATION_BRANCHED,
-																	CONVERSATION_CREATED_AT,
-																	CONVERSATION_UPDATED_AT,
-																	CONVERSATION_REVISION,
-																	CONVERSATION_TITLE,
-																	CONVERSATION_METADATA,
-																	CONVERSATION_ARCHIVED};
+static const Oid conversation_types[STORE_CONVERSATION_COLUMNS] =
+	{[CONVERSATION_ID] = UUIDOID,
+	 [CONVERSATION_NEXT_SEQ] = INT8OID,
+	 [CONVERSATION_HEAD_SEQ] = INT8OID,
+	 [CONVERSATION_MESSAGE_COUNT] = INT8OID,
+	 [CONVERSATION_TOKEN_COUNT] = INT8OID,
+	 [CONVERSATION_CONTENT_BYTES] = INT8OID,
+	 [CONVERSATION_TAIL_BYTES] = INT8OID,
+	 [CONVERSATION_CREATED_AT] = TIMESTAMPTZOID,
+	 [CONVERSATION_UPDATED_AT] = TIMESTAMPTZOID,
+	 [CONVERSATION_REVISION] = INT8OID,
+	 [CONVERSATION_REVISION_BUCKET] = INT4OID,
+	 [CONVERSATION_TAIL_COUNT] = INT4OID,
+	 [CONVERSATION_BRANCHED] = BOOLOID,
+	 [CONVERSATION_ARCHIVED] = BOOLOID,
+	 [CONVERSATION_ACCOUNT_ID] = TEXTOID,
+	 [CONVERSATION_TITLE] = TEXTOID,
+	 [CONVERSATION_METADATA] = JSONBOID};
+
+/* Whether the column of a conversation is written when it is new, and then by others only. */
+static bool
+stays(const QueueRows *rows, int column)
+{
+	return rows->update && (column == CONVERSATION_ARCHIVED || column == CONVERSATION_TITLE ||
+							column == CONVERSATION_METADATA);
+}
 
 static void
-init_rows(QueueRows *rows, PlanStatement *statement, DirectTable *table, const int *places,
-		  const Oid *types, int ncolumns)
+init_rows(QueueRows *rows, PlanStatement *statement, DirectTable *table, const Oid *types,
+		  int ncolumns, bool update)
 {
 	rows->statement = statement;
 	rows->table = table;
-	rows->places = places;
 	rows->types = types;
 	rows->ncolumns = ncolumns;
+	rows->update = update;
 }
 
 /* clang-format off */
+#define CONVERSATION_ARRAYS \
+	{UUIDARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, \
+	 INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT4ARRAYOID, \
+	 INT4ARRAYOID, BOOLARRAYOID, BOOLARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID}
+
 static PlanStatement conversations_insert_statement = {
-	"INSERT INTO memory_store.conversations (conversation_id, account_id, next_seq,"
-	" head_seq, message_count, token_count, content_bytes, tail_bytes, tail_count,"
-	" branched, created_at, updated_at, revision, title, metadata, archived,"
-	" revision_bucket)"
-	" SELECT u.*, (u.revision" OP(>>) "10)::pg_catalog.int4"
-	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,"
-	" $16) u (conversation_id, account_id, next_seq, head_seq, message_count,"
-	" token_count, content_bytes, tail_bytes, tail_count, branched, created_at,"
-	" updated_at, revision, title, metadata, archived)",
-	16,
-	{UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-	 INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
-	 TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID, JSONBARRAYOID, BOOLARRAYOID},
+	"INSERT INTO memory_store.conversations (conversation_id, next_seq, head_seq,"
+	"   message_count, token_count, content_bytes, tail_bytes, created_at, updated_at,"
+	"   revision, revision_bucket, tail_count, branched, archived, account_id, title, metadata)"
+	" SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,"
+	"   $16, $17)",
+	STORE_CONVERSATION_COLUMNS,
+	CONVERSATION_ARRAYS,
 };
 
+/* archived, title and metadata, $14, $16 and $17, stay what they are */
 static PlanStatement conversations_update_statement = {
 	"UPDATE memory_store.conversations c"
-	" SET next_seq = u.next_seq, head_seq = u.head_seq,"
-	" message_count = u.message_count, token_count = u.token_count,"
-	" content_bytes = u.content_bytes, tail_bytes = u.tail_bytes,"
-	" tail_count = u.tail_count, branched = u.branched, created_at = u.created_at,"
-	" updated_at = u.updated_at, revision = u.revision,"
-	" revision_bucket = (u.revision" OP(>>) "10)::pg_catalog.int4"
-	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,"
-	" $13) u (conversation_id, account_id, next_seq, head_seq, message_count,"
-	" token_count, content_bytes, tail_bytes, tail_count, branched, created_at,"
-	" updated_at, revision)"
+	" SET next_seq = u.next_seq, head_seq = u.head_seq, message_count = u.message_count,"
+	"   token_count = u.token_count, content_bytes = u.content_bytes,"
+	"   tail_bytes = u.tail_bytes, created_at = u.created_at, updated_at = u.updated_at,"
+	"   revision = u.revision, revision_bucket = u.revision_bucket,"
+	"   tail_count = u.tail_count, branched = u.branched"
+	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15)"
+	"   u (conversation_id, next_seq, head_seq, message_count, token_count, content_bytes,"
+	"     tail_bytes, created_at, updated_at, revision, revision_bucket, tail_count,"
+	"     branched, account_id)"
 	" WHERE c.conversation_id" OP(=) "u.conversation_id"
 	" AND c.account_id" OP(=) "u.account_id",
-	13,
-	{UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-	 INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID,
-	 TIMESTAMPTZARRAYOID, INT8ARRAYOID},
+	STORE_CONVERSATION_COLUMNS,
+	CONVERSATION_ARRAYS,
 };
 
 static PlanStatement segments_insert_statement = {
-	"INSERT INTO memory_store.segments (conversation_id, account_id, first_seq,"
-	" last_seq, revision, body, message_ids)"
-	" SELECT u.*"
-	" FROM unnest($1, $2, $3, $4, $5, $6, $7) u",
-	7,
-	{UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+	"INSERT INTO memory_store.segments"
+	" (conversation_id, first_seq, last_seq, revision, account_id, body, message_ids)"
+	" SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)",
+	STORE_SEGMENT_COLUMNS,
+	{UUIDARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
 	 STATEMENT_TRANSCRIPT_ARRAY, BYTEAARRAYOID},
 };
 /* clang-format on */
@@ -146,12 +151,12 @@ store_queue_create(void)
 
 	queue->context =
 		AllocSetContextCreate(CurrentMemoryContext, "memory_ext queue", ALLOCSET_DEFAULT_SIZES);
-	init_rows(&queue->segments, &segments_insert_statement, &store_segments, segment_places,
-			  segment_types, STORE_SEGMENT_COLUMNS);
+	init_rows(&queue->segments, &segments_insert_statement, &store_segments, segment_types,
+			  STORE_SEGMENT_COLUMNS, false);
 	init_rows(&queue->inserted, &conversations_insert_statement, &store_conversations,
-			  conversation_places, conversation_types, STORE_CONVERSATION_COLUMNS);
+			  conversation_types, STORE_CONVERSATION_COLUMNS, false);
 	init_rows(&queue->updated, &conversations_update_statement, &store_conversations,
-			  conversation_places, conversation_types, STORE_CONVERSATION_CHANGING);
+			  conversation_types, STORE_CONVERSATION_COLUMNS, true);
 	return queue;
 }
 
@@ -171,16 +176,10 @@ fill_row(TupleTableSlot *row, void *arg)
 
 	for (int i = 0; i < rows->ncolumns; i++)
 	{
-		row->tts_values[rows->places[i]] = rows->values[i][number];
-		row->tts_isnull[rows->places[i]] = rows->nulls[i][number];
-	}
-	if (rows->table == &store_conversations)
-	{
-		int64 revision = DatumGetInt64(row->tts_values[CONVERSATION_REVISION]);
-
-		row->tts_values[CONVERSATION_REVISION_BUCKET] =
-			Int32GetDatum(CONVERSATION_BUCKET(revision));
-		row->tts_isnull[CONVERSATION_REVISION_BUCKET] = false;
+		if (stays(rows, i))
+			continue;
+		row->tts_values[i] = rows->values[i][number];
+		row->tts_isnull[i] = rows->nulls[i][number];
 	}
 	return true;
 }
@@ -209,8 +208,8 @@ update_rows(DirectRows *direct, QueueRows *rows)
 		QueuedRow row = {rows, i};
 		ScanKeyData keys[2];
 
-		store_conversation_keys(keys, DatumGetUUIDP(rows->values[0][i]),
-								DatumGetTextPP(rows->values[1][i]));
+		store_conversation_keys(keys, DatumGetUUIDP(rows->values[CONVERSATION_ID][i]),
+								DatumGetTextPP(rows->values[CONVERSATION_ACCOUNT_ID][i]));
 		if (!(ItemPointerIsValid(&rows->row_places[i])
 				  ? direct_change_at(direct, &rows->row_places[i], keys, 2, fill_row, &row)
 				  : direct_change(direct, keys, 2, fill_row, &row)))
@@ -228,7 +227,7 @@ write_directly(QueueRows *rows)
 
 	if (!direct_may_write() || !direct_open(&direct, rows->table, RowExclusiveLock))
 		return false;
-	if (rows->statement == &conversations_update_statement)
+	if (rows->update)
 		done = update_rows(&direct, rows);
 	else
 		insert_rows(&direct, rows);
@@ -241,16 +240,20 @@ static void
 write_with_statement(QueueRows *rows)
 {
 	Datum values[STORE_CONVERSATION_COLUMNS];
+	char nulls[STORE_CONVERSATION_COLUMNS];
 
 	for (int i = 0; i < rows->ncolumns; i++)
 	{
 		Oid type = rows->types[i];
 
+		nulls[i] = stays(rows, i) ? 'n' : ' ';
+		if (stays(rows, i))
+			continue;
 		if (type == STATEMENT_TRANSCRIPT)
 			type = statement_transcript_type();
 		values[i] = array_datum(type, rows->values[i], rows->nulls[i], rows->count);
 	}
-	plan_execute(rows->statement, values, NULL, false);
+	plan_execute(rows->statement, values, nulls, false);
 }
 
 static void
@@ -289,7 +292,7 @@ put_row(StoreQueue *queue, QueueRows *rows, const Datum *values, const char *nul
 		int16 length = -1;
 		bool by_value = false;
 
-		rows->nulls[i][rows->count] = nulls[i] == 'n';
+		rows->nulls[i][rows->count] = nulls[i] == 'n' || stays(rows, i);
 		rows->values[i][rows->count] = (Datum) 0;
 		if (rows->nulls[i][rows->count])
 			continue;
@@ -331,8 +334,9 @@ bool
 store_queue_holds(const StoreQueue *queue, const pg_uuid_t *id, const text *account_id)
 {
 	for (int i = 0; queue != NULL && i < queue->inserted.count; i++)
-		if (memcmp(DatumGetUUIDP(queue->inserted.values[0][i]), id, UUID_LEN) == 0 &&
-			account_same(DatumGetTextPP(queue->inserted.values[1][i]), account_id))
+		if (memcmp(DatumGetUUIDP(queue->inserted.values[CONVERSATION_ID][i]), id, UUID_LEN) == 0 &&
+			account_same(DatumGetTextPP(queue->inserted.values[CONVERSATION_ACCOUNT_ID][i]),
+						 account_id))
 			return true;
 	return false;
 }

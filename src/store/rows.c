@@ -17,6 +17,7 @@
 #include "sql_text.h"
 #include "statement.h"
 #include "store_private.h"
+#include "tables.h"
 
 /* Bytes as a text parameter; is_null: its place among the nulls, as SPI takes them. */
 Datum
@@ -26,46 +27,49 @@ store_bytes_datum(const char *data, uint32 length, char *is_null)
 	return data == NULL ? (Datum) 0 : PointerGetDatum(cstring_to_text_with_len(data, length));
 }
 
-/* The parameters of tail_insert_statement and tail_update_statement. */
-#define TAIL_PARAMETERS 13
-
+/* The parameters of tail_insert_statement and tail_update_statement: the table's columns. */
 static void
 tail_parameters(StoreConversation *conversation, const TranscriptMessage *message, Datum *values,
 				char *nulls)
 {
-	memset(nulls, ' ', TAIL_PARAMETERS);
-	values[0] = UUIDPGetDatum(&conversation->id);
-	values[1] = PointerGetDatum(conversation->account_id);
-	values[2] = Int64GetDatum(message->seq);
-	values[3] = Int64GetDatum(message->parent_seq);
-	values[4] = store_bytes_datum(message->role, message->role_len, &nulls[4]);
-	values[5] = store_bytes_datum(message->content, message->content_len, &nulls[5]);
-	values[6] = store_bytes_datum(message->model, message->model_len, &nulls[6]);
-	values[7] = Int32GetDatum(message->tokens);
-	values[8] = TimestampTzGetDatum(message->created_at);
-	values[9] = store_bytes_datum(message->message_id, message->message_id_len, &nulls[9]);
-	values[10] = store_bytes_datum(message->metadata, message->metadata_len, &nulls[10]);
-	values[11] = Int64GetDatum(message->revision);
-	values[12] = BoolGetDatum(message->counted);
+	memset(nulls, ' ', TAIL_NCOLUMNS);
+	values[TAIL_CONVERSATION_ID] = UUIDPGetDatum(&conversation->id);
+	values[TAIL_SEQ] = Int64GetDatum(message->seq);
+	values[TAIL_PARENT_SEQ] = Int64GetDatum(message->parent_seq);
+	values[TAIL_REVISION] = Int64GetDatum(message->revision);
+	values[TAIL_CREATED_AT] = TimestampTzGetDatum(message->created_at);
+	values[TAIL_TOKENS] = Int32GetDatum(message->tokens);
+	values[TAIL_ACCOUNT_ID] = PointerGetDatum(conversation->account_id);
+	values[TAIL_ROLE] = store_bytes_datum(message->role, message->role_len, &nulls[TAIL_ROLE]);
+	values[TAIL_CONTENT] =
+		store_bytes_datum(message->content, message->content_len, &nulls[TAIL_CONTENT]);
+	values[TAIL_MODEL] = store_bytes_datum(message->model, message->model_len, &nulls[TAIL_MODEL]);
+	values[TAIL_MESSAGE_ID] =
+		store_bytes_datum(message->message_id, message->message_id_len, &nulls[TAIL_MESSAGE_ID]);
+	values[TAIL_METADATA] =
+		store_bytes_datum(message->metadata, message->metadata_len, &nulls[TAIL_METADATA]);
+	values[TAIL_COUNTED] = BoolGetDatum(message->counted);
 }
 
 /* clang-format off */
+#define TAIL_TYPES \
+	{UUIDOID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, \
+	 TEXTOID, TEXTOID, TEXTOID, BOOLOID}
+
 static PlanStatement tail_insert_statement = {
-	"INSERT INTO memory_store.tail (conversation_id, account_id, seq, parent_seq,"
-	" role, content, model, tokens, created_at, message_id, metadata, revision,"
-	" counted)"
+	"INSERT INTO memory_store.tail (conversation_id, seq, parent_seq, revision, created_at,"
+	"   tokens, account_id, role, content, model, message_id, metadata, counted)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-	13,
-	{UUIDOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID,
-	 TEXTOID, TEXTOID, INT8OID, BOOLOID},
+	TAIL_NCOLUMNS,
+	TAIL_TYPES,
 };
 /* clang-format on */
 
 void
 store_insert_tail(StoreConversation *conversation, const TranscriptMessage *message)
 {
-	Datum values[TAIL_PARAMETERS];
-	char nulls[TAIL_PARAMETERS];
+	Datum values[TAIL_NCOLUMNS];
+	char nulls[TAIL_NCOLUMNS];
 
 	tail_parameters(conversation, message, values, nulls);
 	plan_execute(&tail_insert_statement, values, nulls, false);
@@ -74,21 +78,19 @@ store_insert_tail(StoreConversation *conversation, const TranscriptMessage *mess
 /* clang-format off */
 static PlanStatement tail_update_statement = {
 	"UPDATE memory_store.tail"
-	" SET parent_seq = $4, role = $5, content = $6, model = $7, tokens = $8,"
-	" created_at = $9, message_id = $10, metadata = $11, revision = $12,"
-	" counted = $13"
-	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND seq" OP(=) "$3",
-	13,
-	{UUIDOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID,
-	 TEXTOID, TEXTOID, INT8OID, BOOLOID},
+	" SET parent_seq = $3, revision = $4, created_at = $5, tokens = $6,"
+	"   role = $8, content = $9, model = $10, message_id = $11, metadata = $12, counted = $13"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$7 AND seq" OP(=) "$2",
+	TAIL_NCOLUMNS,
+	TAIL_TYPES,
 };
 /* clang-format on */
 
 void
 store_update_tail(StoreConversation *conversation, const TranscriptMessage *message)
 {
-	Datum values[TAIL_PARAMETERS];
-	char nulls[TAIL_PARAMETERS];
+	Datum values[TAIL_NCOLUMNS];
+	char nulls[TAIL_NCOLUMNS];
 
 	tail_parameters(conversation, message, values, nulls);
 	if (plan_execute(&tail_update_statement, values, nulls, false) != 1)
@@ -158,11 +160,11 @@ store_open_segment(const StoreSegment *segment)
 
 /* clang-format off */
 static PlanStatement segment_insert_statement = {
-	"INSERT INTO memory_store.segments (conversation_id, account_id, first_seq,"
-	" last_seq, revision, body, message_ids)"
+	"INSERT INTO memory_store.segments"
+	" (conversation_id, first_seq, last_seq, revision, account_id, body, message_ids)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7)",
-	7,
-	{UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, STATEMENT_TRANSCRIPT, BYTEAOID},
+	STORE_SEGMENT_COLUMNS,
+	{UUIDOID, INT8OID, INT8OID, INT8OID, TEXTOID, STATEMENT_TRANSCRIPT, BYTEAOID},
 };
 /* clang-format on */
 
@@ -185,13 +187,13 @@ store_insert_segment(StoreConversation *conversation, const TranscriptMessage *m
 	filter = store_filter_ids(messages, n);
 	pfree(folded);
 
-	values[0] = UUIDPGetDatum(&conversation->id);
-	values[1] = PointerGetDatum(conversation->account_id);
-	values[2] = Int64GetDatum(messages[0].seq);
-	values[3] = Int64GetDatum(messages[n - 1].seq);
-	values[4] = Int64GetDatum(revision);
-	values[5] = PointerGetDatum(body);
-	store_filter_datum(filter, values, nulls, 6);
+	values[SEGMENT_CONVERSATION_ID] = UUIDPGetDatum(&conversation->id);
+	values[SEGMENT_FIRST_SEQ] = Int64GetDatum(messages[0].seq);
+	values[SEGMENT_LAST_SEQ] = Int64GetDatum(messages[n - 1].seq);
+	values[SEGMENT_REVISION] = Int64GetDatum(revision);
+	values[SEGMENT_ACCOUNT_ID] = PointerGetDatum(conversation->account_id);
+	values[SEGMENT_BODY] = PointerGetDatum(body);
+	store_filter_datum(filter, values, nulls, SEGMENT_MESSAGE_IDS);
 	if (conversation->prepared != NULL)
 		store_prepared_segment(conversation->prepared, values, nulls);
 	else if (conversation->queue != NULL)
@@ -213,9 +215,25 @@ column_bytes(uint64 row, int column, uint32 *length)
 	return transcript_text_bytes(value, isnull, length);
 }
 
+/* The columns of STORE_TAIL_MESSAGE. */
+enum
+{
+	ROW_SEQ = 1,
+	ROW_PARENT_SEQ,
+	ROW_REVISION,
+	ROW_CREATED_AT,
+	ROW_TOKENS,
+	ROW_ROLE,
+	ROW_CONTENT,
+	ROW_MODEL,
+	ROW_MESSAGE_ID,
+	ROW_METADATA,
+	ROW_COUNTED
+};
+
 /*
- * A row of store_tail_take_statement, _READ or _NEWEST as a message.  Its texts point
- * into SPI_tuptable (or, detoasted, into the current memory context).
+ * A row of STORE_TAIL_MESSAGE as a message.  Its texts point into SPI_tuptable
+ * (or, detoasted, into the current memory context).
  */
 void
 store_tail_row(uint64 row, TranscriptMessage *message)
@@ -223,19 +241,28 @@ store_tail_row(uint64 row, TranscriptMessage *message)
 	bool isnull;
 
 	memset(message, 0, sizeof(*message));
-	message->seq = DatumGetInt64(plan_column(row, 1, &isnull));
-	message->parent_seq = DatumGetInt64(plan_column(row, 2, &isnull));
-	message->role = column_bytes(row, 3, &message->role_len);
-	message->content = column_bytes(row, 4, &message->content_len);
-	message->model = column_bytes(row, 5, &message->model_len);
-	message->tokens = DatumGetInt32(plan_column(row, 6, &isnull));
-	message->created_at = DatumGetTimestampTz(plan_column(row, 7, &isnull));
+	message->seq = plan_int64(row, ROW_SEQ);
+	message->parent_seq = plan_int64(row, ROW_PARENT_SEQ);
+	message->revision = plan_int64(row, ROW_REVISION);
+	message->created_at = DatumGetTimestampTz(plan_column(row, ROW_CREATED_AT, &isnull));
 	message->has_created_at = true;
-	message->message_id = column_bytes(row, 8, &message->message_id_len);
-	message->metadata = column_bytes(row, 9, &message->metadata_len);
-	message->revision = DatumGetInt64(plan_column(row, 10, &isnull));
-	message->counted = DatumGetBool(plan_column(row, 11, &isnull));
+	message->tokens = DatumGetInt32(plan_column(row, ROW_TOKENS, &isnull));
+	message->role = column_bytes(row, ROW_ROLE, &message->role_len);
+	message->content = column_bytes(row, ROW_CONTENT, &message->content_len);
+	message->model = column_bytes(row, ROW_MODEL, &message->model_len);
+	message->message_id = column_bytes(row, ROW_MESSAGE_ID, &message->message_id_len);
+	message->metadata = column_bytes(row, ROW_METADATA, &message->metadata_len);
+	message->counted = DatumGetBool(plan_column(row, ROW_COUNTED, &isnull));
 }
+
+/* The columns of the statements that read a segment. */
+enum
+{
+	FOUND_FIRST_SEQ = 1,
+	FOUND_LAST_SEQ,
+	FOUND_REVISION,
+	FOUND_BODY
+};
 
 static bool
 segment_read(PlanStatement *statement, const pg_uuid_t *conversation_id, text *account_id,
@@ -249,16 +276,16 @@ segment_read(PlanStatement *statement, const pg_uuid_t *conversation_id, text *a
 	values[2] = Int64GetDatum(seq);
 	if (plan_execute(statement, values, NULL, read_only) == 0)
 		return false;
-	segment->first_seq = DatumGetInt64(plan_column(0, 1, &isnull));
-	segment->last_seq = DatumGetInt64(plan_column(0, 2, &isnull));
-	segment->body = plan_column(0, 3, &isnull);
-	segment->revision = DatumGetInt64(plan_column(0, 4, &isnull));
+	segment->first_seq = plan_int64(0, FOUND_FIRST_SEQ);
+	segment->last_seq = plan_int64(0, FOUND_LAST_SEQ);
+	segment->revision = plan_int64(0, FOUND_REVISION);
+	segment->body = plan_column(0, FOUND_BODY, &isnull);
 	return true;
 }
 
 /* clang-format off */
 static PlanStatement segment_before_statement = {
-	"SELECT first_seq, last_seq, body, revision"
+	"SELECT first_seq, last_seq, revision, body"
 	" FROM memory_store.segments"
 	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
 	" AND first_seq" OP(<) "$3"
@@ -282,7 +309,7 @@ store_segment_before(const pg_uuid_t *id, text *account_id, int64 seq, bool read
 
 /* clang-format off */
 static PlanStatement segment_after_statement = {
-	"SELECT first_seq, last_seq, body, revision"
+	"SELECT first_seq, last_seq, revision, body"
 	" FROM memory_store.segments"
 	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
 	" AND first_seq" OP(>=) "$3"
@@ -326,8 +353,7 @@ store_delete_segment(const pg_uuid_t *id, text *account_id, int64 first_seq)
 
 /* clang-format off */
 PlanStatement store_tail_one_statement = {
-	"SELECT seq, parent_seq, role, content, model, tokens, created_at, message_id,"
-	" metadata, revision, counted"
+	"SELECT " STORE_TAIL_MESSAGE
 	" FROM memory_store.tail"
 	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND seq" OP(=) "$3",
 	3,
@@ -405,15 +431,13 @@ PlanStatement store_tail_take_statement = {
 	"DELETE"
 	" FROM memory_store.tail"
 	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2"
-	" RETURNING seq, parent_seq, role, content, model, tokens, created_at,"
-	" message_id, metadata, revision, counted",
+	" RETURNING " STORE_TAIL_MESSAGE,
 	2,
 	{UUIDOID, TEXTOID},
 };
 
 PlanStatement store_tail_read_statement = {
-	"SELECT seq, parent_seq, role, content, model, tokens, created_at, message_id,"
-	" metadata, revision, counted"
+	"SELECT " STORE_TAIL_MESSAGE
 	" FROM memory_store.tail"
 	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2 AND seq" OP(>=) "$3"
 	" ORDER BY seq",

@@ -4,9 +4,9 @@
  *		rows of a bulk load (sampler.c), or the store's segments (maintenance).
  *
  * One in SAMPLING_HOLDOUT of the samples is held out.  Dictionaries of several
- * sizes are trained from the rest; the one is chosen with which payloads, scaled
- * up to the whole store, and the dictionary itself take the least, and kept if
- * the held-out payloads shrink by a settable share.
+ * sizes are trained from the rest; the smallest is chosen with which payloads,
+ * scaled up to the whole store, and the dictionary itself take about the least,
+ * and kept if the held-out payloads shrink by a settable share.
  *
  * The samples live in the context that was current at sampling_init.
  */
@@ -29,6 +29,8 @@
 #define MAX_SAMPLES 200000
 /* fewer samples than this make no useful dictionary */
 #define MIN_SAMPLES 100
+/* A larger one must make it and the store together smaller by this factor. */
+#define WORTH_ITS_SIZE 1.03
 /* nor less than so many times its size */
 #define TRAINING_FACTOR 6
 
@@ -161,35 +163,52 @@ store_cost(const Sampling *sampling, const Candidate *candidate, int level)
 }
 
 /*
- * Trains a dictionary of this size; false: it is no better than the best so far.
+ * Trains a dictionary of this size; false: there is not enough to train from.
  * only: there is no other to compare it with.
  */
 static bool
 try_size(const Sampling *sampling, const CommonText *common, size_t size, int level, bool only,
-		 Candidate *best)
+		 Candidate *candidate)
 {
-	Candidate candidate;
-
 	/* zstd's advice is a hundred times as much to learn from; what it gains is measured */
 	if (sampling->training.bytes < TRAINING_FACTOR * size)
 		return false;
-	candidate.bytes = palloc(size);
-	candidate.size = dictionary_train(&sampling->training, common, candidate.bytes, size);
+	candidate->bytes = palloc(size);
+	candidate->size = dictionary_train(&sampling->training, common, candidate->bytes, size);
 	CHECK_FOR_INTERRUPTS();
-	if (candidate.size == 0)
+	if (candidate->size == 0)
 		return false;
-	candidate.holdout_after =
-		dictionary_measure(&sampling->holdout, candidate.bytes, candidate.size, level);
-	candidate.cost = only ? 0 : store_cost(sampling, &candidate, level);
-	if (best->bytes != NULL && candidate.cost >= best->cost)
-	{
-		pfree(candidate.bytes);
-		return false;
-	}
-	if (best->bytes != NULL)
-		pfree(best->bytes);
-	*best = candidate;
+	candidate->holdout_after =
+		dictionary_measure(&sampling->holdout, candidate->bytes, candidate->size, level);
+	candidate->cost = only ? 0 : store_cost(sampling, candidate, level);
 	return true;
+}
+
+/*
+ * Tries the sizes, which ascend, until one costs more than the one before.
+ * Returns the smallest whose cost is at most WORTH_ITS_SIZE that of the best,
+ * because each session that reads holds it in memory; NULL: none was made.
+ */
+static const Candidate *
+best_candidate(const Sampling *sampling, const CommonText *common, const size_t *sizes, int nsizes,
+			   int level)
+{
+	Candidate *candidates = palloc0(mul_size(Max(nsizes, 1), sizeof(Candidate)));
+	int n = 0;
+	double least = 0;
+
+	for (; n < nsizes && sizes[n] <= (size_t) store_dictionary_max_kb * 1024; n++)
+	{
+		if (!try_size(sampling, common, sizes[n], level, nsizes == 1, &candidates[n]))
+			break;
+		if (n > 0 && candidates[n].cost >= least)
+			break;
+		least = candidates[n].cost;
+	}
+	for (int i = 0; i < n; i++)
+		if (candidates[i].cost <= least * WORTH_ITS_SIZE)
+			return &candidates[i];
+	return NULL;
 }
 
 /* clang-format off */
@@ -230,7 +249,7 @@ void
 sampling_train(const Sampling *sampling, const size_t *sizes, int nsizes, int level,
 			   double min_gain, Training *training)
 {
-	Candidate best = {0};
+	const Candidate *best;
 	DictionaryReport report = {0};
 	CommonText common;
 
@@ -246,19 +265,17 @@ sampling_train(const Sampling *sampling, const size_t *sizes, int nsizes, int le
 	report.sample_bytes = sampling->training.bytes;
 	report.holdout_before =
 		dictionary_measure_with(&sampling->holdout, dictionary_current(), level);
-	for (int i = 0; i < nsizes && sizes[i] <= (size_t) store_dictionary_max_kb * 1024; i++)
-		if (!try_size(sampling, &common, sizes[i], level, nsizes == 1, &best))
-			break;
-	if (best.bytes == NULL)
+	best = best_candidate(sampling, &common, sizes, nsizes, level);
+	if (best == NULL)
 		return;
 
-	report.holdout_after = best.holdout_after;
+	report.holdout_after = best->holdout_after;
 	training->measured = true;
 	training->gain = 100.0 * (1.0 - (double) report.holdout_after / (double) report.holdout_before);
 	if (training->gain < min_gain)
 		return;
-	training->dictionary_id = dictionary_keep(best.bytes, best.size, &report);
-	training->size = best.size;
+	training->dictionary_id = dictionary_keep(best->bytes, best->size, &report);
+	training->size = best->size;
 	if (store_dictionary_min_accounts == 1)
 		note_accounts(sampling, training->dictionary_id);
 }

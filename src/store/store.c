@@ -22,7 +22,7 @@ int store_compact_after = 3600;
 int store_compact_kb = 1024;
 int store_purge_after = 30 * 86400;
 int store_dictionary_min_kb = 8 * 1024;
-int store_dictionary_max_kb = 4 * 1024;
+int store_dictionary_max_kb = 1024;
 int store_dictionary_min_accounts = 3;
 double store_dictionary_min_gain = 5.0;
 bool store_auto_dictionary = true;
@@ -51,7 +51,7 @@ define_maintenance_settings(void)
 {
 	DefineCustomStringVariable("memory_ext.compact_compression",
 							   "How maintain() compresses the segments of idle conversations.",
-							   NULL, &compact_setting, "zstd:19", PGC_USERSET, 0,
+							   NULL, &compact_setting, "zstd:17", PGC_USERSET, 0,
 							   check_compact_setting, NULL, NULL);
 	DefineCustomIntVariable("memory_ext.compact_after",
 							"maintain() compacts a conversation that has been idle for this time.",
@@ -77,8 +77,8 @@ define_maintenance_settings(void)
 	DefineCustomIntVariable("memory_ext.dictionary_max_size",
 							"The largest size of a dictionary that is trained.",
 							"Each session that reads with a dictionary holds it in memory.",
-							&store_dictionary_max_kb, 4 * 1024, 110, 8 * 1024, PGC_USERSET,
-							GUC_UNIT_KB, NULL, NULL, NULL);
+							&store_dictionary_max_kb, 1024, 110, 8 * 1024, PGC_USERSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("memory_ext.dictionary_min_accounts",
 							"A dictionary holds only text that so many accounts have in common.",
 							"Of fewer accounts no dictionary is trained. With 1, text of one "

@@ -468,8 +468,13 @@ extern bool store_read_message(const pg_uuid_t *id, text *account_id, int64 seq,
 /* Deletes the segment that begins at first_seq. */
 extern void store_delete_segment(const pg_uuid_t *id, text *account_id, int64 first_seq);
 
+/* What store_tail_row reads, in the order of the table. */
+#define STORE_TAIL_MESSAGE                                                                         \
+	"seq, parent_seq, revision, created_at, tokens, role, content, model, message_id, metadata,"   \
+	" counted"
+
 /*
- * A row of the tail's columns (TAIL_COLUMNS of rows.c) in SPI_tuptable as a
+ * A row of STORE_TAIL_MESSAGE in SPI_tuptable as a
  * message.  Its texts point into SPI_tuptable (or, detoasted, into the current
  * memory context).
  */

@@ -61,12 +61,6 @@ extern void store_check_repeated(const pg_uuid_t *id, const TranscriptMessage *m
 
 /* ---- queue.c ---- */
 
-/* The columns of a new segment, and of a conversation's row; those that change come first. */
-#define STORE_SEGMENT_COLUMNS 7
-#define STORE_CONVERSATION_COLUMNS 16
-#define STORE_CONVERSATION_CHANGING 13
-
-
 /* Queues the parameters of an INSERT into segments; they are copied. */
 extern void store_queue_segment(StoreQueue *queue, const Datum *values, const char *nulls);
 

@@ -87,6 +87,13 @@ enum
 	TOMBSTONE_NCOLUMNS
 };
 
+/*
+ * The columns of a new row, which are also the parameters of the statements that
+ * write rows: column n is $(n + 1).  The columns behind them are NULL then.
+ */
+#define STORE_CONVERSATION_COLUMNS CONVERSATION_DELETED_AT
+#define STORE_SEGMENT_COLUMNS SEGMENT_COMPACT
+
 /* CONVERSATION_REVISION_BUCKET, which the statements on conversations have in SQL as well. */
 #define CONVERSATION_BUCKET(revision) ((int32) ((revision) >> 10))
 #define CONVERSATION_BUCKET_END(revision) ((revision) | 1023)

@@ -27,6 +27,7 @@
 #include "sql_text.h"
 #include "statement.h"
 #include "store_private.h"
+#include "tables.h"
 
 /* Writes messages as segments: one, as a rule; more where metadata is large or a tail long. */
 static void
@@ -441,54 +442,56 @@ store_add_message(StoreConversation *conversation, const TranscriptMessage *mess
 	return added.seq;
 }
 
-/* The parameters of conversation_insert_statement; the first of them are those of UPDATE. */
+/* The columns of a conversation's row, which are the parameters of the statements. */
 static void
 conversation_parameters(StoreConversation *conversation, Datum *values, char *nulls)
 {
 	memset(nulls, ' ', STORE_CONVERSATION_COLUMNS);
-	values[0] = UUIDPGetDatum(&conversation->id);
-	values[1] = PointerGetDatum(conversation->account_id);
-	values[2] = Int64GetDatum(conversation->next_seq);
-	values[3] = Int64GetDatum(conversation->head_seq);
-	values[4] = Int64GetDatum(conversation->message_count);
-	values[5] = Int64GetDatum(conversation->token_count);
-	values[6] = Int64GetDatum(conversation->content_bytes);
-	values[7] = Int64GetDatum(conversation->tail_bytes);
-	values[8] = Int32GetDatum(conversation->tail_count);
-	values[9] = BoolGetDatum(conversation->branched);
-	values[10] = TimestampTzGetDatum(conversation->created_at);
-	values[11] = TimestampTzGetDatum(conversation->updated_at);
-	values[12] = Int64GetDatum(conversation->revision);
-	values[13] = PointerGetDatum(conversation->title);
-	nulls[13] = conversation->title == NULL ? 'n' : ' ';
-	values[14] = PointerGetDatum(conversation->metadata);
-	nulls[14] = conversation->metadata == NULL ? 'n' : ' ';
-	values[15] = BoolGetDatum(conversation->archived);
+	values[CONVERSATION_ID] = UUIDPGetDatum(&conversation->id);
+	values[CONVERSATION_NEXT_SEQ] = Int64GetDatum(conversation->next_seq);
+	values[CONVERSATION_HEAD_SEQ] = Int64GetDatum(conversation->head_seq);
+	values[CONVERSATION_MESSAGE_COUNT] = Int64GetDatum(conversation->message_count);
+	values[CONVERSATION_TOKEN_COUNT] = Int64GetDatum(conversation->token_count);
+	values[CONVERSATION_CONTENT_BYTES] = Int64GetDatum(conversation->content_bytes);
+	values[CONVERSATION_TAIL_BYTES] = Int64GetDatum(conversation->tail_bytes);
+	values[CONVERSATION_CREATED_AT] = TimestampTzGetDatum(conversation->created_at);
+	values[CONVERSATION_UPDATED_AT] = TimestampTzGetDatum(conversation->updated_at);
+	values[CONVERSATION_REVISION] = Int64GetDatum(conversation->revision);
+	values[CONVERSATION_REVISION_BUCKET] =
+		Int32GetDatum(CONVERSATION_BUCKET(conversation->revision));
+	values[CONVERSATION_TAIL_COUNT] = Int32GetDatum(conversation->tail_count);
+	values[CONVERSATION_BRANCHED] = BoolGetDatum(conversation->branched);
+	values[CONVERSATION_ARCHIVED] = BoolGetDatum(conversation->archived);
+	values[CONVERSATION_ACCOUNT_ID] = PointerGetDatum(conversation->account_id);
+	values[CONVERSATION_TITLE] = PointerGetDatum(conversation->title);
+	nulls[CONVERSATION_TITLE] = conversation->title == NULL ? 'n' : ' ';
+	values[CONVERSATION_METADATA] = PointerGetDatum(conversation->metadata);
+	nulls[CONVERSATION_METADATA] = conversation->metadata == NULL ? 'n' : ' ';
 }
 
 /* clang-format off */
+#define CONVERSATION_TYPES \
+	{UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, \
+	 TIMESTAMPTZOID, INT8OID, INT4OID, INT4OID, BOOLOID, BOOLOID, TEXTOID, TEXTOID, JSONBOID}
+
 static PlanStatement conversation_insert_statement = {
-	"INSERT INTO memory_store.conversations (conversation_id, account_id, next_seq,"
-	" head_seq, message_count, token_count, content_bytes, tail_bytes, tail_count,"
-	" branched, created_at, updated_at, revision, title, metadata, archived,"
-	" revision_bucket)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
-	" ($13" OP(>>) "10)::pg_catalog.int4)",
-	16,
-	{UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, BOOLOID,
-	 TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, JSONBOID, BOOLOID},
+	"INSERT INTO memory_store.conversations (conversation_id, next_seq, head_seq,"
+	"   message_count, token_count, content_bytes, tail_bytes, created_at, updated_at,"
+	"   revision, revision_bucket, tail_count, branched, archived, account_id, title, metadata)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+	STORE_CONVERSATION_COLUMNS,
+	CONVERSATION_TYPES,
 };
 
+/* archived, title and metadata, $14, $16 and $17, stay what they are */
 static PlanStatement conversation_update_statement = {
 	"UPDATE memory_store.conversations"
-	" SET next_seq = $3, head_seq = $4, message_count = $5, token_count = $6,"
-	" content_bytes = $7, tail_bytes = $8, tail_count = $9, branched = $10,"
-	" created_at = $11, updated_at = $12, revision = $13,"
-	" revision_bucket = ($13" OP(>>) "10)::pg_catalog.int4"
-	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$2",
-	13,
-	{UUIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, BOOLOID,
-	 TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID},
+	" SET next_seq = $2, head_seq = $3, message_count = $4, token_count = $5,"
+	"   content_bytes = $6, tail_bytes = $7, created_at = $8, updated_at = $9,"
+	"   revision = $10, revision_bucket = $11, tail_count = $12, branched = $13"
+	" WHERE conversation_id" OP(=) "$1 AND account_id" OP(=) "$15",
+	STORE_CONVERSATION_COLUMNS,
+	CONVERSATION_TYPES,
 };
 /* clang-format on */
 
