@@ -95,6 +95,7 @@ export class Device {
 			batch: this.world.batch,
 			backoff: { firstMs: 20, mostMs: 40, random: () => this.world.random() },
 			hotConversations: 3,
+			requestTimeoutMs: 5000,
 			fetch: (url, init) => this.fetch(String(url), init),
 		});
 		this.memory.watchStatus(({ restarts }) => {
@@ -122,10 +123,10 @@ export class Device {
 		if (!this.online || random() < faults.request)
 			throw new TypeError('request lost');
 		await sleep(random() * faults.delay);
-		const response = await this.answer(
-			new URL(url).pathname,
-			JSON.parse(String(init.body)) as Fields,
-		);
+		const response = await Promise.race([
+			this.answer(new URL(url).pathname, JSON.parse(String(init.body)) as Fields),
+			aborted(init.signal),
+		]);
 		await sleep(random() * faults.delay);
 		if (!this.online || random() < faults.answer)
 			throw new TypeError('answer lost');
@@ -232,6 +233,13 @@ export class Device {
 				)),
 		},
 	};
+}
+
+/** A request to a server that was killed may never be answered. */
+function aborted(signal: AbortSignal | null | undefined): Promise<never> {
+	return new Promise((_resolve, reject) =>
+		signal?.addEventListener('abort', () => reject(new TypeError('no answer in time'))),
+	);
 }
 
 /** A document as the server has it. */
