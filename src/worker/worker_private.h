@@ -45,6 +45,10 @@ extern int worker_max_workers;
 extern int worker_delay_ms;
 extern char *worker_databases;
 
+extern void worker_shared_init(void);
+extern Size worker_shared_bytes(void);
+extern void worker_shared_start(LWLock *lock);
+
 /* Whether there is shared memory: memory_ext was preloaded. */
 extern bool worker_is_preloaded(void);
 
