@@ -141,7 +141,7 @@ export const storageRelation: Relation<StorageRow> = {
 	comment: 'per account: conversations, messages, the bytes of their contents, and the bytes they take in the store',
 };
 
-/** Messages and bytes of content that were added and removed, by UTC day, and how many were stored at its end; imports are listed on the day they were created. */
+/** Messages and bytes that were added and removed, by UTC day, and how many were stored at its end; imports are listed on the day they were created. */
 export interface StorageDailyRow {
 	account_id: string;
 	day: CalendarDay | null;
@@ -167,7 +167,7 @@ export const storageDailyRelation: Relation<StorageDailyRow> = {
 		messages: { type: 'bigint', nullable: false },
 		content_bytes: { type: 'bigint', nullable: false },
 	},
-	comment: 'messages and bytes of content that were added and removed, by UTC day, and how many were stored at its end; imports are listed on the day they were created',
+	comment: 'messages and bytes that were added and removed, by UTC day, and how many were stored at its end; imports are listed on the day they were created',
 };
 
 /** Usage by account, calendar month (UTC; its first day) and model. */

@@ -51,7 +51,7 @@ export const settings = {
 	/** How maintain() compresses the segments of idle conversations. */
 	'memory_ext.compact_compression': {
 		type: 'string',
-		default: 'zstd:19',
+		default: 'zstd:17',
 		context: 'user',
 		comment: 'How maintain() compresses the segments of idle conversations.',
 	},
@@ -83,11 +83,20 @@ export const settings = {
 	'memory_ext.dictionary_max_size': {
 		type: 'integer',
 		unit: 'kB',
-		default: '4096',
+		default: '1024',
 		min: '110',
 		max: '8192',
 		context: 'user',
 		comment: 'The largest size of a dictionary that is trained.',
+	},
+	/** A dictionary holds only text that so many accounts have in common. */
+	'memory_ext.dictionary_min_accounts': {
+		type: 'integer',
+		default: '3',
+		min: '1',
+		max: '60',
+		context: 'superuser',
+		comment: 'A dictionary holds only text that so many accounts have in common.',
 	},
 	/** Percent that a new dictionary must save on held-out samples to be kept. */
 	'memory_ext.dictionary_min_gain': {
