@@ -11,7 +11,7 @@
 #   make test-sync       simulates devices that replicate with RxDB (needs Node; 20 minutes)
 #   make test-matrix     every test with PostgreSQL 15, 17 and 18, in Debians of their own (root)
 #   make test-clients    the tests of clients/ (installs Node, Chromium; npm packages)
-#   make demo-web        a server with sample data and the gateway before it, until Ctrl-C
+#   make demo-web        a server with sample data, the gateway and the dashboard, until Ctrl-C
 #   make deb             builds Debian's packages and tests them (5 minutes; installs debhelper)
 #   make                 builds; needs PostgreSQL's server headers, libzstd and liblz4
 #   make install         into the PostgreSQL that PG_CONFIG names

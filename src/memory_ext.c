@@ -11,6 +11,7 @@
 
 #include "access.h"
 #include "account.h"
+#include "explain.h"
 #include "import.h"
 #include "job.h"
 #include "metering.h"
@@ -30,6 +31,7 @@ void
 _PG_init(void)
 {
 	account_init();
+	explain_init();
 	access_init();
 	transcript_init();
 	quota_init();

@@ -30,18 +30,21 @@ WITH topic (n, title, question, answer) AS (VALUES
 	(7, 'Release note', 'Write a release note for the export button, one line.',
 		'You can now export any report with one click.')),
 conversation AS (
-	SELECT i, memory.uuid_v7() AS id, topic.*, now() - interval '60 days' * (1 - i / 400.0) AS at,
+	SELECT i, memory.uuid_v7() AS id, topic.*, now() - interval '1 hour' - interval '60 days' * (1 - i / 400.0) AS at,
 		(ARRAY['larch-2', 'larch-2-mini', 'alder-large'])[1 + i % 3] AS model
 	FROM generate_series(1, 400) i JOIN topic ON topic.n = i % 8)
+SELECT * INTO TEMP sample FROM conversation ORDER BY i;
+INSERT INTO memory.conversations (conversation_id, account_id, title, created_at, updated_at)
+SELECT id, 'demo', title, at, at FROM sample ORDER BY i;
 INSERT INTO memory.messages (conversation_id, account_id, seq, role, content, model, created_at)
 SELECT id, 'demo', 2 * turn + part, CASE part WHEN 1 THEN 'user' ELSE 'assistant' END,
 	CASE part WHEN 1 THEN CASE turn WHEN 0 THEN question ELSE 'And what else should I know about it?' END
 		ELSE CASE turn WHEN 0 THEN answer ELSE 'In short: ' || answer END END,
 	CASE part WHEN 2 THEN model END, at + interval '1 minute' * (2 * turn + part)
-FROM conversation, generate_series(0, i % 5) turn, generate_series(1, 2) part;
-UPDATE memory.conversations c SET title = t.title
-FROM (SELECT conversation_id, left(content, 48) AS title FROM memory.messages WHERE account_id = 'demo' AND seq = 1) t
-WHERE c.account_id = 'demo' AND c.conversation_id = t.conversation_id;
+FROM sample, generate_series(0, i % 5) turn, generate_series(1, 2) part
+ORDER BY i, turn, part;
+-- As if each had been written when its messages say.
+UPDATE memory.conversations c SET updated_at = sample.at FROM sample WHERE c.account_id = 'demo' AND c.conversation_id = sample.id;
 
 -- A second answer, so that there is a branch.
 SELECT memory.append('demo', conversation_id, 'assistant', 'Another answer to the same question.',

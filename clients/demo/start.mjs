@@ -22,6 +22,12 @@ URL:  ${url}/${config.dashboard === '' ? 'v1/openapi.json' : `#token=${token}`}
 
 Ctrl-C ends it, and removes everything.`);
 
+if (process.env.SCREENSHOTS) {
+	const { takeScreenshots } = await import('./screenshots.mjs');
+	await takeScreenshots(url, token, process.env.SCREENSHOTS);
+	await app.close();
+	process.exit(0);
+}
 for (const signal of ['SIGINT', 'SIGTERM'])
 	process.once(signal, async () => {
 		await app.close();

@@ -54,6 +54,16 @@ ensure_chromium()
 	install_packages chromium
 }
 
+# ensure_fonts: what the sample data are written in.
+ensure_fonts()
+{
+	[ -d /usr/share/fonts/truetype/wqy ] && [ -d /usr/share/fonts/truetype/dejavu ] && return 0
+	[ "$(id -u)" = 0 ] ||
+		die "packages are missing: sudo apt-get install --no-install-recommends fonts-dejavu-core fonts-wqy-microhei"
+	update_lists
+	install_packages "fonts-dejavu-core fonts-wqy-microhei"
+}
+
 # fetch_packages: what package-lock.json names, unless it is there already.
 fetch_packages()
 {

@@ -1,7 +1,13 @@
 -- The account that a call works on, and the one that a session is confined to.
 
+CREATE FUNCTION memory_store.account_visible_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'memory_account_visible_support' LANGUAGE C IMMUTABLE STRICT;
+COMMENT ON FUNCTION memory_store.account_visible_support(internal) IS
+	'planner support of memory.account_visible: loads the library before a plan is shown';
+
 CREATE FUNCTION memory.account_visible(account_id text) RETURNS boolean
-	AS 'MODULE_PATHNAME', 'memory_account_visible' LANGUAGE C STABLE STRICT PARALLEL SAFE LEAKPROOF;
+	AS 'MODULE_PATHNAME', 'memory_account_visible' LANGUAGE C STABLE STRICT PARALLEL SAFE LEAKPROOF
+	SUPPORT memory_store.account_visible_support;
 COMMENT ON FUNCTION memory.account_visible(text) IS
 	'whether this session may see the account: false when memory_ext.account confines it to '
 	'another';

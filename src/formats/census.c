@@ -14,6 +14,7 @@
 
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/fmgrprotos.h"
 
 #include "census.h"
 #include "document.h"
@@ -163,6 +164,29 @@ census_add_lost(Census *lost, const TransferConversation *conversation, const Tr
 	count_written(&after, to, written);
 	for (int i = 0; i < CENSUS_NKINDS; i++)
 		lost->counts[i] += Max(before.counts[i] - after.counts[i], 0);
+}
+
+void
+census_add(Census *census, const Census *other)
+{
+	for (int i = 0; i < CENSUS_NKINDS; i++)
+		census->counts[i] += other->counts[i];
+}
+
+Jsonb *
+census_object(const Census *lost)
+{
+	StringInfoData object;
+
+	initStringInfo(&object);
+	for (int i = 0; i < CENSUS_NKINDS; i++)
+		if (lost->counts[i] > 0)
+			appendStringInfo(&object, "%s\"%s\": " INT64_FORMAT, object.len > 0 ? ", " : "{",
+							 names[i][1], lost->counts[i]);
+	if (object.len == 0)
+		return NULL;
+	appendStringInfoChar(&object, '}');
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(object.data)));
 }
 
 void

@@ -35,8 +35,14 @@ extern void
 census_add_lost(Census *lost, const TransferConversation *conversation, const TransferFormat *from,
 				const TransferFormat *to, Jsonb *written, bool many);
 
+/* Adds what another has counted. */
+extern void census_add(Census *census, const Census *other);
+
 /* Whether the conversation needs no look: it is all texts, or of the format itself. */
 extern bool census_is_plain(const TransferConversation *conversation, const TransferFormat *to);
+
+/* What was lost as an object, {"files": 2}, in the current context; NULL: nothing was. */
+extern Jsonb *census_object(const Census *lost);
 
 /* A notice with what was lost, if anything was. */
 extern void census_tell(const Census *lost, const TransferFormat *to);

@@ -244,7 +244,10 @@ static PlanStatement describe_result = {
 	"   pg_catalog.concat_ws(', ',"
 	"       documents" OP(||) "' documents',"
 	"       messages" OP(||) "' messages',"
-	"       bytes" OP(||) "' bytes')"
+	"       bytes" OP(||) "' bytes',"
+	"       'left out: '" OP(||) "(SELECT pg_catalog.string_agg("
+	"           l.value" OP(||) "' '" OP(||) "l.key, ', ' ORDER BY l.key)"
+	"           FROM pg_catalog.jsonb_each_text(options" OP(->) "'left_out') l))"
 	" FROM memory.jobs"
 	" WHERE job_id" OP(=) "$1",
 	1, {INT8OID}};

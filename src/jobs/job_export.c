@@ -117,6 +117,20 @@ static PlanStatement note_length = {
 	THIS_PART,
 	LENGTH_PARAMETERS, {INT8OID, INT4OID, INT8OID}};
 
+/* Adds to what the job has left out until now. */
+enum { LEFT_JOB, LEFT_OUT, LEFT_PARAMETERS };
+static PlanStatement note_left_out = {
+	"UPDATE memory_store.jobs"
+	" SET options = options" OP(||) "pg_catalog.jsonb_build_object('left_out', ("
+	"     SELECT pg_catalog.jsonb_object_agg(s.kind, s.number) FROM ("
+	"         SELECT b.kind, pg_catalog.sum(b.number::pg_catalog.int8) AS number FROM ("
+	"             SELECT * FROM pg_catalog.jsonb_each_text("
+	"                 COALESCE(options" OP(->) "'left_out', '{}'))"
+	"             UNION ALL SELECT * FROM pg_catalog.jsonb_each_text($2)) b (kind, number)"
+	"         GROUP BY b.kind) s))"
+	" WHERE job_id" OP(=) "$1",
+	LEFT_PARAMETERS, {INT8OID, JSONBOID}};
+
 enum
 {
 	CLAIM_NUMBER = PART_PARAMETERS, CLAIM_AFTER_ID, CLAIM_AFTER_ACCOUNT, CLAIM_LAST_ID,
@@ -454,6 +468,20 @@ take_turn(JobExport *batch, Turn *turn)
 	turn->file = open_part(job, cursor.offset);
 }
 
+/* What the format could not hold is noted with the job; others' turns come later. */
+static void
+note_lost(const Job *job, const Export *export)
+{
+	Jsonb *lost = census_object(export_lost(export));
+	Datum values[LEFT_PARAMETERS] = {
+		[LEFT_JOB] = Int64GetDatum(job->id),
+		[LEFT_OUT] = PointerGetDatum(lost),
+	};
+
+	if (lost != NULL)
+		plan_execute(&note_left_out, values, NULL, false);
+}
+
 /* Writes the claimed batch, with its counts and the claim's end. */
 void
 job_export_write(JobExport *batch)
@@ -499,6 +527,7 @@ job_export_write(JobExport *batch)
 	counts.documents = export_conversations(export);
 	counts.messages = export_messages(export);
 	counts.bytes = turn.offset - turn.from;
+	note_lost(job, export);
 	job_done(job, &counts);
 	MemoryContextSwitchTo(old);
 }

@@ -178,4 +178,5 @@ INSERT INTO memory_store.grants VALUES
 	-- an error, an option or the name of a file can hold somebody's text
 	('SELECT (job_id, kind, format, account_id, state, percent, documents, imported, extended, '
 		'unchanged, rejected, messages, bytes, total_bytes, rows_per_second, bytes_per_second, '
-		'time_left, workers, started_by, started_at, finished_at, sqlstate) ON memory.jobs', 'monitor');
+		'time_left, workers, started_by, started_at, finished_at, sqlstate) ON memory.jobs',
+			'monitor');

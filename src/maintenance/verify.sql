@@ -112,7 +112,8 @@ AS $$
 					coalesce(t.tail_bytes, 0)) END))
 		FROM conversation c LEFT JOIN total t USING (account_id, conversation_id)
 		WHERE (c.message_count, c.token_count, c.content_bytes, c.tail_count, c.tail_bytes)
-			<> (coalesce(t.messages, 0), coalesce(t.tokens, 0), coalesce(t.bytes, 0) + c.field_bytes,
+			<> (coalesce(t.messages, 0), coalesce(t.tokens, 0),
+				coalesce(t.bytes, 0) + c.field_bytes,
 				coalesce(t.tail, 0), coalesce(t.tail_bytes, 0))
 	UNION ALL
 	SELECT account_id, conversation_id,

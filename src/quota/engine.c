@@ -382,8 +382,9 @@ quota_moved(const char *account_id)
 	quota_forget_plans(); /* the hint was wrong, perhaps */
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("account \"%s\" has been given another subscription meanwhile", account_id),
-			 errhint("Run the transaction again.")));
+			 errmsg("account \"%s\" was given another subscription by a concurrent transaction",
+					account_id),
+			 errhint("Retry the transaction.")));
 }
 
 /*

@@ -95,9 +95,8 @@ quota_meter_by_name(const char *name)
 	for (int i = 0; i < QUOTA_NMETERS; i++)
 		if (strcmp(name, meter_names[i]) == 0)
 			return (QuotaMeter) i;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("meter \"%s\" is not known", name),
-			 errhint("The meters are conversations, messages, tokens and content_bytes.")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown meter \"%s\"", name),
+					errhint("The meters are conversations, messages, tokens and content_bytes.")));
 	return QUOTA_NMETERS; /* keep compilers quiet */
 }
 
@@ -292,8 +291,9 @@ check_plans_in_use(void)
 			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 			 errmsg("plan \"%s\" is in use by subscription \"%s\"", plan_string(0, 1),
 					plan_string(0, 2)),
-			 errhint("Give its subscriptions another with memory.change_plan, or set offered to "
-					 "false.")));
+			 errhint(
+				 "Assign its subscriptions another plan with memory.change_plan, or set offered to "
+				 "false.")));
 }
 
 /* A limit that is written for a misspelled plan would limit nobody. */
@@ -303,7 +303,7 @@ check_limits_have_plans(void)
 	if (plan_execute(&limit_missing_statement, NULL, NULL, false) > 0)
 		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 						errmsg("plan \"%s\" does not exist", plan_string(0, 1)),
-						errdetail("memory.plan_limits has limits of it."),
+						errdetail("memory.plan_limits has limits for it."),
 						errhint("Insert the plan into memory.plans first.")));
 }
 

@@ -45,8 +45,8 @@ CREATE FUNCTION memory.change_plan(subscription_id text, plan_id text, timing te
 	RETURNS timestamptz
 	AS 'MODULE_PATHNAME', 'memory_change_plan' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.change_plan(text, text, text) IS
-	'changes a subscription''s plan, auto: upgrades now, downgrades when the month''s period '
-	'ends; returns when';
+	'changes the plan of a subscription; timing auto: an upgrade takes effect now, a downgrade at '
+	'the end of the month''s period; returns when it takes effect';
 
 CREATE FUNCTION memory_store.close_periods(max_subscriptions integer DEFAULT NULL) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'memory_close_periods' LANGUAGE C VOLATILE SECURITY DEFINER;

@@ -262,9 +262,9 @@ memory_change_plan(PG_FUNCTION_ARGS)
 	plan_id = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	if (strcmp(timing, "auto") != 0 && strcmp(timing, "now") != 0 &&
 		strcmp(timing, "next_period") != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("timing \"%s\" is not known", timing),
-						errhint("Use auto, now or next_period.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown timing \"%s\"", timing),
+				 errhint("Use auto, now or next_period.")));
 
 	SPI_connect();
 	/* the default plan would make a subscription for any name */
@@ -273,7 +273,7 @@ memory_change_plan(PG_FUNCTION_ARGS)
 	if (hold == NULL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("subscription \"%s\" does not exist", subscription_id),
-						errhint("memory.subscribe makes it.")));
+						errhint("Use memory.subscribe to create it.")));
 	at_once = is_upgrade(hold->plan.plan_id, plan_id);
 	if (strcmp(timing, "auto") != 0)
 	{
@@ -337,7 +337,7 @@ check_repeated(const QuotaReservation *found, const char *id, QuotaMeter meter, 
 {
 	if (found->meter != meter || found->amount != amount)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("reservation \"%s\" exists already with " INT64_FORMAT " %s", id,
+						errmsg("reservation \"%s\" already exists with " INT64_FORMAT " %s", id,
 							   found->amount, quota_meter_name(found->meter)),
 						errhint("Use a new id for another call.")));
 	if (strcmp(found->state, "held") != 0)
@@ -418,7 +418,7 @@ end_reservation(QuotaHold *hold, const char *id, const char *state, int64 actual
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("reservation \"%s\" of account \"%s\" does not exist", id,
 							   hold->account_id),
-						errhint("memory.reserve_usage makes it.")));
+						errhint("Use memory.reserve_usage to create it.")));
 	if (strcmp(found.state, state) == 0 && (actual < 0 || found.settled == actual))
 		return; /* a retry */
 	if (strcmp(found.state, "settled") == 0 || strcmp(found.state, "released") == 0)
@@ -427,7 +427,7 @@ end_reservation(QuotaHold *hold, const char *id, const char *state, int64 actual
 	if (actual > found.amount)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("reservation \"%s\" holds " INT64_FORMAT " %s, " INT64_FORMAT
-							   " are to be settled",
+							   " cannot be settled",
 							   id, found.amount, quota_meter_name(found.meter), actual),
 						errhint("Reserve the most that a call may use.")));
 

@@ -22,7 +22,7 @@ quota_change_reserved(QuotaHold *hold, QuotaMeter meter, int64 amount)
 {
 	if (pg_add_s64_overflow(hold->reserved[meter], amount, &hold->reserved[meter]))
 		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-						errmsg("what is reserved of %s is out of range", quota_meter_name(meter))));
+						errmsg("reserved %s are out of range", quota_meter_name(meter))));
 	hold->changed = true;
 	hold->ahead = false;
 }

@@ -22,6 +22,7 @@
 #include "account.h"
 #include "owner.h"
 #include "quota_private.h"
+#include "sql_text.h"
 
 /* What one account did in the statement. */
 typedef struct Charge
@@ -75,12 +76,14 @@ sum_query(TriggerData *trigger, const char *account, const char *amount)
 	if (trigger->tg_newtable != NULL)
 		add_side(&sides, trigger->tg_trigger->tgnewtable, "", account, amount, type);
 	if (trigger->tg_oldtable != NULL)
-		add_side(&sides, trigger->tg_trigger->tgoldtable, "0 OPERATOR(pg_catalog.-) ", account,
-				 amount, type);
-	return psprintf("SELECT s.account_id, pg_catalog.sum(s.amount)::pg_catalog.int8 FROM (%s) s"
-					" WHERE s.account_id IS NOT NULL GROUP BY 1"
-					" HAVING pg_catalog.sum(s.amount) OPERATOR(pg_catalog.<>) 0",
-					sides.data);
+		add_side(&sides, trigger->tg_trigger->tgoldtable, "0" OP(-), account, amount, type);
+	/* clang-format off */
+	return psprintf(
+		"SELECT s.account_id, pg_catalog.sum(s.amount)::pg_catalog.int8 FROM (%s) s"
+		" WHERE s.account_id IS NOT NULL GROUP BY 1"
+		" HAVING pg_catalog.sum(s.amount)" OP(<>) "0",
+		sides.data);
+	/* clang-format on */
 }
 
 static void

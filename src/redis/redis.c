@@ -29,6 +29,7 @@
 
 #include "account.h"
 #include "arguments.h"
+#include "audit.h"
 #include "import.h"
 #include "redis.h"
 #include "statement.h"
@@ -88,7 +89,22 @@ push_text(JsonbParseState **state, JsonbIteratorToken token, RespText text)
 	pushJsonbValue(state, token, &value);
 }
 
-/* {"redis": {"key", "expires_at", "fields"}}: what the conversation's metadata say of its key. */
+/* A key and bytes in hexadecimal. */
+static void
+push_bytes(JsonbParseState **state, const char *name, RespText bytes)
+{
+	JsonbValue value = {.type = jbvString};
+	char *hex = palloc(mul_size(Max(bytes.length, 1), 2));
+
+	value.val.string.val = unconstify(char *, name);
+	value.val.string.len = (int) strlen(name);
+	pushJsonbValue(state, WJB_KEY, &value);
+	value.val.string.val = hex;
+	value.val.string.len = (int) hex_encode(bytes.data, bytes.length, hex);
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+/* {"redis": {"key", "id_bytes", "expires_at", "fields"}}: what the metadata say of the key. */
 static Jsonb *
 origin_of(const RedisSession *session)
 {
@@ -104,6 +120,8 @@ origin_of(const RedisSession *session)
 	value.val.string.len = 3;
 	pushJsonbValue(&state, WJB_KEY, &value);
 	push_text(&state, WJB_VALUE, session->key);
+	if (key_text(session->id).data != session->id.data)
+		push_bytes(&state, "id_bytes", session->id);
 	if (session->expires_at != 0)
 	{
 		value.val.string.val = "expires_at";
@@ -363,9 +381,10 @@ send_batch(RedisExport *state, RedisOutput *batch, int count)
 
 	for (int i = 0; i < count && !state->replace; i++)
 	{
-		const char *args[2] = {"EXISTS", batch[i].key};
+		const char *args[2] = {"EXISTS", batch[i].key.data};
+		Size lengths[2] = {6, batch[i].key.length};
 
-		redis_send(state->connection, 2, args, NULL);
+		redis_send(state->connection, 2, args, lengths);
 	}
 	for (int i = 0; i < count && !state->replace; i++)
 		there[i] = redis_expect(state->connection, REDIS_INTEGER, "EXISTS")->integer != 0;
@@ -386,7 +405,7 @@ send_batch(RedisExport *state, RedisOutput *batch, int count)
 
 			if (reply->type == REDIS_ERROR)
 				ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-								errmsg("Redis refuses to write key \"%s\"", batch[i].key),
+								errmsg("Redis refuses to write key \"%s\"", batch[i].name),
 								errdetail_internal("%s", reply->data)));
 		}
 		state->exported++;
@@ -432,6 +451,8 @@ export_all(RedisExport *state, RedisWriter *writer)
 static RedisWriter *
 begin_export(FunctionCallInfo fcinfo, int n, const RedisKeys *keys, bool replace, bool transaction)
 {
+	audit_access(AUDIT_CONVERSATIONS, ACL_SELECT);
+	audit_access(AUDIT_MESSAGES, ACL_SELECT);
 	return redis_write_begin(keys, PG_ARGISNULL(n) ? NULL : account_check(PG_GETARG_TEXT_PP(n)),
 							 PG_ARGISNULL(n + 1) ? NULL : PG_GETARG_UUID_P(n + 1),
 							 PG_ARGISNULL(n + 2) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(n + 2),
@@ -457,6 +478,7 @@ memory_redis_export(PG_FUNCTION_ARGS)
 	char *if_exists = argument_string(fcinfo, 6, "if_exists");
 	int timeout = argument_int32(fcinfo, 7, "timeout_ms", 1, MAX_TIMEOUT_MS);
 	RedisExport state = {0};
+	RedisWriter *writer;
 	TupleDesc descriptor;
 	Datum values[4];
 	bool nulls[4] = {0};
@@ -470,8 +492,10 @@ memory_redis_export(PG_FUNCTION_ARGS)
 	SPI_connect();
 	state.connection = redis_open(url, timeout);
 	redis_refuse_cluster(state.connection);
-	export_all(&state, begin_export(fcinfo, 2, &keys, state.replace, true));
+	writer = begin_export(fcinfo, 2, &keys, state.replace, true);
+	export_all(&state, writer);
 	redis_close(state.connection);
+	redis_write_end(writer);
 	SPI_finish();
 
 	values[0] = Int64GetDatum(state.exported);
@@ -481,6 +505,16 @@ memory_redis_export(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "a Redis export must return a row");
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+}
+
+/* A key of other bytes cannot be in a text: its conversation is named and left out. */
+static bool
+commands_are_text(const RedisOutput *output)
+{
+	if (!output->is_text)
+		ereport(WARNING, (errmsg("Redis key \"%s\" is left out: it is not a text", output->name),
+						  errhint("memory.redis_export writes keys of any bytes.")));
+	return output->is_text;
 }
 
 PG_FUNCTION_INFO_V1(memory_redis_commands);
@@ -524,7 +558,9 @@ memory_redis_commands(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(caller);
 		do
 			more = redis_write_next(call->user_fctx, &output);
-		while (more && output.count == 0);
+		while (more && (output.count == 0 || !commands_are_text(&output)));
+		if (!more)
+			redis_write_end(call->user_fctx);
 		SPI_finish();
 		MemoryContextSwitchTo(caller);
 		if (more)

@@ -201,7 +201,9 @@ redis_replay(const char *text, Size length, const RedisKeys *keys, RedisSink sin
 /* What becomes of a conversation: the commands that make it. */
 typedef struct RedisOutput
 {
-	char *key; /* whose existence decides */
+	RespText key;     /* whose existence decides */
+	const char *name; /* the same as a text */
+	bool is_text;     /* it is a text */
 	StringInfoData commands;
 	int count; /* of commands */
 	int64 messages;
@@ -215,5 +217,8 @@ extern RedisWriter *redis_write_begin(const RedisKeys *keys, text *account_id, p
 									  TimestampTz since, bool replace, bool transaction);
 /* In the current context; false: there are no more. */
 extern bool redis_write_next(RedisWriter *writer, RedisOutput *output);
+
+/* A notice with what the layout's format could not hold, if there was such. */
+extern void redis_write_end(const RedisWriter *writer);
 
 #endif /* TRANSFER_REDIS_H */

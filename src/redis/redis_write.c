@@ -15,11 +15,12 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "census.h"
+#include "export.h"
 #include "formats.h"
 #include "redis.h"
 #include "sql_text.h"
@@ -35,7 +36,8 @@ struct RedisWriter
 	const char *cursor;
 	bool replace;
 	bool transaction;
-	int64 now; /* milliseconds since 1970 */
+	int64 now;   /* milliseconds since 1970 */
+	Census lost; /* what the format could not hold */
 };
 
 /* An item, and the time of its message. */
@@ -51,6 +53,7 @@ typedef struct Session
 {
 	const RedisKeys *keys;
 	char *id;
+	RespText raw_id;  /* the same as the key has it: any bytes */
 	int64 created_at; /* seconds since 1970 */
 	int64 updated_at;
 	Jsonb *fields; /* of the hash it was imported from, or NULL */
@@ -67,14 +70,15 @@ enum { LIST_ACCOUNT, LIST_CONVERSATION, LIST_SINCE, LIST_PARAMETERS };
 enum
 {
 	LISTED_ID = 1, LISTED_ACCOUNT, LISTED_SOURCE_ID, LISTED_EXPIRES_AT, LISTED_FIELDS,
-	LISTED_CREATED_AT, LISTED_UPDATED_AT
+	LISTED_CREATED_AT, LISTED_UPDATED_AT, LISTED_ID_BYTES
 };
 static const char list_conversations[] =
 	"SELECT conversation_id, account_id,"
 	"       metadata" OP(#>>) "'{import,source_id}',"
 	"       (metadata" OP(#>>) "'{redis,expires_at}')::pg_catalog.timestamptz,"
 	"       metadata" OP(#>) "'{redis,fields}',"
-	"       created_at, updated_at"
+	"       created_at, updated_at,"
+	"       pg_catalog.decode(metadata" OP(#>>) "'{redis,id_bytes}', 'hex')"
 	" FROM memory.conversations"
 	" WHERE ($1 IS NULL OR account_id" OP(=) "$1)"
 	" AND ($2 IS NULL OR conversation_id" OP(=) "$2)"
@@ -218,17 +222,34 @@ append_command(RedisOutput *output, int count, const char *const *args, const Si
 }
 
 static void
-append_expiry(RedisOutput *output, const Session *session, const char *key)
+append_expiry(RedisOutput *output, const Session *session, RespText key)
 {
-	const char *args[3] = {"PEXPIREAT", key, psprintf(INT64_FORMAT, session->expires_at)};
+	const char *args[3] = {"PEXPIREAT", key.data, psprintf(INT64_FORMAT, session->expires_at)};
+	Size lengths[3] = {strlen(args[0]), key.length, strlen(args[2])};
 
 	if (session->expires_at != 0)
-		append_command(output, 3, args, NULL);
+		append_command(output, 3, args, lengths);
+}
+
+/* The prefix, the session's id and more. */
+static RespText
+key_of(const Session *session, const char *more)
+{
+	StringInfoData name;
+	RespText key;
+
+	initStringInfo(&name);
+	appendStringInfoString(&name, session->keys->prefix);
+	appendBinaryStringInfo(&name, session->raw_id.data, (int) session->raw_id.length);
+	appendStringInfoString(&name, more);
+	key.data = name.data;
+	key.length = name.len;
+	return key;
 }
 
 /* A list whose head is the item `from`, step by step. */
 static void
-append_list(RedisOutput *output, const Session *session, const char *key, bool newest_first)
+append_list(RedisOutput *output, const Session *session, RespText key, bool newest_first)
 {
 	for (int64 at = 0; at < session->count; at += PUSH_ITEMS)
 	{
@@ -237,7 +258,7 @@ append_list(RedisOutput *output, const Session *session, const char *key, bool n
 		CHECK_FOR_INTERRUPTS();
 		resp_begin(&output->commands, share + 2);
 		resp_argument(&output->commands, "RPUSH", 5);
-		resp_argument(&output->commands, key, strlen(key));
+		resp_argument(&output->commands, key.data, key.length);
 		for (int64 i = at; i < at + share; i++)
 		{
 			const RedisItem *item = &session->items[newest_first ? session->count - 1 - i : i];
@@ -251,14 +272,19 @@ append_list(RedisOutput *output, const Session *session, const char *key, bool n
 
 /* The hash beside an Agents session's list. */
 static void
-append_hash(RedisOutput *output, const Session *session, const char *key)
+append_hash(RedisOutput *output, const Session *session, RespText key)
 {
-	const char *args[8] = {"HSET",       key,  "session_id", session->id,
-						   "created_at", NULL, "updated_at", NULL};
+	const char *args[8] = {"HSET",       key.data, "session_id", session->raw_id.data,
+						   "created_at", NULL,     "updated_at", NULL};
+	Size lengths[8];
 
 	args[5] = psprintf(INT64_FORMAT, session->created_at);
 	args[7] = psprintf(INT64_FORMAT, session->updated_at);
-	append_command(output, 8, args, NULL);
+	for (int i = 0; i < lengthof(args); i++)
+		lengths[i] = strlen(args[i]);
+	lengths[1] = key.length;
+	lengths[3] = session->raw_id.length;
+	append_command(output, 8, args, lengths);
 	if (session->fields != NULL && JB_ROOT_IS_OBJECT(session->fields) &&
 		JB_ROOT_COUNT(session->fields) > 0)
 	{
@@ -269,7 +295,7 @@ append_hash(RedisOutput *output, const Session *session, const char *key)
 		/* as it was, over what was put together here */
 		resp_begin(&output->commands, 2 + 2 * (int64) JB_ROOT_COUNT(session->fields));
 		resp_argument(&output->commands, "HSET", 4);
-		resp_argument(&output->commands, key, strlen(key));
+		resp_argument(&output->commands, key.data, key.length);
 		(void) JsonbIteratorNext(&iterator, &value, false);
 		while ((token = JsonbIteratorNext(&iterator, &value, true)) == WJB_KEY ||
 			   token == WJB_VALUE)
@@ -343,6 +369,7 @@ append_documents(RedisOutput *output, const Session *session)
 		const char *args[4] = {"JSON.SET", NULL, "$", NULL};
 		Size lengths[4] = {8, 0, 1, 0};
 		RespText document;
+		RespText key;
 		char *ulid;
 
 		CHECK_FOR_INTERRUPTS();
@@ -351,14 +378,18 @@ append_documents(RedisOutput *output, const Session *session)
 			milliseconds = Max(milliseconds, item->time / 1000 + REDIS_EPOCH_MS);
 		ulid = make_ulid(Max(milliseconds, 0), (uint32) i, session->hash);
 		document = json_document(session, item, ulid, milliseconds);
-		args[1] = psprintf("%s%s:%s", session->keys->prefix, session->id, ulid);
-		lengths[1] = strlen(args[1]);
+		key = key_of(session, psprintf(":%s", ulid));
+		args[1] = key.data;
+		lengths[1] = key.length;
 		args[3] = document.data;
 		lengths[3] = document.length;
 		append_command(output, 4, args, lengths);
-		append_expiry(output, session, args[1]);
+		append_expiry(output, session, key);
 		if (i == 0)
-			output->key = pstrdup(args[1]);
+		{
+			output->key = key;
+			output->name = psprintf("%s%s:%s", session->keys->prefix, session->id, ulid);
+		}
 	}
 }
 
@@ -368,25 +399,28 @@ append_session(RedisWriter *writer, RedisOutput *output, const Session *session)
 	const RedisLayout *layout = writer->keys->layout;
 	const char *multi[1] = {"MULTI"};
 	const char *exec[1] = {"EXEC"};
-	char *base = psprintf("%s%s", writer->keys->prefix, session->id);
-	const char *deletion[3] = {"DEL", NULL, base};
+	RespText base = key_of(session, "");
+	RespText key = key_of(session, layout->suffix);
+	const char *deletion[3] = {"DEL", key.data, base.data};
+	Size lengths[3] = {3, key.length, base.length};
 
-	output->key = psprintf("%s%s", base, layout->suffix);
+	output->key = key;
+	output->name = psprintf("%s%s%s", writer->keys->prefix, session->id, layout->suffix);
+	output->is_text = session->raw_id.data == session->id;
 	if (writer->transaction)
 		append_command(output, 1, multi, NULL);
 	if (writer->replace && layout->kind != REDIS_LANGCHAIN_JSON)
 	{
-		deletion[1] = output->key;
-		append_command(output, layout->kind == REDIS_AGENTS ? 3 : 2, deletion, NULL);
+		append_command(output, layout->kind == REDIS_AGENTS ? 3 : 2, deletion, lengths);
 	}
 	switch (layout->kind)
 	{
 		case REDIS_LANGCHAIN:
-			append_list(output, session, output->key, true);
+			append_list(output, session, key, true);
 			break;
 		case REDIS_AGENTS:
 			append_hash(output, session, base);
-			append_list(output, session, output->key, false);
+			append_list(output, session, key, false);
 			break;
 		case REDIS_LANGCHAIN_JSON:
 			append_documents(output, session);
@@ -405,16 +439,9 @@ seconds(TimestampTz time)
 	return (time / 1000 + REDIS_EPOCH_MS) / 1000;
 }
 
-/* clang-format off */
-enum { EXPORT_FORMAT, EXPORT_ACCOUNT, EXPORT_CONVERSATION, EXPORT_PARAMETERS };
-static PlanStatement export_documents = {
-	"SELECT d::pg_catalog.jsonb FROM memory.export($1, $2, $3) d",
-	EXPORT_PARAMETERS, {TEXTOID, TEXTOID, UUIDOID}};
-/* clang-format on */
-
 /* The conversation of a row of the cursor; its documents are not read yet. */
 static void
-take_conversation(RedisWriter *writer, Session *session, Datum *values)
+take_conversation(RedisWriter *writer, Session *session, ExportScope *scope)
 {
 	HeapTuple row = SPI_tuptable->vals[0];
 	TupleDesc descriptor = SPI_tuptable->tupdesc;
@@ -423,16 +450,25 @@ take_conversation(RedisWriter *writer, Session *session, Datum *values)
 
 	memset(session, 0, sizeof(*session));
 	session->keys = writer->keys;
-	values[EXPORT_FORMAT] = CStringGetTextDatum(writer->keys->layout->format);
-	values[EXPORT_ACCOUNT] =
-		PointerGetDatum(DatumGetTextPCopy(SPI_getbinval(row, descriptor, LISTED_ACCOUNT, &isnull)));
+	memset(scope, 0, sizeof(*scope));
+	scope->format = transfer_format_argument(writer->keys->layout->format, true);
+	scope->account_id = DatumGetTextPCopy(SPI_getbinval(row, descriptor, LISTED_ACCOUNT, &isnull));
 	value = SPI_getbinval(row, descriptor, LISTED_ID, &isnull);
-	values[EXPORT_CONVERSATION] =
-		UUIDPGetDatum(memcpy(palloc(UUID_LEN), DatumGetUUIDP(value), UUID_LEN));
+	scope->conversation_id = memcpy(palloc(UUID_LEN), DatumGetUUIDP(value), UUID_LEN);
 	session->hash = hash_bytes_extended((const unsigned char *) DatumGetUUIDP(value), UUID_LEN, 0);
 	session->id = SPI_getvalue(row, descriptor, LISTED_SOURCE_ID);
 	if (session->id == NULL)
 		session->id = SPI_getvalue(row, descriptor, LISTED_ID);
+	session->raw_id.data = session->id;
+	session->raw_id.length = strlen(session->id);
+	value = SPI_getbinval(row, descriptor, LISTED_ID_BYTES, &isnull);
+	if (!isnull)
+	{
+		bytea *bytes = DatumGetByteaPCopy(value);
+
+		session->raw_id.data = VARDATA(bytes);
+		session->raw_id.length = VARSIZE(bytes) - VARHDRSZ;
+	}
 	value = SPI_getbinval(row, descriptor, LISTED_EXPIRES_AT, &isnull);
 	if (!isnull)
 		session->expires_at = DatumGetTimestampTz(value) / 1000 + REDIS_EPOCH_MS;
@@ -444,18 +480,31 @@ take_conversation(RedisWriter *writer, Session *session, Datum *values)
 		seconds(DatumGetTimestampTz(SPI_getbinval(row, descriptor, LISTED_UPDATED_AT, &isnull)));
 }
 
-/* Without the notice of what the format cannot hold, which would come for each conversation. */
-static uint64
-export_quietly(Datum *values)
+/* The items of the conversation's documents. */
+static void
+take_documents(RedisWriter *writer, Session *session, const ExportScope *scope)
 {
-	int nest = NewGUCNestLevel();
-	uint64 documents;
+	Export *export = export_begin(scope);
+	StringInfoData document;
 
-	(void) set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	documents = plan_execute(&export_documents, values, NULL, true);
-	AtEOXact_GUC(true, nest);
-	return documents;
+	initStringInfo(&document);
+	while (export_next(export, &document))
+	{
+		CHECK_FOR_INTERRUPTS();
+		appendStringInfoChar(&document, '\0');
+		add_document(session,
+					 DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(document.data))));
+		resetStringInfo(&document);
+	}
+	census_add(&writer->lost, export_lost(export));
+	export_end(export);
+}
+
+/* A notice with what the layout's format could not hold, if there was such. */
+void
+redis_write_end(const RedisWriter *writer)
+{
+	census_tell(&writer->lost, transfer_format_argument(writer->keys->layout->format, true));
 }
 
 bool
@@ -464,9 +513,7 @@ redis_write_next(RedisWriter *writer, RedisOutput *output)
 	MemoryContext context = CurrentMemoryContext;
 	Portal portal = SPI_cursor_find(writer->cursor);
 	Session session;
-	Datum values[EXPORT_PARAMETERS];
-	uint64 documents;
-	SPITupleTable *table;
+	ExportScope scope;
 
 	if (portal == NULL)
 		elog(ERROR, "the cursor of an export is gone");
@@ -476,7 +523,7 @@ redis_write_next(RedisWriter *writer, RedisOutput *output)
 		return false;
 	memset(output, 0, sizeof(*output));
 	initStringInfo(&output->commands);
-	take_conversation(writer, &session, values);
+	take_conversation(writer, &session, &scope);
 	SPI_freetuptable(SPI_tuptable);
 	if (session.expires_at != 0 && session.expires_at <= writer->now)
 	{
@@ -484,17 +531,7 @@ redis_write_next(RedisWriter *writer, RedisOutput *output)
 		return true;
 	}
 
-	documents = export_quietly(values);
-	table = SPI_tuptable;
-	for (uint64 i = 0; i < documents; i++)
-	{
-		bool isnull;
-
-		CHECK_FOR_INTERRUPTS();
-		add_document(&session,
-					 DatumGetJsonbPCopy(SPI_getbinval(table->vals[i], table->tupdesc, 1, &isnull)));
-	}
-	SPI_freetuptable(table);
+	take_documents(writer, &session, &scope);
 	if (session.count > 0)
 		append_session(writer, output, &session);
 	return true;

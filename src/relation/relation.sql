@@ -73,7 +73,8 @@ COMMENT ON COLUMN memory.conversations.created_at IS 'when it was created';
 COMMENT ON COLUMN memory.conversations.updated_at IS 'when it was last changed';
 COMMENT ON COLUMN memory.conversations.message_count IS 'how many messages it has, on all branches';
 COMMENT ON COLUMN memory.conversations.token_count IS 'how many tokens these have';
-COMMENT ON COLUMN memory.conversations.content_bytes IS 'how many bytes are stored: of contents, metadata and title';
+COMMENT ON COLUMN memory.conversations.content_bytes IS
+	'how many bytes are stored: of contents, metadata and title';
 
 INSERT INTO memory_store.grants VALUES
 	('SELECT ON memory.messages', 'reader'),

@@ -8,8 +8,8 @@
  * once the transaction has been committed.  With neither a mark costs a test of
  * two variables.
  *
- * A poke is a hint: it may name a revision that a savepoint took back, and a
- * prepared transaction sends none.
+ * A poke is a hint: it may name a revision that a savepoint took back.  A prepared
+ * transaction marks nothing here; see worker/pokes.c.
  */
 #include "postgres.h"
 
@@ -66,22 +66,35 @@ store_set_changed_sink(StoreChangedSink sink)
 }
 
 /*
- * Adds an account to the payload, which is sent when it is full.  Account ids
- * are valid UTF-8, as every text of the database.
+ * store_notify_account
+ *		Adds an account to the payload, which begins empty; notifies and empties
+ *		it when it is full.  The transaction sends the notifications when it
+ *		commits.  Account ids are valid UTF-8, as every text of the database.
  */
-static void
-add_to_payload(StringInfo payload, const ChangedAccount *account)
+void
+store_notify_account(StringInfo payload, const char *account_id, int64 revision)
 {
 	if (payload->len >= PAYLOAD_BYTES)
-	{
-		appendStringInfoChar(payload, ']');
-		Async_Notify(CHANGES_CHANNEL, payload->data);
-		resetStringInfo(payload);
-	}
+		store_notify_rest(payload);
 	appendStringInfoString(payload,
 						   payload->len == 0 ? "[{\"account_id\": " : ", {\"account_id\": ");
-	escape_json(payload, account->account_id);
-	appendStringInfo(payload, ", \"revision\": " INT64_FORMAT "}", account->revision);
+	escape_json(payload, account_id);
+	appendStringInfo(payload, ", \"revision\": " INT64_FORMAT "}", revision);
+}
+
+/*
+ * store_notify_rest
+ *		Notifies of the accounts in the payload and empties it; without any it
+ *		says that each account of the database may have changed.
+ */
+void
+store_notify_rest(StringInfo payload)
+{
+	if (payload->len == 0)
+		appendStringInfoChar(payload, '[');
+	appendStringInfoChar(payload, ']');
+	Async_Notify(CHANGES_CHANNEL, payload->data);
+	resetStringInfo(payload);
 }
 
 /* Notifies of all that are marked; an empty list says that any account may have changed. */
@@ -92,17 +105,14 @@ notify_changed(void)
 	HASH_SEQ_STATUS status;
 	ChangedAccount *account;
 
-	if (hash_get_num_entries(changed_accounts) > NOTIFIED_ACCOUNTS)
-	{
-		Async_Notify(CHANGES_CHANNEL, "[]");
-		return;
-	}
 	initStringInfo(&payload);
-	hash_seq_init(&status, changed_accounts);
-	while ((account = hash_seq_search(&status)) != NULL)
-		add_to_payload(&payload, account);
-	appendStringInfoChar(&payload, ']');
-	Async_Notify(CHANGES_CHANNEL, payload.data);
+	if (hash_get_num_entries(changed_accounts) <= NOTIFIED_ACCOUNTS)
+	{
+		hash_seq_init(&status, changed_accounts);
+		while ((account = hash_seq_search(&status)) != NULL)
+			store_notify_account(&payload, account->account_id, account->revision);
+	}
+	store_notify_rest(&payload);
 	pfree(payload.data);
 }
 

@@ -327,6 +327,8 @@ extern void store_seal_tail(StoreConversation *conversation);
 typedef void (*StoreChangedSink)(const char *account_id, int64 revision);
 extern void store_set_changed_sink(StoreChangedSink sink);
 extern void store_mark_changed(const text *account_id, int64 revision);
+extern void store_notify_account(StringInfo payload, const char *account_id, int64 revision);
+extern void store_notify_rest(StringInfo payload);
 extern void store_changed_init(void);
 
 /* ---- feed.c: what has changed since a revision, under one snapshot ---- */

@@ -317,7 +317,7 @@ memory_recount(PG_FUNCTION_ARGS)
 	if (hold == NULL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("subscription \"%s\" does not exist", subscription_id),
-						errhint("memory.subscribe makes it.")));
+						errhint("Use memory.subscribe to create it.")));
 	amounts = standing(subscription_id);
 	wrong = quota_recount(hold, &amounts);
 	quota_save(hold);

@@ -58,7 +58,7 @@ COMMENT ON FUNCTION memory.changes(text, bigint, integer) IS
 CREATE FUNCTION memory.renew_epoch() RETURNS uuid
 	AS 'MODULE_PATHNAME', 'memory_renew_epoch' LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION memory.renew_epoch() IS
-	'lets all devices begin anew: for a server that was restored from an older backup';
+	'makes all devices start over, for a server that was restored from an older backup';
 
 INSERT INTO memory_store.grants VALUES
 	('EXECUTE ON FUNCTION memory.pull(text, text, jsonb, integer, integer, timestamptz, integer)',

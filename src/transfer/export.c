@@ -69,6 +69,13 @@ export_tell_lost(const Export *export)
 	census_tell(&export->lost, export->scope.format);
 }
 
+/* What the format could not hold, by kind. */
+const Census *
+export_lost(const Export *export)
+{
+	return &export->lost;
+}
+
 /* How many conversations have been exported. */
 int64
 export_conversations(const Export *export)

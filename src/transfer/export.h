@@ -11,6 +11,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "census.h"
 #include "formats.h"
 
 /* A conversation's place in the order of exports. */
@@ -46,6 +47,9 @@ extern bool export_next(Export *export, StringInfo out);
 
 /* A notice with what the format could not hold until now, if there was such. */
 extern void export_tell_lost(const Export *export);
+
+/* The same, counted; until export_end. */
+extern const Census *export_lost(const Export *export);
 
 /* How many there were until now. */
 extern int64 export_conversations(const Export *export);

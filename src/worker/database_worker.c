@@ -269,6 +269,9 @@ visit(void)
 	WorkerResult result = WORKER_DONE;
 	ListCell *cell;
 
+	/* a crash loses the marks of accounts that had changed */
+	if (phases != NIL && worker_is_first_visit())
+		poke_mark_all(MyDatabaseId);
 	foreach (cell, phases)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -53,11 +53,16 @@ PGDLLEXPORT void memory_launcher_main(Datum main_arg);
 typedef struct RunningWorker
 {
 	Oid database;
+	bool pokes; /* it notifies; else it maintains */
 	BackgroundWorkerHandle *handle;
 } RunningWorker;
 
-static RunningWorker running[64];
+/* memory_ext.worker_max_workers is at most 64, and there may be as many that notify. */
+static RunningWorker running[128];
 static int nrunning = 0;
+
+/* Whether accounts are marked somewhere for whom no worker could be started. */
+static bool pokes_wait = false;
 
 /* The names of memory_ext.worker_databases, in the current memory context; NIL: all. */
 static List *
@@ -84,9 +89,12 @@ is_wanted(List *names, const char *name)
 	return names == NIL;
 }
 
-/* The databases that may be connected to and are no templates, as a list of Oids. */
+/*
+ * The databases that are to be looked after: that may be connected to and are no
+ * templates, as a list of Oids; and all there are.  Both live in the context.
+ */
 static List *
-read_databases(MemoryContext context)
+read_databases(MemoryContext context, List **existing)
 {
 	List *wanted;
 	List *found = NIL;
@@ -99,18 +107,17 @@ read_databases(MemoryContext context)
 	wanted = wanted_databases();
 	catalog = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(catalog, 0, NULL);
+	*existing = NIL;
 	while ((row = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(row);
+		MemoryContext old = MemoryContextSwitchTo(context);
 
+		*existing = lappend_oid(*existing, database->oid);
 		if (database->datallowconn && !database->datistemplate &&
 			is_wanted(wanted, NameStr(database->datname)))
-		{
-			MemoryContext old = MemoryContextSwitchTo(context);
-
 			found = lappend_oid(found, database->oid);
-			MemoryContextSwitchTo(old);
-		}
+		MemoryContextSwitchTo(old);
 	}
 	table_endscan(scan);
 	table_close(catalog, AccessShareLock);
@@ -134,20 +141,33 @@ forget_others(List *databases)
 	worker_unlock();
 }
 
-/* Whether a worker of the database is at work. */
+/* Whether a worker of the database is at work that maintains, or (pokes) that notifies. */
 static bool
-is_running(Oid database)
+is_running(Oid database, bool pokes)
 {
 	for (int i = 0; i < nrunning; i++)
-		if (running[i].database == database)
+		if (running[i].database == database && running[i].pokes == pokes)
 			return true;
 	return false;
 }
 
+/* How many workers of a kind are at work. */
+static int
+count_running(bool pokes)
+{
+	int n = 0;
+
+	for (int i = 0; i < nrunning; i++)
+		if (running[i].pokes == pokes)
+			n++;
+	return n;
+}
+
 /* False: max_worker_processes is used up. */
 static bool
-start_worker(Oid database)
+start_worker(Oid database, bool pokes)
 {
+	const char *name = pokes ? "memory_ext poke worker" : "memory_ext worker";
 	BackgroundWorker worker = {0};
 	MemoryContext old;
 	bool registered;
@@ -158,16 +178,20 @@ start_worker(Oid database)
 	worker.bgw_notify_pid = MyProcPid;
 	worker.bgw_main_arg = ObjectIdGetDatum(database);
 	strlcpy(worker.bgw_library_name, "memory_ext", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "memory_database_worker_main",
+	strlcpy(worker.bgw_function_name,
+			pokes ? "memory_poke_worker_main" : "memory_database_worker_main",
 			sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, "memory_ext worker", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "memory_ext worker", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, name, BGW_MAXLEN);
+	strlcpy(worker.bgw_type, name, BGW_MAXLEN);
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	registered = RegisterDynamicBackgroundWorker(&worker, &running[nrunning].handle);
 	MemoryContextSwitchTo(old);
 	if (registered)
-		running[nrunning++].database = database;
+	{
+		running[nrunning].database = database;
+		running[nrunning++].pokes = pokes;
+	}
 	return registered;
 }
 
@@ -203,11 +227,14 @@ reap_workers(void)
 
 		if (GetBackgroundWorkerPid(running[i].handle, &pid) != BGWH_STOPPED)
 			continue;
-		worker_lock(true);
-		slot = worker_find_database(running[i].database, false);
-		if (slot != NULL)
-			note_end(slot);
-		worker_unlock();
+		if (!running[i].pokes)
+		{
+			worker_lock(true);
+			slot = worker_find_database(running[i].database, false);
+			if (slot != NULL)
+				note_end(slot);
+			worker_unlock();
+		}
 		pfree(running[i].handle);
 		running[i] = running[--nrunning];
 	}
@@ -279,23 +306,66 @@ stop_workers(bool all)
 		if (!all && !is_locked(running[i].database) &&
 			!(started && is_waited_for(running[i].database, pid)))
 			continue;
-		worker_lock(true);
-		slot = worker_find_database(running[i].database, true);
-		if (slot != NULL)
-			slot->stop = true;
-		worker_unlock();
+		if (!running[i].pokes)
+		{
+			worker_lock(true);
+			slot = worker_find_database(running[i].database, true);
+			if (slot != NULL)
+				slot->stop = true;
+			worker_unlock();
+		}
 		if (started)
 			kill(pid, SIGINT);
 	}
+}
+
+/* Logs that no worker could be started, once until one can be. */
+static void
+tell_start(bool started)
+{
+	static bool told = false;
+
+	if (!started && !told)
+		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					  errmsg("memory_ext could not start a worker for a database"),
+					  errhint("Raise max_worker_processes; it is tried again after some time.")));
+	told = !started;
+}
+
+/* Starts workers that notify, where accounts were marked and nobody has locked the database. */
+static void
+start_poke_workers(List *databases)
+{
+	List *unserved = NIL;
+	ListCell *cell;
+	Oid database;
+
+	foreach (cell, databases)
+		if (!is_running(lfirst_oid(cell), true))
+			unserved = lappend_oid(unserved, lfirst_oid(cell));
+	while (count_running(true) < worker_max_workers &&
+		   OidIsValid(database = poke_find_due(unserved, false)))
+	{
+		/* until it is there: should it never come, this keeps it from being started in a loop */
+		poke_pause(database);
+		if (is_locked(database))
+			continue;
+		if (!start_worker(database, true))
+		{
+			tell_start(false);
+			break;
+		}
+		tell_start(true);
+		unserved = list_delete_oid(unserved, database);
+	}
+	pokes_wait = OidIsValid(poke_find_due(unserved, true));
 }
 
 /* Starts workers for the databases that are due, the longest waiting first. */
 static void
 start_due_workers(List *databases)
 {
-	static bool told = false; /* that no worker could be started, once until one can */
-
-	while (nrunning < Min(worker_max_workers, lengthof(running)))
+	while (count_running(false) < worker_max_workers)
 	{
 		TimestampTz now = GetCurrentTimestamp();
 		WorkerDatabase *due = NULL;
@@ -307,7 +377,7 @@ start_due_workers(List *databases)
 		{
 			WorkerDatabase *slot = worker_find_database(lfirst_oid(cell), true);
 
-			if (slot != NULL && slot->next_start <= now && !is_running(slot->database) &&
+			if (slot != NULL && slot->next_start <= now && !is_running(slot->database, false) &&
 				(due == NULL || slot->next_start < due->next_start))
 				due = slot;
 		}
@@ -322,18 +392,12 @@ start_due_workers(List *databases)
 		worker_unlock();
 		if (due == NULL)
 			return;
-		if (start_worker(database))
+		if (!start_worker(database, false))
 		{
-			told = false;
-			continue;
+			tell_start(false);
+			return;
 		}
-		if (!told)
-			ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						  errmsg("memory_ext could not start a worker for a database"),
-						  errhint("Raise max_worker_processes; it is tried again after "
-								  "memory_ext.worker_naptime.")));
-		told = true;
-		return;
+		tell_start(true);
 	}
 }
 
@@ -344,7 +408,7 @@ time_to_sleep(void)
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next = now + worker_naptime_seconds * USECS_PER_SEC;
 
-	if (nrunning > 0)
+	if (nrunning > 0 || pokes_wait)
 		return LAUNCHER_WATCH_MS;
 	worker_lock(false);
 	for (int i = 0; i < WORKER_MAX_DATABASES; i++)
@@ -362,13 +426,23 @@ time_to_sleep(void)
 static void
 launcher_round(MemoryContext context)
 {
+	static bool pokes_were_on = true;
+
 	reap_workers();
+	if (poke_is_on() && !pokes_were_on)
+		poke_mark_all(InvalidOid); /* nobody knows what has changed meanwhile */
+	pokes_were_on = poke_is_on();
+	pokes_wait = false;
 	if (worker_enabled)
 	{
-		List *databases = read_databases(context);
+		List *existing;
+		List *databases = read_databases(context, &existing);
 
 		forget_others(databases);
+		poke_forget_others(existing);
 		start_due_workers(databases);
+		if (poke_is_on())
+			start_poke_workers(databases);
 	}
 	if (nrunning > 0)
 		stop_workers(!worker_enabled);

@@ -79,15 +79,23 @@ pause_worker(const char *phase, int64 done)
 						errmsg("the worker of this database has been told to stop")));
 }
 
+bool
+worker_is_first_visit(void)
+{
+	WorkerDatabase *slot;
+	bool first;
+
+	worker_lock(false);
+	slot = worker_find_database(MyDatabaseId, false);
+	first = slot == NULL || !slot->visited;
+	worker_unlock();
+	return first;
+}
+
 void
 worker_begin_visit(void)
 {
-	WorkerDatabase *slot;
-
 	visiting = true;
 	phase_pause = pause_worker;
-	worker_lock(false);
-	slot = worker_find_database(MyDatabaseId, false);
-	phase_begins_durably = slot == NULL || !slot->visited;
-	worker_unlock();
+	phase_begins_durably = worker_is_first_visit();
 }

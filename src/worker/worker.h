@@ -9,6 +9,8 @@
  *	launcher.c			which database is visited next, and whom a worker stands in the way of
  *	database_worker.c	one visit: the phases of maintenance, each by its procedure
  *	progress.c			what memory.maintenance shows, and the pauses between batches
+ *	poke_worker.c		notifies channel memory_changes of the accounts that have changed
+ *	pokes.c				these accounts, in shared memory
  *	worker_shared.c		the databases in shared memory; settings
  */
 #ifndef MEMORY_WORKER_H

@@ -72,6 +72,8 @@ my @faults = (
 	[ 'a file of 1001 lines', 'src/top.sql' => "--\n" x 1001, 'src/top.sql has more than 1000 lines' ],
 	[ 'a line of C of 101 columns', 'src/low/low.c' => "\t" . '1' x 97 . "\n",
 		'src/low/low.c has lines of more than 100 columns' ],
+	[ 'a line of SQL of 101 columns', 'src/low/low.sql' => '--' . '1' x 99 . "\n",
+		'src/low/low.sql has lines of more than 100 columns' ],
 	[ 'a folder with more than a quarter', 'src/low/low.sql' => "--\n" x 60,
 		'src/low holds more than 25 % of the code' ],
 	[ 'a folder that is no room', 'src/new/new.c' => "\n",

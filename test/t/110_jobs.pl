@@ -572,6 +572,32 @@ foreach my $shape (sort keys %shapes)
 
 # --- export
 
+# a message that is not what is stored, by each value of on_conflict
+{
+	my $file = $node->data_dir . '/changed';
+	my $import = sub {
+		my ($content, @arguments) = @_;
+		write_file($file, qq({"conversation_id": "00000000-0000-0000-0000-0000000000c1", )
+			  . qq("messages": [{"role": "user", "content": "$content"}]}\n));
+		my $list = join(', ', "'$file'", "account_id => 'changed'", @arguments);
+		return ($node->psql('postgres', "CALL memory.import_file($list)"))[2];
+	};
+	my $contents = sub {
+		return $node->safe_psql('postgres', "SELECT string_agg(content, ',' ORDER BY content) FROM memory.messages
+			WHERE account_id = 'changed'");
+	};
+	like($import->('one'), qr/1 imported/, 'a document');
+	like($import->('two'), qr/has failed/, 'whose message has changed is a conflict');
+	like($import->('two', "on_conflict => 'keep'"), qr/1 unchanged/, 'on_conflict keep');
+	is($contents->(), 'one', 'keeps what is stored');
+	like($import->('two', "on_conflict => 'copy'"), qr/1 imported/, 'on_conflict copy');
+	is($contents->(), 'one,two', 'stores both');
+	like($import->('two', "on_conflict => 'replace'"), qr/1 extended/, 'on_conflict replace');
+	is($contents->(), 'two,two', 'replaces what is stored');
+	$node->safe_psql('postgres', "SELECT memory.forget('changed')");
+	unlink $file;
+}
+
 sub exported
 {
 	my ($where) = @_;
@@ -605,6 +631,16 @@ my $target = $node->data_dir . '/exported';
 	$node->safe_psql('postgres',
 		"GRANT pg_write_server_files TO loader; SET ROLE loader; CALL memory.export_file('$target', account_id => 'account 7')");
 	is(slurp_file($target), exported(", 'account 7'"), 'an export of one account has its documents only');
+	unlink $target;
+	my $branches = "INSERT INTO memory.messages (account_id, conversation_id, role, content, parent_seq)
+		SELECT 'lossy', md5(n::text)::uuid, 'user', n::text, 0 FROM generate_series(1, 5) n, generate_series(1, 2)";
+	my ($lossy, undef, $told) = $node->psql('postgres', "$branches; CALL memory.export_file('$target', 'langchain',
+		account_id => 'lossy', workers => 2, batch_size => 2)");
+	is($lossy, 0, 'an export of what the format cannot hold');
+	like($told, qr/is finished: 5 documents, .*left out: 5 messages of other branches/, 'names what it leaves out');
+	is($node->safe_psql('postgres', "SELECT options ->> 'left_out' FROM memory.jobs ORDER BY job_id DESC LIMIT 1"),
+		'{"messages of other branches": 5}', 'so does the job');
+	$node->safe_psql('postgres', "SELECT memory.forget('lossy')");
 	unlink $target;
 	$node->safe_psql('postgres', "SET ROLE loader; CALL memory.export_file('$target', since => '2999-01-01')");
 	is(-s $target, 0, 'an export of nothing is a file without bytes');

@@ -272,7 +272,51 @@ is(sql("SELECT imported FROM memory.redis_import('$url', 'langchain', 'bytes', m
 is(sql("SELECT imported FROM memory.redis_import('$url', 'langchain', 'bytes')"), '3', 'a key may be any bytes');
 is(sql("SELECT metadata #>> '{import,source_id}' FROM memory.conversations WHERE account_id = 'bytes'
 	AND metadata #>> '{redis,key}' LIKE '%\\%%'"), '%ff%fe', 'bytes that are no text are spelt out in the key');
+is(sql("SELECT exported FROM memory.redis_export('$url?db=7', 'langchain', 'bytes')"), '3', 'and comes back');
+is(redis('-n', 7, 'LLEN', "message_store:\xff\xfe") . redis('-n', 7, 'EXISTS', 'message_store:%ff%fe'), '10', 'as the same bytes');
+is(sql("SELECT imported, extended, unchanged FROM memory.redis_import('$url?db=7', 'langchain', 'bytes')"), '0|0|3',
+	'which are the same conversation');
+is(sql("SELECT skipped FROM memory.redis_export('$url?db=7', 'langchain', 'bytes')"), '3', 'that is there already');
+like(($node->psql('postgres', "SELECT count(*) FROM memory.redis_commands('langchain', 'bytes')"))[2],
+	qr/WARNING:  Redis key "message_store:%ff%fe" is left out: it is not a text/, 'commands are texts: it is named and left out');
 redis('DEL', "message_store:\xff\xfe");
+
+# --- what a layout cannot hold is named, once for all
+
+sql("SELECT memory.append('lossy', '" . conversation($_) . "', 'user', 'a'), memory.append('lossy', '" . conversation($_)
+	. "', 'user', 'b', parent_seq => 0)") for 11, 12;
+like(($node->psql('postgres', "SELECT * FROM memory.redis_export('$url?db=8', 'langchain', 'lossy')"))[2],
+	qr/NOTICE:  format "langchain" cannot hold everything; left out: 2 messages of other branches/, 'an export names what it leaves out');
+like(($node->psql('postgres', "SELECT count(*) FROM memory.redis_commands('langchain', 'lossy')"))[2],
+	qr/NOTICE:  format "langchain" cannot hold everything; left out: 2 messages of other branches/, 'and so do the commands');
+sql("SELECT memory.forget('lossy')");
+
+# --- a message that was changed in Redis
+
+redis('-n', 9, 'RPUSH', 'message_store:changed', item('human', 'one'));
+my $changed = "SELECT imported, extended, unchanged, rejected FROM memory.redis_import('$url?db=9', 'langchain', 'changed'";
+my $contents = "SELECT string_agg(content, ',' ORDER BY content) FROM memory.messages WHERE account_id = 'changed'";
+is(sql("$changed)"), '1|0|0|0', 'a list');
+redis('-n', 9, 'LSET', 'message_store:changed', 0, item('human', 'two'));
+like(error_of("$changed)"), qr/Redis key "message_store:changed"/, 'whose message has changed is a conflict');
+is(sql("$changed, on_conflict => 'keep')") . sql($contents), '0|0|1|0one', 'on_conflict keep');
+is(sql("$changed, on_conflict => 'copy')") . sql($contents), '1|0|0|0one,two', 'on_conflict copy');
+is(sql("$changed, on_conflict => 'replace')") . sql($contents), '0|1|0|0two,two', 'on_conflict replace');
+is(sql("SELECT count(*) FROM memory.jobs WHERE account_id = 'changed' AND options ->> 'on_conflict' IN ('keep', 'copy', 'replace')"), '3',
+	'the jobs say so');
+sql("SELECT memory.forget('changed')");
+
+# --- a time of expiry is counted from when it is read, not from the beginning of a scan
+
+redis('-n', 10, 'RPUSH', 'message_store:slow', item('human', 'one'));
+redis('-n', 10, 'PEXPIRE', 'message_store:slow', 100000);
+is(sql("BEGIN; SELECT pg_sleep(2); SELECT imported FROM memory.redis_import('$url?db=10', 'langchain', 'ttl'); COMMIT")
+	=~ s/\s//gr, '1', 'a key that expires');
+cmp_ok(abs(redis('-n', 10, 'PEXPIRETIME', 'message_store:slow')
+	- sql("SELECT round(extract(epoch FROM (metadata #>> '{redis,expires_at}')::timestamptz) * 1000) FROM memory.conversations
+		WHERE account_id = 'ttl'")),
+	'<', 1000, 'its time is not shortened by the two seconds before it was read');
+sql("SELECT memory.forget('ttl')");
 
 # --- what is refused, and that no password is seen
 

@@ -17,7 +17,10 @@ export class Backoff {
 
 	/** The delay after one more failure, in milliseconds. */
 	next(): number {
-		const limit = Math.min(this.options.mostMs, this.options.firstMs * 2 ** Math.min(this.failures++, 30));
+		const limit = Math.min(
+			this.options.mostMs,
+			this.options.firstMs * 2 ** Math.min(this.failures++, 30),
+		);
 
 		return Math.ceil(limit * (0.1 + 0.9 * this.options.random()));
 	}

@@ -5,7 +5,10 @@ import type { MessageDocument } from './documents.js';
  * The messages from the root to the head, oldest first.  A deleted message is passed over, and so
  * is a parent that is not here: then what came before it, by number, is the one that was answered.
  */
-export function branchOf(messages: readonly MessageDocument[], head: string | null | undefined): MessageDocument[] {
+export function branchOf(
+	messages: readonly MessageDocument[],
+	head: string | null | undefined,
+): MessageDocument[] {
 	const byId = new Map(messages.map((message) => [message.id, message]));
 	const ordered = inOrder(messages);
 	const branch: MessageDocument[] = [];
@@ -19,7 +22,9 @@ export function branchOf(messages: readonly MessageDocument[], head: string | nu
 			branch.push(message);
 		if (message.parent === null)
 			break;
-		next = (message.parent === undefined ? undefined : byId.get(message.parent)) ?? before(ordered, message);
+		next =
+			(message.parent === undefined ? undefined : byId.get(message.parent)) ??
+			before(ordered, message);
 	}
 	return branch.reverse();
 }

@@ -20,7 +20,9 @@ export class Codec {
 	constructor(private readonly cipher: Cipher | undefined) {}
 
 	async seal<Body extends object>(body: Body): Promise<Sealed<Body>> {
-		return this.cipher === undefined ? body : this.cipher.encrypt(encoder.encode(JSON.stringify(body)));
+		return this.cipher === undefined
+			? body
+			: this.cipher.encrypt(encoder.encode(JSON.stringify(body)));
 	}
 
 	async open<Body extends object>(sealed: Sealed<Body>): Promise<Body> {
@@ -32,11 +34,16 @@ export class Codec {
 	}
 
 	/** The contents of a conversation's messages, by id, as compressed bytes. */
-	async pack(contents: ReadonlyMap<string, string>): Promise<{ bytes: Uint8Array<ArrayBuffer>; rawBytes: number }> {
+	async pack(
+		contents: ReadonlyMap<string, string>,
+	): Promise<{ bytes: Uint8Array<ArrayBuffer>; rawBytes: number }> {
 		const raw = encoder.encode(JSON.stringify([...contents]));
 		const bytes = await through(raw, new CompressionStream('deflate-raw'));
 
-		return { bytes: this.cipher === undefined ? bytes : await this.cipher.encrypt(bytes), rawBytes: raw.length };
+		return {
+			bytes: this.cipher === undefined ? bytes : await this.cipher.encrypt(bytes),
+			rawBytes: raw.length,
+		};
 	}
 
 	async unpack(bytes: Uint8Array<ArrayBuffer>): Promise<Map<string, string>> {
@@ -51,5 +58,7 @@ async function through(
 	bytes: Uint8Array<ArrayBuffer>,
 	stream: CompressionStream | DecompressionStream,
 ): Promise<Uint8Array<ArrayBuffer>> {
-	return new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(stream)).arrayBuffer());
+	return new Uint8Array(
+		await new Response(new Blob([bytes]).stream().pipeThrough(stream)).arrayBuffer(),
+	);
 }

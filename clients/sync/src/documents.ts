@@ -6,8 +6,12 @@ export type Collection = 'conversations' | 'messages';
 export const COLLECTIONS: readonly Collection[] = ['conversations', 'messages'];
 
 /** A conversation; what only the server knows is missing until it has answered. */
-export interface ConversationDocument
-	extends Partial<Pick<ConversationsRow, 'title' | 'archived' | 'metadata' | 'created_at' | 'updated_at' | 'message_count'>> {
+export interface ConversationDocument extends Partial<
+	Pick<
+		ConversationsRow,
+		'title' | 'archived' | 'metadata' | 'created_at' | 'updated_at' | 'message_count'
+	>
+> {
 	id: ConversationsRow['conversation_id'];
 	/** The id of the current branch's last message. */
 	head?: string | null;
@@ -16,8 +20,9 @@ export interface ConversationDocument
 }
 
 /** A message; what only the server knows is missing until it has answered. */
-export interface MessageDocument
-	extends Partial<Pick<MessagesRow, 'seq' | 'role' | 'content' | 'model' | 'metadata' | 'created_at'>> {
+export interface MessageDocument extends Partial<
+	Pick<MessagesRow, 'seq' | 'role' | 'content' | 'model' | 'metadata' | 'created_at'>
+> {
 	id: string;
 	conversation_id: MessagesRow['conversation_id'];
 	/** The id of the message that it answers; null: a root. */
@@ -37,13 +42,21 @@ export const EDITABLE = {
 
 /** The same text for the same value; null is as good as absent, and the order of keys is none. */
 export function canonical(value: unknown): string {
-	return JSON.stringify(value, (_key, part: unknown) =>
-		part !== null && typeof part === 'object' && !Array.isArray(part)
-			? Object.fromEntries(Object.entries(part).filter(([, inner]) => inner !== null && inner !== undefined).sort())
-			: part) ?? 'null';
+	return (
+		JSON.stringify(value, (_key, part: unknown) =>
+			part !== null && typeof part === 'object' && !Array.isArray(part)
+				? Object.fromEntries(
+						Object.entries(part)
+							.filter(([, inner]) => inner !== null && inner !== undefined)
+							.sort(),
+					)
+				: part,
+		) ?? 'null'
+	);
 }
 
-export const isSame = (a: unknown, b: unknown): boolean => canonical(a ?? null) === canonical(b ?? null);
+export const isSame = (a: unknown, b: unknown): boolean =>
+	canonical(a ?? null) === canonical(b ?? null);
 
 /** A field that the device and somebody else have changed to different values. */
 export interface Conflict {
@@ -64,7 +77,8 @@ export type Resolve = (conflict: Conflict) => JsonValue | undefined;
  * The stored value wins, unless nothing was known to be stored: then the device has made the
  * document, and has changed it since it was pushed.
  */
-export const resolveByDefault: Resolve = ({ base, stored, mine }) => (base === undefined ? mine : stored);
+export const resolveByDefault: Resolve = ({ base, stored, mine }) =>
+	base === undefined ? mine : stored;
 
 /**
  * What the device shows after it has learned what is stored: field by field, a change that only
@@ -84,27 +98,40 @@ export function merge<D extends AnyDocument>(
 		return { ...stored, _deleted: true };
 	for (const field of EDITABLE[collection]) {
 		const value = m?.[field];
-		if (value === undefined || (b !== undefined && isSame(value, b[field])) || isSame(value, s?.[field]))
+		if (
+			value === undefined ||
+			(b !== undefined && isSame(value, b[field])) ||
+			isSame(value, s?.[field])
+		)
 			continue;
-		merged[field] = b !== undefined && isSame(s?.[field], b[field]) ? value : resolve({
-			collection,
-			id: mine.id,
-			conversation_id: 'conversation_id' in mine ? mine.conversation_id : mine.id,
-			field,
-			base: b === undefined ? undefined : b[field] ?? null,
-			stored: s?.[field],
-			mine: value,
-		});
+		merged[field] =
+			b !== undefined && isSame(s?.[field], b[field])
+				? value
+				: resolve({
+						collection,
+						id: mine.id,
+						conversation_id: 'conversation_id' in mine ? mine.conversation_id : mine.id,
+						field,
+						base: b === undefined ? undefined : (b[field] ?? null),
+						stored: s?.[field],
+						mine: value,
+					});
 	}
 	return merged as unknown as D;
 }
 
 /** Whether a document has changes that are not stored. */
-export function isChanged(collection: Collection, base: AnyDocument | undefined, mine: AnyDocument): boolean {
+export function isChanged(
+	collection: Collection,
+	base: AnyDocument | undefined,
+	mine: AnyDocument,
+): boolean {
 	if (base === undefined || mine._deleted)
 		return true;
 	const [b, m] = [base, mine] as unknown as Record<string, unknown>[];
-	return EDITABLE[collection].some((field) => m?.[field] !== undefined && !isSame(m[field], b?.[field]));
+	return EDITABLE[collection].some(
+		(field) => m?.[field] !== undefined && !isSame(m[field], b?.[field]),
+	);
 }
 
 /** PostgreSQL stores no NUL and no half of a surrogate pair; a push that holds one would be refused as a whole. */

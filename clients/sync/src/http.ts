@@ -16,7 +16,11 @@ export class GatewayError extends Error {
 
 	/** Whether the same request would be refused again. */
 	get isFinal(): boolean {
-		return this.status >= 400 && this.status < 500 && ![401, 408, 410, 425, 429].includes(this.status);
+		return (
+			this.status >= 400 &&
+			this.status < 500 &&
+			![401, 408, 410, 425, 429].includes(this.status)
+		);
 	}
 }
 
@@ -78,13 +82,20 @@ export class Gateway {
 		return this.getToken(renew);
 	}
 
-	async pull(collection: Collection, checkpoint: Checkpoint, limits: PullLimits, signal: AbortSignal): Promise<Page> {
+	async pull(
+		collection: Collection,
+		checkpoint: Checkpoint,
+		limits: PullLimits,
+		signal: AbortSignal,
+	): Promise<Page> {
 		return this.call('/v1/pull', signal, {
 			collection,
 			checkpoint: checkpoint ?? null,
 			max_documents: limits.maxDocuments,
 			...(limits.since === undefined ? {} : { since: limits.since }),
-			...(limits.maxConversations === undefined ? {} : { max_conversations: limits.maxConversations }),
+			...(limits.maxConversations === undefined
+				? {}
+				: { max_conversations: limits.maxConversations }),
 		});
 	}
 
@@ -92,8 +103,16 @@ export class Gateway {
 		return this.call('/v1/push', signal, { collection, rows });
 	}
 
-	async conversation(id: string, afterSeq: number, maxDocuments: number, signal: AbortSignal): Promise<ConversationPage> {
-		return this.call(`/v1/conversations/${id}/documents?after_seq=${afterSeq}&max_documents=${maxDocuments}`, signal);
+	async conversation(
+		id: string,
+		afterSeq: number,
+		maxDocuments: number,
+		signal: AbortSignal,
+	): Promise<ConversationPage> {
+		return this.call(
+			`/v1/conversations/${id}/documents?after_seq=${afterSeq}&max_documents=${maxDocuments}`,
+			signal,
+		);
 	}
 
 	private async call<Answer>(path: string, signal: AbortSignal, body?: object): Promise<Answer> {
@@ -110,7 +129,12 @@ export class Gateway {
 		}
 	}
 
-	private async request(path: string, signal: AbortSignal, body: object | undefined, token: string): Promise<Response> {
+	private async request(
+		path: string,
+		signal: AbortSignal,
+		body: object | undefined,
+		token: string,
+	): Promise<Response> {
 		try {
 			return await this.send(this.url + path, {
 				method: body === undefined ? 'GET' : 'POST',

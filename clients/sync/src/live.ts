@@ -32,7 +32,12 @@ export class Live {
 	private renew = false;
 
 	constructor(private readonly options: LiveOptions) {
-		this.backoff = new Backoff({ firstMs: 500, mostMs: 60_000, random: Math.random, ...options.backoff });
+		this.backoff = new Backoff({
+			firstMs: 500,
+			mostMs: 60_000,
+			random: Math.random,
+			...options.backoff,
+		});
 		void this.run();
 	}
 
@@ -41,6 +46,14 @@ export class Live {
 		this.backoff.reset();
 		if (this.socket === undefined)
 			this.changed.set();
+	}
+
+	/** Begins anew, whatever the socket believes: the network was away, which a socket notices late. */
+	reconnect(): void {
+		this.hurry();
+		if (this.socket !== undefined)
+			this.dead();
+		this.changed.set();
 	}
 
 	/** Closes the connection for good. */
@@ -75,7 +88,9 @@ export class Live {
 			return;
 		await new Promise<void>((resolve) => {
 			const socket = new (this.options.WebSocket ?? WebSocket)(
-				`${this.options.url.replace(/^http/, 'ws')}/v1/live`, [PROTOCOL, `bearer.${token}`]);
+				`${this.options.url.replace(/^http/, 'ws')}/v1/live`,
+				[PROTOCOL, `bearer.${token}`],
+			);
 
 			this.socket = socket;
 			this.ended = (code) => {
@@ -119,8 +134,7 @@ export class Live {
 			this.heard = false;
 			if (silent >= PATIENCE)
 				this.dead();
-			else
-				this.socket?.send('{"type":"ping"}');
+			else this.socket?.send('{"type":"ping"}');
 		}, heartbeatMs);
 		(this.timer as { unref?: () => void }).unref?.();
 	}

@@ -5,7 +5,12 @@ import { Backoff, type BackoffOptions, Signal } from './backoff.js';
 import { branchOf, inOrder } from './branch.js';
 import { type Cipher, Codec } from './codec.js';
 import {
-	type ConversationDocument, EDITABLE, type MessageDocument, type Resolve, checkStorable, isChanged,
+	type ConversationDocument,
+	EDITABLE,
+	type MessageDocument,
+	type Resolve,
+	checkStorable,
+	isChanged,
 	resolveByDefault,
 } from './documents.js';
 import { Gateway, GatewayError, type GetToken, type PullLimits, type Refusal } from './http.js';
@@ -13,7 +18,16 @@ import { Live, type LiveState } from './live.js';
 import { Replication } from './replication.js';
 import { type Found, type SearchOptions, searchStore } from './search.js';
 import {
-	type Body, type Change, ErasedError, type Key, type Place, Store, type Write, conversationKey, messageKey, placeOf,
+	type Body,
+	type Change,
+	ErasedError,
+	type Key,
+	type Place,
+	Store,
+	type Write,
+	conversationKey,
+	messageKey,
+	placeOf,
 } from './store.js';
 import { type TabMessage, Tabs } from './tabs.js';
 import { Tidy, type TidyOptions } from './tidy.js';
@@ -83,7 +97,15 @@ export interface Refused extends Omit<Refusal, 'row' | 'id'>, Omit<Key, 'collect
  * account's; closed.
  */
 export type State =
-	| 'starting' | 'syncing' | 'live' | 'polling' | 'waiting' | 'offline' | 'unauthorized' | 'erased' | 'closed';
+	| 'starting'
+	| 'syncing'
+	| 'live'
+	| 'polling'
+	| 'waiting'
+	| 'offline'
+	| 'unauthorized'
+	| 'erased'
+	| 'closed';
 
 export interface Status {
 	state: State;
@@ -110,8 +132,12 @@ export interface NewMessage {
 	created_at?: string;
 }
 
-export type ConversationChanges = Partial<Pick<ConversationDocument, 'title' | 'archived' | 'metadata' | 'head'>>;
-export type MessageChanges = Partial<Pick<MessageDocument, 'role' | 'content' | 'model' | 'metadata'>>;
+export type ConversationChanges = Partial<
+	Pick<ConversationDocument, 'title' | 'archived' | 'metadata' | 'head'>
+>;
+export type MessageChanges = Partial<
+	Pick<MessageDocument, 'role' | 'content' | 'model' | 'metadata'>
+>;
 
 /** The conversation's messages are not on the device, and cannot be fetched now. */
 export class NotHereError extends Error {
@@ -158,23 +184,33 @@ export class Memory {
 		this.backoff = new Backoff(backoff);
 		this.quotaBackoff = new Backoff({ ...backoff, ...QUOTA_RETRY });
 		this.replication = new Replication(
-			store, new Gateway(options.url, options.token, send, options.requestTimeoutMs ?? 60_000), {
+			store,
+			new Gateway(options.url, options.token, send, options.requestTimeoutMs ?? 60_000),
+			{
 				batch: options.batch ?? 200,
 				firstCopy: options.firstCopy ?? {},
 				resolve: options.resolve ?? resolveByDefault,
 				onRefused: (key, refusal) => this.refused({ ...key, ...refusal }),
 				onRestart: () => this.setLeading({ restarts: this.leading.restarts + 1 }),
-			});
+			},
+		);
 		this.tidier = new Tidy(store, tidyOptions(options));
-		this.tabs = new Tabs(name, `${name} ${store.generation}`, (message) => this.received(message));
+		this.tabs = new Tabs(name, `${name} ${store.generation}`, (message) =>
+			this.received(message),
+		);
 	}
 
 	/** Opens the copy of the account, and keeps it up to date until close(). */
 	static async open(options: MemoryOptions): Promise<Memory> {
 		const name = options.name ?? 'memory-ext';
 		let memory: Memory | undefined;
-		const { store, erased } = await Store.open(name, options.account, new Codec(options.cipher),
-			(change) => memory?.changed(change), () => memory?.gone());
+		const { store, erased } = await Store.open(
+			name,
+			options.account,
+			new Codec(options.cipher),
+			(change) => memory?.changed(change),
+			() => memory?.gone(),
+		);
 
 		memory = new Memory(options, name, store);
 		if (erased)
@@ -198,15 +234,25 @@ export class Memory {
 	// -----------------------------------------------------------------------------------------
 
 	/** Conversations, last changed first. */
-	async list(options: { limit?: number; after?: Place; includeArchived?: boolean } = {}): Promise<Conversation[]> {
+	async list(
+		options: { limit?: number; after?: Place; includeArchived?: boolean } = {},
+	): Promise<Conversation[]> {
 		const { limit = 50, includeArchived = false } = options;
 		const listed: Conversation[] = [];
 
 		for (let below = options.after; listed.length < limit;) {
 			const page = await this.store.conversations(below, limit);
 			for (const { record, body } of page)
-				if (!body.doc._deleted && (includeArchived || !body.doc.archived) && listed.length < limit)
-					listed.push({ ...shown(record.queued, body), here: record.evicted === undefined, place: placeOf(record) });
+				if (
+					!body.doc._deleted &&
+					(includeArchived || !body.doc.archived) &&
+					listed.length < limit
+				)
+					listed.push({
+						...shown(record.queued, body),
+						here: record.evicted === undefined,
+						place: placeOf(record),
+					});
 			const last = page.at(-1);
 			if (page.length < limit || last === undefined)
 				break;
@@ -220,7 +266,11 @@ export class Memory {
 
 		if (record === undefined || !('sort' in record) || body === undefined || body.doc._deleted)
 			return undefined;
-		return { ...shown(record.queued, body), here: record.evicted === undefined, place: placeOf(record) };
+		return {
+			...shown(record.queued, body),
+			here: record.evicted === undefined,
+			place: placeOf(record),
+		};
 	}
 
 	/**
@@ -234,7 +284,9 @@ export class Memory {
 
 	private async localMessages(id: string, all: boolean): Promise<Message[]> {
 		const { body: owner } = await this.store.load<ConversationDocument>(conversationKey(id));
-		const records = new Map((await this.store.messages(id)).map((loaded) => [loaded.record.id, loaded]));
+		const records = new Map(
+			(await this.store.messages(id)).map((loaded) => [loaded.record.id, loaded]),
+		);
 
 		if (owner === undefined || owner.doc._deleted)
 			return [];
@@ -254,15 +306,32 @@ export class Memory {
 	}
 
 	/** Calls back now, and after each change of what was asked for; the function that is returned ends it. */
-	watchList(options: Parameters<Memory['list']>[0], callback: (conversations: Conversation[]) => void): () => void {
-		return this.observe(({ list }) => list, () => this.list(options), callback, []);
+	watchList(
+		options: Parameters<Memory['list']>[0],
+		callback: (conversations: Conversation[]) => void,
+	): () => void {
+		return this.observe(
+			({ list }) => list,
+			() => this.list(options),
+			callback,
+			[],
+		);
 	}
 
 	/** The same for a conversation's messages; those that are not here come when they are fetched. */
-	watchMessages(id: string, options: { allBranches?: boolean }, callback: (messages: Message[]) => void): () => void {
+	watchMessages(
+		id: string,
+		options: { allBranches?: boolean },
+		callback: (messages: Message[]) => void,
+	): () => void {
 		void this.fetch(id).catch(() => {});
-		return this.observe(({ list, conversations }) => conversations.includes(id) || (list && conversations.length === 0),
-			() => this.localMessages(id, options.allBranches ?? false), callback, []);
+		return this.observe(
+			({ list, conversations }) =>
+				conversations.includes(id) || (list && conversations.length === 0),
+			() => this.localMessages(id, options.allBranches ?? false),
+			callback,
+			[],
+		);
 	}
 
 	/** The same for the status. */
@@ -290,7 +359,9 @@ export class Memory {
 	// -----------------------------------------------------------------------------------------
 
 	/** Makes a conversation and returns its id. */
-	async create(fields: ConversationChanges & { id?: string; created_at?: string } = {}): Promise<string> {
+	async create(
+		fields: ConversationChanges & { id?: string; created_at?: string } = {},
+	): Promise<string> {
 		const { id = crypto.randomUUID(), created_at = new Date().toISOString(), ...rest } = fields;
 		const doc = { id, title: null, archived: false, metadata: null, created_at, ...rest };
 
@@ -298,15 +369,25 @@ export class Memory {
 		await this.change([conversationKey(id)], ([loaded]) => {
 			if (loaded?.body !== undefined)
 				throw new Error('there is a conversation of this id');
-			return { writes: [{ key: conversationKey(id), body: { doc }, queued: true, sort: 'top' }] };
+			return {
+				writes: [{ key: conversationKey(id), body: { doc }, queued: true, sort: 'top' }],
+			};
 		});
 		return id;
 	}
 
 	/** Appends a message; a conversation that is not there is made.  Appended twice, it is there once. */
 	async append(conversationId: string, message: NewMessage): Promise<string> {
-		const { id = crypto.randomUUID(), created_at = new Date().toISOString(), parent, ...rest } = message;
-		const keys = [conversationKey(conversationId), messageKey({ id, conversation_id: conversationId })];
+		const {
+			id = crypto.randomUUID(),
+			created_at = new Date().toISOString(),
+			parent,
+			...rest
+		} = message;
+		const keys = [
+			conversationKey(conversationId),
+			messageKey({ id, conversation_id: conversationId }),
+		];
 
 		checkStorable(message);
 		await this.change(keys, ([owner, same]) => {
@@ -314,16 +395,24 @@ export class Memory {
 				throw new Error('the conversation was deleted');
 			if (same?.body !== undefined)
 				return { writes: [] };
-			const conversation = (owner?.body ?? { doc: { id: conversationId, created_at } }) as Body<ConversationDocument>;
+			const conversation = (owner?.body ?? {
+				doc: { id: conversationId, created_at },
+			}) as Body<ConversationDocument>;
 			const doc = {
-				id, conversation_id: conversationId, created_at, ...rest,
+				id,
+				conversation_id: conversationId,
+				created_at,
+				...rest,
 				...(parent !== undefined ? { parent } : answered(conversation)),
 			};
 			return {
 				writes: [
 					{ key: keys[1] as Key, body: { doc }, queued: true },
 					{
-						key: keys[0] as Key, body: { ...conversation, localHead: id }, sort: 'top', flags: { packed: false },
+						key: keys[0] as Key,
+						body: { ...conversation, localHead: id },
+						sort: 'top',
+						flags: { packed: false },
 						queued: owner?.body === undefined || owner.record?.queued !== undefined,
 					},
 				],
@@ -336,9 +425,16 @@ export class Memory {
 	async update(id: string, changes: ConversationChanges): Promise<void> {
 		checkStorable(changes);
 		await this.change([conversationKey(id)], ([loaded]) => ({
-			writes: [edited(conversationKey(id), loaded?.record?.queued, loaded?.body as Body<ConversationDocument> | undefined, {
-				...changes,
-			})],
+			writes: [
+				edited(
+					conversationKey(id),
+					loaded?.record?.queued,
+					loaded?.body as Body<ConversationDocument> | undefined,
+					{
+						...changes,
+					},
+				),
+			],
 		}));
 	}
 
@@ -350,10 +446,22 @@ export class Memory {
 		await this.fetch(conversationId);
 		await this.change([key], async ([loaded]) => {
 			// Of what is compressed, the content stands elsewhere.
-			const body = (loaded?.record as { packed?: 1 } | undefined)?.packed === undefined
-				? loaded?.body
-				: (await this.store.messages(conversationId)).find(({ record }) => record.id === id)?.body;
-			return { writes: [edited(key, loaded?.record?.queued, body as Body<MessageDocument> | undefined, changes)] };
+			const body =
+				(loaded?.record as { packed?: 1 } | undefined)?.packed === undefined
+					? loaded?.body
+					: (await this.store.messages(conversationId)).find(
+							({ record }) => record.id === id,
+						)?.body;
+			return {
+				writes: [
+					edited(
+						key,
+						loaded?.record?.queued,
+						body as Body<MessageDocument> | undefined,
+						changes,
+					),
+				],
+			};
 		});
 	}
 
@@ -362,15 +470,23 @@ export class Memory {
 		const key = messageKey({ id, conversation_id: conversationId });
 
 		await this.change([key], ([loaded]) => ({
-			writes: loaded?.body === undefined ? [] : [deleted(key, loaded.record?.queued, loaded.body)],
+			writes:
+				loaded?.body === undefined
+					? []
+					: [deleted(key, loaded.record?.queued, loaded.body)],
 		}));
 	}
 
 	/** Deletes a conversation with its messages. */
 	async delete(id: string): Promise<void> {
-		await this.change([conversationKey(id)], ([loaded]) => loaded?.body === undefined
-			? { writes: [] }
-			: { writes: [deleted(conversationKey(id), loaded.record?.queued, loaded.body)], drop: [id] });
+		await this.change([conversationKey(id)], ([loaded]) =>
+			loaded?.body === undefined
+				? { writes: [] }
+				: {
+						writes: [deleted(conversationKey(id), loaded.record?.queued, loaded.body)],
+						drop: [id],
+					},
+		);
 	}
 
 	/** Local changes are on the disk when this is over; a device that is full makes room first. */
@@ -390,9 +506,17 @@ export class Memory {
 		if ((await this.get(id))?.here !== false)
 			return;
 		await this.store.change([conversationKey(id)], ([loaded]) => ({
-			writes: loaded?.body === undefined ? [] : [{
-				key: conversationKey(id), body: loaded.body, queued: loaded.record?.queued !== undefined, flags: { wanted: true },
-			}],
+			writes:
+				loaded?.body === undefined
+					? []
+					: [
+							{
+								key: conversationKey(id),
+								body: loaded.body,
+								queued: loaded.record?.queued !== undefined,
+								flags: { wanted: true },
+							},
+						],
 		}));
 		this.wake({ type: 'work' });
 		await new Promise<void>((resolve, reject) => {
@@ -404,8 +528,12 @@ export class Memory {
 				else
 					reject(error);
 			};
-			const stopList = this.observe(({ conversations }) => conversations.includes(id), () => this.get(id),
-				(conversation) => conversation?.here !== false && end(), undefined);
+			const stopList = this.observe(
+				({ conversations }) => conversations.includes(id),
+				() => this.get(id),
+				(conversation) => conversation?.here !== false && end(),
+				undefined,
+			);
 			const stopStatus = this.watchStatus(({ state }) => {
 				if (!['starting', 'syncing', 'live', 'polling'].includes(state))
 					end(new NotHereError());
@@ -427,13 +555,16 @@ export class Memory {
 			return;
 		}
 		this.replication.retryRefused();
-		if (!await this.tabs.ifAlone(async () => this.replication.run(this.stop.signal)))
+		if (!(await this.tabs.ifAlone(async () => this.replication.run(this.stop.signal))))
 			this.tabs.tell({ type: 'sync' });
 	}
 
 	/** Compresses older contents and makes room now, which otherwise happens now and then. */
 	async tidy(): Promise<{ packed: number; freedBytes: number }> {
-		return { packed: await this.tidier.pack(this.stop.signal), freedBytes: await this.tidier.makeRoom() };
+		return {
+			packed: await this.tidier.pack(this.stop.signal),
+			freedBytes: await this.tidier.makeRoom(),
+		};
 	}
 
 	/** Stops; the copy stays, with what has to be pushed. */
@@ -474,8 +605,7 @@ export class Memory {
 		for (const event of ['online', 'offline'] as const)
 			globalThis.removeEventListener?.(event, this.network);
 		if (state === 'erased')
-			for (const watcher of this.watchers)
-				watcher.empty();
+			for (const watcher of this.watchers) watcher.empty();
 		this.tellStatus();
 		this.watchers.clear();
 		this.statusWatchers.clear();
@@ -487,7 +617,11 @@ export class Memory {
 		const storage = typeof navigator === 'undefined' ? undefined : navigator.storage;
 
 		// A worker may only ask whether it was promised.
-		this.persisted = await (storage?.persist?.() ?? storage?.persisted?.() ?? Promise.resolve(false)).catch(() => false);
+		this.persisted = await (
+			storage?.persist?.() ??
+			storage?.persisted?.() ??
+			Promise.resolve(false)
+		).catch(() => false);
 		this.tellStatus();
 	}
 
@@ -531,7 +665,10 @@ export class Memory {
 			if (isFull(error))
 				await this.tidier.evict(ROOM).catch(() => 0);
 			const { status = 0, retryAfterMs = 0 } = error instanceof GatewayError ? error : {};
-			this.setLeading({ state: status === 401 ? 'unauthorized' : 'waiting', error: (error as Error).message });
+			this.setLeading({
+				state: status === 401 ? 'unauthorized' : 'waiting',
+				error: (error as Error).message,
+			});
 			return Math.max(this.backoff.next(), retryAfterMs);
 		}
 	}
@@ -576,7 +713,7 @@ export class Memory {
 
 	private readonly network = (): void => {
 		if (navigator.onLine)
-			this.live?.hurry();
+			this.live?.reconnect();
 		else if (this.leader)
 			this.setLeading({ state: 'offline' });
 		this.hurryUp();
@@ -644,8 +781,7 @@ export class Memory {
 
 	private notify(change: Change): void {
 		for (const watcher of this.watchers)
-			if (watcher.matches(change))
-				watcher.run();
+			if (watcher.matches(change)) watcher.run();
 		this.tellStatus();
 	}
 
@@ -670,11 +806,15 @@ export class Memory {
 		callback: (result: Result) => void,
 		none: Result,
 	): () => void {
-		const watcher = new Watcher(matches, async () => {
-			const result = await query();
-			if (this.watchers.has(watcher))
-				callback(result);
-		}, () => callback(none));
+		const watcher = new Watcher(
+			matches,
+			async () => {
+				const result = await query();
+				if (this.watchers.has(watcher))
+					callback(result);
+			},
+			() => callback(none),
+		);
 
 		this.watchers.add(watcher);
 		watcher.run();
@@ -713,11 +853,15 @@ class Watcher {
 // Bodies
 // ---------------------------------------------------------------------------------------------
 
-function shown<D extends ConversationDocument | MessageDocument>(queued: number | undefined, { doc, refusal }: Body<D>) {
+function shown<D extends ConversationDocument | MessageDocument>(
+	queued: number | undefined,
+	{ doc, refusal }: Body<D>,
+) {
 	return { ...doc, pending: queued !== undefined, ...(refusal === undefined ? {} : { refusal }) };
 }
 
-const headOf = ({ doc, localHead }: Body<ConversationDocument>): string | null | undefined => localHead ?? doc.head;
+const headOf = ({ doc, localHead }: Body<ConversationDocument>): string | null | undefined =>
+	localHead ?? doc.head;
 
 /** What a new message answers; of a conversation whose head is not known, the server knows it. */
 function answered(conversation: Body<ConversationDocument>): { parent?: string | null } {
@@ -728,13 +872,18 @@ function answered(conversation: Body<ConversationDocument>): { parent?: string |
 
 /** A document with changes; what they restore need not be pushed any more. */
 function edited<D extends ConversationDocument | MessageDocument>(
-	key: Key, queued: number | undefined, body: Body<D> | undefined, changes: Partial<D>,
+	key: Key,
+	queued: number | undefined,
+	body: Body<D> | undefined,
+	changes: Partial<D>,
 ): Write {
 	if (body === undefined || body.doc._deleted)
 		throw new Error('there is no such document, or it was deleted');
 	const { refusal: _before, ...rest } = body;
-	const fields = Object.entries(changes).filter(([field, value]) =>
-		value !== undefined && (EDITABLE[key.collection] as readonly string[]).includes(field));
+	const fields = Object.entries(changes).filter(
+		([field, value]) =>
+			value !== undefined && (EDITABLE[key.collection] as readonly string[]).includes(field),
+	);
 	const doc = { ...body.doc, ...Object.fromEntries(fields) };
 	const base = queued === undefined ? body.doc : body.base;
 	const waits = isChanged(key.collection, base, doc);
@@ -747,7 +896,11 @@ function edited<D extends ConversationDocument | MessageDocument>(
 	};
 }
 
-function deleted(key: Key, queued: number | undefined, body: Body<ConversationDocument | MessageDocument>): Write {
+function deleted(
+	key: Key,
+	queued: number | undefined,
+	body: Body<ConversationDocument | MessageDocument>,
+): Write {
 	const base = queued === undefined ? body.doc : body.base;
 
 	return {
@@ -758,7 +911,10 @@ function deleted(key: Key, queued: number | undefined, body: Body<ConversationDo
 	};
 }
 
-function without<Value extends object, Name extends keyof Value>(value: Value, name: Name): Omit<Value, Name> {
+function without<Value extends object, Name extends keyof Value>(
+	value: Value,
+	name: Name,
+): Omit<Value, Name> {
 	const { [name]: _gone, ...rest } = value;
 
 	return rest;
@@ -770,8 +926,11 @@ function tidyOptions(options: MemoryOptions): TidyOptions {
 	return {
 		hotConversations: options.hotConversations ?? 100,
 		maxBytes: options.maxBytes,
-		estimate: options.estimate ?? (storage?.estimate === undefined ? undefined : () => storage.estimate()),
+		estimate:
+			options.estimate ??
+			(storage?.estimate === undefined ? undefined : () => storage.estimate()),
 	};
 }
 
-const isFull = (error: unknown): boolean => (error as { name?: string } | null)?.name === 'QuotaExceededError';
+const isFull = (error: unknown): boolean =>
+	(error as { name?: string } | null)?.name === 'QuotaExceededError';

@@ -3,10 +3,33 @@
 // page says is written before the next is asked for, so that nothing old overwrites what is newer.
 import { applyAccepted, applyStored, pushable } from './apply.js';
 import {
-	type AnyDocument, COLLECTIONS, type Collection, type ConversationDocument, type MessageDocument, type Resolve, isChanged,
+	type AnyDocument,
+	COLLECTIONS,
+	type Collection,
+	type ConversationDocument,
+	type MessageDocument,
+	type Resolve,
+	isChanged,
 } from './documents.js';
-import { type Gateway, GatewayError, type PullLimits, type PushAnswer, type PushRow, type Refusal } from './http.js';
-import { type Body, type Key, type Loaded, type Plan, type Store, conversationKey, keyOf, messageKey, nameOf } from './store.js';
+import {
+	type Gateway,
+	GatewayError,
+	type PullLimits,
+	type PushAnswer,
+	type PushRow,
+	type Refusal,
+} from './http.js';
+import {
+	type Body,
+	type Key,
+	type Loaded,
+	type Plan,
+	type Store,
+	conversationKey,
+	keyOf,
+	messageKey,
+	nameOf,
+} from './store.js';
 
 export interface ReplicationOptions {
 	/** Documents of a page, and rows of a push. */
@@ -28,6 +51,7 @@ interface Row {
 /** Refusals that pass by themselves: a quota, whose period ends or whose plan changes. */
 const PASSING = /^(MX001|40|53|57)/;
 const NO_PARENT = '23503';
+const NOTHING: Loaded = { record: undefined, body: undefined };
 
 export class Replication {
 	/** Documents that are not pushed again as they are: name → which version, and whether it may pass later. */
@@ -44,8 +68,7 @@ export class Replication {
 		const before = this.waiting.size;
 
 		for (const [name, { passing }] of this.waiting)
-			if (passing)
-				this.waiting.delete(name);
+			if (passing) this.waiting.delete(name);
 		return this.waiting.size < before;
 	}
 
@@ -83,7 +106,10 @@ export class Replication {
 				const page = await this.gateway.pull(collection, before, limits, signal);
 				const checkpoint = { collection, before, after: page.checkpoint };
 
-				if (page.documents.length > 0 || JSON.stringify(before) !== JSON.stringify(page.checkpoint))
+				if (
+					page.documents.length > 0 ||
+					JSON.stringify(before) !== JSON.stringify(page.checkpoint)
+				)
 					await this.apply(collection, page.documents, checkpoint);
 				({ more } = page);
 				// A first copy takes long, and somebody who opens a conversation does not wait for it.
@@ -91,12 +117,17 @@ export class Replication {
 			}
 	}
 
-	private async apply(collection: Collection, documents: AnyDocument[], checkpoint: NonNullable<Plan['checkpoint']>): Promise<void> {
+	private async apply(
+		collection: Collection,
+		documents: AnyDocument[],
+		checkpoint: NonNullable<Plan['checkpoint']>,
+	): Promise<void> {
 		const keys = documents.map((document) => keyOf(collection, document));
 		// The conversations of messages say whether these are kept on the device at all.
-		const parents = collection === 'messages'
-			? [...new Set(keys.map((key) => key.conversation_id))].map(conversationKey)
-			: [];
+		const parents =
+			collection === 'messages'
+				? [...new Set(keys.map((key) => key.conversation_id))].map(conversationKey)
+				: [];
 
 		const foreign = checkpoint.before === null ? await this.foreign(collection, keys) : [];
 
@@ -105,7 +136,9 @@ export class Replication {
 				writes: foreign.map((key) => ({ key, body: null, queued: false })),
 				checkpoint,
 			};
-			const evicted = new Set(parents.filter((_key, n) => isEvicted(loaded[keys.length + n])).map(({ id }) => id));
+			const evicted = new Set(
+				parents.filter((_key, n) => isEvicted(loaded[keys.length + n])).map(({ id }) => id),
+			);
 
 			for (const [n, document] of documents.entries()) {
 				const state = loaded[n];
@@ -116,6 +149,9 @@ export class Replication {
 					continue;
 				applyStored(plan, collection, document, state, this.options.resolve);
 			}
+			const told = new Set(keys.map(({ id }) => id));
+			for (const [n, key] of parents.entries())
+				forgetHead(plan, key, loaded[keys.length + n] ?? NOTHING, told);
 			return plan;
 		});
 	}
@@ -141,7 +177,9 @@ export class Replication {
 		for (const step of [newConversations, messages, conversations]) {
 			// Each pass takes what the one before has not, so that it ends.
 			for (const seen = new Set<string>(); ;) {
-				const rows = (await this.rows(step)).filter(({ key }) => !seen.has(nameOf(key))).slice(0, this.options.batch);
+				const rows = (await this.rows(step))
+					.filter(({ key }) => !seen.has(nameOf(key)))
+					.slice(0, this.options.batch);
 				if (rows.length === 0)
 					break;
 				rows.forEach(({ key }) => seen.add(nameOf(key)));
@@ -154,7 +192,9 @@ export class Replication {
 
 	/** What a step of a push takes from the queue, in its order. */
 	private async rows(step: Step): Promise<Row[]> {
-		const queue = (await this.store.queue()).map(({ key }) => key).filter((key) => key.collection === step.collection);
+		const queue = (await this.store.queue())
+			.map(({ key }) => key)
+			.filter((key) => key.collection === step.collection);
 		const loaded = await this.store.loadAll(queue);
 		// A message waits for its parent, when that cannot be pushed.
 		const stuck = new Set<string>();
@@ -162,12 +202,21 @@ export class Replication {
 
 		for (const [n, { record, body }] of loaded.entries()) {
 			const key = queue[n];
-			if (key === undefined || record === undefined || body === undefined || record.queued === undefined)
+			if (
+				key === undefined ||
+				record === undefined ||
+				body === undefined ||
+				record.queued === undefined
+			)
 				continue;
 			const parent = (body.doc as MessageDocument).parent;
-			if (this.waiting.get(nameOf(key))?.version === record.version ||
-				(step.collection === 'messages' && typeof parent === 'string' && body.base === undefined &&
-					stuck.has(`${key.conversation_id}/${parent}`))) {
+			if (
+				this.waiting.get(nameOf(key))?.version === record.version ||
+				(step.collection === 'messages' &&
+					typeof parent === 'string' &&
+					body.base === undefined &&
+					stuck.has(`${key.conversation_id}/${parent}`))
+			) {
 				if (body.base === undefined)
 					stuck.add(`${key.conversation_id}/${key.id}`);
 				continue;
@@ -187,7 +236,11 @@ export class Replication {
 		let answer: PushAnswer;
 
 		try {
-			answer = await this.gateway.push(collection, rows.map(({ row }) => row), signal);
+			answer = await this.gateway.push(
+				collection,
+				rows.map(({ row }) => row),
+				signal,
+			);
 		} catch (error) {
 			if (!(error instanceof GatewayError) || !error.isFinal)
 				throw error;
@@ -197,7 +250,12 @@ export class Replication {
 				await this.send(collection, rows.slice(half), signal);
 				return;
 			}
-			const refusal = { row: 0, id: null, sqlstate: error.sqlstate ?? String(error.status), message: error.message };
+			const refusal = {
+				row: 0,
+				id: null,
+				sqlstate: error.sqlstate ?? String(error.status),
+				message: error.message,
+			};
 			answer = { conflicts: [], stored: [], refusals: [refusal] };
 		}
 		await this.accept(collection, rows, answer);
@@ -209,45 +267,71 @@ export class Replication {
 		const [conflicts, stored] = [byName(answer.conflicts), byName(answer.stored)];
 		const refusals = new Map(answer.refusals.map((refusal) => [refusal.row, refusal]));
 		const stalled = new Set<Key>();
-		const isRefused = (id: string | null | undefined) => answer.refusals.some(({ row }) => rows[row]?.key.id === id);
-		const owners = collection === 'messages'
-			? [...new Set(rows.map(({ key }) => key.conversation_id))].map(conversationKey)
-			: [];
+		const isRefused = (id: string | null | undefined) =>
+			answer.refusals.some(({ row }) => rows[row]?.key.id === id);
+		const owners =
+			collection === 'messages'
+				? [...new Set(rows.map(({ key }) => key.conversation_id))].map(conversationKey)
+				: [];
 
 		const heads = rows.map(({ key, pushed }) =>
-			messageKey({ id: (pushed.doc as ConversationDocument).head ?? '', conversation_id: key.conversation_id }));
+			messageKey({
+				id: (pushed.doc as ConversationDocument).head ?? '',
+				conversation_id: key.conversation_id,
+			}),
+		);
 
-		await this.store.change([...rows.map(({ key }) => key), ...owners, ...heads], (loaded) => {
-			const plan: Plan = { writes: [] };
+		await this.store.change(
+			[...rows.map(({ key }) => key), ...owners, ...heads],
+			(loaded) => {
+				const plan: Plan = { writes: [] };
 
-			stalled.clear();
-			for (const [n, { key, pushed }] of rows.entries()) {
-				const state = loaded[n];
-				const refusal = refusals.get(n);
-				const conflict = conflicts.get(nameOf(key));
-				if (state === undefined)
-					continue;
-				if (refusal !== undefined) {
-					// One whose parent was refused in the same push waits for it.
-					if (refusal.sqlstate !== NO_PARENT || !isRefused((pushed.doc as MessageDocument).parent))
-						refuse(plan, key, state, refusal);
-				} else if (conflict !== undefined) {
-					// Nothing was learned: the same push would end in the same conflict.
-					const isStalled = pushed.base !== undefined && !isChanged(collection, pushed.base, conflict);
-					if (isStalled)
-						stalled.add(key);
-					// A head that is not there, and is not about to be pushed, was deleted.
-					const head = loaded[rows.length + owners.length + n];
-					const isLost = isStalled && collection === 'conversations' && head?.record?.queued === undefined;
-					applyConflict(plan, collection, conflict, isLost ? withHead(state, conflict) : state, this.options.resolve);
-				} else
-					applyAccepted(plan, key, pushed, stored.get(nameOf(key)), state);
-			}
-			for (const [n, key] of owners.entries())
-				settleHead(plan, key, loaded[rows.length + n], rows, refusals);
-			return plan;
-		}, 'strict');
-		await this.report([...refusals.keys()].flatMap((n) => rows[n]?.key ?? []), stalled);
+				stalled.clear();
+				for (const [n, { key, pushed }] of rows.entries()) {
+					const state = loaded[n];
+					const refusal = refusals.get(n);
+					const conflict = conflicts.get(nameOf(key));
+					if (state === undefined)
+						continue;
+					if (refusal !== undefined) {
+						// One whose parent was refused in the same push waits for it.
+						if (
+							refusal.sqlstate !== NO_PARENT ||
+							!isRefused((pushed.doc as MessageDocument).parent)
+						)
+							refuse(plan, key, state, refusal);
+					} else if (conflict !== undefined) {
+						// Nothing was learned: the same push would end in the same conflict.
+						const isStalled =
+							pushed.base !== undefined &&
+							!isChanged(collection, pushed.base, conflict);
+						if (isStalled)
+							stalled.add(key);
+						// A head that is not there, and is not about to be pushed, was deleted.
+						const head = loaded[rows.length + owners.length + n];
+						const isLost =
+							isStalled &&
+							collection === 'conversations' &&
+							head?.record?.queued === undefined;
+						applyConflict(
+							plan,
+							collection,
+							conflict,
+							isLost ? withHead(state, conflict) : state,
+							this.options.resolve,
+						);
+					} else applyAccepted(plan, key, pushed, stored.get(nameOf(key)), state);
+				}
+				for (const [n, key] of owners.entries())
+					settleHead(plan, key, loaded[rows.length + n], rows, refusals, stored);
+				return plan;
+			},
+			'strict',
+		);
+		await this.report(
+			[...refusals.keys()].flatMap((n) => rows[n]?.key ?? []),
+			stalled,
+		);
 	}
 
 	/** What was refused waits: until it is changed or, where that may help, until retryRefused(). */
@@ -304,7 +388,11 @@ export class Replication {
 			if (conversation !== undefined)
 				applyStored(plan, 'conversations', conversation, owner, this.options.resolve);
 			else
-				plan.writes.push({ key: conversationKey(id), body: owner.body, queued: owner.record.queued !== undefined });
+				plan.writes.push({
+					key: conversationKey(id),
+					body: owner.body,
+					queued: owner.record.queued !== undefined,
+				});
 			for (const write of plan.writes)
 				write.flags = { wanted: false, evicted: false, packed: false };
 			if (conversation?._deleted !== true)
@@ -336,23 +424,38 @@ const newConversations: Step = {
 	row({ base, doc }) {
 		if (base !== undefined || doc._deleted)
 			return undefined;
-		const { head: _later, ...document } = pushable('conversations', doc) as ConversationDocument;
+		const { head: _later, ...document } = pushable(
+			'conversations',
+			doc,
+		) as ConversationDocument;
 		return { newDocumentState: document };
 	},
 };
 
 const messages: Step = { collection: 'messages', row: (body) => rowOf('messages', body) };
-const conversations: Step = { collection: 'conversations', row: (body) => rowOf('conversations', body) };
+const conversations: Step = {
+	collection: 'conversations',
+	row: (body) => rowOf('conversations', body),
+};
 
 function rowOf(collection: Collection, { base, doc }: Body<AnyDocument>): PushRow {
 	return {
 		...(base === undefined ? {} : { assumedMasterState: base }),
-		newDocumentState: base === undefined || doc._deleted ? pushable(collection, doc) : { ...base, ...pushable(collection, doc) },
+		newDocumentState:
+			base === undefined || doc._deleted
+				? pushable(collection, doc)
+				: { ...base, ...pushable(collection, doc) },
 	};
 }
 
 /** A conflict says what is stored, and settles the fields that are not in conflict. */
-function applyConflict(plan: Plan, collection: Collection, stored: AnyDocument, state: Loaded, resolve: Resolve): void {
+function applyConflict(
+	plan: Plan,
+	collection: Collection,
+	stored: AnyDocument,
+	state: Loaded,
+	resolve: Resolve,
+): void {
 	// It was removed here meanwhile; the next pull tells what else there is.
 	if (state.body !== undefined)
 		applyStored(plan, collection, stored, state, resolve);
@@ -362,37 +465,85 @@ function applyConflict(plan: Plan, collection: Collection, stored: AnyDocument, 
 function withHead({ record, body }: Loaded, stored: AnyDocument): Loaded {
 	return {
 		record,
-		body: body === undefined ? undefined : { ...body, doc: { ...body.doc, head: (stored as ConversationDocument).head ?? null } },
+		body:
+			body === undefined
+				? undefined
+				: {
+						...body,
+						doc: { ...body.doc, head: (stored as ConversationDocument).head ?? null },
+					},
 	};
 }
 
 /** Keeps what is refused, and why; a parent that is gone for good is left out. */
-function refuse(plan: Plan, key: Key, { body }: Loaded, { sqlstate, message, detail, hint }: Refusal): void {
+function refuse(
+	plan: Plan,
+	key: Key,
+	{ body }: Loaded,
+	{ sqlstate, message, detail, hint }: Refusal,
+): void {
 	if (body === undefined)
 		return;
-	const refusal = { sqlstate, message, ...(detail == null ? {} : { detail }), ...(hint == null ? {} : { hint }) };
+	const refusal = {
+		sqlstate,
+		message,
+		...(detail == null ? {} : { detail }),
+		...(hint == null ? {} : { hint }),
+	};
 
 	if (sqlstate === NO_PARENT && key.collection === 'messages' && 'parent' in body.doc) {
 		const { parent: _gone, ...doc } = body.doc;
 		plan.writes.push({ key, body: { ...body, doc: doc as MessageDocument }, queued: true });
-	} else
-		plan.writes.push({ key, body: { ...body, refusal }, queued: true });
+	} else plan.writes.push({ key, body: { ...body, refusal }, queued: true });
 }
 
-/** A message that is stored has become its conversation's head by itself. */
-function settleHead(plan: Plan, key: Key, loaded: Loaded | undefined, rows: Row[], refusals: ReadonlyMap<number, Refusal>): void {
-	const { localHead, ...body } = loaded?.body ?? {};
-	const settled = rows.some((row, n) => row.key.conversation_id === key.id && row.key.id === localHead && !refusals.has(n));
+/**
+ * A message that is stored became its conversation's head by itself, which the next pull tells.
+ * Until then it is taken for the head, unless the conversation that is known is newer than the
+ * message: that of a push whose answer was lost may have been answered since.
+ */
+function settleHead(
+	plan: Plan,
+	key: Key,
+	loaded: Loaded | undefined,
+	rows: Row[],
+	refusals: ReadonlyMap<number, Refusal>,
+	stored: ReadonlyMap<string, AnyDocument>,
+): void {
+	const { localHead, ...body } = (loaded?.body ?? {}) as Partial<Body<ConversationDocument>>;
+	const settled = rows.findIndex(
+		(row) => row.key.conversation_id === key.id && row.key.id === localHead,
+	);
+	const { doc, base } = body;
 
-	if (localHead === undefined || !settled || loaded?.record === undefined)
+	if (settled < 0 || refusals.has(settled) || doc === undefined || localHead === undefined)
 		return;
-	const write = { key, body: body as Body<ConversationDocument>, queued: loaded.record.queued !== undefined };
-	const { doc, base } = write.body;
-	// Until the pull says so; a head that was chosen here stays chosen.
-	if (base === undefined || base.head === doc.head) {
-		write.body.doc = { ...doc, head: localHead };
-		if (base !== undefined)
-			write.body.base = { ...base, head: localHead };
-	}
-	plan.writes.push(write);
+	const revision = stored.get(nameOf(messageKey({ id: localHead, conversation_id: key.id })))
+		?.revision;
+	const isNews = revision !== undefined && revision > (doc.revision ?? 0);
+	// A head that was chosen here stays chosen.
+	const queued = loaded?.record?.queued !== undefined;
+	const isHead = isNews && (queued ? base !== undefined && base.head === doc.head : true);
+	plan.writes.push({
+		key,
+		body: {
+			...body,
+			doc: isHead ? { ...doc, head: localHead } : doc,
+			...(isHead && base !== undefined ? { base: { ...base, head: localHead } } : {}),
+		},
+		queued,
+	});
 }
+
+/** A message that was pulled is stored, though the answer to its push was lost. */
+function forgetHead(plan: Plan, key: Key, { record, body }: Loaded, told: ReadonlySet<string>): void {
+	const { localHead, ...rest } = (body ?? {}) as Partial<Body<ConversationDocument>>;
+
+	if (rest.doc !== undefined && localHead !== undefined && told.has(localHead))
+		plan.writes.push({
+			key,
+			body: { ...rest, doc: rest.doc },
+			queued: record?.queued !== undefined,
+		});
+}
+

@@ -26,17 +26,36 @@ export interface SearchOptions {
 const STEP = 50;
 
 /** The messages and titles that hold all words of the query, whatever their case. */
-export async function searchStore(store: Store, query: string, options: SearchOptions): Promise<Found[]> {
-	const words = [...new Set(fold(query).split(/\s+/).filter((word) => word !== ''))];
+export async function searchStore(
+	store: Store,
+	query: string,
+	options: SearchOptions,
+): Promise<Found[]> {
+	const words = [
+		...new Set(
+			fold(query)
+				.split(/\s+/)
+				.filter((word) => word !== ''),
+		),
+	];
 	const limit = options.limit ?? 20;
 	const found: Found[] = [];
 
 	for (let below: Place | undefined; words.length > 0;) {
 		const page = await store.conversations(below, STEP);
-		for (const { record, body: { doc } } of page) {
+		for (const {
+			record,
+			body: { doc },
+		} of page) {
 			if (doc._deleted || (doc.archived && !options.includeArchived))
 				continue;
-			for (const match of await searchConversation(store, record.id, doc.title ?? null, words, options.snippetLength ?? 160)) {
+			for (const match of await searchConversation(
+				store,
+				record.id,
+				doc.title ?? null,
+				words,
+				options.snippetLength ?? 160,
+			)) {
 				options.signal?.throwIfAborted();
 				found.push(match);
 				if (found.length === limit)
@@ -51,15 +70,35 @@ export async function searchStore(store: Store, query: string, options: SearchOp
 	return found;
 }
 
-async function searchConversation(store: Store, id: string, title: string | null, words: string[], length: number): Promise<Found[]> {
-	const messages = inOrder((await store.messages(id)).map(({ body }) => body.doc)).filter((doc) => !doc._deleted).reverse();
+async function searchConversation(
+	store: Store,
+	id: string,
+	title: string | null,
+	words: string[],
+	length: number,
+): Promise<Found[]> {
+	const messages = inOrder((await store.messages(id)).map(({ body }) => body.doc))
+		.filter((doc) => !doc._deleted)
+		.reverse();
 	const found: Found[] = [];
 
 	for (const { id: message, role = null, content = '' } of messages)
 		if (holds(content, words))
-			found.push({ conversation_id: id, title, id: message, role, ...snippetOf(content, words, length) });
+			found.push({
+				conversation_id: id,
+				title,
+				id: message,
+				role,
+				...snippetOf(content, words, length),
+			});
 	if (found.length === 0 && title !== null && holds(title, words))
-		found.push({ conversation_id: id, title, id: null, role: null, ...snippetOf(title, words, length) });
+		found.push({
+			conversation_id: id,
+			title,
+			id: null,
+			role: null,
+			...snippetOf(title, words, length),
+		});
 	return found;
 }
 
@@ -73,16 +112,27 @@ const holds = (text: string, words: string[]): boolean => {
 };
 
 /** The part of a text around the first match, with all matches in it. */
-function snippetOf(text: string, words: string[], length: number): { snippet: string; highlights: number[] } {
+function snippetOf(
+	text: string,
+	words: string[],
+	length: number,
+): { snippet: string; highlights: number[] } {
 	// Letters that change their length when they are folded would shift what follows.
 	const folded = fold(text).length === text.length ? fold(text) : text.toLowerCase();
-	const first = Math.min(...words.map((word) => folded.indexOf(word)).filter((at) => at >= 0), text.length);
+	const first = Math.min(
+		...words.map((word) => folded.indexOf(word)).filter((at) => at >= 0),
+		text.length,
+	);
 	const start = boundary(text, Math.max(0, first - Math.floor(length / 4)), -1);
 	const end = boundary(text, Math.min(text.length, start + length), 1);
 	const ranges: [number, number][] = [];
 
 	for (const word of words)
-		for (let at = folded.indexOf(word, start); at >= 0 && at + word.length <= end; at = folded.indexOf(word, at + word.length))
+		for (
+			let at = folded.indexOf(word, start);
+			at >= 0 && at + word.length <= end;
+			at = folded.indexOf(word, at + word.length)
+		)
 			ranges.push([at - start, at - start + word.length]);
 	return { snippet: text.slice(start, end), highlights: joined(ranges).flat() };
 }

@@ -12,7 +12,12 @@
 // account can neither write into the new one's copy nor read it.
 import { type DBSchema, type IDBPDatabase, type IDBPTransaction, openDB } from 'idb';
 import { Codec, type Sealed } from './codec.js';
-import type { AnyDocument, Collection, ConversationDocument, MessageDocument } from './documents.js';
+import type {
+	AnyDocument,
+	Collection,
+	ConversationDocument,
+	MessageDocument,
+} from './documents.js';
 import type { Checkpoint, Refusal } from './http.js';
 
 /** What a record says, apart from what it is found by. */
@@ -82,7 +87,11 @@ interface Schema extends DBSchema {
 }
 
 const STORES = ['meta', 'conversations', 'messages', 'packs'] as const;
-type Transaction<Mode extends IDBTransactionMode> = IDBPTransaction<Schema, (typeof STORES)[number][], Mode>;
+type Transaction<Mode extends IDBTransactionMode> = IDBPTransaction<
+	Schema,
+	(typeof STORES)[number][],
+	Mode
+>;
 
 export interface Key {
 	collection: Collection;
@@ -90,11 +99,20 @@ export interface Key {
 	conversation_id: string;
 }
 
-export const conversationKey = (id: string): Key => ({ collection: 'conversations', id, conversation_id: id });
-export const messageKey = (document: { id: string; conversation_id: string }): Key =>
-	({ collection: 'messages', id: document.id, conversation_id: document.conversation_id });
+export const conversationKey = (id: string): Key => ({
+	collection: 'conversations',
+	id,
+	conversation_id: id,
+});
+export const messageKey = (document: { id: string; conversation_id: string }): Key => ({
+	collection: 'messages',
+	id: document.id,
+	conversation_id: document.conversation_id,
+});
 export const keyOf = (collection: Collection, document: AnyDocument): Key =>
-	collection === 'messages' ? messageKey(document as MessageDocument) : conversationKey(document.id);
+	collection === 'messages'
+		? messageKey(document as MessageDocument)
+		: conversationKey(document.id);
 export const nameOf = (key: Key): string => `${key.collection}/${key.conversation_id}/${key.id}`;
 
 /** All messages of a conversation. */
@@ -166,11 +184,15 @@ export class Store {
 		const db = await openDB<Schema>(name, 1, {
 			upgrade(database) {
 				database.createObjectStore('meta');
-				const conversations = database.createObjectStore('conversations', { keyPath: 'id' });
+				const conversations = database.createObjectStore('conversations', {
+					keyPath: 'id',
+				});
 				conversations.createIndex('place', ['sort', 'id']);
 				conversations.createIndex('queued', 'queued');
 				conversations.createIndex('wanted', 'wanted');
-				const messages = database.createObjectStore('messages', { keyPath: ['conversation_id', 'id'] });
+				const messages = database.createObjectStore('messages', {
+					keyPath: ['conversation_id', 'id'],
+				});
 				messages.createIndex('queued', 'queued');
 				database.createObjectStore('packs', { keyPath: 'id' });
 			},
@@ -190,7 +212,10 @@ export class Store {
 		if (erased)
 			await beginGeneration(transaction, generation, account);
 		await transaction.done;
-		return { store: new Store(db, codec, generation, onChange), erased: erased && owner !== undefined };
+		return {
+			store: new Store(db, codec, generation, onChange),
+			erased: erased && owner !== undefined,
+		};
 	}
 
 	close(): void {
@@ -209,7 +234,9 @@ export class Store {
 	// Reading
 	// -----------------------------------------------------------------------------------------
 
-	private async read<Result>(work: (transaction: Transaction<'readonly'>) => Promise<Result>): Promise<Result> {
+	private async read<Result>(
+		work: (transaction: Transaction<'readonly'>) => Promise<Result>,
+	): Promise<Result> {
 		const transaction = this.db.transaction([...STORES], 'readonly');
 
 		await this.check(transaction);
@@ -224,21 +251,35 @@ export class Store {
 	}
 
 	async checkpoints(): Promise<Meta['checkpoints']> {
-		return this.read(async (t) => ((await t.objectStore('meta').get('checkpoints')) ?? {}) as Meta['checkpoints']);
+		return this.read(
+			async (t) =>
+				((await t.objectStore('meta').get('checkpoints')) ?? {}) as Meta['checkpoints'],
+		);
 	}
 
 	/** Conversations in the order of the list, last changed first, below a place in it. */
-	async conversations(below: Place | undefined, most: number): Promise<{ record: ConversationRecord; body: Body<ConversationDocument> }[]> {
+	async conversations(
+		below: Place | undefined,
+		most: number,
+	): Promise<{ record: ConversationRecord; body: Body<ConversationDocument> }[]> {
 		const records = await this.read(async (t) => {
 			const range = below === undefined ? null : IDBKeyRange.upperBound(below, true);
 			const found: ConversationRecord[] = [];
 
-			for (let cursor = await t.objectStore('conversations').index('place').openCursor(range, 'prev');
-				cursor !== null && found.length < most; cursor = await cursor.continue())
+			for (
+				let cursor = await t
+					.objectStore('conversations')
+					.index('place')
+					.openCursor(range, 'prev');
+				cursor !== null && found.length < most;
+				cursor = await cursor.continue()
+			)
 				found.push(cursor.value);
 			return found;
 		});
-		return Promise.all(records.map(async (record) => ({ record, body: await this.codec.open(record.body) })));
+		return Promise.all(
+			records.map(async (record) => ({ record, body: await this.codec.open(record.body) })),
+		);
 	}
 
 	async load<D extends AnyDocument>(key: Key): Promise<Loaded<D>> {
@@ -248,53 +289,80 @@ export class Store {
 	async loadAll(keys: readonly Key[]): Promise<Loaded[]> {
 		const records = await this.read((t) => Promise.all(keys.map((key) => get(t, key))));
 
-		return Promise.all(records.map(async (record) => ({
-			record,
-			body: record === undefined ? undefined : await this.codec.open<Body<AnyDocument>>(record.body),
-		})));
+		return Promise.all(
+			records.map(async (record) => ({
+				record,
+				body:
+					record === undefined
+						? undefined
+						: await this.codec.open<Body<AnyDocument>>(record.body),
+			})),
+		);
 	}
 
 	/** A conversation's messages, with contents. */
 	async messages(id: string): Promise<{ record: MessageRecord; body: Body<MessageDocument> }[]> {
-		const [records, pack] = await this.read((t) => Promise.all([
-			t.objectStore('messages').getAll(rangeOf(id)),
-			t.objectStore('packs').get(id),
-		]));
+		const [records, pack] = await this.read((t) =>
+			Promise.all([
+				t.objectStore('messages').getAll(rangeOf(id)),
+				t.objectStore('packs').get(id),
+			]),
+		);
 		const contents = pack === undefined ? undefined : await this.codec.unpack(pack.bytes);
 
-		return Promise.all(records.map(async (record) => {
-			const body = await this.codec.open(record.body);
-			return { record, body: record.packed ? withContent(body, contents?.get(record.id)) : body };
-		}));
+		return Promise.all(
+			records.map(async (record) => {
+				const body = await this.codec.open(record.body);
+				return {
+					record,
+					body: record.packed ? withContent(body, contents?.get(record.id)) : body,
+				};
+			}),
+		);
 	}
 
 	/** What has to be pushed, oldest first. */
 	async queue(): Promise<{ key: Key; queued: number }[]> {
-		const [conversations, messages] = await this.read((t) => Promise.all([
-			t.objectStore('conversations').index('queued').getAll(),
-			t.objectStore('messages').index('queued').getAll(),
-		]));
+		const [conversations, messages] = await this.read((t) =>
+			Promise.all([
+				t.objectStore('conversations').index('queued').getAll(),
+				t.objectStore('messages').index('queued').getAll(),
+			]),
+		);
 
 		return [
-			...conversations.map((record) => ({ key: conversationKey(record.id), queued: record.queued ?? 0 })),
+			...conversations.map((record) => ({
+				key: conversationKey(record.id),
+				queued: record.queued ?? 0,
+			})),
 			...messages.map((record) => ({ key: messageKey(record), queued: record.queued ?? 0 })),
 		].sort((a, b) => a.queued - b.queued);
 	}
 
 	/** What is known to be stored, whether it has been changed since or not. */
 	async acknowledged(collection: Collection): Promise<Key[]> {
-		const keys = await this.read(async (t) => collection === 'messages'
-			? (await t.objectStore('messages').getAllKeys()).map(([conversation_id, id]) => messageKey({ id, conversation_id }))
-			: (await t.objectStore('conversations').getAllKeys()).map(conversationKey));
+		const keys = await this.read(async (t) =>
+			collection === 'messages'
+				? (await t.objectStore('messages').getAllKeys()).map(([conversation_id, id]) =>
+						messageKey({ id, conversation_id }),
+					)
+				: (await t.objectStore('conversations').getAllKeys()).map(conversationKey),
+		);
 		const loaded = await this.loadAll(keys);
 
-		return keys.filter((_key, n) => loaded[n]?.record?.queued === undefined || loaded[n]?.body?.base !== undefined);
+		return keys.filter(
+			(_key, n) =>
+				loaded[n]?.record?.queued === undefined || loaded[n]?.body?.base !== undefined,
+		);
 	}
 
 	/** How many documents have to be pushed. */
 	async pending(): Promise<number> {
-		return this.read(async (t) => (await t.objectStore('conversations').index('queued').count()) +
-			(await t.objectStore('messages').index('queued').count()));
+		return this.read(
+			async (t) =>
+				(await t.objectStore('conversations').index('queued').count()) +
+				(await t.objectStore('messages').index('queued').count()),
+		);
 	}
 
 	/** Conversations whose messages somebody waits for. */
@@ -307,7 +375,11 @@ export class Store {
 		return this.read(async (t) => {
 			const sum = { packs: 0, bytes: 0, rawBytes: 0 };
 
-			for (let cursor = await t.objectStore('packs').openCursor(); cursor !== null; cursor = await cursor.continue()) {
+			for (
+				let cursor = await t.objectStore('packs').openCursor();
+				cursor !== null;
+				cursor = await cursor.continue()
+			) {
 				sum.packs++;
 				sum.bytes += cursor.value.bytes.length;
 				sum.rawBytes += cursor.value.rawBytes;
@@ -333,8 +405,12 @@ export class Store {
 		for (let attempt = 1; ; attempt++) {
 			const loaded = await this.loadAll(keys);
 			const planned = await plan(loaded);
-			const bodies = await Promise.all(planned.writes.map(({ body }) => (body === null ? null : this.codec.seal(body))));
-			const versions = new Map(keys.map((key, n) => [nameOf(key), loaded[n]?.record?.version]));
+			const bodies = await Promise.all(
+				planned.writes.map(({ body }) => (body === null ? null : this.codec.seal(body))),
+			);
+			const versions = new Map(
+				keys.map((key, n) => [nameOf(key), loaded[n]?.record?.version]),
+			);
 
 			try {
 				const written = await this.write(planned, bodies, keys, versions, durability);
@@ -401,16 +477,24 @@ export class Store {
 
 		for (const [n, { record, body }] of (await this.loadAll(keys)).entries()) {
 			const key = keys[n];
-			if (key !== undefined && (body?.base !== undefined || body?.doc._deleted || body?.doc.revision !== undefined))
+			if (
+				key !== undefined &&
+				(body?.base !== undefined || body?.doc._deleted || body?.doc.revision !== undefined)
+			)
 				useless.set(nameOf(key), record?.version);
 		}
 		const transaction = this.db.transaction([...STORES], 'readwrite');
 
 		await this.check(transaction);
 		for (const collection of ['conversations', 'messages'] as const)
-			for (let cursor = await transaction.objectStore(collection).openCursor(); cursor !== null; cursor = await cursor.continue()) {
+			for (
+				let cursor = await transaction.objectStore(collection).openCursor();
+				cursor !== null;
+				cursor = await cursor.continue()
+			) {
 				const { value } = cursor;
-				const key = 'conversation_id' in value ? messageKey(value) : conversationKey(value.id);
+				const key =
+					'conversation_id' in value ? messageKey(value) : conversationKey(value.id);
 				if (value.queued === undefined || useless.get(nameOf(key)) === value.version)
 					await cursor.delete();
 			}
@@ -425,32 +509,53 @@ export class Store {
 // Steps of a transaction
 // ---------------------------------------------------------------------------------------------
 
-async function beginGeneration(transaction: Transaction<'readwrite'>, generation: string, account: string): Promise<void> {
+async function beginGeneration(
+	transaction: Transaction<'readwrite'>,
+	generation: string,
+	account: string,
+): Promise<void> {
 	await Promise.all(STORES.map((name) => transaction.objectStore(name).clear()));
 	const meta = transaction.objectStore('meta');
-	await Promise.all([meta.put(generation, 'generation'), meta.put(account, 'account'), meta.put({}, 'checkpoints')]);
+	await Promise.all([
+		meta.put(generation, 'generation'),
+		meta.put(account, 'account'),
+		meta.put({}, 'checkpoints'),
+	]);
 }
 
-function get(transaction: Transaction<IDBTransactionMode>, key: Key): Promise<AnyRecord | undefined> {
+function get(
+	transaction: Transaction<IDBTransactionMode>,
+	key: Key,
+): Promise<AnyRecord | undefined> {
 	return key.collection === 'messages'
 		? transaction.objectStore('messages').get([key.conversation_id, key.id])
 		: transaction.objectStore('conversations').get(key.id);
 }
 
 /** Moves a checkpoint on; false: it is not where it was believed to be. */
-async function advance(transaction: Transaction<'readwrite'>, checkpoint: Plan['checkpoint']): Promise<boolean> {
+async function advance(
+	transaction: Transaction<'readwrite'>,
+	checkpoint: Plan['checkpoint'],
+): Promise<boolean> {
 	if (checkpoint === undefined)
 		return true;
 	const meta = transaction.objectStore('meta');
 	const checkpoints = ((await meta.get('checkpoints')) ?? {}) as Meta['checkpoints'];
 
-	if (JSON.stringify(checkpoints[checkpoint.collection] ?? null) !== JSON.stringify(checkpoint.before ?? null))
+	if (
+		JSON.stringify(checkpoints[checkpoint.collection] ?? null) !==
+		JSON.stringify(checkpoint.before ?? null)
+	)
 		return false;
 	await meta.put({ ...checkpoints, [checkpoint.collection]: checkpoint.after }, 'checkpoints');
 	return true;
 }
 
-async function put(transaction: Transaction<'readwrite'>, write: Write, body: Sealed<Body<AnyDocument>> | null): Promise<void> {
+async function put(
+	transaction: Transaction<'readwrite'>,
+	write: Write,
+	body: Sealed<Body<AnyDocument>> | null,
+): Promise<void> {
 	const { key, flags } = write;
 
 	if (body === null) {
@@ -467,42 +572,71 @@ async function put(transaction: Transaction<'readwrite'>, write: Write, body: Se
 		...(write.queued ? { queued: before?.queued ?? (await endOfQueue(transaction)) } : {}),
 	};
 	const flag = (name: 'wanted' | 'evicted' | 'packed') =>
-		(flags?.[name] ?? (before as ConversationRecord | undefined)?.[name] === 1) ? { [name]: 1 as const } : {};
+		(flags?.[name] ?? (before as ConversationRecord | undefined)?.[name] === 1)
+			? { [name]: 1 as const }
+			: {};
 
 	if (key.collection === 'messages')
 		await transaction.objectStore('messages').put({
-			...common, conversation_id: key.conversation_id, ...flag('packed'), body: body as Sealed<Body<MessageDocument>>,
+			...common,
+			conversation_id: key.conversation_id,
+			...flag('packed'),
+			body: body as Sealed<Body<MessageDocument>>,
 		});
 	else
 		await transaction.objectStore('conversations').put({
 			...common,
-			sort: await sortOf(transaction, write.sort ?? (before as ConversationRecord | undefined)?.sort ?? 'top'),
-			...flag('wanted'), ...flag('evicted'), ...flag('packed'),
+			sort: await sortOf(
+				transaction,
+				write.sort ?? (before as ConversationRecord | undefined)?.sort ?? 'top',
+			),
+			...flag('wanted'),
+			...flag('evicted'),
+			...flag('packed'),
 			body: body as Sealed<Body<ConversationDocument>>,
 		});
 }
 
 async function endOfQueue(transaction: Transaction<'readwrite'>): Promise<number> {
-	const last = await Promise.all((['conversations', 'messages'] as const).map(async (name) =>
-		(await transaction.objectStore(name).index('queued').openKeyCursor(null, 'prev'))?.key ?? 0));
+	const last = await Promise.all(
+		(['conversations', 'messages'] as const).map(
+			async (name) =>
+				(await transaction.objectStore(name).index('queued').openKeyCursor(null, 'prev'))
+					?.key ?? 0,
+		),
+	);
 
 	return Math.max(...last) + 1;
 }
 
 /** The top is above everything else, whatever the clock says. */
-async function sortOf(transaction: Transaction<'readwrite'>, sort: number | 'top'): Promise<number> {
+async function sortOf(
+	transaction: Transaction<'readwrite'>,
+	sort: number | 'top',
+): Promise<number> {
 	if (sort !== 'top')
 		return sort;
-	return ((await transaction.objectStore('conversations').index('place').openKeyCursor(null, 'prev'))?.key[0] ?? 0) + 1;
+	return (
+		((await transaction.objectStore('conversations').index('place').openKeyCursor(null, 'prev'))
+			?.key[0] ?? 0) + 1
+	);
 }
 
-function withContent(body: Body<MessageDocument>, content: string | undefined): Body<MessageDocument> {
+function withContent(
+	body: Body<MessageDocument>,
+	content: string | undefined,
+): Body<MessageDocument> {
 	return content === undefined ? body : { ...body, doc: { ...body.doc, content } };
 }
 
 function changeOf(plan: Plan): Change {
 	return {
 		list: plan.writes.some(({ key }) => key.collection === 'conversations'),
-		conversations: [...new Set([...plan.writes.map(({ key }) => key.conversation_id), ...(plan.drop ?? [])])],
+		conversations: [
+			...new Set([
+				...plan.writes.map(({ key }) => key.conversation_id),
+				...(plan.drop ?? []),
+			]),
+		],
 	};
 }

@@ -45,14 +45,16 @@ export class Tabs<State> {
 			lead();
 			return;
 		}
-		this.held = navigator.locks.request(this.lock, { signal: this.leaving.signal }, () => {
-			if (this.leaving.signal.aborted)
-				return undefined;
-			lead();
-			return new Promise<void>((resolve) => {
-				this.giveUp = resolve;
-			});
-		}).catch(() => {});
+		this.held = navigator.locks
+			.request(this.lock, { signal: this.leaving.signal }, () => {
+				if (this.leaving.signal.aborted)
+					return undefined;
+				lead();
+				return new Promise<void>((resolve) => {
+					this.giveUp = resolve;
+				});
+			})
+			.catch(() => {});
 	}
 
 	/** Runs work if nobody leads: for a service worker, which sleeps as soon as it can. */

@@ -33,7 +33,12 @@ export class Tidy {
 		let packed = 0;
 
 		for await (const { record } of this.older())
-			if (record.packed === undefined && record.evicted === undefined && !signal.aborted && await this.packOne(record.id))
+			if (
+				record.packed === undefined &&
+				record.evicted === undefined &&
+				!signal.aborted &&
+				(await this.packOne(record.id))
+			)
 				packed++;
 		return packed;
 	}
@@ -42,7 +47,11 @@ export class Tidy {
 		let page = await this.store.conversations(undefined, this.options.hotConversations);
 		let size = this.options.hotConversations;
 
-		for (let last = page.at(-1); page.length === size && last !== undefined; last = page.at(-1)) {
+		for (
+			let last = page.at(-1);
+			page.length === size && last !== undefined;
+			last = page.at(-1)
+		) {
 			page = await this.store.conversations(placeOf(last.record), STEP);
 			size = STEP;
 			yield* page;
@@ -52,29 +61,50 @@ export class Tidy {
 	/** What waits to be pushed stays as it is, and so does its conversation. */
 	private async packOne(id: string): Promise<boolean> {
 		const messages = await this.store.messages(id);
-		const keys = [conversationKey(id), ...messages.map(({ record }) =>
-			({ collection: 'messages' as const, id: record.id, conversation_id: id }))];
+		const keys = [
+			conversationKey(id),
+			...messages.map(({ record }) => ({
+				collection: 'messages' as const,
+				id: record.id,
+				conversation_id: id,
+			})),
+		];
 		let done = false;
 
 		await this.store.change(keys, async ([owner, ...loaded]) => {
 			const plan: Plan = { writes: [], packs: [] };
-			done = owner?.body !== undefined && owner.record?.queued === undefined && loaded.every(({ record }, n) =>
-				record?.queued === undefined && record?.version === messages[n]?.record.version);
+			done =
+				owner?.body !== undefined &&
+				owner.record?.queued === undefined &&
+				loaded.every(
+					({ record }, n) =>
+						record?.queued === undefined &&
+						record?.version === messages[n]?.record.version,
+				);
 			if (!done || owner?.body === undefined)
 				return plan;
-			const pack = await this.store.codec.pack(new Map(messages.map(({ record, body }) => [record.id, body.doc.content ?? ''])));
+			const pack = await this.store.codec.pack(
+				new Map(messages.map(({ record, body }) => [record.id, body.doc.content ?? ''])),
+			);
 			// What is short does not become shorter.
 			const isWorth = pack.bytes.length < pack.rawBytes * WORTH;
 			if (isWorth)
 				plan.packs?.push({ id, ...pack });
 			else
 				plan.unpack = [id];
-			plan.writes.push({ key: conversationKey(id), body: owner.body, queued: false, flags: { packed: true } });
+			plan.writes.push({
+				key: conversationKey(id),
+				body: owner.body,
+				queued: false,
+				flags: { packed: true },
+			});
 			for (const { record, body } of messages) {
 				const { content: _packed, ...doc } = body.doc;
 				plan.writes.push({
 					key: { collection: 'messages', id: record.id, conversation_id: id },
-					body: { ...body, doc: isWorth ? doc : body.doc }, queued: false, flags: { packed: isWorth },
+					body: { ...body, doc: isWorth ? doc : body.doc },
+					queued: false,
+					flags: { packed: isWorth },
 				});
 			}
 			return plan;
@@ -84,7 +114,8 @@ export class Tidy {
 
 	/** Removes the oldest contents when there is too little room; how many bytes, about. */
 	async makeRoom(): Promise<number> {
-		const { usage = 0, quota = Number.POSITIVE_INFINITY } = (await this.options.estimate?.()) ?? {};
+		const { usage = 0, quota = Number.POSITIVE_INFINITY } =
+			(await this.options.estimate?.()) ?? {};
 		const limit = Math.min(this.options.maxBytes ?? Number.POSITIVE_INFINITY, quota / 2);
 
 		return usage > limit ? this.evict(usage - limit * (1 - SPARE)) : 0;
@@ -108,17 +139,38 @@ export class Tidy {
 
 	private async evictOne(id: string): Promise<number> {
 		const messages = await this.store.messages(id);
-		const keys = messages.map(({ record }) => ({ collection: 'messages' as const, id: record.id, conversation_id: id }));
+		const keys = messages.map(({ record }) => ({
+			collection: 'messages' as const,
+			id: record.id,
+			conversation_id: id,
+		}));
 		let freed = 0;
 
 		await this.store.change([conversationKey(id), ...keys], ([owner, ...loaded]) => {
 			freed = 0;
-			if (owner?.body === undefined || owner.record?.queued !== undefined ||
-				loaded.some(({ record }, n) => record?.queued !== undefined || record?.version !== messages[n]?.record.version))
+			if (
+				owner?.body === undefined ||
+				owner.record?.queued !== undefined ||
+				loaded.some(
+					({ record }, n) =>
+						record?.queued !== undefined ||
+						record?.version !== messages[n]?.record.version,
+				)
+			)
 				return { writes: [] };
-			freed = messages.reduce((sum, { body }) => sum + MESSAGE_BYTES + (body.doc.content?.length ?? 0), 0);
+			freed = messages.reduce(
+				(sum, { body }) => sum + MESSAGE_BYTES + (body.doc.content?.length ?? 0),
+				0,
+			);
 			return {
-				writes: [{ key: conversationKey(id), body: owner.body, queued: false, flags: { evicted: true, packed: false } }],
+				writes: [
+					{
+						key: conversationKey(id),
+						body: owner.body,
+						queued: false,
+						flags: { evicted: true, packed: false },
+					},
+				],
 				drop: [id],
 			};
 		});

@@ -28,7 +28,10 @@ type Fields = Record<string, unknown>;
 
 /** A document as RxDB shows it. */
 abstract class Shown {
-	constructor(protected readonly device: Device, fields: object) {
+	constructor(
+		protected readonly device: Device,
+		fields: object,
+	) {
 		Object.assign(this, fields);
 	}
 
@@ -57,7 +60,9 @@ class ShownMessage extends Shown {
 	declare conversation_id: string;
 
 	async incrementalPatch({ content }: Fields): Promise<void> {
-		await this.device.tolerant((memory) => memory.edit(this.conversation_id, this.id, { content: content as string }));
+		await this.device.tolerant((memory) =>
+			memory.edit(this.conversation_id, this.id, { content: content as string }),
+		);
 	}
 
 	async incrementalRemove(): Promise<void> {
@@ -74,7 +79,10 @@ export class Device {
 	readonly skew: number;
 	private readonly name = `simulated ${randomUUID()}`;
 
-	constructor(private readonly world: World, readonly number: number) {
+	constructor(
+		private readonly world: World,
+		readonly number: number,
+	) {
 		this.skew = Math.floor((world.random() - 0.5) * 2 * 10 * 60 * 1000);
 	}
 
@@ -87,6 +95,7 @@ export class Device {
 			batch: this.world.batch,
 			backoff: { firstMs: 20, mostMs: 40, random: () => this.world.random() },
 			hotConversations: 3,
+			requestTimeoutMs: 5000,
 			fetch: (url, init) => this.fetch(String(url), init),
 		});
 		this.memory.watchStatus(({ restarts }) => {
@@ -114,7 +123,10 @@ export class Device {
 		if (!this.online || random() < faults.request)
 			throw new TypeError('request lost');
 		await sleep(random() * faults.delay);
-		const response = await this.answer(new URL(url).pathname, JSON.parse(String(init.body)) as Fields);
+		const response = await Promise.race([
+			this.answer(new URL(url).pathname, JSON.parse(String(init.body)) as Fields),
+			aborted(init.signal),
+		]);
 		await sleep(random() * faults.delay);
 		if (!this.online || random() < faults.answer)
 			throw new TypeError('answer lost');
@@ -124,8 +136,19 @@ export class Device {
 	private async answer(path: string, body: Fields): Promise<Response> {
 		try {
 			if (path === '/v1/pull')
-				return Response.json(await this.world.pull(String(body.collection), body.checkpoint, Number(body.max_documents)));
-			return Response.json(await this.push(String(body.collection), body.rows as { newDocumentState: { id: string } }[]));
+				return Response.json(
+					await this.world.pull(
+						String(body.collection),
+						body.checkpoint,
+						Number(body.max_documents),
+					),
+				);
+			return Response.json(
+				await this.push(
+					String(body.collection),
+					body.rows as { newDocumentState: { id: string } }[],
+				),
+			);
 		} catch (error) {
 			const { code, message } = error as { code?: string; message: string };
 			const status = code === 'MX010' ? 410 : 503;
@@ -133,7 +156,10 @@ export class Device {
 		}
 	}
 
-	private async push(collection: string, rows: { newDocumentState: { id: string } }[]): Promise<Answer> {
+	private async push(
+		collection: string,
+		rows: { newDocumentState: { id: string } }[],
+	): Promise<Answer> {
 		const answer = await this.world.push(collection, rows);
 		const conflicts = new Set(answer.conflicts.map(({ id }) => id));
 		const refused = new Set(answer.refusals.map(({ row }) => row));
@@ -160,7 +186,9 @@ export class Device {
 
 		for (const conversation of await this.conversations()) {
 			all.set(`conversations/${conversation.id}`, plain(conversation));
-			for (const message of await this.memory.messages(conversation.id, { allBranches: true }))
+			for (const message of await this.memory.messages(conversation.id, {
+				allBranches: true,
+			}))
 				all.set(`messages/${message.id}`, plain(message));
 		}
 		return all;
@@ -171,29 +199,58 @@ export class Device {
 	}
 
 	private async allMessages(selector?: { conversation_id: string }): Promise<Message[]> {
-		const ids = selector === undefined ? (await this.conversations()).map(({ id }) => id) : [selector.conversation_id];
+		const ids =
+			selector === undefined
+				? (await this.conversations()).map(({ id }) => id)
+				: [selector.conversation_id];
 
-		return (await Promise.all(ids.map((id) => this.memory.messages(id, { allBranches: true })))).flat();
+		return (
+			await Promise.all(ids.map((id) => this.memory.messages(id, { allBranches: true })))
+		).flat();
 	}
 
 	readonly collections = {
 		conversations: {
-			find: () => ({ exec: async () => (await this.conversations()).map((fields) => new ShownConversation(this, plain(fields))) }),
-			insert: async (document: Fields) => void await this.memory.create(document),
+			find: () => ({
+				exec: async () =>
+					(await this.conversations()).map(
+						(fields) => new ShownConversation(this, plain(fields)),
+					),
+			}),
+			insert: async (document: Fields) => void (await this.memory.create(document)),
 		},
 		messages: {
 			find: (query: { selector?: { conversation_id: string } } = {}) => ({
-				exec: async () => (await this.allMessages(query.selector)).map((fields) => new ShownMessage(this, plain(fields))),
+				exec: async () =>
+					(await this.allMessages(query.selector)).map(
+						(fields) => new ShownMessage(this, plain(fields)),
+					),
 			}),
-			insert: async ({ conversation_id, ...document }: Fields) => void await this.memory.append(
-				conversation_id as string, document as unknown as Parameters<Memory['append']>[1]),
+			insert: async ({ conversation_id, ...document }: Fields) =>
+				void (await this.memory.append(
+					conversation_id as string,
+					document as unknown as Parameters<Memory['append']>[1],
+				)),
 		},
 	};
 }
 
+/** A request to a server that was killed may never be answered. */
+function aborted(signal: AbortSignal | null | undefined): Promise<never> {
+	return new Promise((_resolve, reject) =>
+		signal?.addEventListener('abort', () => reject(new TypeError('no answer in time'))),
+	);
+}
+
 /** A document as the server has it. */
 function plain(document: Conversation | Message): object {
-	const { pending: _pending, refusal: _refusal, here: _here, place: _place, ...rest } = document as Conversation;
+	const {
+		pending: _pending,
+		refusal: _refusal,
+		here: _here,
+		place: _place,
+		...rest
+	} = document as Conversation;
 
 	return rest;
 }

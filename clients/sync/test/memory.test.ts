@@ -3,7 +3,13 @@ import 'fake-indexeddb/auto';
 import assert from 'node:assert/strict';
 import { createCipheriv, createDecipheriv, randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { type Cipher, Memory, type MemoryOptions, NotHereError, type Refused } from '../src/index.js';
+import {
+	type Cipher,
+	Memory,
+	type MemoryOptions,
+	NotHereError,
+	type Refused,
+} from '../src/index.js';
 import { type World, call, createWorld, newId, tokenOf, until } from './world.js';
 
 let world: World;
@@ -26,22 +32,25 @@ function network() {
 	return { state, send };
 }
 
-const open = async (account: string, options: Partial<MemoryOptions> = {}): Promise<Memory> => Memory.open({
-	url: world.url,
-	account,
-	token: () => tokenOf(account),
-	name: `test ${randomUUID()}`,
-	backoff: { firstMs: 20, mostMs: 50 },
-	pollSeconds: 1,
-	...options,
-});
+const open = async (account: string, options: Partial<MemoryOptions> = {}): Promise<Memory> =>
+	Memory.open({
+		url: world.url,
+		account,
+		token: () => tokenOf(account),
+		name: `test ${randomUUID()}`,
+		backoff: { firstMs: 20, mostMs: 50 },
+		pollSeconds: 1,
+		...options,
+	});
 
-const settled = (memory: Memory) => until(async () => {
-	const { state, pending } = await memory.status();
-	return pending === 0 && (state === 'live' || state === 'polling');
-});
+const settled = (memory: Memory) =>
+	until(async () => {
+		const { state, pending } = await memory.status();
+		return pending === 0 && (state === 'live' || state === 'polling');
+	});
 
-const contents = async (memory: Memory, id: string) => (await memory.messages(id)).map(({ content }) => content);
+const contents = async (memory: Memory, id: string) =>
+	(await memory.messages(id)).map(({ content }) => content);
 
 test('what is written offline is there at once, and on the server later', async () => {
 	const { state, send } = network();
@@ -51,28 +60,52 @@ test('what is written offline is there at once, and on the server later', async 
 	await memory.append(id, { role: 'user', content: 'one' });
 	await memory.append(id, { role: 'assistant', content: 'two', model: 'm', metadata: { a: 1 } });
 	assert.deepEqual(await contents(memory, id), ['one', 'two']);
-	assert.deepEqual((await memory.list()).map(({ title, pending }) => [title, pending]), [['Offline', true]]);
+	assert.deepEqual(
+		(await memory.list()).map(({ title, pending }) => [title, pending]),
+		[['Offline', true]],
+	);
 	assert.equal((await memory.status()).pending, 3);
 	state.online = true;
 	await memory.sync();
 	await settled(memory);
 	const { body } = await call(world, 'ann', 'GET', `/v1/conversations/${id}/messages`);
-	assert.deepEqual(body.messages.map((m: any) => [m.role, m.content, m.model, m.metadata]),
-		[['user', 'one', null, null], ['assistant', 'two', 'm', { a: 1 }]]);
+	assert.deepEqual(
+		body.messages.map((m: any) => [m.role, m.content, m.model, m.metadata]),
+		[
+			['user', 'one', null, null],
+			['assistant', 'two', 'm', { a: 1 }],
+		],
+	);
 	const messages = await memory.messages(id);
-	assert.deepEqual(messages.map(({ seq, pending }) => [seq, pending]), [[1, false], [2, false]]);
-	assert.equal((await call(world, 'ann', 'GET', `/v1/conversations/${id}`)).body.title, 'Offline');
+	assert.deepEqual(
+		messages.map(({ seq, pending }) => [seq, pending]),
+		[
+			[1, false],
+			[2, false],
+		],
+	);
+	assert.equal(
+		(await call(world, 'ann', 'GET', `/v1/conversations/${id}`)).body.title,
+		'Offline',
+	);
 	await memory.close();
 });
 
 test('what others write comes, and what they delete goes', async () => {
 	const memory = await open('ben');
 	const id = newId();
-	await call(world, 'ben', 'POST', `/v1/conversations/${id}/messages`, { role: 'user', content: 'from elsewhere' });
+	await call(world, 'ben', 'POST', `/v1/conversations/${id}/messages`, {
+		role: 'user',
+		content: 'from elsewhere',
+	});
 	await until(async () => (await contents(memory, id)).length === 1);
 	const seen: string[][] = [];
-	memory.watchMessages(id, {}, (messages) => seen.push(messages.map(({ content }) => content ?? '')));
-	await call(world, 'ben', 'PATCH', `/v1/conversations/${id}/messages/1`, { content: 'edited elsewhere' });
+	memory.watchMessages(id, {}, (messages) =>
+		seen.push(messages.map(({ content }) => content ?? '')),
+	);
+	await call(world, 'ben', 'PATCH', `/v1/conversations/${id}/messages/1`, {
+		content: 'edited elsewhere',
+	});
 	await until(() => seen.at(-1)?.[0] === 'edited elsewhere');
 	await call(world, 'ben', 'DELETE', `/v1/conversations/${id}`);
 	await until(async () => (await memory.list()).length === 0);
@@ -94,12 +127,18 @@ test('fields that only one side changed are merged; the hook decides about those
 	await settled(memory);
 	state.online = false;
 	await memory.update(id, { title: 'mine', metadata: { tag: 'x' } });
-	await call(world, 'cas', 'PATCH', `/v1/conversations/${id}`, { title: 'theirs', archived: true });
+	await call(world, 'cas', 'PATCH', `/v1/conversations/${id}`, {
+		title: 'theirs',
+		archived: true,
+	});
 	state.online = true;
 	await memory.sync();
 	await settled(memory);
 	const { body } = await call(world, 'cas', 'GET', `/v1/conversations/${id}`);
-	assert.deepEqual([body.title, body.archived, body.metadata], ['theirs and mine', true, { tag: 'x' }]);
+	assert.deepEqual(
+		[body.title, body.archived, body.metadata],
+		['theirs and mine', true, { tag: 'x' }],
+	);
 	assert.deepEqual(asked[0], ['title', 'base', 'theirs', 'mine']);
 	await memory.close();
 });
@@ -140,8 +179,35 @@ test('a head that was chosen here and deleted elsewhere is given up', async () =
 	await memory.close();
 });
 
+test('an answer that is lost does not bring back an old head', async () => {
+	let lost = false;
+	const id = newId();
+	const memory = await open('eli', {
+		live: false,
+		fetch: async (...request) => {
+			const response = await fetch(...request);
+			if (lost || !String(request[1]?.body).includes('"content":"one"'))
+				return response;
+			lost = true;
+			// It was stored, and somebody has answered it.
+			await call(world, 'eli', 'POST', `/v1/conversations/${id}/messages`, {
+				role: 'assistant',
+				content: 'two',
+			});
+			throw new TypeError('answer lost');
+		},
+	});
+	await memory.append(id, { role: 'user', content: 'one' });
+	await assert.rejects(memory.sync());
+	await memory.sync();
+	assert.deepEqual(await contents(memory, id), ['one', 'two']);
+	assert.equal((await memory.status()).pending, 0);
+	await memory.close();
+});
+
 test('a quota refuses what is too much, and lets it through when there is room', async () => {
-	await world.admin.query(`INSERT INTO memory.plans (plan_id, title, price) VALUES ('two', 'Two', 0), ('many', 'Many', 0);
+	await world.admin
+		.query(`INSERT INTO memory.plans (plan_id, title, price) VALUES ('two', 'Two', 0), ('many', 'Many', 0);
 		INSERT INTO memory.plan_limits (plan_id, meter, period, limit_value) VALUES ('two', 'messages', 'lifetime', 2);
 		SELECT memory.subscribe('eve', 'two')`);
 	const refused: Refused[] = [];
@@ -156,7 +222,10 @@ test('a quota refuses what is too much, and lets it through when there is room',
 	await world.admin.query("SELECT memory.change_plan('eve', 'many')");
 	await memory.sync();
 	await settled(memory);
-	assert.equal((await call(world, 'eve', 'GET', `/v1/conversations/${id}/messages`)).body.messages.length, 4);
+	assert.equal(
+		(await call(world, 'eve', 'GET', `/v1/conversations/${id}/messages`)).body.messages.length,
+		4,
+	);
 	await memory.close();
 });
 
@@ -192,7 +261,9 @@ test('after the server has forgotten the account, only what was never stored is 
 	await memory.sync();
 	await until(async () => (await memory.status()).restarts > 0);
 	await settled(memory);
-	const { rows } = await world.admin.query("SELECT content FROM memory.messages WHERE account_id = 'gus'");
+	const { rows } = await world.admin.query(
+		"SELECT content FROM memory.messages WHERE account_id = 'gus'",
+	);
 	assert.deepEqual(rows, [{ content: 'new' }]);
 	assert.equal((await memory.list()).length, 1);
 	await memory.close();
@@ -217,14 +288,20 @@ test('what was pushed into an earlier life of the account goes, though no checkp
 	});
 	await memory.create({ title: 'first life' });
 	await memory.sync();
-	assert.deepEqual((await memory.list()).map(({ title }) => title), ['second life']);
+	assert.deepEqual(
+		(await memory.list()).map(({ title }) => title),
+		['second life'],
+	);
 	await memory.close();
 });
 
 test('failures are answered by waiting, longer each time, and not by a flood', async () => {
 	const { state, send } = network();
 	state.online = false;
-	const memory = await open('hal', { fetch: send, backoff: { firstMs: 100, mostMs: 1000, random: () => 1 } });
+	const memory = await open('hal', {
+		fetch: send,
+		backoff: { firstMs: 100, mostMs: 1000, random: () => 1 },
+	});
 	await until(() => state.requests === 1);
 	for (let n = 0; n < 50; n++)
 		await memory.append(newId(), { role: 'user', content: 'x' });
@@ -233,8 +310,11 @@ test('failures are answered by waiting, longer each time, and not by a flood', a
 	await memory.close();
 });
 
-const text = (n: number) => `Message no${n}. The nightly backup of the database takes four hours. Dump in parallel with the directory `
-	+ `format, pg_dump -Fd -j ${n % 7 + 2}; each worker takes the same locks as one would. `.repeat(4);
+const text = (n: number) =>
+	`Message no${n}. The nightly backup of the database takes four hours. Dump in parallel with the directory ` +
+	`format, pg_dump -Fd -j ${(n % 7) + 2}; each worker takes the same locks as one would. `.repeat(
+		4,
+	);
 
 async function fill(account: string, conversations: number): Promise<string[]> {
 	const ids = [];
@@ -242,7 +322,10 @@ async function fill(account: string, conversations: number): Promise<string[]> {
 		const id = newId();
 		ids.push(id);
 		await call(world, account, 'POST', `/v1/conversations/${id}/messages`, {
-			messages: [0, 1, 2, 3].map((m) => ({ role: m % 2 ? 'assistant' : 'user', content: text(4 * n + m) })),
+			messages: [0, 1, 2, 3].map((m) => ({
+				role: m % 2 ? 'assistant' : 'user',
+				content: text(4 * n + m),
+			})),
 		});
 	}
 	return ids;
@@ -264,8 +347,12 @@ test('older contents are compressed, and nobody notices', async () => {
 	await memory.edit(id, second?.id ?? '', { content: 'edited' });
 	await memory.append(id, { role: 'user', content: 'one more' });
 	await settled(memory);
-	assert.deepEqual((await call(world, 'ida', 'GET', `/v1/conversations/${id}/messages`)).body.messages.map((m: any) => m.content),
-		[text(0), 'edited', text(2), text(3), 'one more']);
+	assert.deepEqual(
+		(await call(world, 'ida', 'GET', `/v1/conversations/${id}/messages`)).body.messages.map(
+			(m: any) => m.content,
+		),
+		[text(0), 'edited', text(2), text(3), 'one more'],
+	);
 	await fill('ida', 3);
 	await until(async () => (await memory.list()).length === 15);
 	await settled(memory);
@@ -278,16 +365,24 @@ test('a device without room gives up its oldest contents, and gets them back whe
 	const ids = await fill('jan', 12);
 	const { state, send } = network();
 	const memory = await open('jan', {
-		hotConversations: 2, fetch: send, maxBytes: 1_000_000,
+		hotConversations: 2,
+		fetch: send,
+		maxBytes: 1_000_000,
 		estimate: async () => ({ usage: 1_008_000, quota: 1e12 }),
 	});
 	await settled(memory);
 	await memory.tidy();
 	const [oldest = '', newest = ''] = [ids[0], ids.at(-1)];
-	assert.deepEqual([(await memory.get(oldest))?.here, (await memory.get(newest))?.here], [false, true]);
+	assert.deepEqual(
+		[(await memory.get(oldest))?.here, (await memory.get(newest))?.here],
+		[false, true],
+	);
 	assert.equal((await memory.list()).length, 12);
 	// What changes of it meanwhile comes with the rest.
-	await call(world, 'jan', 'POST', `/v1/conversations/${oldest}/messages`, { role: 'user', content: 'later' });
+	await call(world, 'jan', 'POST', `/v1/conversations/${oldest}/messages`, {
+		role: 'user',
+		content: 'later',
+	});
 	await until(async () => (await memory.get(oldest))?.message_count === 5);
 	assert.deepEqual(await contents(memory, oldest), [text(0), text(1), text(2), text(3), 'later']);
 	assert.equal((await memory.get(oldest))?.here, true);
@@ -306,13 +401,17 @@ function aes(): Cipher {
 		async encrypt(plain) {
 			const iv = randomBytes(12);
 			const cipher = createCipheriv('aes-256-gcm', key, iv);
-			return new Uint8Array(Buffer.concat([iv, cipher.update(plain), cipher.final(), cipher.getAuthTag()]));
+			return new Uint8Array(
+				Buffer.concat([iv, cipher.update(plain), cipher.final(), cipher.getAuthTag()]),
+			);
 		},
 		async decrypt(secret) {
 			const bytes = Buffer.from(secret);
 			const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, 12));
 			decipher.setAuthTag(bytes.subarray(-16));
-			return new Uint8Array(Buffer.concat([decipher.update(bytes.subarray(12, -16)), decipher.final()]));
+			return new Uint8Array(
+				Buffer.concat([decipher.update(bytes.subarray(12, -16)), decipher.final()]),
+			);
 		},
 	};
 }
@@ -328,8 +427,12 @@ async function dump(name: string): Promise<string> {
 	for (const store of db.objectStoreNames)
 		all += await new Promise<string>((resolve) => {
 			const request = db.transaction(store).objectStore(store).getAll();
-			request.onsuccess = () => resolve(JSON.stringify(request.result, (_key, value) =>
-				value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value));
+			request.onsuccess = () =>
+				resolve(
+					JSON.stringify(request.result, (_key, value) =>
+						value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value,
+					),
+				);
 		});
 	db.close();
 	return all;
@@ -339,7 +442,10 @@ test('with a cipher nothing that was said stands on the device in clear', async 
 	const name = `test ${randomUUID()}`;
 	const cipher = aes();
 	const memory = await open('kai', { name, cipher, hotConversations: 1 });
-	const id = await memory.create({ title: 'Top secret title', metadata: { note: 'secret note' } });
+	const id = await memory.create({
+		title: 'Top secret title',
+		metadata: { note: 'secret note' },
+	});
 	await memory.append(id, { role: 'user', content: 'secret content' });
 	await memory.append(newId(), { role: 'user', content: 'another secret' });
 	await settled(memory);
@@ -380,7 +486,10 @@ test('a worker that sleeps synchronizes when it is told to', async () => {
 	assert.equal((await memory.status()).pending, 2);
 	await memory.sync();
 	assert.equal((await memory.status()).pending, 0);
-	assert.equal((await call(world, 'ned', 'GET', `/v1/conversations/${id}/messages`)).body.messages.length, 1);
+	assert.equal(
+		(await call(world, 'ned', 'GET', `/v1/conversations/${id}/messages`)).body.messages.length,
+		1,
+	);
 	await memory.close();
 });
 
@@ -403,12 +512,29 @@ test('a token that is refused is renewed once, and then waited for', async () =>
 test('search finds all words, whatever their case, newest first, with highlights', async () => {
 	const memory = await open('pam');
 	const id = await memory.create({ title: 'Weather' });
-	await memory.append(id, { role: 'user', content: 'Wie wird das Wetter in MÜNCHEN? 東京の天気' });
-	await memory.append(id, { role: 'assistant', content: 'In München scheint die Sonne; das Wetter ist gut.' });
+	await memory.append(id, {
+		role: 'user',
+		content: 'Wie wird das Wetter in MÜNCHEN? 東京の天気',
+	});
+	await memory.append(id, {
+		role: 'assistant',
+		content: 'In München scheint die Sonne; das Wetter ist gut.',
+	});
 	const found = await memory.search('münchen wetter');
-	assert.deepEqual(found.map(({ role }) => role), ['assistant', 'user']);
-	assert.deepEqual(found.map(({ snippet, highlights: [a, b, c, d] }) => [snippet.slice(a, b), snippet.slice(c, d)]),
-		[['München', 'Wetter'], ['Wetter', 'MÜNCHEN']]);
+	assert.deepEqual(
+		found.map(({ role }) => role),
+		['assistant', 'user'],
+	);
+	assert.deepEqual(
+		found.map(({ snippet, highlights: [a, b, c, d] }) => [
+			snippet.slice(a, b),
+			snippet.slice(c, d),
+		]),
+		[
+			['München', 'Wetter'],
+			['Wetter', 'MÜNCHEN'],
+		],
+	);
 	assert.equal((await memory.search('東京')).length, 1);
 	assert.equal((await memory.search('weather'))[0]?.id, null);
 	assert.equal((await memory.search('  ')).length, 0);

@@ -36,12 +36,20 @@ after(async () => {
 });
 
 async function simulate(...args: string[]): Promise<{ status: number; output: string }> {
-	const child = spawn(process.execPath, [`${folder}/simulate.mjs`, ...args], { env: { ...process.env, PGDATABASE: database } });
+	const child = spawn(process.execPath, [`${folder}/simulate.mjs`, ...args], {
+		env: { ...process.env, PGDATABASE: database },
+	});
 	let output = '';
 
-	child.stdout.on('data', (data) => { output += data; });
-	child.stderr.on('data', (data) => { output += data; });
-	return new Promise((resolve) => child.on('close', (status) => resolve({ status: status ?? -1, output })));
+	child.stdout.on('data', (data) => {
+		output += data;
+	});
+	child.stderr.on('data', (data) => {
+		output += data;
+	});
+	return new Promise((resolve) =>
+		child.on('close', (status) => resolve({ status: status ?? -1, output })),
+	);
 }
 
 test(`${SEEDS} accounts end the same everywhere, and nothing is lost`, async (t) => {

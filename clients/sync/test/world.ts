@@ -1,13 +1,17 @@
 // What the tests start with: a gateway on a database that tells of changes, and a browser.
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { type AddressInfo } from 'node:net';
 import { type Server, createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type World as GatewayWorld, createWorld as createGateway, token } from '@memory-ext/gateway/test/world';
+import {
+	type World as GatewayWorld,
+	createWorld as createGateway,
+	token,
+} from '@memory-ext/gateway/test/world';
 import { type BrowserContext, chromium } from 'playwright-core';
+import { browserOptions } from './browser.js';
 
 export { call, newId, token } from '@memory-ext/gateway/test/world';
 
@@ -22,7 +26,9 @@ export async function createWorld(): Promise<World> {
 	const page = `http://localhost:${(server.address() as AddressInfo).port}`;
 	const world = await createGateway({ corsOrigins: [page], heartbeatSeconds: 5 });
 
-	await world.admin.query(`ALTER DATABASE ${world.database} SET memory_ext.notify = 'transaction'`);
+	await world.admin.query(
+		`ALTER DATABASE ${world.database} SET memory_ext.notify = 'transaction'`,
+	);
 	return {
 		...world,
 		page,
@@ -59,15 +65,21 @@ self.addEventListener('message', ({ data, ports }) => {
 async function servePage(): Promise<Server> {
 	const server = createServer(({ url = '/' }, response) => {
 		const path = new URL(url, 'http://page').pathname;
-		const file = path === '/idb.js' ? IDB : /^\/dist\/src\/\w+\.js$/.test(path) ? folder + path : undefined;
+		const file =
+			path === '/idb.js'
+				? IDB
+				: /^\/dist\/src\/\w+\.js$/.test(path)
+					? folder + path
+					: undefined;
 
 		if (path === '/')
 			response.setHeader('content-type', 'text/html').end(PAGE);
 		else if (path === '/worker.js')
 			response.setHeader('content-type', 'text/javascript').end(WORKER);
 		else if (file !== undefined && existsSync(file))
-			response.setHeader('content-type', 'text/javascript').end(
-				readFileSync(file, 'utf8').replaceAll(/from 'idb'/g, "from '/idb.js'"));
+			response
+				.setHeader('content-type', 'text/javascript')
+				.end(readFileSync(file, 'utf8').replaceAll(/from 'idb'/g, "from '/idb.js'"));
 		else
 			response.writeHead(404).end();
 	});
@@ -80,26 +92,14 @@ export const newProfile = (): string => mkdtempSync(join(tmpdir(), 'chromium-'))
 
 /** Chromium of the system, with a profile in a folder. */
 export async function launch(profile: string): Promise<BrowserContext> {
-	return chromium.launchPersistentContext(profile, {
-		executablePath: chromiumPath(),
-		// As root its sandbox does not work, and these pages are our own.
-		args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
-		chromiumSandbox: false,
-		headless: true,
-	});
-}
-
-export function chromiumPath(): string {
-	for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
-		const found = spawnSync('which', [name]).stdout.toString().trim();
-		if (found !== '')
-			return found;
-	}
-	throw new Error('there is no Chromium: apt-get install chromium');
+	return chromium.launchPersistentContext(profile, browserOptions());
 }
 
 /** Waits for what is to come, with a limit. */
-export async function until<Result>(what: () => Promise<Result> | Result, limitMs = 20_000): Promise<NonNullable<Result>> {
+export async function until<Result>(
+	what: () => Promise<Result> | Result,
+	limitMs = 20_000,
+): Promise<NonNullable<Result>> {
 	const end = performance.now() + limitMs;
 
 	for (;;) {

@@ -192,7 +192,7 @@ export interface ChangePlanArgs {
 	timing?: string | null | undefined;
 }
 
-/** Changes a subscription's plan, auto: upgrades now, downgrades when the month's period ends; returns when. */
+/** Changes the plan of a subscription; timing auto: an upgrade takes effect now, a downgrade at the end of the month's period; returns when it takes effect. */
 export const changePlan: Call<ChangePlanArgs, Timestamp> = {
 	name: 'change_plan',
 	kind: 'function',
@@ -206,7 +206,7 @@ export const changePlan: Call<ChangePlanArgs, Timestamp> = {
 	columns: {
 		value: { type: 'timestamp with time zone', nullable: false },
 	},
-	comment: 'changes a subscription\'s plan, auto: upgrades now, downgrades when the month\'s period ends; returns when',
+	comment: 'changes the plan of a subscription; timing auto: an upgrade takes effect now, a downgrade at the end of the month\'s period; returns when it takes effect',
 };
 
 /** The arguments of memory.check_quota. */

@@ -156,7 +156,7 @@ export const push: Call<PushArgs, JsonValue> = {
 export interface RenewEpochArgs {
 }
 
-/** Lets all devices begin anew: for a server that was restored from an older backup. */
+/** Makes all devices start over, for a server that was restored from an older backup. */
 export const renewEpoch: Call<RenewEpochArgs, Uuid> = {
 	name: 'renew_epoch',
 	kind: 'function',
@@ -167,5 +167,5 @@ export const renewEpoch: Call<RenewEpochArgs, Uuid> = {
 	columns: {
 		value: { type: 'uuid', nullable: false },
 	},
-	comment: 'lets all devices begin anew: for a server that was restored from an older backup',
+	comment: 'makes all devices start over, for a server that was restored from an older backup',
 };
