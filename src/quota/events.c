@@ -4,9 +4,13 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/sequence.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
+#include "utils/lsyscache.h"
 
 #include "metering.h"
 #include "quota_private.h"
@@ -102,6 +106,16 @@ static const char *const units[QUOTA_NMETERS][2] = {
 	[QUOTA_CONTENT_BYTES] = {"byte of content", "bytes of content"},
 };
 
+/* A sequence counts what is about to be rolled back; where nothing can be written it does not. */
+static void
+count_refusal(void)
+{
+	Oid counter = get_relname_relid("quota_refusals", get_namespace_oid("memory_store", false));
+
+	if (OidIsValid(counter) && !XactReadOnly && !IsInParallelMode())
+		(void) nextval_internal(counter, false);
+}
+
 void
 quota_refuse(const QuotaHold *hold, const char *account_id, const QuotaLimit *limit,
 			 const QuotaAmounts *amounts)
@@ -112,6 +126,7 @@ quota_refuse(const QuotaHold *hold, const char *account_id, const QuotaLimit *li
 
 	add_json_text(json, "upgrade_to", upgrade);
 	appendStringInfoChar(json, '}');
+	count_refusal();
 	ereport(ERROR, (errcode(MX001),
 					errmsg("quota exceeded for account \"%s\": " INT64_FORMAT
 						   " %s requested, " INT64_FORMAT " of " INT64_FORMAT " left",

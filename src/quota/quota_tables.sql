@@ -94,6 +94,11 @@ CREATE INDEX reservations_ended ON memory_store.reservations (expires_at) WHERE 
 COMMENT ON TABLE memory_store.reservations IS
 	'reservations for calls of models: held, then settled, released or expired';
 
+-- A refusal rolls back what it is in, and only a sequence's value stays.  memory.metrics shows it.
+CREATE SEQUENCE memory_store.quota_refusals;
+COMMENT ON SEQUENCE memory_store.quota_refusals IS
+	'counts the requests that hard limits have refused; a crash may add up to 32';
+
 -- So that it moves along with the account, is forgotten with it, and counted again.
 CREATE TABLE memory_store.outside_usage (
 	account_id text COLLATE "C" NOT NULL PRIMARY KEY,

@@ -9,7 +9,9 @@
  * DROP DATABASE, ALTER DATABASE … SET TABLESPACE and CREATE DATABASE …
  * TEMPLATE lock the database and then wait for its sessions, five seconds at
  * most.  While workers run the launcher looks for such a lock twice a second,
- * and cancels the worker of that database.
+ * and cancels the worker of that database.  It does so, too, when somebody has
+ * waited for deadlock_timeout for a lock that the worker holds, as PostgreSQL
+ * cancels an autovacuum worker: most batches are over long before.
  */
 #include "postgres.h"
 
@@ -26,7 +28,9 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -250,6 +254,45 @@ is_locked(Oid database)
 	return locked;
 }
 
+/* Whether the process waits for a lock that the worker holds. */
+static bool
+is_blocked_by(int waiting, pid_t worker)
+{
+	Datum result = DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(waiting));
+	ArrayType *blocking = DatumGetArrayTypeP(result);
+	const int32 *pids = (const int32 *) ARR_DATA_PTR(blocking);
+	int count = ArrayGetNItems(ARR_NDIM(blocking), ARR_DIMS(blocking));
+	bool blocked = false;
+
+	for (int i = 0; i < count && !blocked; i++)
+		blocked = pids[i] == worker;
+	pfree(blocking);
+	return blocked;
+}
+
+/*
+ * Whether somebody in the database has waited for deadlock_timeout for the
+ * worker.  The processes are looked at without a lock: who looks like waiting
+ * too long is then asked for properly, which takes the lock manager's locks.
+ */
+static bool
+is_waited_for(Oid database, pid_t worker)
+{
+	TimestampTz since = GetCurrentTimestamp() - (int64) DeadlockTimeout * 1000;
+
+	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
+	{
+		PGPROC *proc = &ProcGlobal->allProcs[i];
+		TimestampTz start = (TimestampTz) pg_atomic_read_u64(&proc->waitStart);
+		int pid = proc->pid;
+
+		if (start != 0 && start <= since && pid != 0 && proc->databaseId == database &&
+			is_blocked_by(pid, worker))
+			return true;
+	}
+	return false;
+}
+
 /* Cancels the workers that somebody waits for, or all of them. */
 static void
 stop_workers(bool all)
@@ -258,8 +301,10 @@ stop_workers(bool all)
 	{
 		WorkerDatabase *slot;
 		pid_t pid;
+		bool started = GetBackgroundWorkerPid(running[i].handle, &pid) == BGWH_STARTED;
 
-		if (!all && !is_locked(running[i].database))
+		if (!all && !is_locked(running[i].database) &&
+			!(started && is_waited_for(running[i].database, pid)))
 			continue;
 		if (!running[i].pokes)
 		{
@@ -269,7 +314,7 @@ stop_workers(bool all)
 				slot->stop = true;
 			worker_unlock();
 		}
-		if (GetBackgroundWorkerPid(running[i].handle, &pid) == BGWH_STARTED)
+		if (started)
 			kill(pid, SIGINT);
 	}
 }

@@ -106,6 +106,28 @@ export const maintenanceProblemsRelation: Relation<MaintenanceProblemsRow> = {
 	comment: 'conversations that maintain() could not seal or compact: it goes on with the others, and tries again each time',
 };
 
+/** Numbers of this database for Prometheus; cheap in a store of any size: _conversations, _messages and _content_bytes are estimates from a sample beyond 16 MB of memory_store.conversations, those of tails beyond 4 MB of memory_store.tail, backlogs beyond 10,000 items; the backlog of "roll up calls" is always one. */
+export interface MetricsRow {
+	/** The metric; those in _total only grow, the others go up and down. */
+	name: string;
+	/** Relation, phase, state or consumer, where the metric has one value for each; \{\}: it has not. */
+	labels: JsonValue;
+	/** In the unit that the name ends in. */
+	value: number;
+}
+
+/** View memory.metrics. */
+export const metricsRelation: Relation<MetricsRow> = {
+	name: 'metrics',
+	kind: 'view',
+	columns: {
+		name: { type: 'text', nullable: false, comment: 'the metric; those in _total only grow, the others go up and down' },
+		labels: { type: 'jsonb', nullable: false, comment: 'relation, phase, state or consumer, where the metric has one value for each; {}: it has not' },
+		value: { type: 'double precision', nullable: false, comment: 'in the unit that the name ends in' },
+	},
+	comment: 'numbers of this database for Prometheus; cheap in a store of any size: _conversations, _messages and _content_bytes are estimates from a sample beyond 16 MB of memory_store.conversations, those of tails beyond 4 MB of memory_store.tail, backlogs beyond 10,000 items; the backlog of "roll up calls" is always one',
+};
+
 /** The arguments of memory.account_visible. */
 export interface AccountVisibleArgs {
 	account_id: string | null;

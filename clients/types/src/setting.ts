@@ -51,7 +51,7 @@ export const settings = {
 	/** How maintain() compresses the segments of idle conversations. */
 	'memory_ext.compact_compression': {
 		type: 'string',
-		default: 'zstd:19',
+		default: 'zstd:17',
 		context: 'user',
 		comment: 'How maintain() compresses the segments of idle conversations.',
 	},
@@ -83,7 +83,7 @@ export const settings = {
 	'memory_ext.dictionary_max_size': {
 		type: 'integer',
 		unit: 'kB',
-		default: '4096',
+		default: '1024',
 		min: '110',
 		max: '8192',
 		context: 'user',

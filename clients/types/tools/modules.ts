@@ -40,7 +40,8 @@ const REQUIRED = new Set([
 	'imported_messages', 'imported_tokens', 'imported_bytes', 'subscription_id', 'job_id', 'kind',
 	'state', 'documents', 'imported', 'extended', 'unchanged', 'rejected', 'started_at', 'position',
 	'event_id', 'type', 'occurred_at', 'data', 'added_messages', 'removed_messages', 'added_bytes',
-	'removed_bytes', 'conversations', 'raw_bytes', 'snippet', 'highlights', 'score', 'hits',
+	'removed_bytes', 'conversations', 'raw_bytes', 'snippet', 'highlights', 'score', 'hits', 'name',
+	'labels', 'value',
 ]);
 
 // … except here.
