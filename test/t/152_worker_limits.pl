@@ -61,7 +61,8 @@ SQL
 	return;
 }
 
-my $busy = q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'memory_ext worker' AND datname = '%s' AND wait_event = 'PgSleep'};
+my $busy = q{SELECT count(*) = 1 FROM pg_stat_activity
+	WHERE backend_type = 'memory_ext worker' AND datname = '%s' AND wait_event = 'PgSleep'};
 
 sub wait_for_work
 {
@@ -99,7 +100,8 @@ wait_for_visit($node, 'it is visited all the same', 'full_up');
 # --- what needs tables for itself, while a worker goes from one short batch to the next
 $node->safe_psql('postgres', 'CREATE DATABASE tables');
 install('tables', 0);
-wait_for($node, q{SELECT done > 2 FROM memory.maintenance WHERE phase = 'endless' AND state = 'running'}, 'a worker is in its batches', 'tables');
+wait_for($node, q{SELECT done > 2 FROM memory.maintenance WHERE phase = 'endless' AND state = 'running'},
+	'a worker is in its batches', 'tables');
 my $worker = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'memory_ext worker' AND datname = 'tables'};
 my $pid = $node->safe_psql('postgres', $worker);
 $node->safe_psql('tables', "$patience VACUUM FULL;");
@@ -153,7 +155,8 @@ wait_for_work('moved', 'a worker is in a long batch');
 $node->stop('smart');
 pass('a smart shutdown does not wait for it');
 $standby->promote;
-wait_for($standby, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'memory_ext launcher'}, 'the launcher starts with the promotion');
+wait_for($standby, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'memory_ext launcher'},
+	'the launcher starts with the promotion');
 wait_for_visit($standby, 'and the worker does its work');
 is($standby->safe_psql('postgres', 'SELECT count(*) FROM memory_store.tail'), 0, 'which seals what rests');
 $standby->stop('fast');

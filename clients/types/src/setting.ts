@@ -247,6 +247,16 @@ export const settings = {
 		context: 'superuser',
 		comment: 'How long maintain() keeps events that every consumer has acknowledged, and the request ids of recorded calls.',
 	},
+	/** How often the worker notifies channel memory_changes at most. */
+	'memory_ext.poke_delay': {
+		type: 'integer',
+		unit: 'ms',
+		default: '50',
+		min: '-1',
+		max: '60000',
+		context: 'sighup',
+		comment: 'How often the worker notifies channel memory_changes at most.',
+	},
 	/** maintain() removes tombstones that are older than this. */
 	'memory_ext.purge_after': {
 		type: 'integer',
