@@ -108,7 +108,7 @@ $old->stop;
 chdir PostgreSQL::Test::Utils::tempdir or die $!;
 command_ok(
 	[
-		$new->installed_command('pg_upgrade succeeds'), '--no-sync', @mode, '--old-datadir' => $old->data_dir, '--new-datadir' => $new->data_dir,
+		$new->installed_command('pg_upgrade'), '--no-sync', @mode, '--old-datadir' => $old->data_dir, '--new-datadir' => $new->data_dir,
 		'--old-bindir' => $old->config_data('--bindir'), '--new-bindir' => $new->config_data('--bindir'),
 		'--socketdir' => $new->host, '--old-port' => $old->port, '--new-port' => $new->port
 	],

@@ -380,7 +380,7 @@ foreach my $with_seq (1, 0)
 		my ($status, $out, $err) = $node->psql('postgres',
 			"SET ROLE loader; CALL memory.import_staged('csv', workers => $workers, batch_size => 97)");
 		is($status, 0, "staged, $workers workers") or diag($err);
-		is(counts($out) =~ s/\|.*?\|.*//r, 'the job of staged lines is finished', 'finished');
+		is(counts($out) =~ s/\|.*?\|.*//r, 'finished', 'the job of staged lines is finished');
 		is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT conversation_id) FROM memory.messages'), @rows . '|200',
 			'all rows are there');
 		is($node->safe_psql('postgres', 'SELECT count(*) FROM memory.import_stage'), '0', 'the staged lines are gone after the import');

@@ -517,7 +517,7 @@ my $c = sub { return sql('SELECT imported, messages FROM memory.redis_import_com
 	. (caller(0))[2] . "')") };
 is($c->([ 'SELECT', '0' ], [ 'MULTI' ], [ 'rpush', 'message_store:a', item('human', 'two'), item('human', 'one') ], [ 'EXEC' ],
 	[ 'INCR', 'counter' ]), '1|2', 'what touches other keys is passed over');
-is($c->([ 'LPUSH', 'message_store:a', item('human', 'one') ], [ 'DEL removes a key', 'message_store:a' ]), '0|0', 'DEL');
+is($c->([ 'LPUSH', 'message_store:a', item('human', 'one') ], [ 'DEL', 'message_store:a' ]), '0|0', 'DEL removes a key');
 is($c->([ 'LPUSH', 'message_store:a', map { item('human', $_) } 1 .. 5 ], [ 'LTRIM', 'message_store:a', '0', '2' ],
 	[ 'RPOP', 'message_store:a' ]), '1|2', 'LTRIM and RPOP shorten a list');
 is($c->([ 'LPUSH', 'message_store:a', item('human', 'one') ], [ 'PEXPIREAT', 'message_store:a', '1' ]), '0|0',

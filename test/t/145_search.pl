@@ -323,7 +323,7 @@ compare('after more blocks', 60);
 # a document that is imported, and documents of another database
 my $document = decode_utf8(JSON::PP->new->utf8->encode({ messages => [map { { role => 'user', content => text(20) } } 1 .. 20] }));
 is($node->safe_psql('postgres', 'SELECT state FROM memory.import_document(' . quoted('ann') . ', '
-	  . quoted($document) . ')'), 'a document is imported', 'imported');
+	  . quoted($document) . ')'), 'imported', 'a document is imported');
 compare('after import', 60);
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 my $dump = $node->basedir . '/search.dump';
